@@ -1,0 +1,282 @@
+"""What a run is: frozen dataclasses, checked once when they are made, in the words the user typed.
+
+Every field is a flag of the command line (`--data.batch-size 64`) and a key of `recipe.json`; the text under a field is
+its help. This module loads nothing heavy.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from resmlp.architectures import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Activation,
+    Architecture,
+    Mixer,
+    Norm,
+    Pool,
+    Scale,
+    Wiring,
+    architecture,
+    canonical,
+)
+from resmlp.errors import UserError
+
+
+def demand(ok: bool, what: str, hint: str) -> None:
+    """Raise `UserError(what, hint)` unless `ok`."""
+    if not ok:
+        raise UserError(what, hint)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which network; every field left at None is as the named model has it."""
+
+    name: Annotated[str, arg(aliases=["--model"])] = "resmlp_s12"
+    """a name of `resmlp list models`, ours or timm's"""
+    checkpoint: str | None = None
+    """start from these weights: a run folder, a .safetensors or a .pth file; another class count swaps the head"""
+    drop_path: float = 0.0
+    """stochastic depth: probability of dropping a sublayer for a picture, the same at every depth"""
+    patch_size: int | None = None
+    dim: int | None = None
+    depth: int | None = None
+    mixer: Mixer | None = None
+    """token mixing"""
+    mlp_ratio: float | None = None
+    """hidden width of the channel MLP over dim"""
+    norm: Norm | None = None
+    activation: Activation | None = None
+    scale: Scale | None = None
+    """what ends each sublayer; affine has a beta"""
+    layer_scale: float | None = None
+    """initial LayerScale value"""
+    residual: Wiring | None = None
+    """pre-norm or post-norm"""
+    pool: Pool | None = None
+    pos_embed: bool | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "name", canonical(self.name))
+        demand(0 <= self.drop_path < 1, f"--model.drop-path {self.drop_path}", "a probability from 0 to below 1")
+
+    def architecture(self) -> Architecture:
+        """The named architecture with this model's changes applied."""
+        own = ("name", "checkpoint", "drop_path")
+        return architecture(self.name, **{k: v for k, v in vars(self).items() if k not in own})
+
+
+Interpolation = Literal["bicubic", "bilinear", "nearest"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the network's input in evaluation: resize by ratio, centre crop, normalise."""
+
+    size: tuple[int, int]
+    """(height, width) in pixels"""
+    crop_ratio: float = 0.9
+    """the shorter side is resized to size / crop_ratio before the crop"""
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the pictures come from, and how one becomes the network's input."""
+
+    source: str = "folder"
+    """folder (an ImageFolder tree or archives of one), cifar10 / cifar100 (torchvision's files), or digits (embedded)"""
+    root: str | None = None
+    """folder or .tar / .tar.gz with train/ and val/ (or test/) of one sub-folder a class, or one tree to be split"""
+    img_size: tuple[int, ...] = (224,)
+    """height and width in pixels, or one number for a square"""
+    batch_size: int = 256
+    """pictures in one optimiser step, over all processes and accumulated parts"""
+    workers: int = 2
+    """loader processes for each training process"""
+    val_fraction: float = 0.2
+    """share held out where the data has no val/ or test/ of its own"""
+    split_seed: int = 0
+    """the held-out share is a function of this seed alone"""
+    crop_ratio: float = 0.9
+    """evaluation: resize the shorter side to img_size / crop_ratio, then crop the centre (authors 0.9, timm 0.875)"""
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """subtracted from the channels, of pixels in [0, 1]"""
+    std: tuple[float, float, float] = IMAGENET_STD
+    """divides the channels after the mean"""
+    strict: bool = False
+    """stop at a picture that cannot be read, instead of naming, counting and replacing it"""
+
+    def __post_init__(self):
+        demand(
+            len(self.img_size) in (1, 2) and min(self.img_size) > 0,
+            f"--data.img-size {' '.join(map(str, self.img_size))}",
+            "give one positive number, or height and width",
+        )
+        demand(self.batch_size > 0, f"--data.batch-size {self.batch_size}", "at least 1")
+        demand(self.workers >= 0, f"--data.workers {self.workers}", "0 or more")
+        demand(0 < self.val_fraction < 1, f"--data.val-fraction {self.val_fraction}", "between 0 and 1")
+        demand(0 < self.crop_ratio <= 1, f"--data.crop-ratio {self.crop_ratio}", "above 0, at most 1")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)"""
+        return (self.img_size[0], self.img_size[-1])
+
+    def preprocessing(self) -> "Preprocessing":
+        """What a picture goes through before the network; it is stored beside the weights."""
+        return Preprocessing(self.size, self.crop_ratio, self.interpolation, self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What training does to the pictures: crop and policy for each one, mixing and erasing on the batch."""
+
+    crop: Literal["resized", "pad", "centre"] = "resized"
+    """resized: random area and aspect; pad: shift by up to an eighth of the side; centre: as in evaluation"""
+    scale: tuple[float, float] = (0.08, 1.0)
+    """share of the picture's area that a resized crop takes"""
+    flip: float = 0.5
+    """probability of a horizontal flip"""
+    policy: Literal["rand", "three", "none"] = "none"
+    """rand: timm's RandAugment as `magnitudes` says; three: 3-Augment of DeiT III (grey, solarise or blur; jitter)"""
+    magnitudes: str = "rand-m9-n2-mstd0.5-inc1"
+    """timm's RandAugment string"""
+    jitter: float = 0.0
+    """colour jitter strength"""
+    mixup: float = 0.0
+    """alpha of mixup; 0 is off"""
+    cutmix: float = 0.0
+    """alpha of CutMix; 0 is off"""
+    mix_prob: float = 1.0
+    """share of batches that are mixed"""
+    switch_prob: float = 0.5
+    """share of mixed batches that take CutMix where both are on"""
+    erasing: float = 0.0
+    """probability of random erasing, a rectangle of noise"""
+    repeats: int = 1
+    """repeated augmentation: views of a picture in an epoch (of a third as many pictures for 3)"""
+
+    def __post_init__(self):
+        for name in ("flip", "mix_prob", "switch_prob", "erasing"):
+            value = getattr(self, name)
+            demand(0 <= value <= 1, f"--augment.{name.replace('_', '-')} {value}", "a probability, 0 to 1")
+        demand(self.repeats >= 1, f"--augment.repeats {self.repeats}", "at least 1")
+
+
+@dataclass(frozen=True)
+class Optim:
+    """Optimiser and schedule; both are functions of the step."""
+
+    name: Literal["lamb", "adamw", "sgd"] = "lamb"
+    lr: float = 5e-3
+    """peak learning rate, as it is: never rescaled by the batch"""
+    weight_decay: float = 0.2
+    """for the weights of linear and convolution layers alone"""
+    momentum: float = 0.9
+    """of SGD; beta1 of LAMB and AdamW"""
+    beta2: float = 0.999
+    schedule: Literal["cosine", "step"] = "cosine"
+    milestones: tuple[int, ...] = (30, 60, 80)
+    """step schedule: epochs at which the rate is divided by 10"""
+    warmup_epochs: float = 5
+    warmup_lr: float = 1e-6
+    min_lr: float = 1e-5
+    """end of the cosine"""
+    clip: float | None = None
+    """largest gradient norm"""
+
+    def __post_init__(self):
+        demand(self.lr > 0, f"--optim.lr {self.lr}", "above 0")
+        demand(self.warmup_epochs >= 0, f"--optim.warmup-epochs {self.warmup_epochs}", "0 or more")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long, where, and what is written down."""
+
+    epochs: int = 400
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    accumulate: int = 1
+    """parts that an optimiser step's batch is split into"""
+    ema: float | None = None
+    """decay of an average of the weights, evaluated beside them"""
+    compile: bool = False
+    """torch.compile the network"""
+    checkpoint_activations: bool = False
+    """recompute each layer in the backward pass instead of keeping its activations"""
+    eval_every: int = 1
+    """epochs between evaluations; the last epoch is always evaluated"""
+    save_minutes: float = 10
+    """minutes between checkpoints inside an epoch; each evaluated epoch is saved as well"""
+    log_every: int = 50
+    """optimiser steps between lines of metrics.jsonl"""
+    tensorboard: bool = True
+    wandb: bool = False
+    """also log to Weights & Biases, where it is installed"""
+
+    def __post_init__(self):
+        for name in ("epochs", "accumulate", "eval_every", "log_every"):
+            value = getattr(self, name)
+            demand(value >= 1, f"--run.{name.replace('_', '-')} {value}", "at least 1")
+        demand(self.ema is None or 0 < self.ema < 1, f"--run.ema {self.ema}", "between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: each task has its own subclass, and a class of the same name in `resmlp.tasks`."""
+
+
+@dataclass(frozen=True)
+class Supervised(Task):
+    """Classification with cross-entropy."""
+
+    label_smoothing: float = 0.1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All of a run, and what the paper says of it."""
+
+    name: str
+    task: Task = field(default_factory=Supervised)
+    model: Model = Model()
+    data: Data = Data()
+    augment: Augment = Augment()
+    optim: Optim = Optim()
+    run: Run = Run()
+    about: str = ""
+    """what it trains, in a line"""
+    paper: str = ""
+    """where it stands in the paper"""
+    expected: tuple[tuple[str, float], ...] = ()
+    """what it must reach, as (metric, value)"""
+
+    def __post_init__(self):
+        patch, (height, width) = self.model.architecture().patch_size, self.data.size
+        if height % patch or width % patch:
+            below, above = (tuple(max(1, (s + up) // patch) * patch for s in (height, width)) for up in (0, patch - 1))
+            raise UserError(
+                f"--data.img-size {height}x{width} does not divide into patches of {patch} ({self.model.name})",
+                f"try {below[0]}x{below[1]} or {above[0]}x{above[1]}, or another --model.patch-size",
+            )
+        parts = self.run.accumulate
+        demand(
+            self.data.batch_size % parts == 0,
+            f"--data.batch-size {self.data.batch_size} does not split into --run.accumulate {parts} parts",
+            "make the batch a multiple of it",
+        )
+        if self.augment.mixup or self.augment.cutmix:
+            demand(
+                self.data.batch_size // parts % 2 == 0,
+                f"mixup pairs up the pictures of a batch, and {self.data.batch_size // parts} is odd",
+                "make --data.batch-size even, or set --augment.mixup 0 --augment.cutmix 0",
+            )

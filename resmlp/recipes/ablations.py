@@ -1,0 +1,31 @@
+"""Table 3, a recipe a row: the training of `imagenet-s12` with one part of the network changed."""
+
+from dataclasses import replace
+
+from resmlp.config import Recipe
+from resmlp.recipes.imagenet import S12
+
+
+def row(variant: str, paper: str, top1: float) -> Recipe:
+    """`s12-<variant>`: Table 3's row, with the top-1 it reports."""
+    return replace(
+        S12,
+        name=f"s12-{variant}",
+        about=f"ablation on ImageNet-1k: {paper.split(', ')[-1]}",
+        paper=f"Table 3, {paper}",
+        model=replace(S12.model, name=f"resmlp_s12_{variant}"),
+        expected=(("top1", top1),),
+    )
+
+
+RECIPES = (
+    row("layernorm", "normalization, Aff -> LayerNorm", 0.777),
+    row("classmlp", "pooling, average pooling -> Class-MLP", 0.775),
+    row("none", "patch communication, linear -> none", 0.565),
+    row("mlp", "patch communication, linear -> MLP", 0.773),
+    row("conv3x3", "patch communication, linear -> conv 3x3", 0.773),
+    row("dwconv", "patch communication, linear -> conv 3x3 depth-wise", 0.763),
+    row("sepconv", "patch communication, linear -> conv 3x3 depth-separable", 0.770),
+    row("p14", "patch size, 16x16 -> 14x14", 0.769),
+    row("p8", "patch size, 16x16 -> 8x8", 0.791),
+)

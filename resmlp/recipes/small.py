@@ -1,0 +1,57 @@
+"""Recipes for a laptop and for one's own pictures: nothing here needs an accelerator."""
+
+from dataclasses import replace
+
+from resmlp.config import Augment, Data, Model, Optim, Recipe, Run, Supervised
+
+DIGITS = Recipe(
+    name="digits",
+    about="handwritten digits, 8x8, embedded: the whole path in a minute on two cores",
+    task=Supervised(label_smoothing=0.1),
+    model=Model("resmlp_digits"),
+    data=Data(source="digits", img_size=(8,), batch_size=64, workers=0, crop_ratio=1.0, mean=(0.3,) * 3, std=(0.38,) * 3),
+    augment=Augment(crop="pad", flip=0.0),
+    optim=Optim("adamw", lr=3e-3, weight_decay=0.05, warmup_epochs=2, clip=1.0),
+    run=Run(epochs=40, ema=0.99, log_every=20, eval_every=2),
+    expected=(("top1", 0.975),),
+)
+
+CIFAR10 = Recipe(
+    name="cifar10",
+    about="CIFAR-10 at 32x32 with a network under 1 M parameters",
+    model=Model("resmlp_cifar"),
+    data=Data(
+        source="cifar10",
+        img_size=(32,),
+        batch_size=128,
+        crop_ratio=1.0,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+    ),
+    augment=Augment(crop="pad"),
+    optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
+    run=Run(epochs=30, ema=0.999),
+    expected=(("top1", 0.77),),
+)
+
+FOLDER = Recipe(
+    name="folder",
+    about="any ImageFolder tree, from scratch",
+    model=Model("resmlp_s12", drop_path=0.05),
+    data=Data(batch_size=64),
+    augment=Augment(policy="three", jitter=0.3, mixup=0.2, cutmix=1.0, mix_prob=0.5),
+    optim=Optim("adamw", lr=5e-4, weight_decay=0.05, clip=1.0),
+    run=Run(epochs=100, ema=0.999),
+)
+
+FINETUNE = replace(
+    FOLDER,
+    name="finetune",
+    about="from a checkpoint (--model.checkpoint) to another ImageFolder tree; the head is swapped",
+    paper="Table 4",
+    augment=Augment(policy="three", jitter=0.3),
+    optim=Optim("adamw", lr=1e-4, weight_decay=0.05, warmup_epochs=1, min_lr=1e-6, clip=1.0),
+    run=Run(epochs=20, ema=0.999),
+)
+
+RECIPES = (DIGITS, CIFAR10, FOLDER, FINETUNE)
