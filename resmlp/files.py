@@ -1,0 +1,81 @@
+"""Files that are whole or not there: write aside, flush to the disk, rename."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from resmlp.errors import UserError
+
+
+def _sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say in one line what the disk refused."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason}", "make room or choose another --out; nothing was lost") from error
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Have `write(aside)` fill a file beside `path`, then put it in `path`'s place at once."""
+    aside = path.with_name(f".{path.name}.part")
+    with _explained(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(aside)
+            _sync(aside)
+            aside.replace(path)
+            _sync(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
+    """As `write_whole`, for a folder: `write(aside)` fills it, and it appears under its name when all is on the disk."""
+    aside = path.with_name(f".{path.name}.part")
+    with _explained(path):
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            write(aside)
+            for file in aside.iterdir():
+                _sync(file)
+            _sync(aside)
+            aside.rename(path)
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` as UTF-8, whole or not at all."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file; `UserError` names a file that is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no file {path}", "check the path") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}", "it should be JSON as resmlp wrote it") from None

@@ -1,0 +1,22 @@
+"""Parameters and multiply-adds, as Table 1 and 3 count them."""
+
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable scalars."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def count_macs(model: nn.Module, *inputs: Tensor) -> int:
+    """Multiply-adds of one forward pass: matrix products and convolutions, as the paper's "FLOPs".
+
+    Runs in evaluation mode on whatever device the model and `inputs` are; nothing is computed on "meta".
+    """
+    training = model.training
+    model.eval()
+    with FlopCounterMode(display=False) as counter:  # its module tracker cannot follow views made without gradient
+        model(*inputs)
+    model.train(training)
+    return counter.get_total_flops() // 2

@@ -1,0 +1,82 @@
+"""`model.safetensors` + `model.json`: weights, and all that is needed to use them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import nn
+
+from resmlp.architectures import ALIASES, ARCHITECTURES
+from resmlp.config import Preprocessing
+from resmlp.errors import UserError, did_you_mean
+from resmlp.files import read_json, write_json, write_whole
+from resmlp.models.build import create_model
+from resmlp.models.trunk import Trunk, TrunkConfig
+from resmlp.models.weights import load_into, read_weights, weights_path
+from resmlp.serial import from_dict, to_dict
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A network with what it was trained for."""
+
+    model: nn.Module
+    classes: tuple[str, ...]
+    """class names, in the order of the logits; empty where unknown"""
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class _Card:
+    """The contents of model.json."""
+
+    model: TrunkConfig
+    preprocessing: Preprocessing
+    classes: tuple[str, ...] = ()
+    format: int = 1
+
+
+def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
+    """Write `model.safetensors` and `model.json` into `folder`."""
+    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    write_whole(folder / "model.safetensors", lambda aside: save_file(state, aside))
+    write_json(folder / "model.json", to_dict(_Card(model.config, preprocessing, tuple(classes))))
+
+
+def load_saved(path: str | Path) -> Saved:
+    """The network of a run folder, or of a .safetensors file with its .json beside it."""
+    path = Path(path)
+    if path.is_dir() and not (path / "model.safetensors").is_file():
+        hint = "the run is not finished: the same train command continues it"
+        raise UserError(f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder")
+    file = weights_path(path)
+    card = from_dict(_Card, read_json(file.with_suffix(".json")))
+    model = Trunk(card.model)
+    load_into(model, read_weights(file))
+    return Saved(model.eval(), card.classes, card.preprocessing)
+
+
+def open_model(name: str) -> Saved:
+    """What a MODEL on the command line means: a run folder, a .safetensors file, `timm:NAME`, or a model's name."""
+    if name.startswith("timm:"):
+        return _from_timm(name.removeprefix("timm:"))
+    if Path(name).exists() or Path(name).suffix == ".safetensors":
+        return load_saved(name)
+    if name in ARCHITECTURES or name in ALIASES:
+        model = create_model(name).eval()
+        return Saved(model, (), Preprocessing(model.config.size))
+    if "/" in name:
+        raise UserError(f"no model at {name}", "give a run folder, a .safetensors file, or a name of `resmlp list models`")
+    raise UserError(f"unknown model {name!r}", did_you_mean(name, {**ARCHITECTURES, **ALIASES}))
+
+
+def _from_timm(name: str) -> Saved:
+    """Any network of timm's, with its own preprocessing; pretrained weights where it has some at hand."""
+    import timm
+
+    if not timm.is_model(name.split(".")[0]):
+        raise UserError(f"timm has no model {name!r}", did_you_mean(name, timm.list_models()))
+    model = timm.create_model(name, pretrained="." in name).eval()
+    data = timm.data.resolve_model_data_config(model)
+    size = tuple(data["input_size"][1:])
+    return Saved(model, (), Preprocessing(size, data["crop_pct"], data["interpolation"], data["mean"], data["std"]))

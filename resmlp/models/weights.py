@@ -1,0 +1,153 @@
+"""Weights of others, by one pure renaming function for each dialect, and files that hold tensors alone.
+
+Dialects are told by their keys: ours, the authors' (deit's `resmlp_models.py`), and timm's ResMLP and MLP-Mixer.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from resmlp.errors import UserError
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's tensors in our names, and where they came from."""
+
+    state: State
+    source: str
+
+    @property
+    def num_classes(self) -> int:
+        """Rows of the classifier; 0 where there is none."""
+        return len(self.state["head.weight"]) if "head.weight" in self.state else 0
+
+
+def _rename(rules: Iterable[tuple[str, str]]) -> Callable[[State], State]:
+    """A function that rewrites keys by regular expressions and flattens (1, 1, d) Affines to (d)."""
+    patterns = [(re.compile(old), new) for old, new in rules]
+
+    def rename(state: State) -> State:
+        def ours(key: str) -> str:
+            for old, new in patterns:
+                key = old.sub(new, key)
+            return key
+
+        return {ours(k): v.flatten() if v.shape[:2] == (1, 1) and v.ndim == 3 else v for k, v in state.items()}
+
+    return rename
+
+
+BLOCK = r"^(blocks\.\d+)\."
+SHARED = (
+    (BLOCK + r"norm1\.", r"\1.tokens.norm."),
+    (BLOCK + r"norm2\.", r"\1.channels.norm."),
+)
+
+from_official = _rename(
+    (
+        *SHARED,
+        (r"^patch_embed\.", "embed.patches."),
+        (BLOCK + r"attn\.", r"\1.tokens.fn."),
+        (BLOCK + r"gamma_1$", r"\1.tokens.scale.gamma"),
+        (BLOCK + r"gamma_2$", r"\1.channels.scale.gamma"),
+        (BLOCK + r"mlp\.", r"\1.channels.fn."),
+    )
+)
+
+from_timm = _rename(
+    (
+        *SHARED,
+        (r"^stem\.", "embed.patches."),
+        (BLOCK + r"(?:linear|mlp)_tokens\.", r"\1.tokens.fn."),
+        (BLOCK + r"ls1$", r"\1.tokens.scale.gamma"),
+        (BLOCK + r"ls2$", r"\1.channels.scale.gamma"),
+        (BLOCK + r"mlp_channels\.", r"\1.channels.fn."),
+    )
+)
+
+DIALECTS: dict[str, Callable[[State], State]] = {
+    "embed.patches.proj.weight": dict,
+    "patch_embed.proj.weight": from_official,
+    "stem.proj.weight": from_timm,
+}
+"""a key that only this dialect has -> its renaming function"""
+
+
+def read_tensors(path: Path) -> State:
+    """The tensors of a .safetensors or PyTorch file; anything else in it is refused, never unpickled."""
+    if not path.is_file():
+        raise UserError(f"no weights at {path}", "give a .safetensors or .pth file, or a run folder")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+        raise UserError(f"cannot read weights from {path}: {str(error).splitlines()[0]}", "is it whole?") from None
+    except Exception as error:  # pickle's errors have no common class
+        reason = f"it holds more than tensors ({type(error).__name__})"
+        raise UserError(f"refused to load {path}: {reason}", "save its state dict alone") from None
+    for wrapper in ("model", "state_dict", "state_dict_ema"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} holds no dictionary of tensors", "save its state dict alone")
+    return {k.removeprefix("module."): v for k, v in loaded.items() if isinstance(v, Tensor)}
+
+
+def weights_path(path: str | Path) -> Path:
+    """The file meant by a run folder or a file."""
+    path = Path(path)
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def read_weights(path: str | Path) -> Weights:
+    """The weights of a run folder or a file of any dialect, under our names."""
+    file = weights_path(path)
+    state = read_tensors(file)
+    for key, rename in DIALECTS.items():
+        if key in state:
+            return Weights(rename(state), str(path))
+    known = ", ".join(DIALECTS)
+    raise UserError(f"{file} is of no dialect we know", f"a known one has one of the keys {known}")
+
+
+def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> None:
+    """Put `weights` into `model`, tensor by tensor; with `swap_head` a head of another class count keeps its own.
+
+    Raises `UserError` that names the first key or shape that does not fit.
+    """
+    state, own = dict(weights.state), model.state_dict()
+    if swap_head or not any(k.startswith("head.") for k in own):
+        heads = [k for k in state if k.startswith("head.")]
+        if any(k not in own or own[k].shape != state[k].shape for k in heads):
+            for k in heads:
+                del state[k]
+            state |= {k: v for k, v in own.items() if k.startswith("head.")}
+    for key, tensor in own.items():
+        if key not in state:
+            raise UserError(f"{weights.source} has no {key}", "it is of another model; see its model.json")
+        if state[key].shape != tensor.shape:
+            shapes = f"{tuple(state[key].shape)}, the model wants {tuple(tensor.shape)}"
+            raise UserError(f"{weights.source}: {key} is {shapes}", _hint(key))
+    for key in state:
+        if key not in own:
+            raise UserError(f"{weights.source} has {key}, which the model lacks", "it is of another model")
+    model.load_state_dict(state)
+
+
+def _hint(key: str) -> str:
+    """The likeliest reason why this tensor's shape differs."""
+    if key.startswith("head."):
+        return "another class count; give num_classes, or fine-tune with --model.checkpoint"
+    if ".tokens.fn." in key or key.startswith("embed.position"):
+        return "another img_size: a token mixer's matrix is fixed to its grid"
+    return "it is of another model"

@@ -1,0 +1,77 @@
+"""From tokens to one vector for the picture."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class MeanPool(nn.Module):
+    """The mean of the tokens, the paper's default."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B N D -> B D"""
+        return x.mean(dim=1)
+
+
+class FirstToken(nn.Module):
+    """The first token: a class token that has read the others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B N D -> B D"""
+        return x[:, 0]
+
+
+class _Gather(nn.Linear):
+    """A weighted sum of [class; patches], the same weights for every channel."""
+
+    def __init__(self, tokens: int):
+        super().__init__(tokens, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B M D -> B 1 D"""
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class _Query(nn.Module):
+    """A residual sublayer that reads all tokens and updates the class token alone (CaiT's class-attention wiring)."""
+
+    def __init__(self, norm: nn.Module, fn: nn.Module, scale: nn.Module):
+        super().__init__()
+        self.norm = norm
+        self.fn = fn
+        self.scale = scale
+
+    def forward(self, cls: Tensor, patches: Tensor) -> Tensor:
+        """B 1 D, B N D -> B 1 D"""
+        return cls + self.scale(self.fn(self.norm(torch.cat([cls, patches], dim=1))))
+
+
+class ClassMlp(nn.Module):
+    """Class-MLP (section 2): layers that update a class token from frozen patches, put before them.
+
+    Each layer is CaiT's class-attention layer with the attention replaced by a linear layer over [class; patches],
+    then a channel MLP on the class token. `norm`, `scale` and `channels` make the parts of one layer.
+    """
+
+    def __init__(
+        self,
+        tokens: int,
+        dim: int,
+        norm: Callable[[], nn.Module],
+        scale: Callable[[], nn.Module],
+        channels: Callable[[], nn.Module],
+        depth: int = 2,
+    ):
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, dim))
+        nn.init.trunc_normal_(self.token, std=0.02)
+        self.gathers = nn.ModuleList(_Query(norm(), _Gather(tokens + 1), scale()) for _ in range(depth))
+        self.channels = nn.ModuleList(channels() for _ in range(depth))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """B N D -> B 1+N D, the class token first"""
+        cls = self.token.expand(patches.shape[0], -1, -1)
+        for gather, channels in zip(self.gathers, self.channels):
+            cls = channels(gather(cls, patches))
+        return torch.cat([cls, patches], dim=1)

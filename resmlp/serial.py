@@ -1,0 +1,73 @@
+"""Frozen dataclasses to JSON and back, checked on the way in: a file is as hostile as a command line."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from resmlp.config import Task
+from resmlp.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+
+
+def to_dict(value: Any) -> Any:
+    """Plain values; a task also says which one it is, under "kind"."""
+    if dataclasses.is_dataclass(value):
+        kind = {"kind": type(value).__name__.lower()} if isinstance(value, Task) else {}
+        return kind | {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [to_dict(item) for item in value]
+    return value
+
+
+def from_dict(cls: type[T], values: Any, where: str = "") -> T:
+    """The `cls` that `to_dict` described. Raises `UserError` for a field that is unknown or of another type."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where or cls.__name__} is {values!r}", "it should be a JSON object")
+    values = dict(values)
+    if cls is Task:
+        kinds = {kind.__name__.lower(): kind for kind in Task.__subclasses__()}
+        kind = values.pop("kind", "supervised")
+        if kind not in kinds:
+            raise UserError(f"unknown task {kind!r}", did_you_mean(str(kind), kinds))
+        cls = typing.cast(type[T], kinds[kind])
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise UserError(f"unknown field {where}{key}", did_you_mean(key, hints))
+    try:
+        return cls(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
+    except TypeError as error:
+        raise UserError(f"{where or cls.__name__}: {error}", "a field is missing") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type `hint`, or `UserError`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, f"{where}.")
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is typing.Literal and value in args:
+        return value
+    if origin is tuple and isinstance(value, list):
+        items = args[:1] * len(value) if args[-1] is Ellipsis else args
+        if len(items) == len(value):
+            return tuple(_convert(item, v, where) for item, v in zip(items, value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise UserError(f"{where} is {value!r}", f"it should be {getattr(hint, '__name__', hint)}")
+
+
+def difference(ours: Any, theirs: Any, where: str = "") -> list[str]:
+    """The fields in which two described dataclasses differ, as `data.batch_size: 64 -> 128`."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = list(ours) + [key for key in theirs if key not in ours]
+        found = [difference(ours.get(k), theirs.get(k), f"{where}.{k}" if where else k) for k in keys]
+        return [line for lines in found for line in lines]
+    return [] if ours == theirs else [f"{where}: {ours} -> {theirs}"]
