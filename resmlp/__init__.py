@@ -1,1 +1,30 @@
-"""`resmlp`."""
+"""ResMLP and its family, end to end: networks of nothing but matrix products.
+
+`create_model`, `list_models`, `load` and `train` are the whole of the Python interface most people need; each loads
+what it stands on when it is first asked for, so that `import resmlp` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "create_model": "resmlp.models",
+    "list_models": "resmlp.models",
+    "load": "resmlp.deploy",
+    "train": "resmlp.api",
+}
+
+__all__ = ["__version__", "create_model", "list_models", "load", "train"]
+
+if TYPE_CHECKING:
+    from resmlp.api import train
+    from resmlp.deploy import load
+    from resmlp.models import create_model, list_models
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'resmlp' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

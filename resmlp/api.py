@@ -1,0 +1,156 @@
+"""What the command line does, from Python."""
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import timm
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from resmlp.analysis.report import write_report
+from resmlp.checkpoint import Progress
+from resmlp.config import Recipe, Run
+from resmlp.engine import Engine
+from resmlp.errors import UserError, lookup
+from resmlp.files import read_json, write_json
+from resmlp.logbook import console, show_table
+from resmlp.models import count_parameters
+from resmlp.optim import undecayed
+from resmlp.recipes import RECIPES
+from resmlp.serial import difference, from_dict, to_dict
+from resmlp.tasks import Place, Task, make_task
+
+INDIFFERENT = {"data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb"}
+"""fields that a continued run may change: they decide how fast it goes and what it shows, not what it learns"""
+
+
+def open_recipe(name: str) -> Recipe:
+    """A recipe by its name, or from a `recipe.json` that a run wrote."""
+    if name.endswith(".json"):
+        return from_dict(Recipe, read_json(Path(name)))
+    return lookup("recipe", name, RECIPES, "see `resmlp list recipes`")
+
+
+def train(recipe: Recipe | str, out: str | Path | None = None) -> dict[str, Any]:
+    """Train as `recipe` says into the run folder `out` (`runs/NAME`), continuing what is there; returns the summary.
+
+    The summary has the best evaluation's numbers at its top level (accuracies are fractions), wall-clock in seconds
+    and samples per second. Raises `UserError` for a mistake in the recipe, the data or the folder.
+    """
+    if isinstance(recipe, str):
+        recipe = open_recipe(recipe)
+    folder = Path(out or f"runs/{recipe.name}")
+    accelerator = make_accelerator(recipe.run)
+    try:
+        check_same_recipe(recipe, folder)
+        place = Place(accelerator.device, accelerator.process_index, accelerator.num_processes)
+        task = make_task(recipe, place)
+        with _only_writer(folder, accelerator.is_main_process):
+            if accelerator.is_main_process:
+                write_json(folder / "recipe.json", to_dict(recipe))
+                show_table(f"{recipe.name}: {recipe.about} -> {folder}", describe(task, recipe, accelerator))
+            engine = Engine(task, recipe, folder, accelerator)
+            progress = engine.fit()
+            accelerator.wait_for_everyone()
+            return finish(engine, progress) if accelerator.is_main_process else {}
+    finally:
+        # Accelerate's settings are global to the process; the next run in it may want others
+        AcceleratorState._reset_state(reset_partial_state=accelerator.num_processes == 1)
+
+
+def make_accelerator(run: Run) -> Accelerator:
+    """Accelerate for the device and precision of `run`; processes come from `accelerate launch` or `torchrun`."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(run.device, True):
+        raise UserError(f"--run.device {run.device}: there is none here", "use --run.device auto or cpu")
+    precision = "no" if run.precision == "fp32" else run.precision
+    return Accelerator(cpu=run.device == "cpu", mixed_precision=precision)
+
+
+def check_same_recipe(recipe: Recipe, folder: Path) -> None:
+    """Refuse a folder that holds a run of another recipe, naming the fields that differ."""
+    path = folder / "recipe.json"
+    if not path.exists():
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file", "choose another --out")
+        return
+    differs = [d for d in difference(read_json(path), to_dict(recipe)) if d.split(":")[0] not in INDIFFERENT]
+    if differs:
+        shown = "; ".join(differs[:5]) + (f"; and {len(differs) - 5} more" if len(differs) > 5 else "")
+        raise UserError(f"{folder} holds a run of another recipe: {shown}", "choose another --out, or the same settings")
+
+
+def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[tuple[str, str]]:
+    """What a person checks before a long run."""
+    optim, run, world = recipe.optim, recipe.run, accelerator.num_processes
+    device, precision = accelerator.device, accelerator.mixed_precision.replace("no", "fp32")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    yield "device", f"{device.type} ({name}), {precision}, {world} process{'es' * (world > 1)}"
+    yield "parameters", f"{count_parameters(task.model):,}"
+    yield from task.describe()
+    split = f" over {world} processes x {run.accumulate} parts" if world * run.accumulate > 1 else ""
+    yield "batch", f"{task.samples_per_step}{split}; {task.steps_per_epoch:,} steps an epoch, {run.epochs} epochs"
+    ends = f"{optim.schedule} to {optim.min_lr:g}" if optim.schedule == "cosine" else f"/10 at {optim.milestones}"
+    yield "optimiser", f"{optim.name}, effective lr {optim.lr:g}, {optim.warmup_epochs:g} warm-up epochs, {ends}"
+    yield "weight decay", f"{optim.weight_decay:g}, not on {undecayed(task.model)}"
+
+
+def finish(engine: Engine, progress: Progress) -> dict[str, Any]:
+    """Write the model, the summary, the figures and the report of a run whose steps are all done."""
+    metric, folder = engine.task.metric, engine.folder
+    weights = max(progress.last, key=lambda kind: progress.last[kind][metric])
+    engine.task.save(folder, engine.kinds[weights])
+    best = {key: value for key, value in progress.best.items() if key not in ("weights", "epoch", "step")}
+    steps = progress.step * engine.task.samples_per_step
+    summary = {
+        **best,
+        "best": progress.best,
+        "last": progress.last,
+        "weights": weights,
+        "seconds": round(progress.seconds, 1),
+        "samples_per_s": round(steps / max(progress.seconds, 1e-9), 1),
+        "parameters": count_parameters(engine.raw),
+        "device": str(engine.accelerator.device),
+        "versions": versions(),
+        **progress.notes,
+    }
+    write_json(folder / "summary.json", summary)
+    write_report(folder)
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in best.items())
+    console.print(f"best {shown}; {progress.seconds:.0f} s; see {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    return summary
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a run depend on."""
+    from resmlp import __version__
+
+    ours = {"resmlp": __version__, "python": platform.python_version()}
+    return ours | {module.__name__: str(module.__version__) for module in (torch, accelerate, timm)}
+
+
+@contextmanager
+def _only_writer(folder: Path, main: bool) -> Iterator[None]:
+    """Hold the folder's lock, so that two runs never write to it at once; the system frees it however we end."""
+    if not main:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}", "choose another --out") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(f"another process is training into {folder}", "wait for it, or choose another --out") from None
+    finally:
+        os.close(lock)

@@ -1,0 +1,78 @@
+"""Checkpoints: all of a run at one step, written whole or not at all."""
+
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from resmlp.errors import UserError
+from resmlp.files import read_json, write_folder, write_json
+from resmlp.models.weights import read_tensors
+
+
+@dataclass
+class Progress:
+    """How far a run is; with the tensors of a checkpoint this is all its state."""
+
+    step: int = 0
+    """optimiser steps done"""
+    seconds: float = 0.0
+    """wall-clock time spent training, evaluations included"""
+    best: dict[str, Any] = field(default_factory=dict)
+    """the best evaluation so far: its numbers, step, epoch, and which weights"""
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """the latest evaluation of each kind of weights"""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """The folder `checkpoints/` of a run: the last and the best are kept."""
+
+    def __init__(self, folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer):
+        self.folder = folder
+        self.modules = modules
+        self.optimizer = optimizer
+
+    def path(self, step: int) -> Path:
+        """`step-XXXXXXXX/` of an optimiser step."""
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """Steps of the whole checkpoints there are, in order."""
+        return sorted(int(path.name[5:]) for path in self.folder.glob("step-" + "[0-9]" * 8))
+
+    def save(self, progress: Progress) -> None:
+        """Write the present state, then drop every checkpoint that is neither the last nor the best."""
+
+        def write(aside: Path) -> None:
+            for name, module in self.modules.items():
+                state = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
+                (aside / f"{name}.safetensors").write_bytes(save(state))
+            with (aside / "optimizer.pt").open("wb") as file:
+                torch.save(self.optimizer.state_dict(), file)
+            write_json(aside / "progress.json", asdict(progress))
+
+        if not self.path(progress.step).exists():
+            write_folder(self.path(progress.step), write)
+        for step in self.steps():
+            if step not in (progress.step, progress.best.get("step")):
+                shutil.rmtree(self.path(step))
+
+    def load_last(self) -> Progress:
+        """Restore the last checkpoint and return its progress; a fresh `Progress` where there is none."""
+        for leftover in self.folder.glob(".step-*.part"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if not self.steps():
+            return Progress()
+        path = self.path(self.steps()[-1])
+        try:
+            for name, module in self.modules.items():
+                module.load_state_dict(read_tensors(path / f"{name}.safetensors"))
+            self.optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True))
+            return Progress(**read_json(path / "progress.json"))
+        except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+            raise UserError(f"cannot continue from {path}: {error}", "remove that folder to go on from the one before")

@@ -1,0 +1,52 @@
+"""What happens to a whole batch, on its device: normalisation, erasing, mixing."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from resmlp.config import Augment, Data
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels 0 to 255, uint8 B 3 H W -> (pixels / 255 - mean) / std, float32 B 3 H W; one mean and std a channel."""
+    offset, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
+    return (images / 255).sub_(offset).div_(scale)
+
+
+class BatchAugment:
+    """Normalise, erase, then mix the pictures of a training batch and their targets, as timm does and in its order.
+
+    Draws from Python's, NumPy's and torch's global generators, which the engine seeds at each step.
+    """
+
+    def __init__(self, augment: Augment, data: Data, num_classes: int):
+        from timm.data import Mixup  # takes seconds
+        from timm.data.random_erasing import RandomErasing
+
+        self.mean, self.std, self.num_classes = data.mean, data.std, num_classes
+        self.erasing = RandomErasing(augment.erasing, mode="pixel") if augment.erasing else None
+        self.mixing = None
+        if augment.mixup or augment.cutmix:
+            self.mixing = Mixup(
+                augment.mixup,
+                augment.cutmix,
+                prob=augment.mix_prob,
+                switch_prob=augment.switch_prob,
+                label_smoothing=0.0,  # smoothing is the loss's
+                num_classes=num_classes,
+            )
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images uint8 B 3 H W and labels int64 B -> images float32 B 3 H W and targets float32 B K, of sum 1.
+
+        B must be even where pictures are mixed.
+        """
+        images = normalise(images, self.mean, self.std)
+        if self.erasing:
+            self.erasing.device = images.device
+            images = self.erasing(images)
+        if self.mixing:
+            return self.mixing(images, labels)
+        return images, one_hot(labels, self.num_classes).float()

@@ -1,0 +1,237 @@
+"""Batches. What is in one is a function of (seed, epoch, rank, position) and of nothing else.
+
+The number of workers changes nothing, and an epoch taken up in the middle goes on with the same batches: each place in
+the epoch's order has its own key, and all generators are seeded with it before that picture is transformed.
+"""
+
+import random
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from resmlp.config import Augment, Data, Preprocessing
+from resmlp.data.decode import UnreadableImage
+from resmlp.data.images import ImageSet
+from resmlp.data.transforms import Transform, eval_transform, train_transform
+from resmlp.errors import UserError
+
+MAX_IN_A_ROW = 50  # unreadable pictures, before it is the data that is broken
+
+Batch = dict[str, Any]
+
+
+class TrainBatches:
+    """Micro-batches of an epoch, in an order and with augmentations of their own for each epoch.
+
+    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "unreadable": [name, ...]}`, where
+    B = batch_size / (world * accumulate). With `repeats` a picture comes that many times in a row in the order that the
+    ranks deal out among themselves, and an epoch keeps its length (repeated augmentation, as timm's RepeatAugSampler).
+    A picture that cannot be read is named, and the next one of the set stands in.
+
+    Raises `UserError` where the batch does not divide or exceeds the set; iterating raises one at the first
+    unreadable picture with `data.strict`, and at 50 in a row without.
+    """
+
+    def __init__(
+        self, images: ImageSet, data: Data, augment: Augment, *, seed: int, rank: int = 0, world: int = 1, accumulate=1
+    ):
+        _check_batch(len(images), data.batch_size, world, accumulate, mixes=bool(augment.mixup or augment.cutmix))
+        self.steps: int = len(images) // data.batch_size
+        """optimiser steps in an epoch; the pictures left over wait for another epoch"""
+        size = data.batch_size // (world * accumulate)
+        self._order = _Order(len(images), size, self.steps * accumulate, augment.repeats, seed, rank, world)
+        pictures = _TrainPictures(images, train_transform(data, augment), data.strict)
+        self._loader = _loader(pictures, self._order, data.workers)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The micro-batches of an epoch, `steps * accumulate` of them, from number `start` on."""
+        self._order.epoch, self._order.start = epoch, start
+        yield from _results(self._loader)
+
+
+class EvalBatches:
+    """Every picture once and in order; rank r takes pictures r, r + world, ... and the last batch may be small.
+
+    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. A picture
+    that cannot be read is left out and named, so B may even be 0; with `strict` it raises `UserError`.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        workers: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        strict: bool = False,
+    ):
+        own = range(rank, len(images), world)
+        self._order = [list(own[i : i + batch_size]) for i in range(0, len(own), batch_size)]
+        pictures = _EvalPictures(images, eval_transform(preprocessing), preprocessing.size, strict)
+        self._loader = _loader(pictures, self._order, workers)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _results(self._loader)
+
+
+def _check_batch(pictures: int, batch: int, world: int, accumulate: int, mixes: bool) -> None:
+    unit = world * accumulate * (2 if mixes else 1)  # mixup pairs up the pictures of a micro-batch
+    if batch % unit:
+        parts = f"{world} processes x {accumulate} accumulated parts" + (
+            " x 2 pictures that are mixed" if mixes else ""
+        )
+        raise UserError(
+            f"--data.batch-size {batch} does not divide into {parts}",
+            f"try {max(1, batch // unit) * unit} or {(batch // unit + 1) * unit}",
+        )
+    if pictures < batch:
+        hint = f"try {pictures // unit * unit}" if pictures >= unit else "add pictures"
+        raise UserError(f"--data.batch-size {batch} exceeds the {pictures} training pictures", hint)
+
+
+@dataclass
+class _Order:
+    """Which pictures are in which micro-batch, as lists of (index, key)."""
+
+    pictures: int
+    size: int
+    batches: int
+    repeats: int
+    seed: int
+    rank: int
+    world: int
+    epoch: int = 0
+    start: int = 0
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.pictures)
+        keys = rng.integers(2**63, size=self.pictures)
+        for batch in range(self.start, self.batches):
+            own = np.arange(batch * self.size, (batch + 1) * self.size)
+            places = self.rank + self.world * own
+            yield list(zip(order[places // self.repeats].tolist(), keys[places].tolist()))
+
+
+class _Failure(NamedTuple):
+    """A `UserError` on its way out of a worker: torch would make another exception of it."""
+
+    what: str
+    hint: str
+
+
+@dataclass
+class _TrainPictures(Dataset):
+    images: ImageSet
+    transform: Transform
+    strict: bool
+
+    def __getitem__(self, picks: list[tuple[int, int]]) -> Batch | _Failure:
+        views, labels, unreadable = [], [], []
+        try:
+            with _generators_kept():
+                for first, key in picks:
+                    index, image, passed = _next_readable(self.images, first, self.strict)
+                    _seed_generators(key)
+                    views.append(self.transform(image))
+                    labels.append(self.images.labels[index])
+                    unreadable += passed
+        except UserError as error:
+            return _Failure(error.what, error.hint)
+        return {"image": default_collate(views), "label": torch.tensor(labels), "unreadable": unreadable}
+
+
+@dataclass
+class _EvalPictures(Dataset):
+    images: ImageSet
+    transform: Transform
+    size: tuple[int, int]
+    strict: bool
+
+    def __getitem__(self, indices: list[int]) -> Batch | _Failure:
+        views, read, unreadable = [], [], []
+        for i in indices:
+            try:
+                views.append(self.transform(self.images.read(i)))
+                read.append(i)
+            except UnreadableImage as error:
+                if self.strict:
+                    return _Failure(error.what, error.hint)
+                unreadable.append(error.name)
+        return {
+            "image": default_collate(views) if views else torch.empty(0, 3, *self.size, dtype=torch.uint8),
+            "label": torch.tensor([self.images.labels[i] for i in read], dtype=torch.int64),
+            "index": torch.tensor(read, dtype=torch.int64),
+            "unreadable": unreadable,
+        }
+
+
+def _next_readable(images: ImageSet, first: int, strict: bool) -> tuple[int, Image.Image, list[str]]:
+    """The first readable picture from `first` on: its index, itself, and the names of those passed over."""
+    unreadable: list[str] = []
+    for index in range(first, first + MAX_IN_A_ROW):
+        index %= len(images)
+        try:
+            return index, images.read(index), unreadable
+        except UnreadableImage as error:
+            if strict:
+                raise
+            unreadable.append(error.name)
+    raise UserError(f"{MAX_IN_A_ROW} pictures in a row cannot be read, from {unreadable[0]} on", "look at the files")
+
+
+def _seed_generators(key: int) -> None:
+    """Seed whatever a transform may draw from; torch's CPU generator alone, as the device's is the engine's."""
+    random.seed(key)
+    np.random.seed(key % 2**32)
+    torch.default_generator.manual_seed(key)
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Leave the generators as they were: without workers, the pictures are read in the engine's own process."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _loader(pictures: Dataset, order: Iterable[list], workers: int) -> DataLoader:
+    """A loader whose items are batches already: `pictures[order[i]]`."""
+    return DataLoader(
+        pictures,
+        sampler=order,
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each epoch would draw a number from the global one
+    )
+
+
+def _start_worker(_: int) -> None:
+    """Ctrl-C reaches every process of the group; the main one answers it and ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _results(loader: DataLoader) -> Iterator[Batch]:
+    for batch in loader:
+        if isinstance(batch, _Failure):
+            raise UserError(batch.what, batch.hint)
+        yield batch

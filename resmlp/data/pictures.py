@@ -1,0 +1,130 @@
+"""Pictures where they lie: in files, in archives, in memory.
+
+Archives may be hostile: their members' names serve as labels and in messages alone, nothing is ever unpacked to disk,
+and links, devices and hidden files are passed over.
+"""
+
+import io
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from resmlp.data.decode import decode
+from resmlp.errors import UserError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+MAX_MEMBER = 512 * 2**20  # bytes of one picture file in an archive
+MAX_HELD = 4 * 2**30  # bytes of all pictures of a compressed archive, which are kept in memory
+
+
+class Picture(Protocol):
+    """Something that can be read as an RGB picture, again and again and from any process."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def read(self) -> Image.Image:
+        """The RGB picture; raises `UnreadableImage`."""
+
+
+class File(NamedTuple):
+    """A picture that is a file."""
+
+    name: str
+
+    def read(self) -> Image.Image:
+        """The RGB picture; raises `UnreadableImage`."""
+        return decode(self.name, lambda: Path(self.name).open("rb"))
+
+
+class Member(NamedTuple):
+    """A picture in an uncompressed archive: a stretch of that file, opened for each read and so safe to fork."""
+
+    archive: str
+    path: str
+    offset: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The archive, then the path in it."""
+        return f"{self.archive}:{self.path}"
+
+    def _open(self) -> io.BytesIO:
+        with Path(self.archive).open("rb") as file:
+            file.seek(self.offset)
+            return io.BytesIO(file.read(self.size))
+
+    def read(self) -> Image.Image:
+        """The RGB picture; raises `UnreadableImage`."""
+        return decode(self.name, self._open)
+
+
+class Held(NamedTuple):
+    """A picture of a compressed archive, which cannot be read out of order: its file's bytes."""
+
+    archive: str
+    path: str
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        """The archive, then the path in it."""
+        return f"{self.archive}:{self.path}"
+
+    def read(self) -> Image.Image:
+        """The RGB picture; raises `UnreadableImage`."""
+        return decode(self.name, lambda: io.BytesIO(self.data))
+
+
+class Pixels(NamedTuple):
+    """A picture that is in memory, decoded."""
+
+    name: str
+    array: np.ndarray  # H W or H W 3, uint8
+
+    def read(self) -> Image.Image:
+        """The RGB picture."""
+        return Image.fromarray(self.array).convert("RGB")
+
+
+def members(archive: Path) -> Iterator[tuple[str, Picture | None]]:
+    """(path, picture) of each regular file that is not hidden; the picture is None where the ending is another."""
+    packed = not archive.name.lower().endswith(".tar")
+    held = 0
+    try:
+        with tarfile.open(archive, "r|gz" if packed else "r:") as tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # they would take a kilobyte each
+                parts = [part for part in info.name.split("/") if part not in ("", ".")]
+                if not info.isreg() or info.issparse() or any(part.startswith(".") for part in parts):
+                    continue
+                path = printable("/".join(parts))
+                if not path.lower().endswith(ENDINGS):
+                    yield path, None
+                    continue
+                if not 0 <= info.size <= MAX_MEMBER:
+                    raise UserError(f"{archive}:{path} claims {info.size:,} bytes", "no picture is that large")
+                if not packed:
+                    yield path, Member(str(archive), path, info.offset_data, info.size)
+                    continue
+                held += info.size
+                if held > MAX_HELD:
+                    limit = f"{MAX_HELD / 2**30:g} GiB"
+                    raise UserError(f"the pictures of {archive} exceed {limit}, and are held in memory", "unpack it")
+                file = tar.extractfile(info)
+                assert file is not None  # a regular file
+                yield path, Held(str(archive), path, file.read())
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise UserError(f"cannot read the archive {archive}: {error}", "is it whole? pack or fetch it again") from error
+
+
+def printable(name: str) -> str:
+    """The name with control characters and undecodable bytes escaped: it will stand in messages and in JSON."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

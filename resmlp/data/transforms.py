@@ -1,0 +1,101 @@
+"""One RGB picture -> the uint8 tensor that goes into a batch. timm is loaded where it is needed: it takes seconds.
+
+Randomness comes from Python's, NumPy's and torch's global generators, which the loader seeds for each picture.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import floor
+from typing import Any
+
+import torch
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+
+from resmlp.config import Augment, Data, Interpolation, Preprocessing
+from resmlp.errors import UserError
+
+Transform = Callable[[Image.Image], torch.Tensor]
+Step = Callable[[Any], Any]
+
+
+def train_transform(data: Data, augment: Augment) -> Transform:
+    """PIL RGB -> uint8 3 H W: crop, flip, colour policy, in that order.
+
+    As in DeiT, RandAugment stands in for the colour jitter. Raises `UserError` for a RandAugment string timm refuses.
+    """
+    steps = _crop(data, augment)
+    if augment.flip:
+        steps.append(transforms.RandomHorizontalFlip(augment.flip))
+    if augment.policy == "rand":
+        steps.append(_rand_augment(data, augment.magnitudes))
+    if augment.policy == "three":
+        steps.append(_three_augment())
+    if augment.jitter and augment.policy != "rand":
+        steps.append(transforms.ColorJitter(augment.jitter, augment.jitter, augment.jitter))
+    return transforms.Compose([*steps, transforms.PILToTensor()])
+
+
+def eval_transform(preprocessing: Preprocessing) -> Transform:
+    """PIL RGB -> uint8 3 H W: the shorter side to size / crop_ratio, then the centre; small pictures are enlarged."""
+    p = preprocessing
+    return transforms.Compose([*_centre(p.size, p.crop_ratio, p.interpolation), transforms.PILToTensor()])
+
+
+def _crop(data: Data, augment: Augment) -> list[Step]:
+    height, width = data.size
+    if augment.crop == "centre":
+        return _centre(data.size, data.crop_ratio, data.interpolation)
+    if augment.crop == "pad":
+        fit = _centre(data.size, 1.0, data.interpolation)
+        return [*fit, transforms.RandomCrop(data.size, padding=(width // 8, height // 8))]
+    return [
+        transforms.RandomResizedCrop(
+            data.size, augment.scale, ratio=(3 / 4, 4 / 3), interpolation=InterpolationMode(data.interpolation)
+        )
+    ]
+
+
+def _centre(size: tuple[int, int], crop_ratio: float, interpolation: Interpolation) -> list[Step]:
+    """Resize so that size / crop_ratio is covered, then crop the centre: timm's evaluation, to the pixel."""
+    height, width = (floor(side / crop_ratio) for side in size)
+    if height == width:
+        resize: Step = transforms.Resize(height, InterpolationMode(interpolation))
+    else:
+        from timm.data.transforms import ResizeKeepRatio
+
+        resize = ResizeKeepRatio((height, width), interpolation=interpolation)
+    return [resize, transforms.CenterCrop(size)]
+
+
+def _rand_augment(data: Data, magnitudes: str) -> Step:
+    """timm's RandAugment, with the settings that timm's `create_transform` gives it."""
+    from timm.data.auto_augment import rand_augment_transform
+    from timm.data.transforms import str_to_pil_interp
+
+    settings = {
+        "translate_const": int(min(data.size) * 0.45),
+        "img_mean": tuple(min(255, round(255 * mean)) for mean in data.mean),
+        "interpolation": str_to_pil_interp(data.interpolation),
+    }
+    try:
+        policy = rand_augment_transform(magnitudes, settings)
+    except (AssertionError, ValueError, KeyError) as error:
+        raise UserError(f"--augment.magnitudes {magnitudes}", "as in rand-m9-n2-mstd0.5-inc1") from error
+    for op in policy.ops:
+        if op.name.startswith("Posterize"):
+            op.level_fn = partial(_posterize_bits, op.level_fn)
+    return policy
+
+
+def _posterize_bits(level_fn: Callable[..., tuple[int]], level: float, hparams: dict) -> tuple[int]:
+    """timm's posterize may keep 0 bits, a black picture, which Pillow 12 and on refuse: keep one at least."""
+    return (max(1, level_fn(level, hparams)[0]),)
+
+
+def _three_augment() -> Step:
+    """3-Augment (DeiT III, section 3.3): one of solarise, greyscale and Gaussian blur for each picture."""
+    from timm.data.auto_augment import auto_augment_transform
+
+    return auto_augment_transform("3a")

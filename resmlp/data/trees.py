@@ -1,0 +1,175 @@
+"""Picture trees: a folder, or archives of one, as a flat list of pictures, and what its folder names say."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from resmlp.data.pictures import ENDINGS, File, Picture, members, printable
+from resmlp.errors import UserError, did_you_mean
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+TRAIN, VAL = ("train",), ("val", "validation", "valid", "test")
+
+
+class Tree(NamedTuple):
+    """Pictures by their path in the tree, its parts divided by '/'."""
+
+    where: str
+    """the root, for messages"""
+    pictures: list[tuple[str, Picture]]
+    others: list[str]
+    """paths of the files that are no pictures, and of empty folders (which end in '/')"""
+
+    def folders(self) -> list[str]:
+        """Names of the top folders that hold pictures, at any depth."""
+        return sorted({path.partition("/")[0] for path, _ in self.pictures if "/" in path})
+
+    def inside(self, folder: str) -> "Tree":
+        """The tree under one of the top folders."""
+        start = len(folder) + 1
+        return Tree(
+            f"{self.where}/{folder}",
+            [(path[start:], picture) for path, picture in self.pictures if path.startswith(folder + "/")],
+            [path[start:] for path in self.others if path.startswith(folder + "/")],
+        )
+
+
+class Parts(NamedTuple):
+    """A tree as it is divided: `train` and `val` where it has such folders, and all of it."""
+
+    train: Tree | None
+    val: Tree | None
+    whole: Tree
+
+
+def open_tree(root: str) -> Parts:
+    """The pictures under `root`: a folder, an archive, or a folder that holds archives and no folders.
+
+    Raises `UserError` where there is no such thing, or where an archive cannot be read.
+    """
+    path = Path(root).expanduser()
+    if not path.exists():
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        raise UserError(
+            f"--data.root {root}: no such file or folder", did_you_mean(path.name, [near.name for near in beside])
+        )
+    if path.is_file():
+        if not path.name.lower().endswith(ARCHIVES):
+            raise UserError(f"--data.root {root} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
+        return _divide(_list_archives(str(path), [path]), archived=True)
+    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]
+    if archives and not any(child.is_dir() for child in children):
+        return _divide(_list_archives(str(path), archives), archived=True)
+    return _divide(_list_folder(path), archived=False)
+
+
+def class_folders(tree: Tree) -> dict[str, list[Picture]]:
+    """Pictures by class, that is by top folder: classes in order of name (of number, where all are numbers).
+
+    Raises `UserError` for a tree without pictures, without folders, or with a class folder that has no picture.
+    """
+    endings = "we read " + " ".join(ENDINGS)
+    if not tree.pictures:
+        seen = sum(not path.endswith("/") for path in tree.others)
+        raise UserError(
+            f"{tree.where} holds no pictures, {seen} other files were seen" if seen else f"{tree.where} is empty",
+            endings,
+        )
+    names = tree.folders()
+    if not names:
+        raise UserError(
+            f"{len(tree.pictures)} pictures lie directly in {tree.where}, and none in a class folder",
+            "make one folder a class and put its pictures there",
+        )
+    if {name.lower() for name in names} <= {*TRAIN, *VAL}:
+        class_folders(tree.inside(names[0]))  # pictures lie directly in train/ or val/: say that
+    bare = {path.partition("/")[0] for path in tree.others if "/" in path}.difference(names)
+    if bare:
+        raise UserError(f"class folders of {tree.where} without pictures: {some(bare)}", f"move them away; {endings}")
+    if all(name.isdecimal() for name in names):  # as strings, 10 would come before 2 (ImageNetV2)
+        names.sort(key=lambda name: (int(name), name))
+    classes: dict[str, list[Picture]] = {name: [] for name in names}
+    for path, picture in sorted(tree.pictures, key=lambda item: item[0]):
+        folder, inner, _ = path.partition("/")
+        if inner:
+            classes[folder].append(picture)
+    return classes
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """At most five of the names in order, and how many more there are."""
+    names = sorted(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _divide(tree: Tree, archived: bool) -> Parts:
+    """Find train/ and val/, also one folder down where a single folder wraps everything."""
+    parts = _parts(tree)
+    folders = tree.folders()
+    if parts.train or parts.val or len(folders) != 1:
+        return parts
+    inner = _parts(tree.inside(folders[0]))
+    # Of an archive the wrapping folder cannot be given as --data.root; of a folder it can, and one class is an error.
+    wraps_classes = archived and len(inner.whole.folders()) > 1
+    return inner if inner.train or inner.val or wraps_classes else parts
+
+
+def _parts(tree: Tree) -> Parts:
+    return Parts(_part(tree, TRAIN), _part(tree, VAL), tree)
+
+
+def _part(tree: Tree, names: tuple[str, ...]) -> Tree | None:
+    """The first of the `names` that is a folder of class folders: `train/x.jpg` may be a class of vehicles."""
+    found = {folder.lower(): folder for folder in tree.folders()}
+    parts = (tree.inside(found[name]) for name in names if name in found)
+    return next((part for part in parts if part.folders()), None)
+
+
+def _list_folder(root: Path) -> Tree:
+    tree = Tree(str(root), [], [])
+    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(folder, name))]
+        inner = Path(folder).relative_to(root).parts
+        if not folders and not files:
+            tree.others.append(printable("/".join(inner)) + "/")
+        for file in files:
+            path = printable("/".join((*inner, file)))
+            if file.startswith("."):
+                continue
+            if file.lower().endswith(ENDINGS):
+                tree.pictures.append((path, File(f"{folder}{os.sep}{file}")))
+            else:
+                tree.others.append(path)
+    return tree
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder that it lies in."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UserError(f"cannot list {error.filename}: {error.strerror}", "see to its permissions")
+
+
+def _list_archives(where: str, archives: list[Path]) -> Tree:
+    """The union of the archives' trees; one named train.tar or val.tgz is the folder of that name."""
+    pictures: dict[str, Picture] = {}
+    others: list[str] = []
+    for archive in archives:
+        stem = archive.name.lower().partition(".tar")[0].removesuffix(".tgz")
+        tree = Tree(where, [], [])
+        for path, picture in members(archive):
+            if picture is None:
+                tree.others.append(path)
+            else:
+                tree.pictures.append((path, picture))
+        front = f"{stem}/" if stem in (*TRAIN, *VAL) and not _part(tree, (stem,)) else ""
+        found = {front + path: picture for path, picture in tree.pictures}  # of two members of one name, the last holds
+        if twice := found.keys() & pictures.keys():
+            raise UserError(f"two archives of {where} hold {some(twice)}", "keep one of them")
+        pictures.update(found)
+        others += [front + path for path in tree.others]
+    return Tree(where, list(pictures.items()), others)

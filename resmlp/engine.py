@@ -1,0 +1,201 @@
+"""The only training loop. It knows steps, devices and files; what is learned, the task knows."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from resmlp.checkpoint import Checkpoints, Progress
+from resmlp.config import Recipe
+from resmlp.errors import UserError
+from resmlp.logbook import Bar, Logbook, Window, console
+from resmlp.optim import learning_rate, make_optimizer
+from resmlp.randomness import seed_all
+from resmlp.tasks import Batch, Task
+
+
+class Average(nn.Module):
+    """An exponential moving average of a model's weights; buffers are copied."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        super().__init__()
+        self.module = deepcopy(model).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards `model` after optimiser step `step`; early steps move faster, so that the start is forgotten."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), 1 - decay)
+        for mine, theirs in zip(self.module.buffers(), model.buffers()):
+            mine.copy_(theirs)
+
+
+class Engine:
+    """Trains a task as its recipe says, from wherever the run folder stands, to the end."""
+
+    def __init__(self, task: Task, recipe: Recipe, folder: Path, accelerator: Accelerator):
+        self.task, self.recipe, self.run, self.accelerator = task, recipe, recipe.run, accelerator
+        self.folder, self.total = folder, task.steps_per_epoch * recipe.run.epochs
+        self.raw = task.model.to(accelerator.device)
+        self.kinds: dict[str, nn.Module] = {"raw": self.raw}
+        self.average = Average(self.raw, self.run.ema) if self.run.ema else None
+        if self.average:
+            self.kinds["ema"] = self.average.module
+        if self.run.compile:
+            self.raw.compile()
+        self.model, self.optimizer = accelerator.prepare(self.raw, make_optimizer(self.raw, recipe.optim))
+        saved = self.kinds | ({"task": task.state.to(accelerator.device)} if task.state is not None else {})
+        self.checkpoints = Checkpoints(folder / "checkpoints", saved, self.optimizer)
+        self.progress = Progress()
+
+    def fit(self) -> Progress:
+        """Do the steps that are left. Raises `KeyboardInterrupt` on Ctrl-C or SIGTERM, after saving."""
+        self.progress = progress = self.checkpoints.load_last()
+        self.main = self.accelerator.is_main_process
+        self.logbook = Logbook(self.folder, self.run.tensorboard, self.run.wandb) if self.main else None
+        if progress.step and self.main:
+            console.print(f"continuing after step {progress.step:,} of {self.total:,}")
+        self.window, self.since = Window(), time.monotonic() - progress.seconds
+        self.saved_at = time.monotonic()
+        with Bar(progress.step, self.total, self.main) as self.bar, _interruptible() as interrupted:
+            for step, epoch, batches in self.steps():
+                self.step(step, batches)
+                progress.step += 1
+                self.bar.advance(f"epoch {epoch + 1}/{self.run.epochs}")
+                self.after(epoch, interrupted)
+        return progress
+
+    def steps(self) -> Iterator[tuple[int, int, Iterator[Batch]]]:
+        """(step, epoch, the epoch's remaining micro-batches) from the present step to the last."""
+        per_epoch = self.task.steps_per_epoch
+        for epoch in range(self.progress.step // per_epoch, self.run.epochs):
+            done = self.progress.step - epoch * per_epoch
+            batches = self.task.batches(epoch, done * self.run.accumulate)
+            for step in range(self.progress.step, (epoch + 1) * per_epoch):
+                yield step, epoch, batches
+
+    def step(self, step: int, batches: Iterator[Batch]) -> None:
+        """One optimiser step over `accumulate` micro-batches."""
+        self.model.train()
+        parts = self.run.accumulate
+        for part in range(parts):
+            batch = next(batches)
+            seed_all(self.run.seed, step, part, self.accelerator.process_index)
+            with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.model):
+                with self.accelerator.autocast():
+                    losses = self.task.loss(self.model, batch, step)
+                self.accelerator.backward(losses["loss"] / parts)
+            self.window.add(step, losses)
+        if self.accelerator.device.type == "cpu":  # elsewhere a look at every loss would stop the device
+            self.check_finite()
+        if self.recipe.optim.clip is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.optim.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average:
+            self.average.update(self.raw, step)
+        self.task.after_step(self.raw, step)
+        self.window.samples += self.task.samples_per_step
+
+    def after(self, epoch: int, interrupted: Callable[[], bool]) -> None:
+        """What follows a step: a line of the log, an evaluation, a checkpoint, the end."""
+        done, last = self.progress.step, self.progress.step == self.total
+        if done % self.run.log_every == 0 or last:
+            self.log(epoch)
+        ends_epoch = done % self.task.steps_per_epoch == 0
+        stop = self.agreed(interrupted())
+        if last or (ends_epoch and (epoch + 1) % self.run.eval_every == 0):
+            self.evaluate(epoch)
+            self.save()
+        elif stop or time.monotonic() - self.saved_at > 60 * self.run.save_minutes:
+            self.save()
+        if stop and not last:
+            raise KeyboardInterrupt
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return learning_rate(self.recipe.optim, step, self.task.steps_per_epoch, self.run.epochs)
+
+    def log(self, epoch: int) -> None:
+        """A line of the mean losses since the last one."""
+        self.check_finite()
+        values = self.window.close()
+        self.bar.say(f"loss {values['loss']:.4f}  {values['samples_per_s']:,.0f}/s")
+        if self.logbook:
+            rate = self.rate(self.progress.step - 1)
+            self.logbook.write("train", self.progress.step, {"epoch": epoch + 1, "lr": rate, **values})
+
+    def evaluate(self, epoch: int) -> None:
+        """Evaluate the raw and the averaged weights, and remember the best."""
+        since = time.perf_counter()
+        for weights, module in self.kinds.items():
+            module.eval()
+            with torch.no_grad(), self.accelerator.autocast():
+                scores = dict(self.task.evaluate(module))
+            entry = {"weights": weights, "epoch": epoch + 1, "step": self.progress.step, **scores}
+            self.progress.last[weights] = entry
+            if scores[self.task.metric] > self.progress.best.get(self.task.metric, float("-inf")):
+                self.progress.best = entry
+            if self.logbook:
+                self.logbook.write("eval", self.progress.step, entry)
+                shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+                console.print(f"epoch {epoch + 1:>4}  {weights:<3}  {shown}", highlight=False)
+        self.window.since += time.perf_counter() - since  # so that the speed shown is that of training
+
+    def save(self) -> None:
+        """A checkpoint of the present step."""
+        self.check_finite()
+        self.progress.seconds = time.monotonic() - self.since
+        self.progress.notes = self.task.notes()
+        if self.main:
+            self.checkpoints.save(self.progress)
+        self.saved_at = time.monotonic()
+
+    def check_finite(self) -> None:
+        """Stop at a loss that is no number: nothing after it is worth anything."""
+        step = self.window.first_bad()
+        if step is not None:
+            steps = self.checkpoints.steps()
+            good = f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "no checkpoint yet"
+            what = f"the loss is not finite at step {step} (lr {self.rate(step):.3g})"
+            raise UserError(what, f"{good}; try a lower --optim.lr, --optim.clip 1, or --run.precision fp32")
+
+    def agreed(self, here: bool) -> bool:
+        """Whether any process was interrupted; several ask each other only now and then."""
+        if self.accelerator.num_processes == 1:
+            return here
+        if self.progress.step % self.run.log_every:
+            return False
+        return bool(self.accelerator.reduce(torch.tensor(float(here), device=self.accelerator.device)) > 0)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Note the first Ctrl-C or SIGTERM instead of dying of it; a second Ctrl-C is obeyed at once."""
+    caught: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+        console.print("saving a checkpoint, then stopping (Ctrl-C again: stop now)")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,61 @@
+"""Optimisers by role, and schedules as functions of the step."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from resmlp import config
+
+DECAYED = (nn.Linear, nn.Conv2d)
+"""the modules whose `weight` is decayed; subclasses, the linear token mixer among them, count"""
+
+
+def roles(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:
+    """Each trainable parameter with its role: "weight" is decayed; any other is not, whatever its dimensions."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad:
+                decayed = isinstance(module, DECAYED) and name == "weight"
+                yield parameter, "weight" if decayed else "bias" if name == "bias" else type(module).__name__
+
+
+def undecayed(model: nn.Module) -> str:
+    """What weight decay leaves alone, for people: "Affine 50, LayerScale 24, bias 38 tensors"."""
+    count = Counter(role for _, role in roles(model) if role != "weight")
+    return ", ".join(f"{role} {n}" for role, n in sorted(count.items())) + " tensors"
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Two groups: what decays and what does not."""
+    parameters = list(roles(model))
+    return [
+        {"params": [p for p, role in parameters if role == "weight"], "weight_decay": weight_decay},
+        {"params": [p for p, role in parameters if role != "weight"], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimizer:
+    """LAMB (timm's), AdamW or SGD over `model`'s parameters by role."""
+    groups = parameter_groups(model, optim.weight_decay)
+    betas = (optim.momentum, optim.beta2)
+    if optim.name == "sgd":
+        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum)
+    if optim.name == "adamw":
+        return torch.optim.AdamW(groups, lr=optim.lr, betas=betas, fused=True)
+    from timm.optim import Lamb
+
+    return Lamb(groups, lr=optim.lr, betas=betas)
+
+
+def learning_rate(optim: config.Optim, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """The rate of optimiser step `step` (from 0): linear warm-up, then a half cosine to `min_lr`, or /10 at milestones."""
+    epoch = step / steps_per_epoch
+    if epoch < optim.warmup_epochs:
+        return optim.warmup_lr + (optim.lr - optim.warmup_lr) * epoch / optim.warmup_epochs
+    if optim.schedule == "step":
+        return optim.lr * 0.1 ** sum(epoch >= milestone for milestone in optim.milestones)
+    progress = (epoch - optim.warmup_epochs) / max(epochs - optim.warmup_epochs, 1e-9)
+    return optim.min_lr + (optim.lr - optim.min_lr) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2

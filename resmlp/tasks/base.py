@@ -1,0 +1,68 @@
+"""What the engine asks of a task. A task owns modules, loss and evaluation; the engine owns all the rest."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process this is, and the device it computes on."""
+
+    device: torch.device = torch.device("cpu")
+    rank: int = 0
+    world: int = 1
+
+
+class Task(ABC):
+    """Turns a batch into `{"loss": ...}` and a model into named numbers.
+
+    The engine calls, for each micro-batch of a step, `loss(model, batch, step)`; after the optimiser's step,
+    `after_step(model, step)`; after an epoch, `evaluate(model)` for the raw and for the averaged weights. Every random
+    generator is seeded by (seed, step) before `loss`, so a task draws from them freely.
+    """
+
+    model: nn.Module
+    """what is trained: the optimiser, the weight average and the checkpoint see this and nothing else"""
+    state: nn.Module | None = None
+    """what is saved but not optimised: a teacher that follows the student, a centre"""
+    metric: str
+    """the number of `evaluate` (higher is better) that decides which step was best"""
+    steps_per_epoch: int
+    """optimiser steps in an epoch"""
+    samples_per_step: int
+    """samples that all processes see in a step"""
+
+    @abstractmethod
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        """The micro-batches of an epoch from number `start` on, as this process sees them."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
+        """`{"loss": scalar, ...}`; other scalars are logged. `model` is `self.model`, maybe wrapped for many processes."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
+        """Named numbers of `model` (in evaluation mode, without gradient), the same in every process."""
+
+    @abstractmethod
+    def save(self, folder: Path, model: nn.Module) -> None:
+        """Write all that using the trained `model` needs into `folder`."""
+
+    def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027 (a hook most tasks leave alone)
+        """Runs after the optimiser's step `step`."""
+
+    def describe(self) -> Iterator[tuple[str, str]]:
+        """Lines for the table at the start: (what, value)."""
+        yield from ()
+
+    def notes(self) -> dict[str, Any]:
+        """What went on in the data, for summary.json."""
+        return {}

@@ -1,0 +1,84 @@
+"""Classification with cross-entropy: the paper's main subject."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resmlp import config
+from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits
+from resmlp.evaluate import classify
+from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
+from resmlp.tasks.base import Batch, Place, Task
+
+
+def build_model(model: config.Model, size: tuple[int, int], num_classes: int) -> Trunk:
+    """The recipe's network for pictures of `size` (height, width); a checkpoint of other classes keeps a new head."""
+    trunk = Trunk(TrunkConfig(model.name, model.architecture(), size, num_classes, model.drop_path))
+    if model.checkpoint:
+        load_into(trunk, read_weights(model.checkpoint), swap_head=True)
+    return trunk
+
+
+class Supervised(Task):
+    """Cross-entropy on class indices, or on the mixed targets of mixup and CutMix, with label smoothing."""
+
+    metric = "top1"
+
+    def __init__(self, recipe: config.Recipe, place: Place):
+        data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
+        self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
+        self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
+        self.smoothing = recipe.task.label_smoothing
+        self.model = build_model(recipe.model, data.size, len(self.classes))
+        self.model.checkpoint_activations = run.checkpoint_activations
+        part = {"rank": place.rank, "world": place.world}
+        self.train = TrainBatches(
+            splits.train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part
+        )
+        self.val = EvalBatches(
+            splits.val, self.preprocessing, min(data.batch_size, 256), data.workers, strict=data.strict, **part
+        )
+        self.augment = BatchAugment(recipe.augment, data, len(self.classes))
+        self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
+        self.unreadable: Counter[str] = Counter()
+
+    def describe(self) -> Iterator[tuple[str, str]]:
+        """The network and the pictures."""
+        config = self.model.config
+        with torch.device("meta"):
+            macs = count_macs(Trunk(config), torch.empty(1, 3, *config.size))
+        yield "model", f"{config.name} at {config.size[0]}x{config.size[1]}, {macs / 1e9:.3f} GMACs a picture"
+        yield "pictures", self.pictures
+
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        """uint8 pictures and labels; a picture that cannot be read is named once and counted."""
+        for batch in self.train.epoch(epoch, start):
+            self.unreadable.update(batch["unreadable"])
+            yield batch
+
+    def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Mean cross-entropy of the augmented batch."""
+        images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "label"))
+        images, targets = self.augment(images, labels)
+        return {"loss": F.cross_entropy(model(images).float(), targets, label_smoothing=self.smoothing)}
+
+    def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
+        """Top-1 and top-5 on the held-out pictures."""
+        mean, std = self.preprocessing.mean, self.preprocessing.std
+        tally = classify(
+            lambda images: model(normalise(images, mean, std)), self.val, len(self.classes), self.place.device
+        )
+        yield from tally.scores()
+
+    def save(self, folder: Path, model: nn.Module) -> None:
+        """`model.safetensors` and `model.json`."""
+        save_model(folder, model, self.classes, self.preprocessing)
+
+    def notes(self) -> dict[str, Any]:
+        """Pictures that could not be read, and how often each was asked for."""
+        return {"unreadable": dict(self.unreadable)}

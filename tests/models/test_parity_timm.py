@@ -1,0 +1,182 @@
+"""Logits against timm's own implementations, and against the authors' forward pass written out here from their keys.
+
+Every tensor is random (Affines, LayerScales and biases too) at scales that keep activations of order one. The weights
+take the road a user's take: a file in the other dialect, then `create_model(name, checkpoint=file)`.
+"""
+
+import math
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from resmlp.models import create_model
+
+
+def random_state(shapes, seed=0):
+    """A random tensor for each key, neither blowing up nor vanishing over 36 layers."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(key, shape):
+        noise = torch.empty(shape).normal_(generator=generator)
+        last = key.rsplit(".", 1)[-1]
+        if last in ("ls1", "ls2", "gamma_1", "gamma_2"):
+            return 0.2 + 0.1 * noise
+        if last == "alpha" or (last == "weight" and len(shape) == 1):
+            return 1 + 0.1 * noise
+        if last == "weight":
+            return noise / math.sqrt(math.prod(shape[1:]))
+        return 0.1 * noise  # biases, betas, embeddings
+
+    return {key: draw(key, tuple(shape)) for key, shape in shapes.items()}
+
+
+def timm_with_random_weights(name):
+    with torch.device("meta"):  # its own initialisation would be thrown away
+        model = timm.create_model(name, pretrained=False)
+    state = random_state({key: value.shape for key, value in model.state_dict().items()})
+    model.load_state_dict(state, assign=True)
+    return model.eval(), state
+
+
+@pytest.fixture
+def no_initialisation(monkeypatch):
+    """Skip draws that the loaded weights replace."""
+    for name in ("trunc_normal_", "kaiming_uniform_", "uniform_"):
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
+
+
+def assert_same_logits(ours, theirs, images):
+    with torch.inference_mode():
+        expected, got = theirs(images), ours.eval()(images)
+    assert 0.1 < expected.std() < 10, "the comparison means nothing for logits that vanish or blow up"
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
+slow = pytest.mark.slow
+NAMES = [
+    "resmlp_12_224",
+    "resmlp_24_224",
+    "resmlp_36_224",
+    "mixer_b16_224",
+    pytest.param("mixer_l16_224", marks=slow),
+    pytest.param("resmlp_big_24_224", marks=slow),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("no_initialisation")
+def test_logits_equal_timm(name, tmp_path):
+    theirs, state = timm_with_random_weights(name)
+    file = tmp_path / "theirs.safetensors"
+    save_file(state, file)
+    ours = create_model(name, checkpoint=str(file))
+    file.unlink()  # up to 830 MB
+    assert_same_logits(ours, theirs, torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1)))
+
+
+def test_timm_weights_from_a_pth_file_swap_class_count(tmp_path):
+    theirs = timm.create_model("resmlp_12_224", num_classes=7, num_blocks=2)
+    state = random_state({key: value.shape for key, value in theirs.state_dict().items()})
+    theirs.load_state_dict(state)
+    torch.save(state, tmp_path / "theirs.pth")
+    ours = create_model("resmlp_s12", depth=2, checkpoint=str(tmp_path / "theirs.pth"))
+    assert ours.head.out_features == 7
+    assert_same_logits(ours, theirs.eval(), torch.randn(2, 3, 224, 224))
+
+
+@pytest.mark.usefixtures("no_initialisation")
+def test_deit_small_equals_timm():
+    theirs, state = timm_with_random_weights("deit_small_patch16_224")
+    ours = create_model("deit_small_patch16_224")
+    renamed = {
+        "embed.cls.token": state["cls_token"],
+        "embed.position.embedding": state["pos_embed"],
+        **{f"embed.patches.proj.{end}": state[f"patch_embed.proj.{end}"] for end in ("weight", "bias")},
+        **{f"norm.{end}": state[f"norm.{end}"] for end in ("weight", "bias")},
+        **{f"head.{end}": state[f"head.{end}"] for end in ("weight", "bias")},
+    }
+    parts = {
+        "norm1": "tokens.norm",
+        "attn.qkv": "tokens.fn.qkv",
+        "attn.proj": "tokens.fn.proj",
+        "norm2": "channels.norm",
+        "mlp.fc1": "channels.fn.fc1",
+        "mlp.fc2": "channels.fn.fc2",
+    }
+    for layer in range(12):
+        for old, new in parts.items():
+            for end in ("weight", "bias"):
+                renamed[f"blocks.{layer}.{new}.{end}"] = state[f"blocks.{layer}.{old}.{end}"]
+    assert len(renamed) == len(state)
+    ours.load_state_dict(renamed)
+    assert_same_logits(ours, theirs, torch.randn(1, 3, 224, 224))
+
+
+# the authors' network (facebookresearch/deit, resmlp_models.py), a forward pass written from its keys
+
+DIM, DEPTH, PATCH, SIDE, CLASSES = 24, 3, 4, 16, 5
+TOKENS = (SIDE // PATCH) ** 2
+
+
+def official_shapes():
+    shapes = {
+        "patch_embed.proj.weight": (DIM, 3, PATCH, PATCH),
+        "patch_embed.proj.bias": (DIM,),
+        "norm.alpha": (DIM,),
+        "norm.beta": (DIM,),
+        "head.weight": (CLASSES, DIM),
+        "head.bias": (CLASSES,),
+    }
+    for layer in range(DEPTH):
+        block = {
+            "norm1.alpha": (DIM,),
+            "norm1.beta": (DIM,),
+            "attn.weight": (TOKENS, TOKENS),
+            "attn.bias": (TOKENS,),
+            "gamma_1": (DIM,),
+            "norm2.alpha": (DIM,),
+            "norm2.beta": (DIM,),
+            "mlp.fc1.weight": (4 * DIM, DIM),
+            "mlp.fc1.bias": (4 * DIM,),
+            "mlp.fc2.weight": (DIM, 4 * DIM),
+            "mlp.fc2.bias": (DIM,),
+            "gamma_2": (DIM,),
+        }
+        shapes |= {f"blocks.{layer}.{key}": shape for key, shape in block.items()}
+    return shapes
+
+
+def official_forward(s, images):
+    x = F.conv2d(images, s["patch_embed.proj.weight"], s["patch_embed.proj.bias"], stride=PATCH)
+    x = x.flatten(2).transpose(1, 2)
+    for i in range(DEPTH):
+        b = {k.removeprefix(f"blocks.{i}."): v for k, v in s.items() if k.startswith(f"blocks.{i}.")}
+        normed = b["norm1.alpha"] * x + b["norm1.beta"]
+        x = x + b["gamma_1"] * F.linear(normed.transpose(1, 2), b["attn.weight"], b["attn.bias"]).transpose(1, 2)
+        normed = b["norm2.alpha"] * x + b["norm2.beta"]
+        hidden = F.gelu(F.linear(normed, b["mlp.fc1.weight"], b["mlp.fc1.bias"]))
+        x = x + b["gamma_2"] * F.linear(hidden, b["mlp.fc2.weight"], b["mlp.fc2.bias"])
+    x = (s["norm.alpha"] * x + s["norm.beta"]).mean(dim=1)
+    return F.linear(x, s["head.weight"], s["head.bias"])
+
+
+WRAPPINGS = {
+    "bare": lambda s: s,
+    "model": lambda s: {"model": s, "epoch": 3},
+    "state_dict": lambda s: {"state_dict": s},
+    "module.": lambda s: {f"module.{k}": v for k, v in s.items()},
+    "model and module.": lambda s: {"model": {f"module.{k}": v for k, v in s.items()}},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_logits_equal_the_authors(wrapping, tmp_path):
+    state = random_state(official_shapes())
+    torch.save(WRAPPINGS[wrapping](state), tmp_path / "official.pth")
+    ours = create_model(
+        "resmlp_s12", dim=DIM, depth=DEPTH, patch_size=PATCH, img_size=SIDE, checkpoint=str(tmp_path / "official.pth")
+    )
+    assert_same_logits(ours, lambda images: official_forward(state, images), torch.randn(3, 3, SIDE, SIDE))

@@ -1,0 +1,164 @@
+"""Every bound of a field is checked when the value is made, and named in the words of the command line."""
+
+import re
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from resmlp.architectures import ARCHITECTURES, architecture, canonical
+from resmlp.config import Augment, Data, Model, Optim, Recipe, Run, Supervised
+from resmlp.errors import UserError
+
+NAN = float("nan")
+
+BOUNDS = [
+    (Model, {"name": "resmlp_s13"}, "resmlp_s12"),
+    (Model, {"drop_path": 1.0}, "--model.drop-path"),
+    (Model, {"drop_path": -0.1}, "--model.drop-path"),
+    (Model, {"drop_path": NAN}, "--model.drop-path"),
+    (Data, {"img_size": ()}, "--data.img-size"),
+    (Data, {"img_size": (1, 2, 3)}, "--data.img-size"),
+    (Data, {"img_size": (0,)}, "--data.img-size"),
+    (Data, {"img_size": (32, -32)}, "--data.img-size"),
+    (Data, {"batch_size": 0}, "--data.batch-size"),
+    (Data, {"workers": -1}, "--data.workers"),
+    (Data, {"val_fraction": 0.0}, "--data.val-fraction"),
+    (Data, {"val_fraction": 1.0}, "--data.val-fraction"),
+    (Data, {"crop_ratio": 0.0}, "--data.crop-ratio"),
+    (Data, {"crop_ratio": 1.1}, "--data.crop-ratio"),
+    (Augment, {"flip": 1.5}, "--augment.flip"),
+    (Augment, {"mix_prob": -0.1}, "--augment.mix-prob"),
+    (Augment, {"switch_prob": 2}, "--augment.switch-prob"),
+    (Augment, {"erasing": NAN}, "--augment.erasing"),
+    (Augment, {"repeats": 0}, "--augment.repeats"),
+    (Optim, {"lr": 0.0}, "--optim.lr"),
+    (Optim, {"lr": -1.0}, "--optim.lr"),
+    (Optim, {"lr": NAN}, "--optim.lr"),
+    (Optim, {"warmup_epochs": -1}, "--optim.warmup-epochs"),
+    (Run, {"epochs": 0}, "--run.epochs"),
+    (Run, {"accumulate": 0}, "--run.accumulate"),
+    (Run, {"eval_every": 0}, "--run.eval-every"),
+    (Run, {"log_every": 0}, "--run.log-every"),
+    (Run, {"ema": 0.0}, "--run.ema"),
+    (Run, {"ema": 1.0}, "--run.ema"),
+]
+
+
+@pytest.mark.parametrize(("cls", "values", "says"), BOUNDS, ids=[f"{c.__name__}-{v}" for c, v, _ in BOUNDS])
+def test_bounds(cls, values, says):
+    with pytest.raises(UserError, match=re.escape(says)) as error:
+        cls(**values)
+    assert error.value.hint
+
+
+# values that no run can mean; each would fail much later, or train on nonsense without a word
+NO_BOUND = [
+    (Model, {"patch_size": 0}, "patch-size"),
+    (Model, {"patch_size": -2}, "patch-size"),
+    (Model, {"dim": 0}, "dim"),
+    (Model, {"depth": -1}, "depth"),
+    (Model, {"mlp_ratio": 0.0}, "mlp-ratio"),
+    (Data, {"std": (0.0, 0.2, 0.2)}, "std"),
+    (Augment, {"scale": (1.0, 0.08)}, "scale"),
+    (Augment, {"mixup": -0.5}, "mixup"),
+    (Augment, {"cutmix": -0.5}, "cutmix"),
+    (Augment, {"jitter": -0.1}, "jitter"),
+    (Optim, {"weight_decay": -0.1}, "weight-decay"),
+    (Optim, {"momentum": 1.5}, "momentum"),
+    (Optim, {"beta2": 1.0}, "beta2"),
+    (Optim, {"min_lr": -1.0}, "min-lr"),
+    (Optim, {"clip": -1.0}, "clip"),
+    (Supervised, {"label_smoothing": 1.5}, "label-smoothing"),
+]
+
+
+@pytest.mark.parametrize(("cls", "values", "says"), NO_BOUND, ids=[f"{c.__name__}-{v}" for c, v, _ in NO_BOUND])
+def test_values_that_no_run_can_mean(cls, values, says):
+    with pytest.raises(UserError, match=says):
+        Recipe("x", **{"task" if cls is Supervised else cls.__name__.lower(): cls(**values)})
+
+
+def test_values_at_the_bounds_are_taken():
+    Model(drop_path=0.0)
+    Data(img_size=(16, 32), batch_size=1, workers=0, crop_ratio=1.0)
+    Augment(flip=0.0, mix_prob=1.0, switch_prob=0.0, erasing=1.0, repeats=1)
+    Optim(lr=1e-12, warmup_epochs=0)
+    Run(epochs=1, accumulate=1, ema=None)
+
+
+def test_values_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        Run().epochs = 3
+
+
+# what holds between fields
+
+
+@pytest.mark.parametrize(
+    ("size", "patch"), [((225,), None), ((224, 230), None), ((8,), None), ((224,), 15), ((30, 500), 14)]
+)
+def test_a_size_the_patch_does_not_divide(size, patch):
+    with pytest.raises(UserError, match="--data.img-size") as error:
+        Recipe("x", model=Model(patch_size=patch), data=Data(img_size=size))
+    suggested = re.findall(r"(\d+)x(\d+)", error.value.hint)
+    assert suggested
+    for height, width in suggested:
+        Recipe("x", model=Model(patch_size=patch), data=Data(img_size=(int(height), int(width))))
+
+
+def test_a_size_the_patch_divides():
+    Recipe("x", model=Model("resmlp_s12_p14"), data=Data(img_size=(224, 280)))
+
+
+def test_accumulation_divides_the_batch():
+    with pytest.raises(UserError, match="--run.accumulate"):
+        Recipe("x", data=Data(batch_size=10), run=Run(accumulate=3))
+    Recipe("x", data=Data(batch_size=12), run=Run(accumulate=3))
+
+
+@pytest.mark.parametrize("mix", [{"mixup": 0.8}, {"cutmix": 1.0}])
+def test_mixing_wants_an_even_number_of_pictures(mix):
+    for data, run in ((Data(batch_size=9), Run()), (Data(batch_size=6), Run(accumulate=2))):
+        with pytest.raises(UserError, match="odd"):
+            Recipe("x", data=data, run=run, augment=Augment(**mix))
+        Recipe("x", data=data, run=run)
+    Recipe("x", data=Data(batch_size=8), run=Run(accumulate=2), augment=Augment(**mix))
+
+
+# names and parts of networks
+
+
+def test_a_model_is_known_by_timms_name_too():
+    assert Model("resmlp_12_224").name == "resmlp_s12"
+    assert Model("resmlp_12_224") == Model("resmlp_s12")
+    assert canonical("resmlp_big_24_224") == "resmlp_b24_p8"
+
+
+def test_changes_apply_to_the_named_architecture_and_none_changes_nothing():
+    assert Model("resmlp_s24").architecture() == ARCHITECTURES["resmlp_s24"]
+    changed = Model("resmlp_s24", mixer="dwconv", depth=6, pos_embed=True).architecture()
+    assert (changed.mixer, changed.depth, changed.pos_embed, changed.dim) == ("dwconv", 6, True, 384)
+    assert Model("deit_s", pos_embed=False).architecture().pos_embed is False
+
+
+def test_unknown_parts_are_named():
+    with pytest.raises(UserError, match="widht"):
+        architecture("resmlp_s12", widht=3)
+
+
+def test_data_says_how_to_preprocess():
+    pre = Data(img_size=(32, 64), crop_ratio=0.8, interpolation="nearest", mean=(0.1, 0.2, 0.3)).preprocessing()
+    assert (pre.size, pre.crop_ratio, pre.interpolation, pre.mean) == ((32, 64), 0.8, "nearest", (0.1, 0.2, 0.3))
+    assert Data(img_size=(48,)).preprocessing().size == (48, 48)
+
+
+def test_config_loads_nothing_heavy():
+    heavy = {"torch", "torchvision", "timm", "accelerate", "sklearn", "matplotlib", "safetensors"}
+    script = f"""
+import sys
+import resmlp, resmlp.config, resmlp.recipes, resmlp.serial, resmlp.files, resmlp.errors, resmlp.architectures
+print(*{heavy!r} & set(sys.modules))"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
