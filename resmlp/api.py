@@ -17,25 +17,19 @@ from accelerate.state import AcceleratorState
 from resmlp.analysis.report import write_report
 from resmlp.checkpoint import Progress
 from resmlp.config import Recipe, Run
+from resmlp.deploy.runtime import find_device
 from resmlp.engine import Engine
-from resmlp.errors import UserError, lookup
+from resmlp.errors import UserError
 from resmlp.files import read_json, write_json
 from resmlp.logbook import console, show_table
 from resmlp.models import count_parameters
 from resmlp.optim import undecayed
-from resmlp.recipes import RECIPES
-from resmlp.serial import difference, from_dict, to_dict
+from resmlp.recipes import open_recipe
+from resmlp.serial import difference, to_dict
 from resmlp.tasks import Place, Task, make_task
 
 INDIFFERENT = {"data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb"}
 """fields that a continued run may change: they decide how fast it goes and what it shows, not what it learns"""
-
-
-def open_recipe(name: str) -> Recipe:
-    """A recipe by its name, or from a `recipe.json` that a run wrote."""
-    if name.endswith(".json"):
-        return from_dict(Recipe, read_json(Path(name)))
-    return lookup("recipe", name, RECIPES, "see `resmlp list recipes`")
 
 
 def train(recipe: Recipe | str, out: str | Path | None = None) -> dict[str, Any]:
@@ -67,9 +61,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None) -> dict[str, Any]
 
 def make_accelerator(run: Run) -> Accelerator:
     """Accelerate for the device and precision of `run`; processes come from `accelerate launch` or `torchrun`."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(run.device, True):
-        raise UserError(f"--run.device {run.device}: there is none here", "use --run.device auto or cpu")
+    find_device(run.device)
     precision = "no" if run.precision == "fp32" else run.precision
     return Accelerator(cpu=run.device == "cpu", mixed_precision=precision)
 
@@ -84,7 +76,9 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
     differs = [d for d in difference(read_json(path), to_dict(recipe)) if d.split(":")[0] not in INDIFFERENT]
     if differs:
         shown = "; ".join(differs[:5]) + (f"; and {len(differs) - 5} more" if len(differs) > 5 else "")
-        raise UserError(f"{folder} holds a run of another recipe: {shown}", "choose another --out, or the same settings")
+        raise UserError(
+            f"{folder} holds a run of another recipe: {shown}", "choose another --out, or the same settings"
+        )
 
 
 def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[tuple[str, str]]:
@@ -124,7 +118,9 @@ def finish(engine: Engine, progress: Progress) -> dict[str, Any]:
     write_json(folder / "summary.json", summary)
     write_report(folder)
     shown = ", ".join(f"{name} {value:.4f}" for name, value in best.items())
-    console.print(f"best {shown}; {progress.seconds:.0f} s; see {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"best {shown}; {progress.seconds:.0f} s; see {folder / 'report.html'}", highlight=False, soft_wrap=True
+    )
     return summary
 
 

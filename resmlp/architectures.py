@@ -17,6 +17,7 @@ Activation = Literal["gelu", "relu", "silu", "hardswish"]
 Scale = Literal["layerscale", "affine", "none"]
 Wiring = Literal["pre", "post"]
 Pool = Literal["mean", "classmlp", "classtoken"]
+Init = Literal["paper", "fan-in", "local"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Architecture:
     """mean of the tokens, two Class-MLP layers, or a learned first token (DeiT)"""
     pos_embed: bool = False
     """add a learned embedding to each token"""
+    init: Init = "paper"
+    """paper: truncated normal of std 0.02, as the authors; fan-in: std by each layer's width, for small networks;
+    local: as fan-in, and a linear mixer starts as a random 3x3 convolution, which is what it learns to be (Figure 2)"""
 
     def initial_scale(self) -> float:
         """Initial LayerScale value (CaiT's rule, which the paper follows)."""

@@ -75,4 +75,4 @@ class Checkpoints:
             self.optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True))
             return Progress(**read_json(path / "progress.json"))
         except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
-            raise UserError(f"cannot continue from {path}: {error}", "remove that folder to go on from the one before")
+            raise UserError(f"cannot continue from {path}: {error}", "remove that folder to start over") from None

@@ -7,13 +7,14 @@ its help. This module loads nothing heavy.
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from tyro.conf import arg
+from tyro.conf import Suppress, arg
 
 from resmlp.architectures import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Activation,
     Architecture,
+    Init,
     Mixer,
     Norm,
     Pool,
@@ -58,6 +59,8 @@ class Model:
     """pre-norm or post-norm"""
     pool: Pool | None = None
     pos_embed: bool | None = None
+    init: Init | None = None
+    """paper: std 0.02; fan-in: std by width, for small networks; local: and linear mixers start as 3x3 convolutions"""
 
     def __post_init__(self):
         object.__setattr__(self, "name", canonical(self.name))
@@ -92,7 +95,7 @@ class Data:
     source: str = "folder"
     """folder (an ImageFolder tree or archives of one), cifar10 / cifar100 (torchvision's files), or digits (embedded)"""
     root: str | None = None
-    """folder or .tar / .tar.gz with train/ and val/ (or test/) of one sub-folder a class, or one tree to be split"""
+    """folder or .tar / .tar.gz: train/ and val/ (or test/) with a sub-folder a class, or one such tree to be split"""
     img_size: tuple[int, ...] = (224,)
     """height and width in pixels, or one number for a square"""
     batch_size: int = 256
@@ -246,18 +249,18 @@ class Supervised(Task):
 class Recipe:
     """All of a run, and what the paper says of it."""
 
-    name: str
+    name: Suppress[str]
     task: Task = field(default_factory=Supervised)
     model: Model = Model()
     data: Data = Data()
     augment: Augment = Augment()
     optim: Optim = Optim()
     run: Run = Run()
-    about: str = ""
+    about: Suppress[str] = ""
     """what it trains, in a line"""
-    paper: str = ""
+    paper: Suppress[str] = ""
     """where it stands in the paper"""
-    expected: tuple[tuple[str, float], ...] = ()
+    expected: Suppress[tuple[tuple[str, float], ...]] = ()
     """what it must reach, as (metric, value)"""
 
     def __post_init__(self):

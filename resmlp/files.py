@@ -27,7 +27,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason}", "make room or choose another --out; nothing was lost") from error
+        hint = "make room or choose another --out; what was there is whole"
+        raise UserError(f"cannot write {path}: {reason}", hint) from error
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

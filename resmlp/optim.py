@@ -51,7 +51,7 @@ def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimiz
 
 
 def learning_rate(optim: config.Optim, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The rate of optimiser step `step` (from 0): linear warm-up, then a half cosine to `min_lr`, or /10 at milestones."""
+    """The rate of step `step`, from 0: linear warm-up, then half a cosine to `min_lr`, or /10 at milestones."""
     epoch = step / steps_per_epoch
     if epoch < optim.warmup_epochs:
         return optim.warmup_lr + (optim.lr - optim.warmup_lr) * epoch / optim.warmup_epochs

@@ -24,11 +24,11 @@ def test_write_and_read_back(tmp_path):
     assert names(tmp_path / "deep" / "er") == ["v.json"]
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("error", [Stop(), KeyboardInterrupt(), ValueError("x")], ids=repr)
+@pytest.mark.parametrize("error", [StopError(), KeyboardInterrupt(), ValueError("x")], ids=repr)
 @pytest.mark.parametrize("old", [True, False])
 def test_an_error_in_the_middle_leaves_the_old_file(tmp_path, error, old):
     path = tmp_path / "v.txt"
@@ -54,7 +54,7 @@ def test_a_value_that_is_no_json_leaves_the_old_file(tmp_path):
     assert names(tmp_path) == ["v.json"]
 
 
-def full(*_):
+def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -118,7 +118,7 @@ def test_write_folder(tmp_path):
     assert (tmp_path / "deep/d/sub/b").read_text() == "2"
 
 
-@pytest.mark.parametrize("error", [Stop(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("error", [StopError(), KeyboardInterrupt()], ids=repr)
 def test_an_error_in_the_middle_leaves_no_folder(tmp_path, error):
     def half(aside):
         fill(aside)

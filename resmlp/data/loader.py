@@ -226,7 +226,7 @@ def _loader(pictures: Dataset, order: Iterable[list], workers: int) -> DataLoade
 
 
 def _start_worker(_: int) -> None:
-    """Ctrl-C reaches every process of the group; the main one answers it and ends the workers."""
+    """Ctrl-C reaches every process of the group; the main one answers it, and may still want batches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -4,6 +4,7 @@ Archives may be hostile: their members' names serve as labels and in messages al
 and links, devices and hidden files are passed over.
 """
 
+import gzip
 import io
 import tarfile
 import zlib
@@ -99,7 +100,7 @@ def members(archive: Path) -> Iterator[tuple[str, Picture | None]]:
     packed = not archive.name.lower().endswith(".tar")
     held = 0
     try:
-        with tarfile.open(archive, "r|gz" if packed else "r:") as tar:
+        with (gzip.open if packed else open)(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (info := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # they would take a kilobyte each
                 parts = [part for part in info.name.split("/") if part not in ("", ".")]
@@ -118,9 +119,11 @@ def members(archive: Path) -> Iterator[tuple[str, Picture | None]]:
                 if held > MAX_HELD:
                     limit = f"{MAX_HELD / 2**30:g} GiB"
                     raise UserError(f"the pictures of {archive} exceed {limit}, and are held in memory", "unpack it")
-                file = tar.extractfile(info)
-                assert file is not None  # a regular file
-                yield path, Held(str(archive), path, file.read())
+                file.seek(info.offset_data)
+                yield path, Held(str(archive), path, file.read(info.size))
+            file.seek(tar.offset)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes any other end as well
+                raise tarfile.ReadError("it has no end mark, and so is cut short or damaged")
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"cannot read the archive {archive}: {error}", "is it whole? pack or fetch it again") from error
 

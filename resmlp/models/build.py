@@ -31,7 +31,7 @@ def create_model(
     """
     if pretrained:
         raise UserError(f"no weights are known for {name!r}", "pass checkpoint=FILE")
-    size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    size = (img_size, img_size) if isinstance(img_size, int) else img_size
     weights = read_weights(checkpoint) if checkpoint else None
     if num_classes is None:
         num_classes = weights.num_classes if weights else 1000

@@ -48,7 +48,9 @@ def load_saved(path: str | Path) -> Saved:
     path = Path(path)
     if path.is_dir() and not (path / "model.safetensors").is_file():
         hint = "the run is not finished: the same train command continues it"
-        raise UserError(f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder")
+        raise UserError(
+            f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder"
+        )
     file = weights_path(path)
     card = from_dict(_Card, read_json(file.with_suffix(".json")))
     model = Trunk(card.model)
@@ -66,7 +68,9 @@ def open_model(name: str) -> Saved:
         model = create_model(name).eval()
         return Saved(model, (), Preprocessing(model.config.size))
     if "/" in name:
-        raise UserError(f"no model at {name}", "give a run folder, a .safetensors file, or a name of `resmlp list models`")
+        raise UserError(
+            f"no model at {name}", "give a run folder, a .safetensors file, or a name of `resmlp list models`"
+        )
     raise UserError(f"unknown model {name!r}", did_you_mean(name, {**ARCHITECTURES, **ALIASES}))
 
 

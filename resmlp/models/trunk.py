@@ -13,6 +13,7 @@ from resmlp.architectures import Architecture
 from resmlp.errors import UserError
 from resmlp.nn import (
     ACTIVATIONS,
+    INITS,
     MIXERS,
     NORMS,
     SCALES,
@@ -92,7 +93,7 @@ class Trunk(nn.Module):
         self.norm = norm()
         self.pool = MeanPool() if arch.pool == "mean" else FirstToken()
         self.head: nn.Module = nn.Identity()
-        self.apply(_initialise)
+        self.apply(self._initialise)
         self.reset_classifier(config.num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
@@ -121,11 +122,7 @@ class Trunk(nn.Module):
         dim = self.config.architecture.dim
         self.config = replace(self.config, num_classes=num_classes)
         self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
-        self.head.apply(_initialise)
+        self._initialise(self.head)
 
-
-def _initialise(module: nn.Module) -> None:
-    """The authors' initialisation: all linear layers, token mixers included, truncated normal of std 0.02, bias 0."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+    def _initialise(self, module: nn.Module) -> None:
+        INITS[self.config.architecture.init](module, self.config.grid)

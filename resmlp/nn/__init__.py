@@ -4,6 +4,7 @@ Shapes everywhere: B pictures, N tokens (h x w, row by row), D channels.
 """
 
 from resmlp.nn.embed import ClassToken, PatchEmbed, PositionalEmbedding
+from resmlp.nn.init import INITS, convolution_matrix
 from resmlp.nn.layers import ACTIVATIONS, NORMS, SCALES, Affine, LayerScale, Mlp, TokenBatchNorm
 from resmlp.nn.mixers import (
     MIXERS,
@@ -19,6 +20,7 @@ from resmlp.nn.residual import WIRINGS, DropPath, PostResidual, Residual
 
 __all__ = [
     "ACTIVATIONS",
+    "INITS",
     "MIXERS",
     "NORMS",
     "SCALES",
@@ -42,4 +44,5 @@ __all__ = [
     "Residual",
     "SeparableConvMixer",
     "TokenBatchNorm",
+    "convolution_matrix",
 ]

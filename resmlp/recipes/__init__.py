@@ -1,10 +1,21 @@
 """Recipes: name -> everything a run needs. Values only; a variant is `replace(base, ...)`."""
 
+from pathlib import Path
+
 from resmlp.config import Recipe
+from resmlp.errors import lookup
+from resmlp.files import read_json
 from resmlp.recipes import ablations, imagenet, small
+from resmlp.serial import from_dict
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for part in (small, imagenet, ablations) for recipe in part.RECIPES
-}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for part in (small, imagenet, ablations) for recipe in part.RECIPES}
 
-__all__ = ["RECIPES"]
+
+def open_recipe(name: str) -> Recipe:
+    """A recipe by its name, or from a `recipe.json` that a run wrote; raises `UserError`."""
+    if name.endswith(".json"):
+        return from_dict(Recipe, read_json(Path(name)))
+    return lookup("recipe", name, RECIPES, "see `resmlp list recipes`")
+
+
+__all__ = ["RECIPES", "open_recipe"]

@@ -9,7 +9,9 @@ DIGITS = Recipe(
     about="handwritten digits, 8x8, embedded: the whole path in a minute on two cores",
     task=Supervised(label_smoothing=0.1),
     model=Model("resmlp_digits"),
-    data=Data(source="digits", img_size=(8,), batch_size=64, workers=0, crop_ratio=1.0, mean=(0.3,) * 3, std=(0.38,) * 3),
+    data=Data(
+        source="digits", img_size=(8,), batch_size=64, workers=0, crop_ratio=1.0, mean=(0.3,) * 3, std=(0.38,) * 3
+    ),
     augment=Augment(crop="pad", flip=0.0),
     optim=Optim("adamw", lr=3e-3, weight_decay=0.05, warmup_epochs=2, clip=1.0),
     run=Run(epochs=40, ema=0.99, log_every=20, eval_every=2),

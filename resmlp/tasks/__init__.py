@@ -1,10 +1,12 @@
-"""Tasks: what is learned. `TASKS` maps the task of a recipe to the class that does it; a new task is one file, one line."""
+"""Tasks: what is learned. `TASKS` maps a recipe's task to the class that does it: a new one is one file, one line."""
+
+from collections.abc import Callable
 
 from resmlp import config
 from resmlp.tasks.base import Batch, Place, Task
 from resmlp.tasks.supervised import Supervised
 
-TASKS: dict[type[config.Task], type[Task]] = {
+TASKS: dict[type[config.Task], Callable[[config.Recipe, Place], Task]] = {
     config.Supervised: Supervised,
 }
 

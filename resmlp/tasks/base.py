@@ -46,7 +46,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        """`{"loss": scalar, ...}`; other scalars are logged. `model` is `self.model`, maybe wrapped for many processes."""
+        """`{"loss": scalar, ...}`; other scalars are logged. `model` is `self.model`, perhaps wrapped for DDP."""
 
     @abstractmethod
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:

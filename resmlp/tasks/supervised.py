@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,19 +27,18 @@ def build_model(model: config.Model, size: tuple[int, int], num_classes: int) ->
 class Supervised(Task):
     """Cross-entropy on class indices, or on the mixed targets of mixup and CutMix, with label smoothing."""
 
+    model: Trunk
     metric = "top1"
 
     def __init__(self, recipe: config.Recipe, place: Place):
         data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
         self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
-        self.smoothing = recipe.task.label_smoothing
+        self.smoothing = cast(config.Supervised, recipe.task).label_smoothing
         self.model = build_model(recipe.model, data.size, len(self.classes))
         self.model.checkpoint_activations = run.checkpoint_activations
         part = {"rank": place.rank, "world": place.world}
-        self.train = TrainBatches(
-            splits.train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part
-        )
+        self.train = TrainBatches(splits.train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part)
         self.val = EvalBatches(
             splits.val, self.preprocessing, min(data.batch_size, 256), data.workers, strict=data.strict, **part
         )
@@ -77,7 +76,7 @@ class Supervised(Task):
 
     def save(self, folder: Path, model: nn.Module) -> None:
         """`model.safetensors` and `model.json`."""
-        save_model(folder, model, self.classes, self.preprocessing)
+        save_model(folder, cast(Trunk, model), self.classes, self.preprocessing)
 
     def notes(self) -> dict[str, Any]:
         """Pictures that could not be read, and how often each was asked for."""

@@ -11,6 +11,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from timm.models import mlp_mixer
 
 from resmlp.models import create_model
 
@@ -77,14 +78,16 @@ def test_logits_equal_timm(name, tmp_path):
     assert_same_logits(ours, theirs, torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1)))
 
 
-def test_timm_weights_from_a_pth_file_swap_class_count(tmp_path):
-    theirs = timm.create_model("resmlp_12_224", num_classes=7, num_blocks=2)
+def test_a_pth_file_of_timms_says_how_many_classes(tmp_path):
+    sizes = {"num_classes": 7, "img_size": 32, "patch_size": 4, "embed_dim": 24, "num_blocks": 2, "mlp_ratio": 4}
+    theirs = mlp_mixer.MlpMixer(**sizes, block_layer=mlp_mixer.ResBlock, norm_layer=mlp_mixer.Affine)
     state = random_state({key: value.shape for key, value in theirs.state_dict().items()})
     theirs.load_state_dict(state)
     torch.save(state, tmp_path / "theirs.pth")
-    ours = create_model("resmlp_s12", depth=2, checkpoint=str(tmp_path / "theirs.pth"))
+    file = str(tmp_path / "theirs.pth")
+    ours = create_model("resmlp_s12", dim=24, depth=2, patch_size=4, img_size=32, checkpoint=file)
     assert ours.head.out_features == 7
-    assert_same_logits(ours, theirs.eval(), torch.randn(2, 3, 224, 224))
+    assert_same_logits(ours, theirs.eval(), torch.randn(2, 3, 32, 32))
 
 
 @pytest.mark.usefixtures("no_initialisation")

@@ -92,7 +92,7 @@ def test_checkpointed_activations_give_the_same_gradients(options):
 
 def test_checkpointed_activations_are_recomputed():
     model, calls = tiny().train(), []
-    model.blocks[0].register_forward_hook(lambda *_: calls.append(1))
+    model.blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
     model.checkpoint_activations = True
     model(torch.randn(1, 3, 8, 12)).sum().backward()
     assert len(calls) == 2

@@ -1,0 +1,5 @@
+"""`python -m resmlp`."""
+
+from resmlp.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,5 @@
+"""Using a trained network."""
+
+from resmlp.deploy.runtime import Prediction, Predictor, load
+
+__all__ = ["Prediction", "Predictor", "load"]

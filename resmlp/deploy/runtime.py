@@ -1,0 +1,76 @@
+"""From pictures to named predictions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from resmlp.data import eval_transform, normalise
+from resmlp.data.decode import to_rgb
+from resmlp.data.pictures import File
+from resmlp.errors import UserError
+from resmlp.models import Saved, open_model
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of one picture, best first, with their probabilities."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class Predictor:
+    """A network ready to predict: it brings its own preprocessing and class names."""
+
+    def __init__(self, saved: Saved, device: torch.device):
+        self.saved, self.device = saved, device
+        self.model, self.preprocessing, self.classes = saved.model.to(device).eval(), saved.preprocessing, saved.classes
+        self._transform = eval_transform(saved.preprocessing)
+
+    def with_crop(self, ratio: float) -> "Predictor":
+        """The same network with another evaluation crop (the authors' is 0.9, timm's 0.875)."""
+        return Predictor(replace(self.saved, preprocessing=replace(self.preprocessing, crop_ratio=ratio)), self.device)
+
+    @torch.inference_mode()
+    def logits(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
+        """Pictures, or uint8 B 3 H W of the network's size -> float32 B K on the CPU."""
+        if not isinstance(images, Tensor):
+            images = torch.stack([self._transform(to_rgb(image)) for image in images])
+        inputs = normalise(images.to(self.device), self.preprocessing.mean, self.preprocessing.std)
+        return self.model(inputs).float().cpu()
+
+    def rank(self, images: Sequence[Image.Image] | Tensor, top: int = 5) -> list[Prediction]:
+        """The `top` likeliest classes of each picture."""
+        probabilities = self.logits(images).softmax(1)
+        values, indices = probabilities.topk(min(top, probabilities.shape[1]))
+        return [
+            Prediction(tuple(self.label(i) for i in index), tuple(value))
+            for value, index in zip(values.tolist(), indices.tolist())
+        ]
+
+    def predict(self, *files: str | Path, top: int = 5) -> list[Prediction]:
+        """What is in these files. Raises `UserError` naming the first that cannot be read."""
+        return self.rank([File(str(file)).read() for file in files], top)
+
+    def label(self, index: int) -> str:
+        """The name of a class; its number where names are unknown."""
+        return self.classes[index] if self.classes else str(index)
+
+
+def find_device(name: str) -> torch.device:
+    """`auto`: the accelerator there is, else the CPU. Raises `UserError` for one that is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, found in there.items() if found)
+    if not there[name]:
+        raise UserError(f"device {name}: there is none here", "use auto or cpu")
+    return torch.device(name)
+
+
+def load(path: str | Path, device: str = "auto") -> Predictor:
+    """A run folder, a model file or any other MODEL of the command line, ready to predict."""
+    return Predictor(open_model(str(path)), find_device(device))

@@ -1,0 +1,17 @@
+"""The verbs of the command line, one class each. Importing them loads nothing heavy."""
+
+from resmlp.verbs.base import Verb
+from resmlp.verbs.evaluate import Eval
+from resmlp.verbs.listing import List
+from resmlp.verbs.predict import Predict
+from resmlp.verbs.train import Demo, Train
+
+VERBS: dict[str, type[Verb]] = {
+    "demo": Demo,
+    "list": List,
+    "train": Train,
+    "eval": Eval,
+    "predict": Predict,
+}
+
+__all__ = ["VERBS", "Verb"]

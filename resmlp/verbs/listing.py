@@ -1,0 +1,67 @@
+"""`resmlp list`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from tyro.conf import Positional
+
+from resmlp.architectures import ALIASES, ARCHITECTURES
+from resmlp.recipes import RECIPES
+from resmlp.verbs.base import Verb
+
+
+@dataclass(frozen=True)
+class List(Verb):
+    """the models and recipes there are"""
+
+    what: Positional[Literal["all", "models", "recipes"]] = "all"
+
+    def run(self) -> dict[str, Any]:
+        """Print the tables."""
+        tables = {"models": models, "recipes": recipes}
+        found = {name: rows() for name, rows in tables.items() if self.what in ("all", name)}
+        if not self.json:
+            for name, rows in found.items():
+                show(name, rows)
+        return found
+
+
+def models() -> list[dict[str, Any]]:
+    """Each model's sizes and parts, and timm's name for it."""
+    aliases = {ours: theirs for theirs, ours in ALIASES.items()}
+    keep = ("patch_size", "dim", "depth", "mixer", "norm", "pool")
+    return [
+        {"name": name, **{k: v for k, v in asdict(arch).items() if k in keep}, "timm": aliases.get(name, "")}
+        for name, arch in ARCHITECTURES.items()
+    ]
+
+
+def recipes() -> list[dict[str, Any]]:
+    """Each recipe's network, length, and what it must reach."""
+    return [
+        {
+            "name": recipe.name,
+            "model": recipe.model.name,
+            "epochs": recipe.run.epochs,
+            "reaches": ", ".join(f"{name} {value}" for name, value in recipe.expected),
+            "paper": recipe.paper,
+            "about": recipe.about,
+        }
+        for recipe in RECIPES.values()
+    ]
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
+    """A table on standard output; lines are never cut where it is not a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table, highlight=False)

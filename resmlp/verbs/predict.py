@@ -1,0 +1,79 @@
+"""`resmlp predict`."""
+
+import json
+import sys
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from resmlp.errors import UserError
+from resmlp.verbs.base import Device, Verb
+
+BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(Verb):
+    """what is in these pictures: a line for each, the likeliest class first"""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """a run folder, a .safetensors file, a model's name, or timm:NAME"""
+    files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
+    """pictures, or folders of them"""
+    top: int = 3
+    """how many classes to name"""
+    device: Device = "auto"
+
+    def run(self) -> dict[str, Any]:
+        """Predict every file that can be read; those that cannot are named, and make the exit code 2."""
+        from resmlp.data import UnreadableImage
+        from resmlp.data.pictures import File
+        from resmlp.deploy import load
+
+        if self.top < 1:
+            raise UserError(f"--top {self.top}", "at least 1")
+        waiting = iter(list_pictures(self.files))
+        predictor = load(self.model, self.device)
+        found: list[dict[str, Any]] = []
+        broken: list[UnreadableImage] = []
+        while batch := list(islice(waiting, BATCH)):
+            images = {}
+            for file in batch:
+                try:
+                    images[file] = File(file).read()
+                except UnreadableImage as error:
+                    broken.append(error)
+            for file, prediction in zip(images, predictor.rank(list(images.values()), self.top) if images else []):
+                ranked = dict(zip(prediction.labels, prediction.probabilities))
+                found.append({"file": file, "label": prediction.labels[0], "probabilities": ranked})
+                if not self.json:
+                    print(f"{file}: " + ", ".join(f"{label} {p:.3f}" for label, p in ranked.items()), flush=True)
+        result = {"predictions": found, "unreadable": [error.name for error in broken]}
+        if broken:
+            if self.json:
+                print(json.dumps(result, ensure_ascii=False))
+            for failure in broken[:-1]:
+                print(f"error: {failure}", file=sys.stderr)
+            raise broken[-1]
+        return result
+
+
+def list_pictures(files: tuple[str, ...]) -> list[str]:
+    """The files, and the pictures in the folders among them. Raises `UserError` for what is not there."""
+    from resmlp.data.pictures import ENDINGS
+
+    if not files:
+        raise UserError("no pictures given", "resmlp predict MODEL FILE...")
+    found = []
+    for name in files:
+        path = Path(name)
+        if not path.exists():
+            raise UserError(f"no picture at {name}", "check the path")
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS) if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"no pictures in {name}", "pictures end in " + " ".join(ENDINGS))
+        found += [str(p) for p in inside]
+    return found
