@@ -6,6 +6,7 @@ the epoch's order has its own key, and all generators are seeded with it before 
 
 import random
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -228,6 +229,13 @@ def _loader(pictures: Dataset, order: Iterable[list], workers: int) -> DataLoade
 def _start_worker(_: int) -> None:
     """Ctrl-C reaches every process of the group; the main one answers it, and may still want batches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _say_unless_cut_off
+
+
+def _say_unless_cut_off(kind, error, trace) -> None:
+    """A worker whose main process left in the middle of taking a batch from it has nothing to tell."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _results(loader: DataLoader) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ DIGITS = Recipe(
     name="digits",
     about="handwritten digits, 8x8, embedded: the whole path in a minute on two cores",
     task=Supervised(label_smoothing=0.1),
-    model=Model("resmlp_digits"),
+    model=Model("resmlp_digits", init="local", layer_scale=1.0),
     data=Data(
         source="digits", img_size=(8,), batch_size=64, workers=0, crop_ratio=1.0, mean=(0.3,) * 3, std=(0.38,) * 3
     ),
@@ -21,18 +21,18 @@ DIGITS = Recipe(
 CIFAR10 = Recipe(
     name="cifar10",
     about="CIFAR-10 at 32x32 with a network under 1 M parameters",
-    model=Model("resmlp_cifar"),
+    model=Model("resmlp_cifar", init="local", layer_scale=1.0),
     data=Data(
         source="cifar10",
         img_size=(32,),
-        batch_size=128,
+        batch_size=64,
         crop_ratio=1.0,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
     ),
     augment=Augment(crop="pad"),
     optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-    run=Run(epochs=30, ema=0.999),
+    run=Run(epochs=30, precision="bf16", ema=0.999, log_every=100),
     expected=(("top1", 0.77),),
 )
 
