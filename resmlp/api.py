@@ -29,7 +29,8 @@ from resmlp.recipes import open_recipe
 from resmlp.serial import difference, to_dict
 from resmlp.tasks import Place, Task, make_task
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
+"""glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: no block is mapped on its own, none is given back"""
 
 INDIFFERENT = {"data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb"}
 """fields that a continued run may change: they decide how fast it goes and what it shows, not what it learns"""
@@ -78,8 +79,8 @@ def keep_freed_memory() -> None:
     """
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            mallopt(parameter, 2**30)
+        for parameter, value in MALLOC.items():
+            mallopt(parameter, value)
 
 
 def check_same_recipe(recipe: Recipe, folder: Path) -> None:
