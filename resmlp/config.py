@@ -124,6 +124,7 @@ class Data:
         )
         demand(self.batch_size > 0, f"--data.batch-size {self.batch_size}", "at least 1")
         demand(self.workers >= 0, f"--data.workers {self.workers}", "0 or more")
+        demand(self.split_seed >= 0, f"--data.split-seed {self.split_seed}", "0 or more")
         demand(0 < self.val_fraction < 1, f"--data.val-fraction {self.val_fraction}", "between 0 and 1")
         demand(0 < self.crop_ratio <= 1, f"--data.crop-ratio {self.crop_ratio}", "above 0, at most 1")
 
@@ -230,6 +231,7 @@ class Run:
         for name in ("epochs", "accumulate", "eval_every", "log_every"):
             value = getattr(self, name)
             demand(value >= 1, f"--run.{name.replace('_', '-')} {value}", "at least 1")
+        demand(self.seed >= 0, f"--run.seed {self.seed}", "0 or more")
         demand(self.ema is None or 0 < self.ema < 1, f"--run.ema {self.ema}", "between 0 and 1")
 
 

@@ -1,4 +1,4 @@
-"""Randomness is a function of a key such as (seed, epoch, position), so that a run resumes with nothing saved."""
+"""Randomness is a function of a key such as (seed, step), so that a run resumes with no generator saved."""
 
 import random
 from collections.abc import Iterator
@@ -9,27 +9,32 @@ import numpy as np
 import torch
 
 
-def derive(*key: int | str) -> int:
+def derive(*key: int) -> int:
     """A 63-bit number that depends on all of `key` and on nothing else."""
     return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "big") >> 1
 
 
-def seed_all(*key: int | str) -> None:
-    """Seed Python, NumPy and PyTorch (all devices) by `key`: timm's augmentations draw from all three."""
-    number = derive(*key)
+def seed_host(number: int) -> None:
+    """Seed Python, NumPy and PyTorch's CPU generator: timm's augmentations draw from all three."""
     random.seed(number)
     np.random.seed(number % 2**32)
+    torch.default_generator.manual_seed(number)
+
+
+def seed_all(*key: int) -> None:
+    """Seed every generator, those of the accelerators too, by `key`."""
+    number = derive(*key)
+    seed_host(number)
     torch.manual_seed(number)
 
 
 @contextmanager
-def seeded(*key: int | str) -> Iterator[None]:
-    """`seed_all(*key)` inside, the generators of this process as they were afterwards."""
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed_all(*key)
+def generators_kept() -> Iterator[None]:
+    """The host's generators are afterwards what they were before."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

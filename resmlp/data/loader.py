@@ -4,11 +4,9 @@ The number of workers changes nothing, and an epoch taken up in the middle goes 
 the epoch's order has its own key, and all generators are seeded with it before that picture is transformed.
 """
 
-import random
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +20,7 @@ from resmlp.data.decode import UnreadableImage
 from resmlp.data.images import ImageSet
 from resmlp.data.transforms import Transform, eval_transform, train_transform
 from resmlp.errors import UserError
+from resmlp.randomness import generators_kept, seed_host
 
 MAX_IN_A_ROW = 50  # unreadable pictures, before it is the data that is broken
 
@@ -142,10 +141,10 @@ class _TrainPictures(Dataset):
     def __getitem__(self, picks: list[tuple[int, int]]) -> Batch | _Failure:
         views, labels, unreadable = [], [], []
         try:
-            with _generators_kept():
+            with generators_kept():  # without workers, this is the engine's own process
                 for first, key in picks:
                     index, image, passed = _next_readable(self.images, first, self.strict)
-                    _seed_generators(key)
+                    seed_host(key)
                     views.append(self.transform(image))
                     labels.append(self.images.labels[index])
                     unreadable += passed
@@ -191,25 +190,6 @@ def _next_readable(images: ImageSet, first: int, strict: bool) -> tuple[int, Ima
                 raise
             unreadable.append(error.name)
     raise UserError(f"{MAX_IN_A_ROW} pictures in a row cannot be read, from {unreadable[0]} on", "look at the files")
-
-
-def _seed_generators(key: int) -> None:
-    """Seed whatever a transform may draw from; torch's CPU generator alone, as the device's is the engine's."""
-    random.seed(key)
-    np.random.seed(key % 2**32)
-    torch.default_generator.manual_seed(key)
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Leave the generators as they were: without workers, the pictures are read in the engine's own process."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 def _loader(pictures: Dataset, order: Iterable[list], workers: int) -> DataLoader:

@@ -42,6 +42,15 @@ def timm_with_random_weights(name):
     return model.eval(), state
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for each other on busy cores make a forward pass ten times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def no_initialisation(monkeypatch):
     """Skip draws that the loaded weights replace."""

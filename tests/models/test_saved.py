@@ -173,6 +173,7 @@ TAMPERED = [
     ("preprocessing.surprise", 1),
     ("model.architecture.surprise", 1),
     # of the right type, and impossible
+    ("classes", ["one name", "for five logits"]),
     ("model.num_classes", -1),
     ("model.architecture.patch_size", 0),
     ("model.architecture.patch_size", -4),

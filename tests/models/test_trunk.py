@@ -90,6 +90,17 @@ def test_checkpointed_activations_give_the_same_gradients(options):
         assert torch.equal(a.grad, b.grad), name
 
 
+def test_checkpointed_activations_count_a_batch_once_in_batchnorm():
+    plain = tiny(norm="batchnorm").train()
+    saving = copy.deepcopy(plain)
+    saving.checkpoint_activations = True
+    images = torch.randn(6, 3, 8, 12)
+    for model in (plain, saving):
+        model(images).sum().backward()
+    for (name, a), b in zip(plain.named_buffers(), saving.buffers()):
+        assert torch.equal(a, b), name
+
+
 def test_checkpointed_activations_are_recomputed():
     model, calls = tiny().train(), []
     model.blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
@@ -146,6 +157,7 @@ def test_mistakes_are_named(call, says):
         {"drop_path": -0.1},
         {"num_classes": -1},
         {"mixer": "attention", "heads": 6, "dim": 8},
+        {"init": "xavier"},
     ],
     ids=str,
 )

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from resmlp.models import create_model
-from resmlp.nn import Affine, LayerScale
+from resmlp.nn import Affine, LayerScale, LinearMixer
+from resmlp.nn.init import convolution_matrix
 
 LAYER_SCALE = {
     "resmlp_s12": 0.1,
@@ -74,3 +75,57 @@ def test_a_new_head_starts_the_same_way():
     model.reset_classifier(100)
     assert float(model.head.weight.detach().std()) == pytest.approx(0.02, rel=0.03)
     assert not model.head.bias.any()
+
+
+# two other starts, for small networks
+
+
+def test_fan_in_has_variance_one_over_the_number_of_inputs():
+    torch.manual_seed(0)
+    model = create_model("resmlp_s12_sepconv", depth=2, dim=256, img_size=64, init="fan-in")
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    inputs = {layer: layer.weight.shape[1:].numel() for layer in layers}
+    assert set(inputs.values()) == {3 * 16 * 16, 9, 256, 1024}
+    for layer, fan_in in inputs.items():
+        assert not layer.bias.any()
+        assert float(layer.weight.detach().std()) == pytest.approx(fan_in**-0.5, rel=0.06)
+
+
+@pytest.mark.parametrize("grid", [(3, 4), (1, 5), (4, 4)])
+def test_convolution_matrix_by_loops(grid):
+    kernel = torch.arange(1.0, 10).view(3, 3)
+    expected = torch.zeros(grid[0] * grid[1], grid[0] * grid[1])
+    for row in range(grid[0]):
+        for column in range(grid[1]):
+            for i in range(3):
+                for j in range(3):
+                    y, x = row + i - 1, column + j - 1
+                    if 0 <= y < grid[0] and 0 <= x < grid[1]:
+                        expected[row * grid[1] + column, y * grid[1] + x] = kernel[i, j]
+    assert torch.equal(convolution_matrix(kernel, grid), expected)
+
+
+def test_local_starts_each_mixer_as_another_convolution_in_noise():
+    torch.manual_seed(0)
+    rows, columns = 8, 12
+    model = create_model("resmlp_s12", dim=64, depth=8, img_size=(rows * 16, columns * 16), init="local")
+    mixers = [m for m in model.modules() if isinstance(m, LinearMixer)]
+    assert len(mixers) == 8
+    middles = []
+    for mixer in mixers:
+        assert not mixer.bias.any()
+        weight = mixer.weight.detach().view(rows, columns, rows, columns)
+        near = torch.zeros(rows, columns, rows, columns, dtype=torch.bool)
+        for y in range(rows):
+            for x in range(columns):
+                near[y, x, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
+        assert float(weight[~near].std()) == pytest.approx(0.02, rel=0.05)
+        inner = [weight[y, x, y - 1 : y + 2, x - 1 : x + 2] for y in range(1, rows - 1) for x in range(1, columns - 1)]
+        kernel = torch.stack(inner).mean(dim=0)
+        assert float((torch.stack(inner) - kernel).std()) == pytest.approx(0.02, rel=0.1)
+        middles.append(kernel)
+    kernels = torch.stack(middles)
+    assert float(kernels.std()) == pytest.approx(1 / 3, rel=0.3)
+    assert float((kernels[0] - kernels[1]).abs().max()) > 0.1
+    hidden = model.blocks[0].channels.fn.fc1.weight.detach()
+    assert float(hidden.std()) == pytest.approx(1 / 8, rel=0.05)
