@@ -66,10 +66,9 @@ def train(recipe: Recipe | str, out: str | Path | None = None) -> dict[str, Any]
 
 
 def make_accelerator(run: Run) -> Accelerator:
-    """Accelerate for the device and precision of `run`; processes come from `accelerate launch` or `torchrun`."""
+    """Accelerate on the device of `run`; processes come from `accelerate launch` or `torchrun`."""
     find_device(run.device)
-    precision = "no" if run.precision == "fp32" else run.precision
-    return Accelerator(cpu=run.device == "cpu", mixed_precision=precision)
+    return Accelerator(cpu=run.device == "cpu", mixed_precision="no")  # the engine casts by itself
 
 
 def keep_freed_memory() -> None:
@@ -101,9 +100,9 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
 def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[tuple[str, str]]:
     """What a person checks before a long run."""
     optim, run, world = recipe.optim, recipe.run, accelerator.num_processes
-    device, precision = accelerator.device, accelerator.mixed_precision.replace("no", "fp32")
+    device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    yield "device", f"{device.type} ({name}), {precision}, {world} process{'es' * (world > 1)}"
+    yield "device", f"{device.type} ({name}), {run.precision}, {world} process{'es' * (world > 1)}"
     yield "parameters", f"{count_parameters(task.model):,}"
     yield from task.describe()
     split = f" over {world} processes x {run.accumulate} parts" if world * run.accumulate > 1 else ""

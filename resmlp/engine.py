@@ -49,9 +49,9 @@ class Engine:
         self.average = Average(self.raw, self.run.ema) if self.run.ema else None
         if self.average:
             self.kinds["ema"] = self.average.module
-        if self.run.compile:
-            self.raw.compile()
         self.model, self.optimizer = accelerator.prepare(self.raw, make_optimizer(self.raw, recipe.optim))
+        if self.run.compile:  # training alone: evaluation has batches of other sizes, and would compile for each
+            self.model = torch.compile(self.model)
         saved = self.kinds | ({"task": task.state.to(accelerator.device)} if task.state is not None else {})
         self.checkpoints = Checkpoints(folder / "checkpoints", saved, self.optimizer)
         self.progress = Progress()
@@ -90,14 +90,14 @@ class Engine:
             batch = next(batches)
             seed_all(self.run.seed, step, part, self.accelerator.process_index)
             with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.model):
-                with self.accelerator.autocast():
+                with self.autocast():
                     losses = self.task.loss(self.model, batch, step)
                 self.accelerator.backward(losses["loss"] / parts)
             self.window.add(step, losses)
         if self.accelerator.device.type == "cpu":  # elsewhere a look at every loss would stop the device
             self.check_finite()
         if self.recipe.optim.clip is not None:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.optim.clip)
+            self.accelerator.clip_grad_norm_(self.raw.parameters(), self.recipe.optim.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
         self.optimizer.step()
@@ -122,6 +122,10 @@ class Engine:
         if stop and not last:
             raise KeyboardInterrupt
 
+    def autocast(self) -> torch.autocast:
+        """Matrix products in bf16 where the run asks for it; weights stay fp32."""
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.run.precision == "bf16")
+
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         return learning_rate(self.recipe.optim, step, self.task.steps_per_epoch, self.run.epochs)
@@ -140,7 +144,7 @@ class Engine:
         since = time.perf_counter()
         for weights, module in self.kinds.items():
             module.eval()
-            with torch.no_grad(), self.accelerator.autocast():
+            with torch.no_grad(), self.autocast():
                 scores = dict(self.task.evaluate(module))
             entry = {"weights": weights, "epoch": epoch + 1, "step": self.progress.step, **scores}
             self.progress.last[weights] = entry

@@ -46,7 +46,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
-    """As `write_whole`, for a folder: `write(aside)` fills it, and it appears under its name when all is on the disk."""
+    """As `write_whole`, for a folder: `write(aside)` fills it, and it takes its name when all is on the disk."""
     aside = path.with_name(f".{path.name}.part")
     with _explained(path):
         try:

@@ -39,6 +39,7 @@ BOUNDS = [
     (Optim, {"warmup_epochs": -1}, "--optim.warmup-epochs"),
     (Run, {"epochs": 0}, "--run.epochs"),
     (Run, {"accumulate": 0}, "--run.accumulate"),
+    (Run, {"seed": -1}, "--run.seed"),
     (Run, {"eval_every": 0}, "--run.eval-every"),
     (Run, {"log_every": 0}, "--run.log-every"),
     (Run, {"ema": 0.0}, "--run.ema"),

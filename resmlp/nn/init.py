@@ -17,7 +17,7 @@ def paper(module: nn.Module, grid: Grid) -> None:
 
 def fan_in(module: nn.Module, grid: Grid) -> None:
     """Truncated normal of variance 1 / inputs (LeCun), bias 0: 0.02 is too little for a network 128 wide."""
-    if isinstance(module, nn.Linear | nn.Conv2d):
+    if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
         nn.init.trunc_normal_(module.weight, std=module.weight[0].numel() ** -0.5)
         nn.init.zeros_(module.bias)
 

@@ -26,13 +26,14 @@ CIFAR10 = Recipe(
         source="cifar10",
         img_size=(32,),
         batch_size=64,
+        workers=1,
         crop_ratio=1.0,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
     ),
     augment=Augment(crop="pad"),
     optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-    run=Run(epochs=30, precision="bf16", ema=0.999, log_every=100),
+    run=Run(epochs=28, precision="bf16", ema=0.999, log_every=100, eval_every=2),
     expected=(("top1", 0.77),),
 )
 

@@ -12,8 +12,8 @@ from torchvision.transforms import Compose
 
 from resmlp.config import Augment, Data, Preprocessing
 from resmlp.data import eval_transform, train_transform
-from resmlp.data.loader import _seed_generators
 from resmlp.errors import UserError
+from resmlp.randomness import seed_host
 
 PLAIN = {"flip": 0.0, "policy": "none"}
 
@@ -53,9 +53,9 @@ def test_policies_are_those_of_timms_factory(photo, policy, name):
     )
     view = flip(crop(photo))
     for key in range(60):
-        _seed_generators(key)
+        seed_host(key)
         image = Compose(ours)(view)
-        _seed_generators(key)
+        seed_host(key)
         assert torch.equal(image, Compose(theirs)(view))
 
 
@@ -82,7 +82,7 @@ def test_rand_augment_never_fails(photo):
     for magnitudes in ("rand-m9-n2-mstd0.5-inc1", "rand-m10-n4-p1.0-inc1", "rand-m0-n4-p1.0"):
         transform = train_transform(Data(img_size=(16,)), Augment(**{**PLAIN, "policy": "rand"}, magnitudes=magnitudes))
         for key in range(300):
-            _seed_generators(key)
+            seed_host(key)
             assert transform(small).shape == (3, 16, 16)
 
 

@@ -1,0 +1,167 @@
+"""Weight decay by role, checked by name against lists written by hand; schedules against closed forms."""
+
+import math
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from resmlp import create_model
+from resmlp.architectures import ARCHITECTURES
+from resmlp.config import Optim
+from resmlp.optim import learning_rate, make_optimizer, parameter_groups, roles, undecayed
+
+SMALL = {"dim": 12, "depth": 1}
+ENDS = ["embed.patches.proj.weight", "head.weight"]
+CHANNELS = ["blocks.0.channels.fn.fc1.weight", "blocks.0.channels.fn.fc2.weight"]
+DECAYED = {
+    "linear": (
+        {},
+        ["blocks.0.tokens.fn.weight"],
+    ),
+    "mlp": (
+        {"mixer": "mlp"},
+        ["blocks.0.tokens.fn.fc1.weight", "blocks.0.tokens.fn.fc2.weight"],
+    ),
+    "conv3x3": (
+        {"mixer": "conv3x3"},
+        ["blocks.0.tokens.fn.conv.weight"],
+    ),
+    "dwconv": (
+        {"mixer": "dwconv"},
+        ["blocks.0.tokens.fn.conv.weight"],
+    ),
+    "sepconv": (
+        {"mixer": "sepconv"},
+        ["blocks.0.tokens.fn.conv.weight", "blocks.0.tokens.fn.pointwise.weight"],
+    ),
+    "attention, class token and positions": (
+        {"mixer": "attention", "pool": "classtoken", "pos_embed": True},
+        ["blocks.0.tokens.fn.qkv.weight", "blocks.0.tokens.fn.proj.weight"],
+    ),
+    "none": ({"mixer": "none"}, []),
+    "layernorm": ({"norm": "layernorm"}, ["blocks.0.tokens.fn.weight"]),
+    "batchnorm": ({"norm": "batchnorm"}, ["blocks.0.tokens.fn.weight"]),
+    "affine for LayerScale": ({"scale": "affine"}, ["blocks.0.tokens.fn.weight"]),
+    "post-norm": ({"residual": "post"}, ["blocks.0.tokens.fn.weight"]),
+}
+
+
+def decayed(model: nn.Module) -> set[str]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {names[id(p)] for p in parameter_groups(model, 0.3)[0]["params"]}
+
+
+@pytest.mark.parametrize("name", DECAYED)
+def test_decay_falls_on_these_weights_and_no_others(name):
+    changes, own = DECAYED[name]
+    model = create_model("resmlp_s12", img_size=32, num_classes=5, **SMALL, **changes)
+    assert decayed(model) == {*ENDS, *CHANNELS, *own}
+
+
+def test_decay_reaches_the_gather_of_class_mlp_but_not_its_token():
+    model = create_model("resmlp_s12_classmlp", img_size=32, num_classes=5, **SMALL)
+    names = {name for name in decayed(model) if name.startswith("blocks.1.")}
+    assert any("token" not in name.split(".")[-1] for name in names)
+    token = next(name for name, p in model.named_parameters() if name.startswith("blocks.1.") and p.shape == (1, 1, 12))
+    assert token not in names
+    gathers = [n for n, p in model.named_parameters() if p.shape == (1, 5) and n.startswith("blocks.1.")]
+    assert gathers
+    assert set(gathers) <= names
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_in_every_network_only_matrices_and_kernels_decay(name):
+    """By an independent rule, on names: no scale, shift, bias, norm, token or embedding."""
+    arch = ARCHITECTURES[name]
+    model = create_model(name, img_size=2 * arch.patch_size, num_classes=3, dim=12, depth=2)
+    left_alone = re.compile(r"(alpha|beta|gamma|bias|token|embedding)$|(^|\.)norm\d?\.")
+    expected = {n for n, _ in model.named_parameters() if not left_alone.search(n)}
+    assert decayed(model) == expected
+    assert all(p.ndim >= 2 for n, p in model.named_parameters() if n in expected)
+
+
+def test_groups_hold_each_trainable_parameter_once_and_no_frozen_one():
+    model = create_model("resmlp_digits", img_size=8, num_classes=3)
+    model.embed.requires_grad_(False)
+    decay, rest = parameter_groups(model, 0.3)
+    assert (decay["weight_decay"], rest["weight_decay"]) == (0.3, 0.0)
+    held = [id(p) for p in (*decay["params"], *rest["params"])]
+    assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert len(set(held)) == len(held)
+
+
+def test_a_weight_shared_by_two_modules_is_optimised_once():
+    """As in a translator whose embedding is its output matrix."""
+    model = nn.ModuleDict({"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)})
+    model["two"].weight = model["one"].weight
+    assert len(list(roles(model))) == 3
+    make_optimizer(model, Optim("adamw"))
+
+
+def test_what_is_left_alone_is_counted_for_people():
+    model = create_model("resmlp_digits", img_size=8, num_classes=3, depth=1)
+    assert undecayed(model) == "Affine 6, LayerScale 2, bias 5 tensors"
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
+def test_optimisers_take_their_settings(name):
+    optim = Optim(name, lr=0.5, weight_decay=0.25, momentum=0.8, beta2=0.95)
+    made = make_optimizer(nn.Linear(3, 2), optim)
+    assert type(made).__name__.lower() == name
+    assert [group["weight_decay"] for group in made.param_groups] == [0.25, 0.0]
+    for group in made.param_groups:
+        assert group["lr"] == 0.5
+        assert group.get("momentum") == 0.8 if name == "sgd" else tuple(group["betas"]) == (0.8, 0.95)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
+def test_decay_is_felt_by_weights_alone(name):
+    """With zero gradients the weight shrinks, by lr * decay where it is decoupled, and the bias stays."""
+    layer = nn.Linear(3, 2)
+    before = layer.weight.detach().clone(), layer.bias.detach().clone()
+    for parameter in layer.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    make_optimizer(layer, Optim(name, lr=0.1, weight_decay=0.5)).step()
+    assert torch.equal(layer.bias, before[1])
+    assert layer.weight.norm() < before[0].norm()
+    if name != "lamb":  # its trust ratio rescales the step
+        torch.testing.assert_close(layer.weight, before[0] * (1 - 0.1 * 0.5))
+
+
+COSINE = Optim(lr=0.2, min_lr=0.02, warmup_epochs=2, warmup_lr=0.01, schedule="cosine")
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 0.01),
+        (1, 0.01 + 0.19 / 20),
+        (10, 0.01 + 0.19 / 2),
+        (20, 0.2),
+        (20 + 40, 0.02 + 0.18 / 2),
+        (20 + 20, 0.02 + 0.18 * (1 + math.sqrt(0.5)) / 2),
+        (100, 0.02),
+        (120, 0.02),
+    ],
+)
+def test_warm_up_then_half_a_cosine(step, expected):
+    """Ten steps an epoch, ten epochs, two of them warm-up."""
+    assert learning_rate(COSINE, step, 10, 10) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("epoch", "power"), [(0, 0), (29.99, 0), (30, 1), (59, 1), (60, 2), (80, 3), (89.9, 3)])
+def test_steps_divide_by_ten_at_milestones(epoch, power):
+    optim = Optim("sgd", lr=0.1, schedule="step", milestones=(30, 60, 80), warmup_epochs=0)
+    assert learning_rate(optim, round(epoch * 100), 100, 90) == pytest.approx(0.1 / 10**power)
+
+
+def test_rates_fall_from_step_to_step_after_the_warm_up():
+    rates = [learning_rate(COSINE, step, 10, 10) for step in range(100)]
+    assert all(a < b for a, b in zip(rates[:20], rates[1:21]))
+    assert all(a > b for a, b in zip(rates[20:], rates[21:]))
+
+
+def test_a_warm_up_as_long_as_the_run_is_no_error():
+    assert learning_rate(COSINE, 19, 10, 2) == pytest.approx(0.01 + 0.19 * 0.95)
