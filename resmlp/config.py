@@ -93,7 +93,7 @@ class Data:
     """Where the pictures come from, and how one becomes the network's input."""
 
     source: str = "folder"
-    """folder (an ImageFolder tree or archives of one), cifar10 or cifar100 (also torchvision's files), digits (embedded)"""
+    """folder (an ImageFolder tree or archives of one), cifar10 or cifar100 (torchvision files too), digits (embedded)"""
     root: str | None = None
     """folder or .tar / .tar.gz: train/ and val/ (or test/) with a sub-folder a class, or one such tree to be split"""
     img_size: tuple[int, ...] = (224,)

@@ -24,6 +24,7 @@ BOUNDS = [
     (Data, {"img_size": (32, -32)}, "--data.img-size"),
     (Data, {"batch_size": 0}, "--data.batch-size"),
     (Data, {"workers": -1}, "--data.workers"),
+    (Data, {"split_seed": -1}, "--data.split-seed"),
     (Data, {"val_fraction": 0.0}, "--data.val-fraction"),
     (Data, {"val_fraction": 1.0}, "--data.val-fraction"),
     (Data, {"crop_ratio": 0.0}, "--data.crop-ratio"),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from resmlp.cli import main
 from resmlp.config import Data, Model, Optim, Recipe, Run
 from resmlp.engine import Engine
 from resmlp.tasks import Supervised, Task
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `import toys`
 
 TINY = [
     *("--model.depth", "1", "--data.batch-size", "240", "--run.epochs", "2", "--run.eval-every", "1"),

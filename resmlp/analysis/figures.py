@@ -1,0 +1,132 @@
+"""Figures of what a network does: its curves, who is taken for whom, and pictures with what it says of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resmlp.analysis.lines import curves
+from resmlp.analysis.sheet import BLUE, FAINT, GREEN, INK, ORANGE, SMALL, WIDTH, sheet, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["confusion", "curves", "predictions"]
+
+NAMED, COUNTED = 30, 15  # most classes whose names, and whose counts, are written
+PAIRS = 12  # confused pairs in the list
+GRID = 24  # pictures in the grid
+
+
+def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
+    """Draw counts K K (row the true class, column the predicted one) to `path`, each row as shares of its class.
+
+    Right answers are blue and wrong ones orange. Up to 30 classes are named and up to 15 counted in their cells; of
+    more, the pairs confused most often are listed below.
+    """
+    counts = np.asarray(matrix, dtype=np.int64)
+    k = len(counts)
+    names = [classes[i] if i < len(classes) else str(i) for i in range(k)]
+    totals = counts.sum(1)
+    shares = counts / np.maximum(totals, 1)[:, None]
+    side = min(2.2 + 0.42 * k, 6.6)
+    with sheet(path, side if k <= NAMED else side + 3.2) as figure:
+        axes = figure.subplots() if k <= NAMED else figure.subplots(2, height_ratios=[side, 3.0])[0]
+        axes.imshow(_colours(shares), interpolation="nearest" if k <= 300 else "antialiased")
+        right, pictures = int(counts.trace()), int(counts.sum())
+        axes.set_title(f"{right:,} of {pictures:,} right: {right / max(pictures, 1):.3f}", pad=24)
+        note = "share of the row: blue is right, orange is wrong"
+        axes.annotate(note, (0, 1), (0, 8), textcoords="offset points", xycoords="axes fraction", color=FAINT, size=SMALL)
+        axes.grid(False)
+        axes.spines[:].set(visible=True, color=FAINT, linewidth=0.6)
+        axes.set(xlabel="taken for", ylabel="true class")
+        if k <= NAMED:
+            _name_classes(axes, names, shares.diagonal(), totals)
+        else:
+            _list_pairs(figure.axes[1], counts, names)
+        if k <= COUNTED:
+            for (row, column), count in np.ndenumerate(counts):
+                if count:
+                    colour = "white" if shares[row, column] > 0.45 else INK
+                    axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, size=SMALL)
+
+
+def _colours(shares: np.ndarray) -> np.ndarray:
+    """Shares K K as colours K K 3 uint8, from white to blue on the diagonal and to orange beside it."""
+    from matplotlib.colors import to_rgb
+
+    full = np.empty((*shares.shape, 3), np.float32)
+    full[:] = to_rgb(ORANGE)
+    full[np.eye(len(shares), dtype=bool)] = to_rgb(BLUE)
+    strength = np.sqrt(shares, dtype=np.float32)[..., None]  # the root shows rare mistakes
+    return np.round(255 * (1 - strength * (1 - full))).astype(np.uint8)
+
+
+def _name_classes(axes: "Axes", names: Sequence[str], accuracy: np.ndarray, totals: np.ndarray) -> None:
+    """Names on both axes, and each class's accuracy at the right."""
+    short = [shorten(name, 20) for name in names]
+    ticks = range(len(short))
+    flat = max(map(len, short), default=0) <= 3
+    axes.set_yticks(ticks, short)
+    axes.set_xticks(ticks, short, rotation=0 if flat else 45, ha="center" if flat else "right", rotation_mode="anchor")
+    size = SMALL if len(short) <= 20 else 7.0
+    axes.tick_params(labelcolor=INK, labelsize=size)
+    if flat:
+        axes.tick_params(axis="x", pad=4 + size)
+    for row, (share, total) in enumerate(zip(accuracy, totals)):
+        text = f"{share:.3f}" if total else "no picture"
+        axes.annotate(text, (1, row), (7, 0), ("axes fraction", "data"), "offset points", size=size, color=FAINT, va="center")
+
+
+def _list_pairs(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None:
+    """The mistakes made most often."""
+    axes.axis("off")
+    axes.set_title("Taken for one another most often")
+    k, totals = len(counts), counts.sum(1)
+    wrong = np.where(np.eye(k, dtype=bool), 0, counts).ravel()
+    worst = [cell for cell in np.argsort(-wrong, kind="stable")[:PAIRS] if wrong[cell]]
+    for line, cell in enumerate(worst):
+        true, guess = divmod(int(cell), k)
+        height = 1 - (line + 0.5) / PAIRS
+        axes.text(0.0, height, f"{counts[true, guess]:,} of {totals[true]:,}", va="center", color=FAINT)
+        axes.text(0.2, height, f"{shorten(names[true], 34)}  →  {shorten(names[guess], 34)}", va="center")
+    if not worst:
+        axes.text(0.0, 1 - 0.5 / PAIRS, "nothing", va="center", color=FAINT)
+
+
+def predictions(
+    images: Any, truths: Sequence[str], guesses: Sequence[str], probabilities: Sequence[float], path: Path
+) -> None:
+    """Draw up to 24 pictures (uint8 B 3 H W, or a list of PIL images) to `path`.
+
+    Under each stand the predicted class and its probability, and the true class where that is another.
+    """
+    count = min(len(images), GRID)
+    columns = 4 if count <= 8 else 6
+    rows = max(-(-count // columns), 1)
+    with sheet(path, rows * (WIDTH / columns + 0.5) + 0.1) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in grid:
+            axes.axis("off")
+        for axes, image, truth, guess, probability in zip(grid, images, truths, guesses, probabilities):
+            _show(axes, image, truth, guess, float(probability), letters=14 if columns == 6 else 22)
+
+
+def _show(axes: "Axes", image: Any, truth: str, guess: str, probability: float, letters: int) -> None:
+    """One picture of the grid, framed and marked by right or wrong; small ones show their pixels."""
+    if hasattr(image, "convert"):  # PIL
+        image = image.convert("RGB")
+        image.thumbnail((512, 512))
+        pixels = np.asarray(image)
+    else:
+        pixels = np.asarray(image).transpose(1, 2, 0)  # H W 3
+    right = truth == guess
+    colour, mark = (GREEN, "✓") if right else (ORANGE, "✗")
+    axes.imshow(pixels, interpolation="nearest" if min(pixels.shape[:2]) <= 64 else "antialiased")
+    axes.axis("on")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=colour, linewidth=1.5 if right else 3.0)
+    said = f"{mark} {shorten(guess, letters - 7)} {probability:.2f}"
+    axes.set_title(said, color=colour, size=SMALL, pad=5)
+    axes.set_xlabel("" if right else f"is {shorten(truth, letters - 3)}", color=INK, size=SMALL, loc="left")

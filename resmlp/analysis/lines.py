@@ -1,0 +1,155 @@
+"""The curves of a run, one panel above the other over a common time axis."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from resmlp.analysis.sheet import BLUE, DPI, FAINT, GREEN, INK, ORANGE, PURPLE, SMALL, sheet, shorten, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Entry = dict[str, Any]
+
+NO_METRIC = {"kind", "step", "epoch", "weights", "lr", "samples_per_s"}
+WEIGHTS = {"raw": BLUE, "ema": ORANGE}
+HEIGHTS = {"score": 2.6, "loss": 2.2, "rate": 0.7}  # inches
+MOST = 6  # metrics or losses that are drawn
+
+
+class Line(NamedTuple):
+    """A curve and its name; the panel's main ones are strong."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    colour: str
+    strong: bool
+
+
+class Panel(NamedTuple):
+    """Curves that share a y axis."""
+
+    title: str
+    kind: Literal["score", "loss", "rate"]
+    lines: list[Line]
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value`, read from JSON, is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def metric_names(entries: Iterable[Entry]) -> list[str]:
+    """The names of the numbers that lines of the log hold, the main metric first."""
+    return list(dict.fromkeys(k for e in entries for k, v in e.items() if k not in NO_METRIC and is_number(v)))
+
+
+def curves(metrics: Sequence[Entry], path: Path) -> None:
+    """Draw the lines of `read_metrics` to `path`: evaluations, training loss and learning rate against the epoch.
+
+    Fractions share a panel with the main metric, the first one; other metrics have a panel each. Any of them may be
+    missing; where no evaluation says how long an epoch is, time counts in steps.
+    """
+    train = [entry for entry in metrics if entry.get("kind") == "train" and is_number(entry.get("step"))]
+    evals = [entry for entry in metrics if entry.get("kind") == "eval" and is_number(entry.get("step"))]
+    ends = [e["step"] / e["epoch"] for e in evals if is_number(e.get("epoch")) and e["epoch"] > 0 and e["step"] > 0]
+    per_epoch = ends[-1] if ends else 1.0  # an evaluation follows the last step of its epoch
+    panels = [*_score_panels(evals, per_epoch), *_train_panels(train, per_epoch)]
+    heights = [HEIGHTS[panel.kind] for panel in panels]
+    with sheet(path, sum(heights) + 0.45 * len(heights) + 0.4 if panels else 1.5) as figure:
+        if not panels:
+            figure.text(0.5, 0.5, "no numbers yet", color=FAINT, ha="center", va="center")
+            return
+        rows = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, panel in zip(rows, panels):
+            _draw(axes, panel)
+        end = max(line.x.max() for panel in panels for line in panel.lines)
+        rows[-1].set(xlim=(0, end or 1), xlabel="epoch" if ends else "step")
+        figure.draw_without_rendering()  # gives the panels their places
+        for axes, panel in zip(rows, panels):
+            _name_ends(axes, panel)
+
+
+def _score_panels(evals: list[Entry], per_epoch: float) -> Iterable[Panel]:
+    """The main metric with the other fractions, then each of the rest."""
+    names = metric_names(evals)[:MOST]
+    kinds = list(dict.fromkeys(str(entry.get("weights", "")) for entry in evals))
+    colours = dict(zip(kinds, (GREEN, PURPLE, INK, BLUE, ORANGE))) | WEIGHTS
+    lines: dict[str, list[Line]] = {}
+    for name in names:
+        for kind in kinds:
+            own = [entry for entry in evals if str(entry.get("weights", "")) == kind]
+            label = f"{kind} {name}" if len(kinds) > 1 else name
+            line = _line(own, name, per_epoch, label, colours.get(kind, FAINT))
+            lines.setdefault(name, []).extend(line)
+    together = [name for name in names if all(line.y.min() >= 0 and line.y.max() <= 1 for line in lines[name])]
+    if names[:1] == together[:1] and together:
+        shared = [line._replace(strong=name == names[0]) for name in together for line in lines[name]]
+        yield Panel(f"{', '.join(together)} on held-out data", "score", shared)
+        names = [name for name in names if name not in together]
+    for name in names:
+        yield Panel(f"{name} on held-out data", "score", lines[name])
+
+
+def _train_panels(train: list[Entry], per_epoch: float) -> Iterable[Panel]:
+    """All losses, then the learning rate."""
+    colours = (INK, BLUE, GREEN, PURPLE, ORANGE, FAINT)
+    names = sorted(metric_names(train), key=lambda name: name != "loss")[:MOST]
+    losses = [line for name, colour in zip(names, colours) for line in _line(train, name, per_epoch, name, colour)]
+    if losses:
+        yield Panel("training loss", "loss", [line._replace(strong=line is losses[0]) for line in losses])
+    if rate := _line(train, "lr", per_epoch, "", FAINT):
+        yield Panel("learning rate", "rate", rate)
+
+
+def _line(entries: list[Entry], name: str, per_epoch: float, label: str, colour: str) -> list[Line]:
+    """The finite values of a metric as one line, or none where there are none."""
+    points = [(entry["step"] / per_epoch, entry[name]) for entry in entries if is_number(entry.get(name))]
+    return [Line(label, *np.array(points, float).T, colour, True)] if points else []
+
+
+def _draw(axes: "Axes", panel: Panel) -> None:
+    """Draw a panel; a long line is drawn faintly, with its running mean over it."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    axes.set_title(shorten(panel.title, 60))
+    for line in panel.lines:
+        count, width = len(line.x), 1.9 if line.strong else 1.0
+        dots = {"marker": "o", "markersize": 2.2 * width} if count <= 25 and panel.kind == "score" or count == 1 else {}
+        y = line.y
+        if count > 200:
+            axes.plot(line.x, y, color=line.colour, linewidth=0.6, alpha=0.25)
+            window = np.ones(count // 40)
+            y = np.convolve(y, window, "same") / np.convolve(np.ones(count), window, "same")
+        fade = 1.0 if line.strong else 0.55
+        axes.plot(line.x, y, color=line.colour, linewidth=width, alpha=fade, clip_on=False, zorder=3, **dots)
+    values = np.concatenate([line.y for line in panel.lines])
+    low, high = values.min(), values.max()
+    if panel.kind == "rate":
+        axes.set_ylim(0, 1.15 * high or 1)
+        axes.set_yticks([0, high] if high else [0], ["0", f"{high:.3g}"] if high else ["0"])
+        axes.fill_between(panel.lines[0].x, panel.lines[0].y, color=FAINT, alpha=0.12, linewidth=0)
+    elif panel.kind == "loss" and 0 < 4 * low < high:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        if panel.kind == "score" and 0 <= low and high <= 1:
+            axes.set_ylim(max(axes.get_ylim()[0], 0), min(axes.get_ylim()[1], 1))
+
+
+def _name_ends(axes: "Axes", panel: Panel) -> None:
+    """Write the name and the last value of each line beside its end, clear of one another."""
+    box = axes.get_window_extent()
+    ends = [axes.transData.transform((line.x[-1], line.y[-1]))[1] for line in panel.lines]
+    places = spread([(end - box.y0) / box.height for end in ends], 1.35 * SMALL * DPI / 72 / box.height)
+    for place, line in zip(places, panel.lines):
+        if line.name:
+            look = {"color": line.colour, "size": SMALL, "weight": "bold" if line.strong else "normal", "va": "center"}
+            axes.text(1.02, place, f"{shorten(line.name, 18)} {line.y[-1]:.4g}", transform=axes.transAxes, **look)

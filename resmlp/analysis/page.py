@@ -1,0 +1,140 @@
+"""The HTML of a report: one page that stands alone, in light and dark, on a wide screen and on a phone.
+
+Every function escapes the text it is given; what it returns is HTML.
+"""
+
+import base64
+import html
+import struct
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import Template
+
+from resmlp.analysis.sheet import printable
+
+PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<link rel="icon" href="data:,">
+<title>$title</title>
+<style>
+:root { --ink: #1b2530; --faint: #5c6975; --rule: #dfe4e8; --page: #ffffff; --panel: #f5f7f9; --good: #00754f;
+  --bad: #b4460a; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e9ee; --faint: #9aa7b3; --rule: #33404b; --page: #12181e; --panel: #1b242c; --good: #4cc79a;
+    --bad: #f0905a; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif;
+  overflow-wrap: anywhere; }
+main { max-width: 46rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { margin: 0; font-size: 2rem; line-height: 1.2; }
+h2 { margin: 2.5rem 0 .75rem; font-size: 1.15rem; }
+p { margin: .35rem 0; }
+.faint, figcaption, dt, th { color: var(--faint); }
+.good { color: var(--good); }
+.bad { color: var(--bad); }
+.note { margin: 1rem 0; padding: .6rem .9rem; border-left: 3px solid var(--bad); background: var(--panel); }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1.1rem 1.5rem;
+  margin: 1.75rem 0 0; }
+dt { font-size: .85rem; }
+dd { margin: 0; font-size: 1.05rem; font-variant-numeric: tabular-nums; }
+dd small { display: block; color: var(--faint); font-size: .85rem; line-height: 1.35; }
+dl.main { grid-template-columns: repeat(auto-fill, minmax(9.5rem, max-content)); gap: 1.1rem 3rem; }
+dl.main dd { font-size: 2.1rem; font-weight: 650; line-height: 1.3; }
+figure { margin: 0 0 1.5rem; }
+img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
+figcaption { margin-top: .4rem; font-size: .85rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem 1rem .3rem 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
+th { font-weight: 500; }
+tr.best td { font-weight: 650; }
+summary { cursor: pointer; padding: .4rem 0; }
+pre { margin: 0; padding: .8rem 1rem; background: var(--panel); border-radius: 6px; overflow-x: auto;
+  font: .875rem/1.6 ui-monospace, monospace; }
+</style>
+</head>
+<body>
+<main>
+$body
+</main>
+</body>
+</html>
+""")
+
+
+def text(value: object) -> str:
+    """`value` as text: data are hostile until they are escaped."""
+    return html.escape(printable(value))
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """The whole page; empty parts are left out."""
+    return PAGE.substitute(title=text(title), body="\n".join(part for part in parts if part))
+
+
+def element(tag: str, content: object, kind: str = "") -> str:
+    """`<tag class="kind">content</tag>`, or nothing where there is no content."""
+    of = f' class="{kind}"' if kind else ""
+    return f"<{tag}{of}>{text(content)}</{tag}>" if str(content) else ""
+
+
+def section(title: str, *parts: str) -> str:
+    """A heading and what it is about, or nothing where all parts are empty."""
+    content = "\n".join(part for part in parts if part)
+    return f"<section>\n{element('h2', title)}\n{content}\n</section>" if content else ""
+
+
+def details(title: str, content: str, opened: bool = False) -> str:
+    """Content that is folded away under its title, or nothing where there is none."""
+    state = " open" if opened else ""
+    return f"<details{state}>\n{element('summary', title)}\n{content}\n</details>" if content else ""
+
+
+def facts(rows: Iterable[tuple[str, object, str, str]], kind: str = "") -> str:
+    """A list of (name, value, remark, class of the remark)."""
+    items = [
+        f"<div>{element('dt', name)}<dd>{text(value)}{element('small', remark, of)}</dd></div>"
+        for name, value, remark, of in rows
+    ]
+    of = f' class="{kind}"' if kind else ""
+    return f"<dl{of}>\n" + "\n".join(items) + "\n</dl>" if items else ""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], best: int | None = None) -> str:
+    """A table, with the row number `best` in bold; it scrolls by itself where the screen is narrow."""
+    if not rows:
+        return ""
+    top = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
+    lines = [f"<thead><tr>{top}</tr></thead>", "<tbody>"]
+    for number, row in enumerate(rows):
+        cells = "".join(element("td", cell) or "<td></td>" for cell in row)
+        lines.append(f'<tr class="best">{cells}</tr>' if number == best else f"<tr>{cells}</tr>")
+    return '<div class="scroll"><table>\n' + "\n".join(lines) + "\n</tbody></table></div>"
+
+
+def code(lines: Iterable[str]) -> str:
+    """Commands to copy."""
+    return f"<pre><code>{text_lines(lines)}</code></pre>"
+
+
+def text_lines(lines: Iterable[str]) -> str:
+    """Lines of text."""
+    return "\n".join(text(line) for line in lines)
+
+
+def picture(path: Path, alt: str, caption: str) -> str:
+    """A PNG file inside the page; nothing where the file is none."""
+    data = path.read_bytes()
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 24:
+        return ""
+    width, height = struct.unpack(">II", data[16:24])
+    shown = min(width, 700)
+    size = f'width="{shown}" height="{round(height * shown / max(width, 1))}"'
+    source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+    return f'<figure>\n<img {size} alt="{text(alt)}" src="{source}">\n{element("figcaption", caption)}\n</figure>'

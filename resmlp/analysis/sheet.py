@@ -1,0 +1,95 @@
+"""The look that all figures share: one width, one face, few colours, no more lines than the numbers need."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resmlp.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH, DPI = 7.0, 200  # inches; dots per inch
+SMALL, TEXT, LARGE = 9.0, 10.0, 11.5  # points
+
+INK, FAINT, RULE = "#1b2530", "#66737f", "#e3e7eb"
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#c9500a", "#00805c", "#a4508b"
+"""dark enough for text on white, and told apart by colour-blind eyes (after Okabe and Ito)"""
+
+STYLE = {
+    "font.size": TEXT,
+    "text.color": INK,
+    "text.parse_math": False,  # names are text, whatever dollars they hold
+    "axes.axisbelow": True,
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.labelcolor": FAINT,
+    "axes.linewidth": 0.8,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": LARGE,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 9,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+}
+
+FACES = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Noto Sans Arabic", "Arial Unicode MS")
+"""the first is Matplotlib's own; the others, where installed, have the letters that it lacks"""
+
+
+@contextmanager
+def sheet(path: Path, height: float) -> Iterator["Figure"]:
+    """A white figure WIDTH x `height` inches to draw on; it is written to `path` as PNG at the end."""
+    from matplotlib import font_manager, style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    installed = set(font_manager.get_font_names())
+    faces = {"font.family": [face for face in FACES if face in installed]}
+    with style.context(["default", STYLE | faces]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        write_whole(path, lambda aside: figure.savefig(aside, format="png"))
+
+
+def printable(text: object) -> str:
+    """`text` without control characters, overrides of the writing direction, and bytes that are no letters."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(text))
+
+
+def shorten(text: object, length: int) -> str:
+    """`text`, printable, on one line and at most `length` letters long; both of its ends are kept."""
+    text = printable(" ".join(str(text).split()))
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 3
+    return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def spread(places: Sequence[float], gap: float, top: float = 1.0) -> list[float]:
+    """`places` moved as little as need be to lie `gap` apart and below `top`, in their order."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = list(places)
+    for below, above in zip(order, order[1:]):
+        moved[above] = max(moved[above], moved[below] + gap)
+    for i in reversed(order):
+        moved[i] = min(moved[i], top)
+        top = moved[i] - gap
+    return moved
