@@ -6,6 +6,7 @@ Sources: ResMLP Table 3 (sizes, ablation rows) and Table 6 (S36); MLP-Mixer Tabl
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from resmlp.checks import ANY, POSITIVE, check_choices, check_range, demand
 from resmlp.errors import UserError, lookup
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -58,6 +59,14 @@ class Architecture:
     init: Init = "paper"
     """paper: truncated normal of std 0.02, as the authors; fan-in: std by each layer's width, for small networks;
     local: as fan-in, and a linear mixer starts as a random 3x3 convolution, which is what it learns to be (Figure 2)"""
+
+    def __post_init__(self):
+        check_choices("--model.", self)
+        check_range("--model.", self, patch_size=(1, ANY), dim=(1, 2**16), depth=(1, 2**12), mlp_ratio=(POSITIVE, ANY))
+        check_range("--model.", self, token_hidden=(1, ANY), heads=(1, ANY))
+        if self.mixer == "attention":
+            hint = f"make it a multiple of {self.heads}"
+            demand(self.dim % self.heads == 0, f"--model.dim {self.dim} does not split into {self.heads} heads", hint)
 
     def initial_scale(self) -> float:
         """Initial LayerScale value (CaiT's rule, which the paper follows)."""

@@ -1,5 +1,6 @@
 """Checkpoints: all of a run at one step, written whole or not at all."""
 
+import io
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,8 +53,9 @@ class Checkpoints:
             for name, module in self.modules.items():
                 state = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
                 (aside / f"{name}.safetensors").write_bytes(save(state))
-            with (aside / "optimizer.pt").open("wb") as file:
-                torch.save(self.optimizer.state_dict(), file)
+            optimizer = io.BytesIO()  # straight to a file, torch hides what the disk said
+            torch.save(self.optimizer.state_dict(), optimizer)
+            (aside / "optimizer.pt").write_bytes(optimizer.getbuffer())
             write_json(aside / "progress.json", asdict(progress))
 
         if not self.path(progress.step).exists():

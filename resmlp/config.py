@@ -23,13 +23,8 @@ from resmlp.architectures import (
     architecture,
     canonical,
 )
+from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 from resmlp.errors import UserError
-
-
-def demand(ok: bool, what: str, hint: str) -> None:
-    """Raise `UserError(what, hint)` unless `ok`."""
-    if not ok:
-        raise UserError(what, hint)
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,8 @@ class Model:
 
     def __post_init__(self):
         object.__setattr__(self, "name", canonical(self.name))
-        demand(0 <= self.drop_path < 1, f"--model.drop-path {self.drop_path}", "a probability from 0 to below 1")
+        check_range("--model.", self, drop_path=(0, BELOW_ONE))
+        self.architecture()
 
     def architecture(self) -> Architecture:
         """The named architecture with this model's changes applied."""
@@ -87,13 +83,17 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
+    def __post_init__(self):
+        check_choices("", self)
+        check_range("", self, size=(1, 2**15), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
+
 
 @dataclass(frozen=True)
 class Data:
     """Where the pictures come from, and how one becomes the network's input."""
 
     source: str = "folder"
-    """folder (an ImageFolder tree or archives of one), cifar10 or cifar100 (torchvision files too), digits (embedded)"""
+    """folder (ImageFolder tree or archives of one), cifar10 or cifar100 (torchvision files too), digits (embedded)"""
     root: str | None = None
     """folder or .tar / .tar.gz: train/ and val/ (or test/) with a sub-folder a class, or one such tree to be split"""
     img_size: tuple[int, ...] = (224,)
@@ -122,11 +122,9 @@ class Data:
             f"--data.img-size {' '.join(map(str, self.img_size))}",
             "give one positive number, or height and width",
         )
-        demand(self.batch_size > 0, f"--data.batch-size {self.batch_size}", "at least 1")
-        demand(self.workers >= 0, f"--data.workers {self.workers}", "0 or more")
-        demand(self.split_seed >= 0, f"--data.split-seed {self.split_seed}", "0 or more")
-        demand(0 < self.val_fraction < 1, f"--data.val-fraction {self.val_fraction}", "between 0 and 1")
-        demand(0 < self.crop_ratio <= 1, f"--data.crop-ratio {self.crop_ratio}", "above 0, at most 1")
+        check_choices("--data.", self)
+        check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
+        check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -168,10 +166,13 @@ class Augment:
     """repeated augmentation: views of a picture in an epoch (of a third as many pictures for 3)"""
 
     def __post_init__(self):
-        for name in ("flip", "mix_prob", "switch_prob", "erasing"):
-            value = getattr(self, name)
-            demand(0 <= value <= 1, f"--augment.{name.replace('_', '-')} {value}", "a probability, 0 to 1")
-        demand(self.repeats >= 1, f"--augment.repeats {self.repeats}", "at least 1")
+        check_choices("--augment.", self)
+        probability = (0, 1)
+        check_range("--augment.", self, flip=probability, mix_prob=probability, switch_prob=probability)
+        check_range("--augment.", self, erasing=probability, scale=(POSITIVE, 1), repeats=(1, ANY))
+        check_range("--augment.", self, mixup=(0, ANY), cutmix=(0, ANY), jitter=(0, ANY))
+        low, high = self.scale
+        demand(low <= high, f"--augment.scale {low} {high}", "the smaller share first")
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,10 @@ class Optim:
     """largest gradient norm"""
 
     def __post_init__(self):
-        demand(self.lr > 0, f"--optim.lr {self.lr}", "above 0")
-        demand(self.warmup_epochs >= 0, f"--optim.warmup-epochs {self.warmup_epochs}", "0 or more")
+        check_choices("--optim.", self)
+        check_range("--optim.", self, lr=(POSITIVE, ANY), weight_decay=(0, ANY), clip=(POSITIVE, ANY))
+        check_range("--optim.", self, momentum=(0, BELOW_ONE), beta2=(0, BELOW_ONE))
+        check_range("--optim.", self, warmup_epochs=(0, ANY), warmup_lr=(0, ANY), min_lr=(0, ANY))
 
 
 @dataclass(frozen=True)
@@ -228,11 +231,9 @@ class Run:
     """also log to Weights & Biases, where it is installed"""
 
     def __post_init__(self):
-        for name in ("epochs", "accumulate", "eval_every", "log_every"):
-            value = getattr(self, name)
-            demand(value >= 1, f"--run.{name.replace('_', '-')} {value}", "at least 1")
-        demand(self.seed >= 0, f"--run.seed {self.seed}", "0 or more")
-        demand(self.ema is None or 0 < self.ema < 1, f"--run.ema {self.ema}", "between 0 and 1")
+        check_choices("--run.", self)
+        check_range("--run.", self, epochs=(1, ANY), accumulate=(1, ANY), eval_every=(1, ANY), log_every=(1, ANY))
+        check_range("--run.", self, seed=(0, ANY), save_minutes=(0, ANY), ema=(POSITIVE, BELOW_ONE))
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,9 @@ class Supervised(Task):
     """Classification with cross-entropy."""
 
     label_smoothing: float = 0.1
+
+    def __post_init__(self):
+        check_range("--task.", self, label_smoothing=(0, BELOW_ONE))
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,11 @@ class Recipe:
                 f"try {below[0]}x{below[1]} or {above[0]}x{above[1]}, or another --model.patch-size",
             )
         parts = self.run.accumulate
+        demand(
+            not (self.run.checkpoint_activations and self.model.architecture().norm == "batchnorm"),
+            "--run.checkpoint-activations would count BatchNorm's statistics twice",
+            "leave one of the two",
+        )
         demand(
             self.data.batch_size % parts == 0,
             f"--data.batch-size {self.data.batch_size} does not split into --run.accumulate {parts} parts",

@@ -28,8 +28,8 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     values = dict(values)
     if cls is Task:
         kinds = {kind.__name__.lower(): kind for kind in Task.__subclasses__()}
-        kind = values.pop("kind", "supervised")
-        if kind not in kinds:
+        kind = values.pop("kind", None)
+        if not isinstance(kind, str) or kind not in kinds:
             raise UserError(f"unknown task {kind!r}", did_you_mean(str(kind), kinds))
         cls = typing.cast(type[T], kinds[kind])
     hints = typing.get_type_hints(cls)
@@ -39,7 +39,8 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     try:
         return cls(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
     except TypeError as error:
-        raise UserError(f"{where or cls.__name__}: {error}", "a field is missing") from None
+        missing = str(error).partition("__init__() ")[2] or str(error)
+        raise UserError(f"{where or cls.__name__}: {missing}", "add what is missing") from None
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -57,7 +58,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         items = args[:1] * len(value) if args[-1] is Ellipsis else args
         if len(items) == len(value):
             return tuple(_convert(item, v, where) for item, v in zip(items, value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value

@@ -114,6 +114,11 @@ def test_a_size_the_patch_divides():
     Recipe("x", model=Model("resmlp_s12_p14"), data=Data(img_size=(224, 280)))
 
 
+def test_recomputed_activations_would_count_a_batch_twice_in_batchnorm():
+    with pytest.raises(UserError, match="BatchNorm"):
+        Recipe("x", model=Model(norm="batchnorm"), run=Run(checkpoint_activations=True))
+
+
 def test_accumulation_divides_the_batch():
     with pytest.raises(UserError, match="--run.accumulate"):
         Recipe("x", data=Data(batch_size=10), run=Run(accumulate=3))

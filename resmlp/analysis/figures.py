@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resmlp.analysis.lines import curves
-from resmlp.analysis.sheet import BLUE, FAINT, GREEN, INK, ORANGE, SMALL, WIDTH, sheet, shorten
+from resmlp.analysis.sheet import BLUE, DPI, FAINT, GREEN, INK, ORANGE, SMALL, WIDTH, sheet, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,7 @@ __all__ = ["confusion", "curves", "predictions"]
 
 NAMED, COUNTED = 30, 15  # most classes whose names, and whose counts, are written
 PAIRS = 12  # confused pairs in the list
+BLOCKS = 250  # most rows of coloured cells
 GRID = 24  # pictures in the grid
 
 
@@ -33,11 +34,14 @@ def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
     side = min(2.2 + 0.42 * k, 6.6)
     with sheet(path, side if k <= NAMED else side + 3.2) as figure:
         axes = figure.subplots() if k <= NAMED else figure.subplots(2, height_ratios=[side, 3.0])[0]
-        axes.imshow(_colours(shares), interpolation="nearest" if k <= 300 else "antialiased")
+        axes.imshow(_colours(_blocks(shares)), interpolation="nearest", extent=(-0.5, k - 0.5, k - 0.5, -0.5))
         right, pictures = int(counts.trace()), int(counts.sum())
         axes.set_title(f"{right:,} of {pictures:,} right: {right / max(pictures, 1):.3f}", pad=24)
         note = "share of the row: blue is right, orange is wrong"
-        axes.annotate(note, (0, 1), (0, 8), textcoords="offset points", xycoords="axes fraction", color=FAINT, size=SMALL)
+        note += f"; the largest of each {-(-k // BLOCKS)} x {-(-k // BLOCKS)} cells" if k > BLOCKS else ""
+        axes.annotate(
+            note, (0, 1), (0, 8), textcoords="offset points", xycoords="axes fraction", color=FAINT, size=SMALL
+        )
         axes.grid(False)
         axes.spines[:].set(visible=True, color=FAINT, linewidth=0.6)
         axes.set(xlabel="taken for", ylabel="true class")
@@ -46,10 +50,21 @@ def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
         else:
             _list_pairs(figure.axes[1], counts, names)
         if k <= COUNTED:
+            figure.draw_without_rendering()  # gives the cells their size
+            cell = axes.get_window_extent().width / k * 72 / DPI
+            size = min(SMALL, cell / (0.62 * (len(f"{counts.max():,}") + 0.5)))
             for (row, column), count in np.ndenumerate(counts):
                 if count:
                     colour = "white" if shares[row, column] > 0.45 else INK
-                    axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, size=SMALL)
+                    axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, size=size)
+
+
+def _blocks(shares: np.ndarray) -> np.ndarray:
+    """Shares K K as at most 250 x 250, each the largest of a block, so that a lone mistake shows."""
+    k, side = len(shares), -(-len(shares) // BLOCKS)
+    blocks = -(-k // side)
+    padded = np.pad(shares, (0, blocks * side - k))
+    return padded.reshape(blocks, side, blocks, side).max((1, 3))
 
 
 def _colours(shares: np.ndarray) -> np.ndarray:
@@ -67,16 +82,17 @@ def _name_classes(axes: "Axes", names: Sequence[str], accuracy: np.ndarray, tota
     """Names on both axes, and each class's accuracy at the right."""
     short = [shorten(name, 20) for name in names]
     ticks = range(len(short))
-    flat = max(map(len, short), default=0) <= 3
     axes.set_yticks(ticks, short)
-    axes.set_xticks(ticks, short, rotation=0 if flat else 45, ha="center" if flat else "right", rotation_mode="anchor")
+    axes.set_xticks(ticks, short)
+    if max(map(len, short), default=0) > 3:
+        axes.set_xticks(ticks, short, rotation=45, ha="right", rotation_mode="anchor")
     size = SMALL if len(short) <= 20 else 7.0
     axes.tick_params(labelcolor=INK, labelsize=size)
-    if flat:
-        axes.tick_params(axis="x", pad=4 + size)
     for row, (share, total) in enumerate(zip(accuracy, totals)):
         text = f"{share:.3f}" if total else "no picture"
-        axes.annotate(text, (1, row), (7, 0), ("axes fraction", "data"), "offset points", size=size, color=FAINT, va="center")
+        axes.annotate(
+            text, (1, row), (7, 0), ("axes fraction", "data"), "offset points", size=size, color=FAINT, va="center"
+        )
 
 
 def _list_pairs(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None:
@@ -90,7 +106,7 @@ def _list_pairs(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None:
         true, guess = divmod(int(cell), k)
         height = 1 - (line + 0.5) / PAIRS
         axes.text(0.0, height, f"{counts[true, guess]:,} of {totals[true]:,}", va="center", color=FAINT)
-        axes.text(0.2, height, f"{shorten(names[true], 34)}  →  {shorten(names[guess], 34)}", va="center")
+        axes.text(0.17, height, f"{shorten(names[true], 30)}  →  {shorten(names[guess], 30)}", va="center")
     if not worst:
         axes.text(0.0, 1 - 0.5 / PAIRS, "nothing", va="center", color=FAINT)
 
@@ -100,17 +116,17 @@ def predictions(
 ) -> None:
     """Draw up to 24 pictures (uint8 B 3 H W, or a list of PIL images) to `path`.
 
-    Under each stand the predicted class and its probability, and the true class where that is another.
+    Over each stands the predicted class; under it its probability, and the true class where that is another.
     """
     count = min(len(images), GRID)
     columns = 4 if count <= 8 else 6
     rows = max(-(-count // columns), 1)
-    with sheet(path, rows * (WIDTH / columns + 0.5) + 0.1) as figure:
+    with sheet(path, rows * (WIDTH / columns + 0.36) + 0.1) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid:
             axes.axis("off")
         for axes, image, truth, guess, probability in zip(grid, images, truths, guesses, probabilities):
-            _show(axes, image, truth, guess, float(probability), letters=14 if columns == 6 else 22)
+            _show(axes, image, truth, guess, float(probability), letters=12 if columns == 6 else 20)
 
 
 def _show(axes: "Axes", image: Any, truth: str, guess: str, probability: float, letters: int) -> None:
@@ -125,8 +141,8 @@ def _show(axes: "Axes", image: Any, truth: str, guess: str, probability: float, 
     colour, mark = (GREEN, "✓") if right else (ORANGE, "✗")
     axes.imshow(pixels, interpolation="nearest" if min(pixels.shape[:2]) <= 64 else "antialiased")
     axes.axis("on")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=colour, linewidth=1.5 if right else 3.0)
-    said = f"{mark} {shorten(guess, letters - 7)} {probability:.2f}"
-    axes.set_title(said, color=colour, size=SMALL, pad=5)
-    axes.set_xlabel("" if right else f"is {shorten(truth, letters - 3)}", color=INK, size=SMALL, loc="left")
+    axes.set(xticks=[], yticks=[], anchor="NW")
+    axes.spines[:].set(visible=True, color=colour, linewidth=1.2 if right else 2.8)
+    axes.set_title(f"{mark} {shorten(guess, letters)}", color=colour, size=8.5, pad=5)
+    below = f"{probability:.2f}" if right else f"{probability:.2f}, is {shorten(truth, letters - 3)}"
+    axes.set_xlabel(below, color=INK, size=8.5, loc="left")

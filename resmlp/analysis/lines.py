@@ -54,13 +54,15 @@ def curves(metrics: Sequence[Entry], path: Path) -> None:
     Fractions share a panel with the main metric, the first one; other metrics have a panel each. Any of them may be
     missing; where no evaluation says how long an epoch is, time counts in steps.
     """
+    from matplotlib.ticker import MaxNLocator
+
     train = [entry for entry in metrics if entry.get("kind") == "train" and is_number(entry.get("step"))]
     evals = [entry for entry in metrics if entry.get("kind") == "eval" and is_number(entry.get("step"))]
     ends = [e["step"] / e["epoch"] for e in evals if is_number(e.get("epoch")) and e["epoch"] > 0 and e["step"] > 0]
     per_epoch = ends[-1] if ends else 1.0  # an evaluation follows the last step of its epoch
     panels = [*_score_panels(evals, per_epoch), *_train_panels(train, per_epoch)]
     heights = [HEIGHTS[panel.kind] for panel in panels]
-    with sheet(path, sum(heights) + 0.45 * len(heights) + 0.4 if panels else 1.5) as figure:
+    with sheet(path, sum(heights) + 0.55 * len(heights) + 0.3 if panels else 1.5) as figure:
         if not panels:
             figure.text(0.5, 0.5, "no numbers yet", color=FAINT, ha="center", va="center")
             return
@@ -69,6 +71,7 @@ def curves(metrics: Sequence[Entry], path: Path) -> None:
             _draw(axes, panel)
         end = max(line.x.max() for panel in panels for line in panel.lines)
         rows[-1].set(xlim=(0, end or 1), xlabel="epoch" if ends else "step")
+        rows[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
         figure.draw_without_rendering()  # gives the panels their places
         for axes, panel in zip(rows, panels):
             _name_ends(axes, panel)
@@ -79,16 +82,19 @@ def _score_panels(evals: list[Entry], per_epoch: float) -> Iterable[Panel]:
     names = metric_names(evals)[:MOST]
     kinds = list(dict.fromkeys(str(entry.get("weights", "")) for entry in evals))
     colours = dict(zip(kinds, (GREEN, PURPLE, INK, BLUE, ORANGE))) | WEIGHTS
-    lines: dict[str, list[Line]] = {}
+    lines: dict[str, list[Line]] = {name: [] for name in names}
     for name in names:
         for kind in kinds:
             own = [entry for entry in evals if str(entry.get("weights", "")) == kind]
-            label = f"{kind} {name}" if len(kinds) > 1 else name
-            line = _line(own, name, per_epoch, label, colours.get(kind, FAINT))
-            lines.setdefault(name, []).extend(line)
+            lines[name] += _line(own, name, per_epoch, kind if len(kinds) > 1 else "", colours.get(kind, FAINT))
     together = [name for name in names if all(line.y.min() >= 0 and line.y.max() <= 1 for line in lines[name])]
     if names[:1] == together[:1] and together:
-        shared = [line._replace(strong=name == names[0]) for name in together for line in lines[name]]
+        many = len(together) > 1
+        shared = [
+            line._replace(name=f"{line.name} {name}".strip() if many else line.name, strong=name == names[0])
+            for name in together
+            for line in lines[name]
+        ]
         yield Panel(f"{', '.join(together)} on held-out data", "score", shared)
         names = [name for name in names if name not in together]
     for name in names:
@@ -101,7 +107,8 @@ def _train_panels(train: list[Entry], per_epoch: float) -> Iterable[Panel]:
     names = sorted(metric_names(train), key=lambda name: name != "loss")[:MOST]
     losses = [line for name, colour in zip(names, colours) for line in _line(train, name, per_epoch, name, colour)]
     if losses:
-        yield Panel("training loss", "loss", [line._replace(strong=line is losses[0]) for line in losses])
+        rest = [line._replace(strong=False) for line in losses[1:]]
+        yield Panel("training loss", "loss", [losses[0]._replace(name="loss" if rest else ""), *rest])
     if rate := _line(train, "lr", per_epoch, "", FAINT):
         yield Panel("learning rate", "rate", rate)
 
@@ -109,7 +116,16 @@ def _train_panels(train: list[Entry], per_epoch: float) -> Iterable[Panel]:
 def _line(entries: list[Entry], name: str, per_epoch: float, label: str, colour: str) -> list[Line]:
     """The finite values of a metric as one line, or none where there are none."""
     points = [(entry["step"] / per_epoch, entry[name]) for entry in entries if is_number(entry.get(name))]
-    return [Line(label, *np.array(points, float).T, colour, True)] if points else []
+    if not points:
+        return []
+    x, y = np.array(points, float).T
+    return [Line(label, x, y, colour, strong=True)]
+
+
+def _smooth(y: np.ndarray) -> np.ndarray:
+    """The running mean of a long line; a short one as it is."""
+    window = np.ones(len(y) // 40 if len(y) > 200 else 1)
+    return np.convolve(y, window, "same") / np.convolve(np.ones(len(y)), window, "same")
 
 
 def _draw(axes: "Axes", panel: Panel) -> None:
@@ -118,20 +134,17 @@ def _draw(axes: "Axes", panel: Panel) -> None:
 
     axes.set_title(shorten(panel.title, 60))
     for line in panel.lines:
-        count, width = len(line.x), 1.9 if line.strong else 1.0
-        dots = {"marker": "o", "markersize": 2.2 * width} if count <= 25 and panel.kind == "score" or count == 1 else {}
-        y = line.y
-        if count > 200:
-            axes.plot(line.x, y, color=line.colour, linewidth=0.6, alpha=0.25)
-            window = np.ones(count // 40)
-            y = np.convolve(y, window, "same") / np.convolve(np.ones(count), window, "same")
-        fade = 1.0 if line.strong else 0.55
-        axes.plot(line.x, y, color=line.colour, linewidth=width, alpha=fade, clip_on=False, zorder=3, **dots)
+        width, fade = (1.9, 1.0) if line.strong else (1.0, 0.55)
+        if len(line.x) > 200:
+            axes.plot(line.x, line.y, color=line.colour, linewidth=0.6, alpha=0.25)
+        look = axes.plot(line.x, _smooth(line.y), color=line.colour, linewidth=width, alpha=fade, clip_on=False)[0]
+        if len(line.x) <= 12:
+            look.set(marker="o", markersize=2.4 * width)
     values = np.concatenate([line.y for line in panel.lines])
     low, high = values.min(), values.max()
     if panel.kind == "rate":
-        axes.set_ylim(0, 1.15 * high or 1)
-        axes.set_yticks([0, high] if high else [0], ["0", f"{high:.3g}"] if high else ["0"])
+        axes.set(ylim=(0, 1.15 * high or 1), yticks=[0, high] if high else [0])
+        axes.yaxis.set_major_formatter("{x:.3g}")
         axes.fill_between(panel.lines[0].x, panel.lines[0].y, color=FAINT, alpha=0.12, linewidth=0)
     elif panel.kind == "loss" and 0 < 4 * low < high:
         axes.set_yscale("log")
@@ -139,17 +152,19 @@ def _draw(axes: "Axes", panel: Panel) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
     else:
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        if panel.kind == "score" and 0 <= low and high <= 1:
-            axes.set_ylim(max(axes.get_ylim()[0], 0), min(axes.get_ylim()[1], 1))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axes.yaxis.set_major_formatter("{x:g}")
+        bottom, top = axes.get_ylim()
+        if low >= 0 and high <= 1:  # fractions end at 0 and 1
+            axes.set_ylim(max(bottom, 0), min(top, 1))
 
 
 def _name_ends(axes: "Axes", panel: Panel) -> None:
     """Write the name and the last value of each line beside its end, clear of one another."""
     box = axes.get_window_extent()
-    ends = [axes.transData.transform((line.x[-1], line.y[-1]))[1] for line in panel.lines]
+    last = [_smooth(line.y)[-1] for line in panel.lines]
+    ends = [axes.transData.transform((line.x[-1], y))[1] for line, y in zip(panel.lines, last)]
     places = spread([(end - box.y0) / box.height for end in ends], 1.35 * SMALL * DPI / 72 / box.height)
-    for place, line in zip(places, panel.lines):
-        if line.name:
-            look = {"color": line.colour, "size": SMALL, "weight": "bold" if line.strong else "normal", "va": "center"}
-            axes.text(1.02, place, f"{shorten(line.name, 18)} {line.y[-1]:.4g}", transform=axes.transAxes, **look)
+    for place, line, y in zip(places, panel.lines, last) if panel.kind != "rate" else ():
+        text = axes.text(1.02, place, f"{shorten(line.name, 18)} {y:.4g}".strip(), transform=axes.transAxes)
+        text.set(color=line.colour, size=SMALL, weight="bold" if line.strong else "normal", va="center")

@@ -1,6 +1,6 @@
 """The HTML of a report: one page that stands alone, in light and dark, on a wide screen and on a phone.
 
-Every function escapes the text it is given; what it returns is HTML.
+Functions from `page` on return HTML and escape the text they are given.
 """
 
 import base64
@@ -9,8 +9,12 @@ import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
+from typing import Any
 
+from resmlp.analysis.lines import is_number
 from resmlp.analysis.sheet import printable
+
+Remarks = Sequence[tuple[str, str]]
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -36,15 +40,15 @@ h1 { margin: 0; font-size: 2rem; line-height: 1.2; }
 h2 { margin: 2.5rem 0 .75rem; font-size: 1.15rem; }
 p { margin: .35rem 0; }
 .faint, figcaption, dt, th { color: var(--faint); }
-.good { color: var(--good); }
-.bad { color: var(--bad); }
 .note { margin: 1rem 0; padding: .6rem .9rem; border-left: 3px solid var(--bad); background: var(--panel); }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1.1rem 1.5rem;
   margin: 1.75rem 0 0; }
 dt { font-size: .85rem; }
 dd { margin: 0; font-size: 1.05rem; font-variant-numeric: tabular-nums; }
-dd small { display: block; color: var(--faint); font-size: .85rem; line-height: 1.35; }
-dl.main { grid-template-columns: repeat(auto-fill, minmax(9.5rem, max-content)); gap: 1.1rem 3rem; }
+dd small { display: block; color: var(--faint); font-size: .85rem; font-weight: 400; line-height: 1.4; }
+dd small.good { color: var(--good); }
+dd small.bad { color: var(--bad); }
+dl.main { grid-template-columns: repeat(auto-fill, minmax(13rem, max-content)); }
 dl.main dd { font-size: 2.1rem; font-weight: 650; line-height: 1.3; }
 figure { margin: 0 0 1.5rem; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
@@ -73,6 +77,24 @@ def text(value: object) -> str:
     return html.escape(printable(value))
 
 
+def number(value: Any) -> str:
+    """A metric as text: a fraction with four digits, other numbers with as many as say something."""
+    if not is_number(value):
+        return "–"
+    return f"{value:.4f}" if abs(value) <= 1 else f"{value:,.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 4 min 35 s, 2 h 5 min, 3 d 4 h."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    while len(parts) > 1 and not parts[0][0]:
+        parts = parts[1:]
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"
+
+
 def page(title: str, parts: Iterable[str]) -> str:
     """The whole page; empty parts are left out."""
     return PAGE.substitute(title=text(title), body="\n".join(part for part in parts if part))
@@ -96,12 +118,12 @@ def details(title: str, content: str, opened: bool = False) -> str:
     return f"<details{state}>\n{element('summary', title)}\n{content}\n</details>" if content else ""
 
 
-def facts(rows: Iterable[tuple[str, object, str, str]], kind: str = "") -> str:
-    """A list of (name, value, remark, class of the remark)."""
-    items = [
-        f"<div>{element('dt', name)}<dd>{text(value)}{element('small', remark, of)}</dd></div>"
-        for name, value, remark, of in rows
-    ]
+def facts(rows: Iterable[tuple[str, object, Remarks]], kind: str = "") -> str:
+    """A list of names, values, and remarks on them, each with its class."""
+    items = []
+    for name, value, remarks in rows:
+        small = "".join(element("small", remark, of) for remark, of in remarks)
+        items.append(f"<div>{element('dt', name)}<dd>{text(value)}{small}</dd></div>")
     of = f' class="{kind}"' if kind else ""
     return f"<dl{of}>\n" + "\n".join(items) + "\n</dl>" if items else ""
 
@@ -120,12 +142,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], best: int | Non
 
 def code(lines: Iterable[str]) -> str:
     """Commands to copy."""
-    return f"<pre><code>{text_lines(lines)}</code></pre>"
-
-
-def text_lines(lines: Iterable[str]) -> str:
-    """Lines of text."""
-    return "\n".join(text(line) for line in lines)
+    content = "\n".join(text(line) for line in lines)
+    return f"<pre><code>{content}</code></pre>" if content else ""
 
 
 def picture(path: Path, alt: str, caption: str) -> str:

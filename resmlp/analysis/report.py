@@ -2,35 +2,198 @@
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resmlp.analysis import page
 from resmlp.analysis.figures import curves
 from resmlp.analysis.lines import Entry, is_number, metric_names
+from resmlp.analysis.page import (
+    Remarks,
+    code,
+    details,
+    duration,
+    element,
+    facts,
+    number,
+    page,
+    picture,
+    section,
+    table,
+)
 from resmlp.errors import UserError
 from resmlp.files import read_json, write_text
 from resmlp.logbook import read_metrics
 
-TITLED = ("name", "about", "paper", "expected")
-"""fields of a recipe that stand at the top of the page"""
-
-CAPTIONS = {
-    "confusion": "Row: the true class; column: what it was taken for; on the right each class's accuracy.",
-    "predictions": "Predicted class with its probability; under a mistake, the true class.",
-}
 LONG = 12  # rows of a table that is folded away
+CAPTIONS = {
+    "confusion": "Row: the true class. Column: what it was taken for.",
+    "predictions": "The predicted class and its probability; below a mistake, what it is.",
+}
 
 
 def write_report(folder: Path) -> None:
-    """Draw `figures/curves.png` and write `report.html` from what the run folder holds; any file may be missing.
+    """Draw `figures/curves.png`, and write `report.html` from what the run folder holds; any file may be missing.
 
     Raises `UserError` where the disk refuses.
     """
-    metrics = read_metrics(folder)
-    if metrics:
-        curves(metrics, folder / "figures" / "curves.png")
-    recipe, summary = _read(folder / "recipe.json"), _read(folder / "summary.json")
-    finished = bool(summary)
-    evals = [entry for entry in metrics if entry["kind"] == "eval"]
-    ...
+    run = Folder.read(folder)
+    if run.metrics:
+        curves(run.metrics, folder / "figures" / "curves.png")
+    title = str(run.recipe.get("name") or folder.resolve().name)
+    parts = (
+        f"<header>\n{element('h1', title)}",
+        element("p", run.recipe.get("about", "")),
+        element("p", run.recipe.get("paper", ""), "faint"),
+        "</header>",
+        element("p", run.unfinished(), "note"),
+        facts(run.scores(), "main"),
+        facts(run.circumstances()),
+        element("p", " · ".join(f"{name} {of}" for name, of in (run.summary.get("versions") or {}).items()), "faint"),
+        section("Figures", *(run.figure(path) for path in run.pictures())),
+        section("Use the model", code(run.commands())),
+        section("Evaluations", run.evaluations()),
+        section("Files that could not be read", run.unreadable()),
+        section("Recipe", run.settings()),
+    )
+    write_text(folder / "report.html", page(title, parts))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a run folder says of its run; of one that has not finished, what its last checkpoint says."""
+
+    path: Path
+    recipe: dict[str, Any]
+    summary: dict[str, Any]
+    metrics: list[Entry]
+    finished: bool
+
+    @classmethod
+    def read(cls, path: Path) -> "Folder":
+        """Read the files that are there."""
+        summary = _read(path / "summary.json")
+        progress = sorted(path.glob("checkpoints/step-*/progress.json"))
+        found = summary or (_read(progress[-1]) if progress else {})
+        return cls(path, _read(path / "recipe.json"), found, read_metrics(path), bool(summary))
+
+    @property
+    def evals(self) -> list[Entry]:
+        """The evaluations, in order."""
+        return [entry for entry in self.metrics if entry["kind"] == "eval"]
+
+    def best(self) -> Entry:
+        """The evaluation that training found best; where it left no word, the one with the highest main metric."""
+        noted = self.summary.get("best")
+        if isinstance(noted, dict) and metric_names([noted]):
+            return noted
+        names = metric_names(self.evals)
+        counted = [entry for entry in self.evals if names and is_number(entry.get(names[0]))]
+        return max(counted, key=lambda entry: entry[names[0]], default={})
+
+    def unfinished(self) -> str:
+        """What to know of a run that has not come to its end."""
+        if self.finished:
+            return ""
+        step = self.metrics[-1]["step"] if self.metrics else 0
+        return f"This run has not finished: {step:,} steps are in its log. The command that started it continues it."
+
+    def scores(self) -> Iterator[tuple[str, str, Remarks]]:
+        """The best number of each metric, and whether it is what the recipe promises."""
+        best, expected = self.best(), dict(self.recipe.get("expected") or ())
+        for name in metric_names([best]):
+            where = f"best, epoch {best.get('epoch', '?')}, {best.get('weights', '')} weights"
+            goal = expected.pop(name, None)
+            yield name, number(best[name]), [(where, ""), *([] if goal is None else [_judge(best[name], goal)])]
+        for name, goal in expected.items():
+            yield name, "–", [(f"expected {goal:g}: not measured", "")]
+
+    def circumstances(self) -> Iterator[tuple[str, str, Remarks]]:
+        """The last evaluation, time, speed, size and machine."""
+        for kind, entry in {str(entry.get("weights", "")): entry for entry in self.evals}.items():
+            name = metric_names(self.evals)[0]
+            yield f"last {name}, {kind}", number(entry.get(name)), [(f"epoch {entry.get('epoch', '?')}", "")]
+        summary, train = self.summary, [entry for entry in self.metrics if entry["kind"] == "train"]
+        speed: Any = summary.get("samples_per_s", train[-1].get("samples_per_s") if train else None)
+        if is_number(summary.get("seconds")):
+            yield "wall-clock", duration(summary["seconds"]), ()
+        if is_number(speed):
+            yield "samples per second", f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}", ()
+        if is_number(summary.get("parameters")):
+            yield "parameters", f"{summary['parameters']:,}", ()
+        if summary.get("device"):
+            yield "device", str(summary["device"]), ()
+
+    def pictures(self) -> list[Path]:
+        """The figures, the curves first."""
+        return sorted(self.path.glob("figures/*.png"), key=lambda path: (path.name != "curves.png", path.name))
+
+    def figure(self, path: Path) -> str:
+        """A figure of the run, described in words as well."""
+        if path.name == "curves.png":
+            return picture(path, f"Curves of the run over its epochs. {' '.join(self.course())}", "")
+        caption = CAPTIONS.get(path.stem, path.stem)
+        return picture(path, f"{path.stem}: {caption}", caption)
+
+    def course(self) -> Iterator[str]:
+        """The curves in words."""
+        kind = self.best().get("weights")
+        held_out = [entry for entry in self.evals if entry.get("weights") == kind]
+        train = [entry for entry in self.metrics if entry["kind"] == "train"]
+        for of, entries in (("Held-out", held_out), ("Training", train)):
+            for name in metric_names(entries)[:1]:
+                values = [entry[name] for entry in entries if is_number(entry.get(name))]
+                yield f"{of} {name} goes from {number(values[0])} to {number(values[-1])}."
+
+    def commands(self) -> list[str]:
+        """What to type to use the model, once there is one."""
+        folder = shlex.quote(str(self.path))
+        there = (self.path / "model.json").is_file()
+        return [f"resmlp eval {folder} --data.root PATH", f"resmlp predict {folder} FILE..."] if there else []
+
+    def evaluations(self) -> str:
+        """The table of all evaluations, folded away where it is long."""
+        evals, names = self.evals, metric_names(self.evals)
+        best, spots = self.best(), [(entry["step"], entry.get("weights")) for entry in self.evals]
+        spot = (best.get("step"), best.get("weights"))
+        rows = [[entry.get(key, "") for key in ("epoch", "step", "weights")] for entry in evals]
+        rows = [row + [number(entry.get(name)) for name in names] for row, entry in zip(rows, evals)]
+        content = table(["epoch", "step", "weights", *names], rows, spots.index(spot) if spot in spots else None)
+        return details(f"{len(rows)} evaluations", content) if len(rows) > LONG else content
+
+    def unreadable(self) -> str:
+        """The files that training left out."""
+        notes = self.summary.get("notes") or self.summary
+        rows = list((notes.get("unreadable") or {}).items())
+        content = table(["file", "times asked for"], rows)
+        return details(f"{len(rows)} files", content) if len(rows) > LONG else content
+
+    def settings(self) -> str:
+        """The recipe's fields as the command line names them, folded away."""
+        titled = ("name", "about", "paper", "expected")
+        rows = list(_flat({key: value for key, value in self.recipe.items() if key not in titled}))
+        return details(f"{len(rows)} settings", table(["setting", "value"], rows))
+
+
+def _judge(value: float, goal: float) -> tuple[str, str]:
+    """Whether `value` reaches `goal`, and the class that colours the answer."""
+    return (f"✓ expected {goal:g}: reached", "good") if value >= goal else (f"✗ expected {goal:g}: not reached", "bad")
+
+
+def _flat(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as (--data.img-size, "224 224")."""
+    for key, value in values.items():
+        name = f"{where}.{key}" if where else key
+        if isinstance(value, dict):
+            yield from _flat(value, name)
+        else:
+            yield name.replace("_", "-"), " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where there is none."""
+    try:
+        value = read_json(path)
+    except UserError:
+        return {}
+    return value if isinstance(value, dict) else {}

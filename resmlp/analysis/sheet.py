@@ -58,12 +58,13 @@ def sheet(path: Path, height: float) -> Iterator["Figure"]:
     from matplotlib import font_manager, style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     installed = set(font_manager.get_font_names())
     faces = {"font.family": [face for face in FACES if face in installed]}
     with style.context(["default", STYLE | faces]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.07))
         FigureCanvasAgg(figure)
         yield figure
         write_whole(path, lambda aside: figure.savefig(aside, format="png"))

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from resmlp.architectures import ALIASES, ARCHITECTURES
+from resmlp.checks import demand
 from resmlp.config import Preprocessing
 from resmlp.errors import UserError, did_you_mean
 from resmlp.files import read_json, write_json, write_whole
@@ -35,11 +36,17 @@ class _Card:
     classes: tuple[str, ...] = ()
     format: int = 1
 
+    def __post_init__(self):
+        demand(self.format == 1, f"format {self.format}", "written by a newer resmlp: update it")
+        counts = f"{len(self.classes)} class names for {self.model.num_classes} classes"
+        fits = not self.classes or self.model.num_classes in (0, len(self.classes))
+        demand(fits, counts, "model.json was changed by hand")
+
 
 def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    write_whole(folder / "model.safetensors", lambda aside: save_file(state, aside))
+    write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
     write_json(folder / "model.json", to_dict(_Card(model.config, preprocessing, tuple(classes))))
 
 
@@ -62,7 +69,7 @@ def open_model(name: str) -> Saved:
     """What a MODEL on the command line means: a run folder, a .safetensors file, `timm:NAME`, or a model's name."""
     if name.startswith("timm:"):
         return _from_timm(name.removeprefix("timm:"))
-    if Path(name).exists() or Path(name).suffix == ".safetensors":
+    if len(name) < 256 and (Path(name).exists() or Path(name).suffix == ".safetensors"):
         return load_saved(name)
     if name in ARCHITECTURES or name in ALIASES:
         model = create_model(name).eval()
@@ -80,7 +87,13 @@ def _from_timm(name: str) -> Saved:
 
     if not timm.is_model(name.split(".")[0]):
         raise UserError(f"timm has no model {name!r}", did_you_mean(name, timm.list_models()))
-    model = timm.create_model(name, pretrained="." in name).eval()
+    try:
+        model = timm.create_model(name, pretrained="." in name).eval()
+    except (RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"timm cannot make {name}: {reason}", "check the tag, and that the hub can be reached"
+        ) from None
     data = timm.data.resolve_model_data_config(model)
     size = tuple(data["input_size"][1:])
     return Saved(model, (), Preprocessing(size, data["crop_pct"], data["interpolation"], data["mean"], data["std"]))

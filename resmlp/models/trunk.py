@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from resmlp.architectures import Architecture
+from resmlp.checks import BELOW_ONE, check_range
 from resmlp.errors import UserError
 from resmlp.nn import (
     ACTIVATIONS,
@@ -41,6 +42,9 @@ class TrunkConfig:
     num_classes: int = 1000
     """0: features, no classifier"""
     drop_path: float = 0.0
+
+    def __post_init__(self):
+        check_range("", self, size=(1, 2**15), num_classes=(0, 2**24), drop_path=(0, BELOW_ONE))
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from resmlp.checks import demand
 from resmlp.errors import UserError
 
 State = dict[str, Tensor]
@@ -74,6 +75,10 @@ from_timm = _rename(
     )
 )
 
+EMPTY = torch.empty(0, 0)
+
+WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")  # what DDP and torch.compile put before each key
+
 DIALECTS: dict[str, Callable[[State], State]] = {
     "embed.patches.proj.weight": dict,
     "patch_embed.proj.weight": from_official,
@@ -91,7 +96,8 @@ def read_tensors(path: Path) -> State:
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError) as error:
-        raise UserError(f"cannot read weights from {path}: {str(error).splitlines()[0]}", "is it whole?") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot read weights from {path}: {reason}", "is it whole?") from None
     except Exception as error:  # pickle's errors have no common class
         reason = f"it holds more than tensors ({type(error).__name__})"
         raise UserError(f"refused to load {path}: {reason}", "save its state dict alone") from None
@@ -100,7 +106,8 @@ def read_tensors(path: Path) -> State:
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict):
         raise UserError(f"{path} holds no dictionary of tensors", "save its state dict alone")
-    return {k.removeprefix("module."): v for k, v in loaded.items() if isinstance(v, Tensor)}
+    tensors = {key: value for key, value in loaded.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    return {WRAPPED.sub("", key): value for key, value in tensors.items()}
 
 
 def weights_path(path: str | Path) -> Path:
@@ -115,7 +122,11 @@ def read_weights(path: str | Path) -> Weights:
     state = read_tensors(file)
     for key, rename in DIALECTS.items():
         if key in state:
-            return Weights(rename(state), str(path))
+            state = rename(state)
+            demand(
+                state.get("head.weight", EMPTY).ndim == 2, f"{file}: head.weight is no matrix", "is it a classifier?"
+            )
+            return Weights(state, str(path))
     known = ", ".join(DIALECTS)
     raise UserError(f"{file} is of no dialect we know", f"a known one has one of the keys {known}")
 
@@ -125,13 +136,11 @@ def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> No
 
     Raises `UserError` that names the first key or shape that does not fit.
     """
-    state, own = dict(weights.state), model.state_dict()
-    if swap_head or not any(k.startswith("head.") for k in own):
-        heads = [k for k in state if k.startswith("head.")]
-        if any(k not in own or own[k].shape != state[k].shape for k in heads):
-            for k in heads:
-                del state[k]
-            state |= {k: v for k, v in own.items() if k.startswith("head.")}
+    own = model.state_dict()
+    state = dict(weights.state)
+    mine, theirs = ({k: v.shape for k, v in some.items() if k.startswith("head.")} for some in (own, state))
+    if mine != theirs and (swap_head or not mine):
+        state = {k: v for k, v in state.items() if k not in theirs} | {k: own[k] for k in mine}
     for key, tensor in own.items():
         if key not in state:
             raise UserError(f"{weights.source} has no {key}", "it is of another model; see its model.json")

@@ -25,6 +25,15 @@ TINY = [
 """five steps an epoch on the digits"""
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Toys are too small to share out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def toy_recipe() -> Callable[..., Recipe]:
     """A recipe whose engine settings count; `toy_recipe(optim={...}, epochs=3)`."""
@@ -78,5 +87,3 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(Supervised, "loss", interrupted)
 
     return arrange
-
-

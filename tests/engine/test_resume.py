@@ -156,7 +156,9 @@ def corrupt(kind: str, file: Path) -> None:
     if kind == "missing":
         file.unlink()
     else:
-        file.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "garbage": b"\x80\x05no" * 99, "[]": b"[]"}[kind])
+        file.write_bytes(
+            {"cut": data[: len(data) // 2], "empty": b"", "garbage": b"\x80\x05no" * 99, "[]": b"[]"}[kind]
+        )
 
 
 @pytest.mark.parametrize(
