@@ -53,6 +53,7 @@ dl.main dd { font-size: 2.1rem; font-weight: 650; line-height: 1.3; }
 figure { margin: 0 0 1.5rem; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
 figcaption { margin-top: .4rem; font-size: .85rem; }
+dl + p { margin-top: 1.25rem; font-size: .85rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1rem .3rem 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }

@@ -587,18 +587,8 @@ def test_two_processes_train_one_model(tmp_path, train):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    launch = (
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    )
-    options = ("--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1")
-    command = (*launch, *options, "--main_process_port", str(port), str(script), str(tmp_path))
+    launch = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port))
+    command = (*launch, str(script), str(tmp_path))
     ended = in_subprocess("", str(recipe), "--out", str(tmp_path / "two"), *still, command=command)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "2 processes" in ended.stderr
