@@ -57,7 +57,12 @@ def train(recipe: Recipe | str, out: str | Path | None = None) -> dict[str, Any]
                 write_json(folder / "recipe.json", to_dict(recipe))
                 show_table(f"{recipe.name}: {recipe.about} -> {folder}", describe(task, recipe, accelerator))
             engine = Engine(task, recipe, folder, accelerator)
-            progress = engine.fit()
+            try:
+                progress = engine.fit()
+            except KeyboardInterrupt:
+                if accelerator.is_main_process:
+                    write_report(folder)  # what there is so far
+                raise
             accelerator.wait_for_everyone()
             return finish(engine, progress) if accelerator.is_main_process else {}
     finally:

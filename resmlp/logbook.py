@@ -69,7 +69,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """
     latest: dict[tuple, dict[str, Any]] = {}
     path = folder / "metrics.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:
             entry = json.loads(line)
             latest[entry["kind"], entry["step"], entry.get("weights")] = entry

@@ -14,7 +14,7 @@ DIGITS = Recipe(
     ),
     augment=Augment(crop="pad", flip=0.0),
     optim=Optim("adamw", lr=3e-3, weight_decay=0.05, warmup_epochs=2, clip=1.0),
-    run=Run(epochs=40, ema=0.99, log_every=20, eval_every=2),
+    run=Run(epochs=40, ema=0.99, log_every=20, eval_every=4),
     expected=(("top1", 0.975),),
 )
 

@@ -1,5 +1,6 @@
 """`resmlp eval`."""
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from resmlp.data import ImageSet
     from resmlp.deploy import Predictor
     from resmlp.evaluate import Tally
+
+SHOWN = 24  # pictures in figures/predictions.png
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Eval(Verb):
     data: EvalData = field(default_factory=EvalData)
     protocol: Literal["top1"] = "top1"
     out: Path | None = None
-    """where figures/confusion.png goes; default the run folder, if the model is one"""
+    """where figures/ goes; default the run folder, if the model is one"""
     device: Device = "auto"
 
     def run(self) -> dict[str, Any]:
@@ -70,7 +73,7 @@ class Eval(Verb):
         }
         out = self.out or (Path(self.model) if Path(self.model).is_dir() else None)
         if out:
-            result["figure"] = str(_draw(out, tally, classes))
+            result["figures"] = _draw(out, tally, images, predictor)
         if not self.json:
             _show(result)
         return result
@@ -111,15 +114,24 @@ def _match(images: "ImageSet", predictor: "Predictor") -> tuple["ImageSet", tupl
     return images, theirs
 
 
-def _draw(out: Path, tally: "Tally", classes: tuple[str, ...]) -> Path:
-    """Draw figures/confusion.png, and put it into the run's report."""
-    from resmlp.analysis import confusion, write_report
+def _draw(out: Path, tally: "Tally", images: "ImageSet", predictor: "Predictor") -> list[str]:
+    """Draw the confusion matrix and some predictions, and put them into the run's report."""
+    from resmlp.analysis import confusion, predictions, write_report
+    from resmlp.data import UnreadableImage
 
-    path = out / "figures" / "confusion.png"
-    confusion(tally.confusion, classes, path)
+    paths = [out / "figures" / name for name in ("confusion.png", "predictions.png")]
+    confusion(tally.confusion, images.classes, paths[0])
+    shown = []
+    for i in range(0, len(images), max(len(images) // SHOWN, 1)):
+        with contextlib.suppress(UnreadableImage):
+            shown.append((images.read(i), images.classes[images.labels[i]]))
+    pictures, truths = zip(*shown[:SHOWN])
+    ranked = predictor.rank(pictures, top=1)
+    guesses = [r.labels[0] if predictor.classes else images.classes[int(r.labels[0])] for r in ranked]
+    predictions(pictures, truths, guesses, [r.probabilities[0] for r in ranked], paths[1])
     if (out / "recipe.json").is_file():
         write_report(out)
-    return path
+    return [str(path) for path in paths]
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -132,5 +144,5 @@ def _show(result: dict[str, Any]) -> None:
         print(f"  ... and {len(known) - 20} better classes (--json lists all)")
     for name in result["unreadable"]:
         print(f"  left out, cannot be read: {name}")
-    if "figure" in result:
-        print(f"who is taken for whom: {result['figure']}")
+    for figure in result.get("figures", ()):
+        print(f"drawn: {figure}")

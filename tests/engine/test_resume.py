@@ -32,14 +32,14 @@ def start(folder: Path) -> subprocess.Popen:
         return subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
 
 
-def kill_when(process: subprocess.Popen, instant: Callable[[], bool], seconds: float = 90) -> None:
-    """SIGKILL the process, and it alone, as soon as `instant()` holds."""
+def kill_when(process: subprocess.Popen, instant: Callable[[], bool], alone: bool = False, seconds: float = 90) -> None:
+    """SIGKILL the process as soon as `instant()` holds, with its loader's workers or alone."""
     end = time.monotonic() + seconds
     while not instant():
         assert process.poll() is None, f"the run ended before the instant to kill it: {process.returncode}"
         assert time.monotonic() < end, "the instant never came"
         time.sleep(0.001)
-    process.kill()
+    process.kill() if alone else os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
 
 
@@ -65,6 +65,7 @@ def timeless(value):
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
+# Fails until the first weights follow --run.seed: two starts of the same command begin with other weights.
 @pytest.mark.slow
 def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
     whole, torn, rng = tmp_path / "whole", tmp_path / "torn", random.Random(20260421)
@@ -91,6 +92,23 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
     assert timeless(read_metrics(torn)) == timeless(read_metrics(whole))
     assert not list(torn.rglob("*.part"))
     assert "continuing after step" in (tmp_path / "torn.log").read_text()
+
+
+# Fails: the loader's workers, forked while the lock is held, share it and outlive the killed process by seconds.
+@pytest.mark.slow
+def test_workers_that_outlive_the_killed_process_do_not_lock_the_folder(tmp_path):
+    torn = tmp_path / "torn"
+    kill_when(start(torn), lambda: len(saved_steps(torn)) > 0, alone=True)
+    again = start(torn)
+    before = max(saved_steps(torn))
+    try:
+        while again.poll() is None and max(saved_steps(torn)) == before:
+            time.sleep(0.01)
+        assert again.poll() is None, (tmp_path / "torn.log").read_text()
+    finally:
+        if again.poll() is None:
+            os.killpg(again.pid, signal.SIGKILL)
+            again.wait()
 
 
 @pytest.fixture
@@ -161,6 +179,7 @@ def corrupt(kind: str, file: Path) -> None:
         )
 
 
+# Fails for an optimizer.pt that is empty (EOFError) or garbage (UnpicklingError): load_last catches neither.
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -170,7 +189,6 @@ def corrupt(kind: str, file: Path) -> None:
     ],
 )
 def test_a_corrupt_checkpoint_is_named_in_one_line(tmp_path, stopped, digits, capsys, name, kind):
-    """Known failures are in the report: torch's pickle errors of optimizer.pt are not caught."""
     corrupt(kind, stopped / "checkpoints" / "step-00000003" / name)
     capsys.readouterr()
     code, err = digits(stopped), capsys.readouterr().err
@@ -181,6 +199,7 @@ def test_a_corrupt_checkpoint_is_named_in_one_line(tmp_path, stopped, digits, ca
     assert (stopped / "checkpoints" / "step-00000003").is_dir(), "nothing is deleted for the user"
 
 
+# Fails: torch's message about the state dict has several lines, and is passed on as it is.
 def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path, stopped, digits, capsys):
     other = tmp_path / "other"
     shutil.copytree(stopped / "checkpoints", other / "checkpoints")
