@@ -80,14 +80,17 @@ def _one_line(complaint: str, name: str) -> UserError:
     """tyro's boxed complaint as what is wrong and what to do."""
     sections: list[list[str]] = [[]]
     for line in complaint.splitlines():
-        text = line.strip("│╭╮╰╯ ")
-        if text and not text.strip("─"):
+        text = line.strip("│| ")
+        if text and not text.strip("─-"):
             sections.append([])
-        elif text and line[:1] not in "╭╰":
+        elif text and line[0] not in "╭╰":
             sections[-1].append(text)
+    if not complaint.startswith("╭"):  # where output is not UTF-8 there is no box: the title is a section
+        del sections[0]
     what = " ".join(sections[0]) or "the command is not understood"
-    if what.startswith("Missing"):
-        what = "missing " + " and ".join(line for line in sections[0] if line.strip(".").isupper())
+    if what.startswith("Missing from"):
+        wanted = [line.split()[0] for line in sections[0] if line.startswith("--") or line.strip(".").isupper()]
+        what = "missing " + " and ".join(wanted)
     flags = [line.split()[0] for section in sections[1:] for line in section if line.startswith("--")]
     near = f"did you mean {flags[0]}? " if flags and "Unrecognized" in what else ""
     return UserError(what.replace("Unrecognized options: ", "unknown field "), f"{near}see {name} --help")

@@ -59,6 +59,7 @@ class Engine:
     def fit(self) -> Progress:
         """Do the steps that are left. Raises `KeyboardInterrupt` on Ctrl-C or SIGTERM, after saving."""
         self.progress = progress = self.checkpoints.load_last()
+        self.task.recall(progress.notes)
         self.main = self.accelerator.is_main_process
         self.logbook = Logbook(self.folder, self.run.tensorboard, self.run.wandb) if self.main else None
         if progress.step and self.main:

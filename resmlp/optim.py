@@ -15,9 +15,11 @@ DECAYED = (nn.Linear, nn.Conv2d)
 
 def roles(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:
     """Each trainable parameter with its role: "weight" is decayed; any other is not, whatever its dimensions."""
+    seen: set[nn.Parameter] = set()  # a parameter that two modules share counts once
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter.requires_grad:
+            if parameter.requires_grad and parameter not in seen:
+                seen.add(parameter)
                 decayed = isinstance(module, DECAYED) and name == "weight"
                 yield parameter, "weight" if decayed else "bias" if name == "bias" else type(module).__name__
 

@@ -59,6 +59,8 @@ def load_saved(path: str | Path) -> Saved:
             f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder"
         )
     file = weights_path(path)
+    if not file.is_file():
+        raise UserError(f"no model at {path}", "give a run folder or a .safetensors file")
     card = from_dict(_Card, read_json(file.with_suffix(".json")))
     model = Trunk(card.model)
     load_into(model, read_weights(file))

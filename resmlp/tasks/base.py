@@ -64,5 +64,8 @@ class Task(ABC):
         yield from ()
 
     def notes(self) -> dict[str, Any]:
-        """What went on in the data, for summary.json."""
+        """What went on in the data, for summary.json; saved with each checkpoint."""
         return {}
+
+    def recall(self, notes: dict[str, Any]) -> None:  # noqa: B027
+        """Take up the `notes` of the checkpoint that the run continues from."""

@@ -1,7 +1,7 @@
 """Classification with cross-entropy: the paper's main subject."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from resmlp import config
 from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits
 from resmlp.evaluate import classify
+from resmlp.logbook import console
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.tasks.base import Batch, Place, Task
 
@@ -56,9 +57,7 @@ class Supervised(Task):
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """uint8 pictures and labels; a picture that cannot be read is named once and counted."""
-        for batch in self.train.epoch(epoch, start):
-            self.unreadable.update(batch["unreadable"])
-            yield batch
+        yield from self.readable(self.train.epoch(epoch, start), "another picture stands in for it")
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """Mean cross-entropy of the augmented batch."""
@@ -69,8 +68,9 @@ class Supervised(Task):
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Top-1 and top-5 on the held-out pictures."""
         mean, std = self.preprocessing.mean, self.preprocessing.std
+        batches = self.readable(self.val, "left out")
         tally = classify(
-            lambda images: model(normalise(images, mean, std)), self.val, len(self.classes), self.place.device
+            lambda images: model(normalise(images, mean, std)), batches, len(self.classes), self.place.device
         )
         yield from tally.scores()
 
@@ -78,6 +78,19 @@ class Supervised(Task):
         """`model.safetensors` and `model.json`."""
         save_model(folder, cast(Trunk, model), self.classes, self.preprocessing)
 
+    def readable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
+        """The batches as they come; a picture that cannot be read is named the first time, and counted each time."""
+        for batch in batches:
+            for name in batch["unreadable"]:
+                if name not in self.unreadable:
+                    console.print(f"cannot read {name}: {remedy}", highlight=False, soft_wrap=True)
+                self.unreadable[name] += 1
+            yield batch
+
     def notes(self) -> dict[str, Any]:
         """Pictures that could not be read, and how often each was asked for."""
         return {"unreadable": dict(self.unreadable)}
+
+    def recall(self, notes: dict[str, Any]) -> None:
+        """Count on from an earlier run's notes."""
+        self.unreadable.update(notes.get("unreadable", {}))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from resmlp.checks import ANY, POSITIVE, check_range
 from resmlp.config import Data, Recipe
 from resmlp.errors import UserError
 from resmlp.files import read_json
@@ -33,6 +34,9 @@ class EvalData:
     """another evaluation crop than the model's own"""
     strict: bool = False
     """stop at a picture that cannot be read, instead of naming it and leaving it out"""
+
+    def __post_init__(self):
+        check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), crop_ratio=(POSITIVE, 1))
 
 
 @dataclass(frozen=True, kw_only=True)

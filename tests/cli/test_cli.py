@@ -80,6 +80,9 @@ def one_line(ended, *words: object) -> None:
         assert str(word) in ended.error
 
 
+# Fails for unknown fields where standard output is not UTF-8 (as here): tyro then draws its box in ASCII, which
+# cli._one_line does not take apart; for a flag without its value ("error: missing"); and for a .safetensors file that
+# is not there, where the .json beside it is named.
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -153,7 +156,6 @@ WRONG = [
 
 @pytest.mark.parametrize("flags", WRONG, ids=" ".join)
 def test_a_value_that_cannot_be_is_named_before_anything_is_done(train, tmp_path, flags):
-    """Known failures are in the report: some values are found out by torch alone, others are not found out."""
     ended = train(*flags)
     assert ended.code == 2, ended.err[-400:]
     flag = flags[-2] if flags[0] == "--augment.policy" else flags[0]
@@ -161,9 +163,9 @@ def test_a_value_that_cannot_be_is_named_before_anything_is_done(train, tmp_path
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+# Fails: EvalData checks none of its values.
 @pytest.mark.parametrize("flags", [("--data.batch-size", "0"), ("--data.workers", "-1"), ("--data.crop-ratio", "0")])
 def test_eval_checks_its_values_too(resmlp, trained, flags):
-    """Known failures are in the report: EvalData checks nothing."""
     one_line(resmlp("eval", trained, *flags), *flags[:1])
 
 
@@ -343,7 +345,7 @@ def test_eval_of_a_finished_run_takes_what_it_held_out(resmlp, trained):
     assert result["top1"] == summary["last"][summary["weights"]]["top1"]
     assert result["top5"] == 1.0
     assert (trained / "figures" / "confusion.png").stat().st_size > 0
-    assert result["figure"] == str(trained / "figures" / "confusion.png")
+    assert str(trained / "figures" / "confusion.png") in result["figures"]
 
 
 def test_eval_at_the_root_it_was_trained_on_is_the_held_out_part_too(resmlp, trained, tree):
