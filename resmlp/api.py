@@ -25,6 +25,7 @@ from resmlp.files import read_json, write_json
 from resmlp.logbook import console, show_table
 from resmlp.models import count_parameters
 from resmlp.optim import undecayed
+from resmlp.randomness import seed_all
 from resmlp.recipes import open_recipe
 from resmlp.serial import difference, to_dict
 from resmlp.tasks import Place, Task, make_task
@@ -51,6 +52,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None) -> dict[str, Any]
     try:
         check_same_recipe(recipe, folder)
         place = Place(accelerator.device, accelerator.process_index, accelerator.num_processes)
+        seed_all(recipe.run.seed)  # the first weights are the same in every process, and at every start
         task = make_task(recipe, place)
         with _only_writer(folder, accelerator.is_main_process):
             if accelerator.is_main_process:
@@ -165,7 +167,7 @@ def _only_writer(folder: Path, main: bool) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}", "choose another --out") from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not held on by the loader's workers
         yield
     except BlockingIOError:
         raise UserError(f"another process is training into {folder}", "wait for it, or choose another --out") from None

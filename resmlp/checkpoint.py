@@ -4,6 +4,7 @@ import io
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -76,5 +77,6 @@ class Checkpoints:
                 module.load_state_dict(read_tensors(path / f"{name}.safetensors"))
             self.optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True))
             return Progress(**read_json(path / "progress.json"))
-        except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
-            raise UserError(f"cannot continue from {path}: {error}", "remove that folder to start over") from None
+        except (UserError, OSError, EOFError, RuntimeError, UnpicklingError, TypeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"cannot continue from {path}: {reason}", "remove that folder to start over") from None

@@ -160,6 +160,8 @@ class Engine:
     def save(self) -> None:
         """A checkpoint of the present step."""
         self.check_finite()
+        if not all(parameter.isfinite().all() for parameter in self.raw.parameters()):
+            raise self.spoilt("the weights are", self.progress.step - 1)
         self.progress.seconds = time.monotonic() - self.since
         self.progress.notes = self.task.notes()
         if self.main:
@@ -170,10 +172,14 @@ class Engine:
         """Stop at a loss that is no number: nothing after it is worth anything."""
         step = self.window.first_bad()
         if step is not None:
-            steps = self.checkpoints.steps()
-            good = f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "no checkpoint yet"
-            what = f"the loss is not finite at step {step} (lr {self.rate(step):.3g})"
-            raise UserError(what, f"{good}; try a lower --optim.lr, --optim.clip 1, or --run.precision fp32")
+            raise self.spoilt("the loss is", step)
+
+    def spoilt(self, what: str, step: int) -> UserError:
+        """What went bad, when, at which rate, and what is left."""
+        steps = self.checkpoints.steps()
+        good = f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "no checkpoint yet"
+        hint = f"{good}; try a lower --optim.lr, --optim.clip 1, or --run.precision fp32"
+        return UserError(f"{what} not finite at step {step} (lr {self.rate(step):.3g})", hint)
 
     def agreed(self, here: bool) -> bool:
         """Whether any process was interrupted; several ask each other only now and then."""

@@ -21,7 +21,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Say in one line what the disk refused."""
     try:
         yield
@@ -34,7 +34,7 @@ def _explained(path: Path) -> Iterator[None]:
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Have `write(aside)` fill a file beside `path`, then put it in `path`'s place at once."""
     aside = path.with_name(f".{path.name}.part")
-    with _explained(path):
+    with explained(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(aside)
@@ -48,7 +48,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
     """As `write_whole`, for a folder: `write(aside)` fills it, and it takes its name when all is on the disk."""
     aside = path.with_name(f".{path.name}.part")
-    with _explained(path):
+    with explained(path):
         try:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)

@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from resmlp.errors import UserError
+from resmlp.files import explained
 
 console = Console(stderr=True)
 
@@ -43,7 +44,7 @@ class Logbook:
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """One line: `{"kind": ..., "step": ..., **values}`."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with explained(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         where = f"{kind}/{values['weights']}" if "weights" in values else kind
         for name, value in values.items():
