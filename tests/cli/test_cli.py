@@ -80,9 +80,6 @@ def one_line(ended, *words: object) -> None:
         assert str(word) in ended.error
 
 
-# Fails for unknown fields where standard output is not UTF-8 (as here): tyro then draws its box in ASCII, which
-# cli._one_line does not take apart; for a flag without its value ("error: missing"); and for a .safetensors file that
-# is not there, where the .json beside it is named.
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -163,7 +160,6 @@ def test_a_value_that_cannot_be_is_named_before_anything_is_done(train, tmp_path
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-# Fails: EvalData checks none of its values.
 @pytest.mark.parametrize("flags", [("--data.batch-size", "0"), ("--data.workers", "-1"), ("--data.crop-ratio", "0")])
 def test_eval_checks_its_values_too(resmlp, trained, flags):
     one_line(resmlp("eval", trained, *flags), *flags[:1])
@@ -243,13 +239,11 @@ def test_training_goes_on_past_a_picture_that_cannot_be_read(train, tmp_path):
     assert read_json(tmp_path / "run" / "summary.json")["unreadable"] == {str(root / "train/red/03.png"): 2}
 
 
-# Fails: summary.json alone names it. Nobody who watches the run learns that the data is broken.
 def test_a_picture_that_cannot_be_read_is_named_while_training(train, tmp_path):
     ended = train("--data.root", divided(tmp_path / "data", "train/red/03.png"))
     assert "train/red/03.png" in ended.err.replace("\n", "")
 
 
-# Fails: neither the summary nor standard error names a held-out picture that is left out of the accuracy.
 def test_a_held_out_picture_that_cannot_be_read_is_named(train, tmp_path):
     ended = train("--data.root", divided(tmp_path / "data", "val/red/01.png"))
     assert ended.code == 0

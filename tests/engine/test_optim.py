@@ -92,7 +92,6 @@ def test_groups_hold_each_trainable_parameter_once_and_no_frozen_one():
     assert len(set(held)) == len(held)
 
 
-# Fails: `roles` yields a shared weight once for each module that has it; torch warns, and will refuse it.
 def test_a_weight_shared_by_two_modules_is_optimised_once():
     """As in a translator whose embedding is its output matrix."""
     model = nn.ModuleDict({"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)})

@@ -65,7 +65,6 @@ def timeless(value):
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
-# Fails until the first weights follow --run.seed: two starts of the same command begin with other weights.
 @pytest.mark.slow
 def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
     whole, torn, rng = tmp_path / "whole", tmp_path / "torn", random.Random(20260421)
@@ -83,7 +82,8 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
 
     first, saving_from = rng.randrange(2, STEPS_AN_EPOCH - 2), rng.randrange(2 * STEPS_AN_EPOCH + 1, STEPS - 6)
     for instant in (in_first_epoch, evaluated, while_saving):
-        kill_when(start(torn), instant)
+        # the workers of the first outlive it, and must not hold the folder's lock
+        kill_when(start(torn), instant, alone=instant is in_first_epoch)
         assert not (torn / "model.safetensors").exists()
     assert start(torn).wait(120) == 0, (tmp_path / "torn.log").read_text()
 
@@ -92,23 +92,6 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
     assert timeless(read_metrics(torn)) == timeless(read_metrics(whole))
     assert not list(torn.rglob("*.part"))
     assert "continuing after step" in (tmp_path / "torn.log").read_text()
-
-
-# Fails: the loader's workers, forked while the lock is held, share it and outlive the killed process by seconds.
-@pytest.mark.slow
-def test_workers_that_outlive_the_killed_process_do_not_lock_the_folder(tmp_path):
-    torn = tmp_path / "torn"
-    kill_when(start(torn), lambda: len(saved_steps(torn)) > 0, alone=True)
-    again = start(torn)
-    before = max(saved_steps(torn))
-    try:
-        while again.poll() is None and max(saved_steps(torn)) == before:
-            time.sleep(0.01)
-        assert again.poll() is None, (tmp_path / "torn.log").read_text()
-    finally:
-        if again.poll() is None:
-            os.killpg(again.pid, signal.SIGKILL)
-            again.wait()
 
 
 @pytest.fixture
@@ -179,7 +162,7 @@ def corrupt(kind: str, file: Path) -> None:
         )
 
 
-# Fails for an optimizer.pt that is empty (EOFError) or garbage (UnpicklingError): load_last catches neither.
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -199,7 +182,6 @@ def test_a_corrupt_checkpoint_is_named_in_one_line(tmp_path, stopped, digits, ca
     assert (stopped / "checkpoints" / "step-00000003").is_dir(), "nothing is deleted for the user"
 
 
-# Fails: torch's message about the state dict has several lines, and is passed on as it is.
 def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path, stopped, digits, capsys):
     other = tmp_path / "other"
     shutil.copytree(stopped / "checkpoints", other / "checkpoints")

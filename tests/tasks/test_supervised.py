@@ -104,7 +104,6 @@ def test_unreadable_pictures_are_counted_by_name(make, tree):
     assert task.notes() == {"unreadable": {str(tree / "train" / "red" / "3.png"): 3}}
 
 
-# Fails: Supervised.evaluate drops the "unreadable" of its batches, so a held-out picture vanishes without a word.
 def test_held_out_pictures_that_cannot_be_read_are_named_too(make, tree):
     (tree / "val" / "red" / "3.png").write_bytes(b"no picture")
     task = make()
