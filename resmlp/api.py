@@ -163,7 +163,7 @@ def _only_writer(folder: Path, main: bool) -> Iterator[None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}", "choose another --out") from None
     try:

@@ -4,10 +4,15 @@ Sources: ResMLP Table 3 (sizes, ablation rows) and Table 6 (S36); MLP-Mixer Tabl
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from resmlp.checks import ANY, POSITIVE, check_choices, check_range, demand
+from tyro.conf import arg
+
+from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 from resmlp.errors import UserError, lookup
+from resmlp.files import read_json
+from resmlp.serial import from_dict
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -127,8 +132,76 @@ def canonical(name: str) -> str:
 
 def architecture(name: str, **changes) -> Architecture:
     """The named architecture with those of `changes` that are not None; unknown names raise `UserError`."""
+    return changed(ARCHITECTURES[canonical(name)], **changes)
+
+
+def changed(base: Architecture, **changes) -> Architecture:
+    """`base` with those of `changes` that are not None."""
     known = {f.name for f in fields(Architecture)}
     for key in changes:
         if key not in known:
             raise UserError(f"a model has no {key!r}", "its parts are " + ", ".join(sorted(known)))
-    return replace(ARCHITECTURES[canonical(name)], **{k: v for k, v in changes.items() if v is not None})
+    return replace(base, **{k: v for k, v in changes.items() if v is not None})
+
+
+def read_card(checkpoint: str) -> tuple[str, Architecture]:
+    """Name and architecture from the model.json of a run folder, or beside a file of weights."""
+    path = Path(checkpoint)
+    card = path / "model.json" if path.is_dir() else path.with_suffix(".json")
+    if not card.is_file():
+        raise UserError(f"{checkpoint} has no model.json that says which network it is", "give its name with --model")
+    found = read_json(card)
+    network = found.get("model") if isinstance(found, dict) else None
+    if not isinstance(network, dict):
+        raise UserError(f"{card} describes no network", "it should be as resmlp wrote it")
+    return str(network.get("name")), from_dict(Architecture, network.get("architecture"), "model.architecture.")
+
+
+FROM_CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which network; every field left at None is as the named model has it."""
+
+    name: Annotated[str, arg(aliases=["--model"])] = "resmlp_s12"
+    """a name of `resmlp list models`, ours or timm's; "checkpoint": as the checkpoint's model.json says"""
+    checkpoint: str | None = None
+    """start from these weights: a run folder, a .safetensors or a .pth file; another class count swaps the head"""
+    drop_path: float = 0.0
+    """stochastic depth: probability of dropping a sublayer for a picture, the same at every depth"""
+    patch_size: int | None = None
+    dim: int | None = None
+    depth: int | None = None
+    mixer: Mixer | None = None
+    """token mixing"""
+    mlp_ratio: float | None = None
+    """hidden width of the channel MLP over dim"""
+    norm: Norm | None = None
+    activation: Activation | None = None
+    scale: Scale | None = None
+    """what ends each sublayer; affine has a beta"""
+    layer_scale: float | None = None
+    """initial LayerScale value"""
+    residual: Wiring | None = None
+    """pre-norm or post-norm"""
+    pool: Pool | None = None
+    pos_embed: bool | None = None
+    init: Init | None = None
+    """paper: std 0.02; fan-in: std by width, for small networks; local: and linear mixers start as 3x3 convolutions"""
+
+    def __post_init__(self):
+        check_range("--model.", self, drop_path=(0, BELOW_ONE))
+        if self.name != FROM_CHECKPOINT:
+            object.__setattr__(self, "name", canonical(self.name))
+            self.network()
+
+    def network(self) -> tuple[str, Architecture]:
+        """The network's name, and its architecture with this model's changes."""
+        if self.name != FROM_CHECKPOINT:
+            name, base = self.name, ARCHITECTURES[self.name]
+        else:
+            demand(self.checkpoint is not None, "no weights to start from", "give --model.checkpoint, a run folder say")
+            name, base = read_card(str(self.checkpoint))
+        own = ("name", "checkpoint", "drop_path")
+        return name, changed(base, **{k: v for k, v in vars(self).items() if k not in own})

@@ -5,68 +5,13 @@ its help. This module loads nothing heavy.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import Suppress, arg
+from tyro.conf import Suppress
 
-from resmlp.architectures import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Activation,
-    Architecture,
-    Init,
-    Mixer,
-    Norm,
-    Pool,
-    Scale,
-    Wiring,
-    architecture,
-    canonical,
-)
+from resmlp.architectures import FROM_CHECKPOINT, IMAGENET_MEAN, IMAGENET_STD, Model
 from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 from resmlp.errors import UserError
-
-
-@dataclass(frozen=True)
-class Model:
-    """Which network; every field left at None is as the named model has it."""
-
-    name: Annotated[str, arg(aliases=["--model"])] = "resmlp_s12"
-    """a name of `resmlp list models`, ours or timm's"""
-    checkpoint: str | None = None
-    """start from these weights: a run folder, a .safetensors or a .pth file; another class count swaps the head"""
-    drop_path: float = 0.0
-    """stochastic depth: probability of dropping a sublayer for a picture, the same at every depth"""
-    patch_size: int | None = None
-    dim: int | None = None
-    depth: int | None = None
-    mixer: Mixer | None = None
-    """token mixing"""
-    mlp_ratio: float | None = None
-    """hidden width of the channel MLP over dim"""
-    norm: Norm | None = None
-    activation: Activation | None = None
-    scale: Scale | None = None
-    """what ends each sublayer; affine has a beta"""
-    layer_scale: float | None = None
-    """initial LayerScale value"""
-    residual: Wiring | None = None
-    """pre-norm or post-norm"""
-    pool: Pool | None = None
-    pos_embed: bool | None = None
-    init: Init | None = None
-    """paper: std 0.02; fan-in: std by width, for small networks; local: and linear mixers start as 3x3 convolutions"""
-
-    def __post_init__(self):
-        object.__setattr__(self, "name", canonical(self.name))
-        check_range("--model.", self, drop_path=(0, BELOW_ONE))
-        self.architecture()
-
-    def architecture(self) -> Architecture:
-        """The named architecture with this model's changes applied."""
-        own = ("name", "checkpoint", "drop_path")
-        return architecture(self.name, **{k: v for k, v in vars(self).items() if k not in own})
-
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
@@ -270,16 +215,19 @@ class Recipe:
     """what it must reach, as (metric, value)"""
 
     def __post_init__(self):
-        patch, (height, width) = self.model.architecture().patch_size, self.data.size
+        if self.model.name == FROM_CHECKPOINT and self.model.checkpoint is None:
+            return  # what depends on the network is checked when there is one
+        name, network = self.model.network()
+        patch, (height, width) = network.patch_size, self.data.size
         if height % patch or width % patch:
             below, above = (tuple(max(1, (s + up) // patch) * patch for s in (height, width)) for up in (0, patch - 1))
             raise UserError(
-                f"--data.img-size {height}x{width} does not divide into patches of {patch} ({self.model.name})",
+                f"--data.img-size {height}x{width} does not divide into patches of {patch} ({name})",
                 f"try {below[0]}x{below[1]} or {above[0]}x{above[1]}, or another --model.patch-size",
             )
         parts = self.run.accumulate
         demand(
-            not (self.run.checkpoint_activations and self.model.architecture().norm == "batchnorm"),
+            not (self.run.checkpoint_activations and network.norm == "batchnorm"),
             "--run.checkpoint-activations would count BatchNorm's statistics twice",
             "leave one of the two",
         )

@@ -134,7 +134,7 @@ class Engine:
     def log(self, epoch: int) -> None:
         """A line of the mean losses since the last one."""
         self.check_finite()
-        values = self.window.close()
+        values, self.window = self.window.means(), Window()
         self.bar.say(f"loss {values['loss']:.4f}  {values['samples_per_s']:,.0f}/s")
         if self.logbook:
             rate = self.rate(self.progress.step - 1)

@@ -99,11 +99,10 @@ class Window:
         finite = torch.stack(self.losses["loss"]).isfinite().tolist() if self.steps else []
         return next((step for step, fine in zip(self.steps, finite) if not fine), None)
 
-    def close(self) -> dict[str, float]:
-        """Mean of each loss and samples per second; starts anew."""
+    def means(self) -> dict[str, float]:
+        """Mean of each loss, and samples per second."""
         means = {name: torch.stack(values).mean().item() for name, values in self.losses.items()}
         means["samples_per_s"] = self.samples / max(time.perf_counter() - self.since, 1e-9)
-        self.__init__()  # type: ignore[misc]
         return means
 
 

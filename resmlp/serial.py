@@ -5,16 +5,16 @@ import types
 import typing
 from typing import Any, TypeVar
 
-from resmlp.config import Task
 from resmlp.errors import UserError, did_you_mean
 
 T = TypeVar("T")
 
 
 def to_dict(value: Any) -> Any:
-    """Plain values; a task also says which one it is, under "kind"."""
+    """Plain values; one of several kinds (a subclass of a dataclass) also says which, under "kind"."""
     if dataclasses.is_dataclass(value):
-        kind = {"kind": type(value).__name__.lower()} if isinstance(value, Task) else {}
+        several = dataclasses.is_dataclass(type(value).__base__)
+        kind = {"kind": type(value).__name__.lower()} if several else {}
         return kind | {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [to_dict(item) for item in value]
@@ -26,12 +26,12 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     if not isinstance(values, dict):
         raise UserError(f"{where or cls.__name__} is {values!r}", "it should be a JSON object")
     values = dict(values)
-    if cls is Task:
-        kinds = {kind.__name__.lower(): kind for kind in Task.__subclasses__()}
+    kinds = {kind.__name__.lower(): kind for kind in cls.__subclasses__()}
+    if kinds:
         kind = values.pop("kind", None)
         if not isinstance(kind, str) or kind not in kinds:
-            raise UserError(f"unknown task {kind!r}", did_you_mean(str(kind), kinds))
-        cls = typing.cast(type[T], kinds[kind])
+            raise UserError(f"unknown {cls.__name__.lower()} {kind!r}", did_you_mean(str(kind), kinds))
+        cls = kinds[kind]
     hints = typing.get_type_hints(cls)
     for key in values:
         if key not in hints:

@@ -144,10 +144,10 @@ def test_a_model_is_known_by_timms_name_too():
 
 
 def test_changes_apply_to_the_named_architecture_and_none_changes_nothing():
-    assert Model("resmlp_s24").architecture() == ARCHITECTURES["resmlp_s24"]
-    changed = Model("resmlp_s24", mixer="dwconv", depth=6, pos_embed=True).architecture()
+    assert Model("resmlp_s24").network()[1] == ARCHITECTURES["resmlp_s24"]
+    changed = Model("resmlp_s24", mixer="dwconv", depth=6, pos_embed=True).network()[1]
     assert (changed.mixer, changed.depth, changed.pos_embed, changed.dim) == ("dwconv", 6, True, 384)
-    assert Model("deit_s", pos_embed=False).architecture().pos_embed is False
+    assert Model("deit_s", pos_embed=False).network()[1].pos_embed is False
 
 
 def test_unknown_parts_are_named():

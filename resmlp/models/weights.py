@@ -131,15 +131,16 @@ def read_weights(path: str | Path) -> Weights:
     raise UserError(f"{file} is of no dialect we know", f"a known one has one of the keys {known}")
 
 
-def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> None:
+def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> bool:
     """Put `weights` into `model`, tensor by tensor; with `swap_head` a head of another class count keeps its own.
 
-    Raises `UserError` that names the first key or shape that does not fit.
+    Returns whether it did. Raises `UserError` that names the first key or shape that does not fit.
     """
     own = model.state_dict()
     state = dict(weights.state)
     mine, theirs = ({k: v.shape for k, v in some.items() if k.startswith("head.")} for some in (own, state))
-    if mine != theirs and (swap_head or not mine):
+    swapped = mine != theirs and (swap_head or not mine)
+    if swapped:
         state = {k: v for k, v in state.items() if k not in theirs} | {k: own[k] for k in mine}
     for key, tensor in own.items():
         if key not in state:
@@ -151,6 +152,7 @@ def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> No
         if key not in own:
             raise UserError(f"{weights.source} has {key}, which the model lacks", "it is of another model")
     model.load_state_dict(state)
+    return swapped
 
 
 def _hint(key: str) -> str:

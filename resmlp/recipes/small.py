@@ -52,6 +52,7 @@ FINETUNE = replace(
     name="finetune",
     about="from a checkpoint (--model.checkpoint) to another ImageFolder tree; the head is swapped",
     paper="Table 4",
+    model=Model("checkpoint", drop_path=0.05),
     augment=Augment(policy="three", jitter=0.3),
     optim=Optim("adamw", lr=1e-4, weight_decay=0.05, warmup_epochs=1, min_lr=1e-6, clip=1.0),
     run=Run(epochs=20, ema=0.999),

@@ -17,12 +17,16 @@ from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weight
 from resmlp.tasks.base import Batch, Place, Task
 
 
-def build_model(model: config.Model, size: tuple[int, int], num_classes: int) -> Trunk:
-    """The recipe's network for pictures of `size` (height, width); a checkpoint of other classes keeps a new head."""
-    trunk = Trunk(TrunkConfig(model.name, model.architecture(), size, num_classes, model.drop_path))
-    if model.checkpoint:
-        load_into(trunk, read_weights(model.checkpoint), swap_head=True)
-    return trunk
+def build_model(model: config.Model, size: tuple[int, int], num_classes: int) -> tuple[Trunk, str]:
+    """The recipe's network for pictures of `size` (height, width), and in words where its weights come from.
+
+    The head of a checkpoint of another class count is left behind for a new one.
+    """
+    trunk = Trunk(TrunkConfig(*model.network(), size, num_classes, model.drop_path))
+    if not model.checkpoint:
+        return trunk, "new"
+    swapped = load_into(trunk, read_weights(model.checkpoint), swap_head=True)
+    return trunk, model.checkpoint + (f", but a new head for {num_classes} classes" if swapped else "")
 
 
 class Supervised(Task):
@@ -36,7 +40,7 @@ class Supervised(Task):
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
         self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
         self.smoothing = cast(config.Supervised, recipe.task).label_smoothing
-        self.model = build_model(recipe.model, data.size, len(self.classes))
+        self.model, self.weights = build_model(recipe.model, data.size, len(self.classes))
         self.model.checkpoint_activations = run.checkpoint_activations
         part = {"rank": place.rank, "world": place.world}
         self.train = TrainBatches(splits.train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part)
@@ -53,6 +57,7 @@ class Supervised(Task):
         with torch.device("meta"):
             macs = count_macs(Trunk(config), torch.empty(1, 3, *config.size))
         yield "model", f"{config.name} at {config.size[0]}x{config.size[1]}, {macs / 1e9:.3f} GMACs a picture"
+        yield "weights", self.weights
         yield "pictures", self.pictures
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
