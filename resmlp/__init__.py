@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from resmlp.models import create_model, list_models
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'resmlp' has no attribute {name!r}")

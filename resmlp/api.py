@@ -27,7 +27,7 @@ from resmlp.models import count_parameters
 from resmlp.optim import undecayed
 from resmlp.randomness import seed_all
 from resmlp.recipes import open_recipe
-from resmlp.serial import difference, to_dict
+from resmlp.serial import difference, from_dict, to_dict
 from resmlp.tasks import Place, Task, make_task
 
 MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
@@ -92,11 +92,14 @@ def keep_freed_memory() -> None:
 def check_same_recipe(recipe: Recipe, folder: Path) -> None:
     """Refuse a folder that holds a run of another recipe, naming the fields that differ."""
     path = folder / "recipe.json"
-    if not path.exists():
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder} is a file", "choose another --out")
-        return
-    differs = [d for d in difference(read_json(path), to_dict(recipe)) if d.split(":")[0] not in INDIFFERENT]
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file", "choose another --out")
+    if not path.exists() or not any(folder.glob("checkpoints/step-*")):
+        return  # nothing was learned here yet
+    before = from_dict(Recipe, read_json(path))
+    parts = ("task", "model", "data", "augment", "optim", "run")
+    changes = [difference(to_dict(getattr(before, part)), to_dict(getattr(recipe, part)), part) for part in parts]
+    differs = [change for some in changes for change in some if change.split(":")[0] not in INDIFFERENT]
     if differs:
         shown = "; ".join(differs[:5]) + (f"; and {len(differs) - 5} more" if len(differs) > 5 else "")
         raise UserError(
@@ -113,9 +116,13 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
     yield "parameters", f"{count_parameters(task.model):,}"
     yield from task.describe()
     split = f" over {world} processes x {run.accumulate} parts" if world * run.accumulate > 1 else ""
-    yield "batch", f"{task.samples_per_step}{split}; {task.steps_per_epoch:,} steps an epoch, {run.epochs} epochs"
+    length = f"{task.steps_per_epoch:,} steps an epoch, {run.epochs} epoch{'s' * (run.epochs > 1)}"
+    yield "batch", f"{task.samples_per_step}{split}; {length}"
     ends = f"{optim.schedule} to {optim.min_lr:g}" if optim.schedule == "cosine" else f"/10 at {optim.milestones}"
-    yield "optimiser", f"{optim.name}, effective lr {optim.lr:g}, {optim.warmup_epochs:g} warm-up epochs, {ends}"
+    warmup = f"{optim.warmup_epochs:g} warm-up epochs"
+    if optim.warmup_epochs >= run.epochs:
+        warmup += ", which is the whole run: it never reaches that rate"
+    yield "optimiser", f"{optim.name}, effective lr {optim.lr:g}, {warmup}, {ends}"
     yield "weight decay", f"{optim.weight_decay:g}, not on {undecayed(task.model)}"
 
 
@@ -139,11 +146,12 @@ def finish(engine: Engine, progress: Progress) -> dict[str, Any]:
         **progress.notes,
     }
     write_json(folder / "summary.json", summary)
-    write_report(folder)
+    try:
+        write_report(folder)
+    except UserError as error:
+        raise UserError(f"the run is finished and saved, but {error.what}", error.hint) from None
     shown = ", ".join(f"{name} {value:.4f}" for name, value in best.items())
-    console.print(
-        f"best {shown}; {progress.seconds:.0f} s; see {folder / 'report.html'}", highlight=False, soft_wrap=True
-    )
+    console.print(f"best {shown}; {progress.seconds:.0f} s; see {folder / 'report.html'}", soft_wrap=True)
     return summary
 
 

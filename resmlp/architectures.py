@@ -5,11 +5,11 @@ Sources: ResMLP Table 3 (sizes, ablation rows) and Table 6 (S36); MLP-Mixer Tabl
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
+from resmlp.checks import ANY, BELOW_ONE, check_choices, check_range, demand
 from resmlp.errors import UserError, lookup
 from resmlp.files import read_json
 from resmlp.serial import from_dict
@@ -67,11 +67,14 @@ class Architecture:
 
     def __post_init__(self):
         check_choices("--model.", self)
-        check_range("--model.", self, patch_size=(1, ANY), dim=(1, 2**16), depth=(1, 2**12), mlp_ratio=(POSITIVE, ANY))
-        check_range("--model.", self, token_hidden=(1, ANY), heads=(1, ANY))
+        check_range("--model.", self, patch_size=(1, 2**12), dim=(1, 2**14), depth=(1, 2**10))
+        check_range("--model.", self, mlp_ratio=(1 / self.dim, 2**10), layer_scale=(-ANY, ANY))
+        check_range("--model.", self, token_hidden=(1, 2**20), heads=(1, 2**10))
         if self.mixer == "attention":
             hint = f"make it a multiple of {self.heads}"
             demand(self.dim % self.heads == 0, f"--model.dim {self.dim} does not split into {self.heads} heads", hint)
+        fits = self.pool != "classtoken" or self.mixer in ("attention", "none")
+        demand(fits, f"a class token has no place on the grid of a {self.mixer} mixer", "try --model.pool classmlp")
 
     def initial_scale(self) -> float:
         """Initial LayerScale value (CaiT's rule, which the paper follows)."""
@@ -177,6 +180,10 @@ class Model:
     """token mixing"""
     mlp_ratio: float | None = None
     """hidden width of the channel MLP over dim"""
+    token_hidden: int | None = None
+    """hidden width of the mlp mixer"""
+    heads: int | None = None
+    """heads of the attention mixer"""
     norm: Norm | None = None
     activation: Activation | None = None
     scale: Scale | None = None
@@ -203,5 +210,9 @@ class Model:
         else:
             demand(self.checkpoint is not None, "no weights to start from", "give --model.checkpoint, a run folder say")
             name, base = read_card(str(self.checkpoint))
+        return name, changed(base, **self.changes())
+
+    def changes(self) -> dict[str, Any]:
+        """The parts that differ from the named model's."""
         own = ("name", "checkpoint", "drop_path")
-        return name, changed(base, **{k: v for k, v in vars(self).items() if k not in own})
+        return {key: value for key, value in vars(self).items() if key not in own and value is not None}

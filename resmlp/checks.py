@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from resmlp.errors import UserError, did_you_mean
 
-POSITIVE, BELOW_ONE, ANY = sys.float_info.min, math.nextafter(1, 0), math.inf
-"""bounds that leave out 0 and 1, and none"""
+POSITIVE, BELOW_ONE, ANY = sys.float_info.min, math.nextafter(1, 0), sys.float_info.max
+"""bounds that leave out 0, 1, and what is not finite"""
 
 
 def demand(ok: bool, what: str, hint: str) -> None:
@@ -22,9 +22,9 @@ def check_range(owner: str, value: Any, **bounds: tuple[float, float]) -> None:
         given = getattr(value, name)
         numbers = given if isinstance(given, tuple) else (given,)
         if not all(number is None or low <= number <= high for number in numbers):
-            words = f"above {low:.0f}" if low == POSITIVE else f"{low:g} or more"
+            words = "finite" if low == -ANY else f"above {low:.0f}" if low == POSITIVE else f"{low} or more"
             if high != ANY:
-                words += f", below {high:.0f}" if high == BELOW_ONE else f", at most {high:g}"
+                words += f", below {high:.0f}" if high == BELOW_ONE else f", at most {high}"
             shown = " ".join(map(str, numbers))
             raise UserError(f"{owner}{name.replace('_', '-')} {shown}", words)
 

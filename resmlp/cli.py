@@ -19,6 +19,8 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `argv`; returns the exit code: 0 done, 1 a failure of ours, 2 a mistake of the user's, 130 on Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         verb = parse(args)
         result = verb.run()
@@ -41,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--debug" in args:
             raise
         what = " ".join(str(error).split())[:300]
+        if "out of memory" in what.lower() or "allocate memory" in what:
+            remedy = "a smaller network or --data.batch-size, or more --run.accumulate"
+            print(f"error: not enough memory: {what} ({remedy})", file=sys.stderr)
+            return 2
         print(f"error: {type(error).__name__}: {what} (a fault of resmlp; --debug shows where)", file=sys.stderr)
         return 1
 

@@ -31,6 +31,7 @@ class Preprocessing:
     def __post_init__(self):
         check_choices("", self)
         check_range("", self, size=(1, 2**15), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
+        check_range("--data.", self, mean=(-ANY, ANY))
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Data:
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
+        check_range("--data.", self, mean=(-ANY, ANY))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -215,6 +217,7 @@ class Recipe:
     """what it must reach, as (metric, value)"""
 
     def __post_init__(self):
+        demand(self.name.replace("-", "").isalnum(), f"a recipe cannot be called {self.name!r}", "letters, digits, -")
         if self.model.name == FROM_CHECKPOINT and self.model.checkpoint is None:
             return  # what depends on the network is checked when there is one
         name, network = self.model.network()

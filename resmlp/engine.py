@@ -63,7 +63,9 @@ class Engine:
         self.main = self.accelerator.is_main_process
         self.logbook = Logbook(self.folder, self.run.tensorboard, self.run.wandb) if self.main else None
         if progress.step and self.main:
-            console.print(f"continuing after step {progress.step:,} of {self.total:,}")
+            done = progress.step == self.total
+            where = f"step {progress.step:,} of {self.total:,}"
+            console.print("all steps are done already" if done else f"continuing after {where}")
         self.window, self.since = Window(), time.monotonic() - progress.seconds
         self.saved_at = time.monotonic()
         with Bar(progress.step, self.total, self.main) as self.bar, _interruptible() as interrupted:
@@ -111,9 +113,9 @@ class Engine:
     def after(self, epoch: int, interrupted: Callable[[], bool]) -> None:
         """What follows a step: a line of the log, an evaluation, a checkpoint, the end."""
         done, last = self.progress.step, self.progress.step == self.total
-        if done % self.run.log_every == 0 or last:
-            self.log(epoch)
         ends_epoch = done % self.task.steps_per_epoch == 0
+        if done % self.run.log_every == 0 or ends_epoch:
+            self.log(epoch)
         stop = self.agreed(interrupted())
         if last or (ends_epoch and (epoch + 1) % self.run.eval_every == 0):
             self.evaluate(epoch)
@@ -121,6 +123,8 @@ class Engine:
         elif stop or time.monotonic() - self.saved_at > 60 * self.run.save_minutes:
             self.save()
         if stop and not last:
+            if self.main:
+                console.print(f"stopped after step {done:,} of {self.total:,}; the same command continues")
             raise KeyboardInterrupt
 
     def autocast(self) -> torch.autocast:
@@ -154,7 +158,7 @@ class Engine:
             if self.logbook:
                 self.logbook.write("eval", self.progress.step, entry)
                 shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-                console.print(f"epoch {epoch + 1:>4}  {weights:<3}  {shown}", highlight=False)
+                console.print(f"epoch {epoch + 1:>4}  {weights:<3}  {shown}")
         self.window.since += time.perf_counter() - since  # so that the speed shown is that of training
 
     def save(self) -> None:
@@ -178,7 +182,7 @@ class Engine:
         """What went bad, when, at which rate, and what is left."""
         steps = self.checkpoints.steps()
         good = f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "no checkpoint yet"
-        hint = f"{good}; try a lower --optim.lr, --optim.clip 1, or --run.precision fp32"
+        hint = f"{good}; try another --out with a lower --optim.lr, --optim.clip 1, or fp32"
         return UserError(f"{what} not finite at step {step} (lr {self.rate(step):.3g})", hint)
 
     def agreed(self, here: bool) -> bool:

@@ -1,6 +1,7 @@
 """What a run writes down and shows: metrics.jsonl, TensorBoard, Weights & Biases, and the progress bar."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,19 +11,23 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from resmlp.errors import UserError
 from resmlp.files import explained
 
-console = Console(stderr=True)
+plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+"""what is printed is printed as it is: the names of files are no markup"""
+
+console = Console(stderr=True, width=None if sys.stderr.isatty() else 200, **plain)
 
 
 def show_table(title: str, rows: Iterable[tuple[str, Any]]) -> None:
     """Two columns on standard error."""
-    table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2))
+    table = Table(title=Text(title), show_header=False, title_justify="left", box=None, padding=(0, 2))
     for what, value in rows:
-        table.add_row(what, str(value))
+        table.add_row(what, Text(str(value)))
     console.print(table)
 
 
@@ -44,13 +49,14 @@ class Logbook:
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """One line: `{"kind": ..., "step": ..., **values}`."""
-        with explained(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-        where = f"{kind}/{values['weights']}" if "weights" in values else kind
-        for name, value in values.items():
-            for board in self.boards:
-                if isinstance(value, float):
-                    board(f"{where}/{name}", value, step)
+        with explained(self.path):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            where = f"{kind}/{values['weights']}" if "weights" in values else kind
+            for name, value in values.items():
+                for board in self.boards:
+                    if isinstance(value, float):
+                        board(f"{where}/{name}", value, step)
 
 
 def _wandb(folder: Path) -> Callable[[str, float, int], Any]:

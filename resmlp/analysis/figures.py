@@ -144,5 +144,5 @@ def _show(axes: "Axes", image: Any, truth: str, guess: str, probability: float, 
     axes.set(xticks=[], yticks=[], anchor="NW")
     axes.spines[:].set(visible=True, color=colour, linewidth=1.2 if right else 2.8)
     axes.set_title(f"{mark} {shorten(guess, letters)}", color=colour, size=8.5, pad=5)
-    below = f"{probability:.2f}" if right else f"{probability:.2f}, is {shorten(truth, letters - 3)}"
+    below = f"{probability:.2f}" if right else f"{probability:.2f}, is {shorten(truth, letters - 5)}"
     axes.set_xlabel(below, color=INK, size=8.5, loc="left")

@@ -17,6 +17,7 @@ class UnreadableImage(UserError):  # noqa: N818  (a user's error, like its paren
     """The picture `name` cannot be decoded, because of `reason`."""
 
     def __init__(self, name: str, reason: str):
+        name = printable(name)
         super().__init__(f"cannot read {name}: {reason}", "replace the file or delete it")
         self.name = name
         self.reason = reason
@@ -61,3 +62,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a picture, or of a format we do not read"
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def printable(name: str) -> str:
+    """The name with control characters and undecodable bytes escaped: it will stand in messages and in JSON."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

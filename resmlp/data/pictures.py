@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from resmlp.data.decode import decode
+from resmlp.data.decode import decode, printable
 from resmlp.errors import UserError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -126,8 +126,3 @@ def members(archive: Path) -> Iterator[tuple[str, Picture | None]]:
                 raise tarfile.ReadError("it has no end mark, and so is cut short or damaged")
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"cannot read the archive {archive}: {error}", "is it whole? pack or fetch it again") from error
-
-
-def printable(name: str) -> str:
-    """The name with control characters and undecodable bytes escaped: it will stand in messages and in JSON."""
-    return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from resmlp.data.pictures import ENDINGS, File, Picture, members, printable
+from resmlp.data.decode import printable
+from resmlp.data.pictures import ENDINGS, File, Picture, members
 from resmlp.errors import UserError, did_you_mean
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")

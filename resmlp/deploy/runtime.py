@@ -11,7 +11,8 @@ from torch import Tensor
 from resmlp.data import eval_transform, normalise
 from resmlp.data.decode import to_rgb
 from resmlp.data.pictures import File
-from resmlp.errors import UserError
+from resmlp.errors import UserError, did_you_mean
+from resmlp.logbook import console
 from resmlp.models import Saved, open_model
 
 
@@ -54,7 +55,7 @@ class Predictor:
 
     def predict(self, *files: str | Path, top: int = 5) -> list[Prediction]:
         """What is in these files. Raises `UserError` naming the first that cannot be read."""
-        return self.rank([File(str(file)).read() for file in files], top)
+        return self.rank([File(str(file)).read() for file in files], top) if files else []
 
     def label(self, index: int) -> str:
         """The name of a class; its number where names are unknown."""
@@ -66,6 +67,8 @@ def find_device(name: str) -> torch.device:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, found in there.items() if found)
+    if name not in there:
+        raise UserError(f"unknown device {name!r}", did_you_mean(name, [*there, "auto"]))
     if not there[name]:
         raise UserError(f"device {name}: there is none here", "use auto or cpu")
     return torch.device(name)
@@ -73,4 +76,7 @@ def find_device(name: str) -> torch.device:
 
 def load(path: str | Path, device: str = "auto") -> Predictor:
     """A run folder, a model file or any other MODEL of the command line, ready to predict."""
-    return Predictor(open_model(str(path)), find_device(device))
+    saved = open_model(str(path))
+    if not saved.trained:
+        console.print(f"{path} is a name alone: its weights are random (a run folder has learned ones)")
+    return Predictor(saved, find_device(device))

@@ -1,5 +1,6 @@
 """Names to networks."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatch
 
 from resmlp.architectures import ARCHITECTURES, architecture, canonical
@@ -18,7 +19,7 @@ def create_model(
     pretrained: bool = False,
     checkpoint: str | None = None,
     num_classes: int | None = None,
-    img_size: int | tuple[int, int] = 224,
+    img_size: int | Sequence[int] = 224,
     drop_path: float = 0.0,
     **changes,
 ) -> Trunk:
@@ -31,7 +32,10 @@ def create_model(
     """
     if pretrained:
         raise UserError(f"no weights are known for {name!r}", "pass checkpoint=FILE")
-    size = (img_size, img_size) if isinstance(img_size, int) else img_size
+    sides = (img_size,) if isinstance(img_size, int) else tuple(img_size)
+    if len(sides) not in (1, 2) or not all(isinstance(side, int) for side in sides):
+        raise UserError(f"img_size {img_size!r}", "one number of pixels, or (height, width)")
+    size = (sides[0], sides[-1])
     weights = read_weights(checkpoint) if checkpoint else None
     if num_classes is None:
         num_classes = weights.num_classes if weights else 1000

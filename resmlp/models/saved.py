@@ -25,6 +25,8 @@ class Saved:
     classes: tuple[str, ...]
     """class names, in the order of the logits; empty where unknown"""
     preprocessing: Preprocessing
+    trained: bool = True
+    """False for a name alone, whose weights are random"""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,22 @@ def load_saved(path: str | Path) -> Saved:
     file = weights_path(path)
     if not file.is_file():
         raise UserError(f"no model at {path}", "give a run folder or a .safetensors file")
-    card = from_dict(_Card, read_json(file.with_suffix(".json")))
+    path = file.with_suffix(".json")
+    if not path.is_file():
+        raise UserError(f"no {path.name} beside {file}", "copy both: it says which network the weights are of")
+    try:
+        card = from_dict(_Card, read_json(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error.what}", error.hint) from None
     model = Trunk(card.model)
     load_into(model, read_weights(file))
     return Saved(model.eval(), card.classes, card.preprocessing)
+
+
+def classes_of(checkpoint: str | Path) -> tuple[str, ...]:
+    """The class names that a run folder, or the model.json beside a file, says; none where it says nothing."""
+    path = weights_path(checkpoint).with_suffix(".json")
+    return from_dict(_Card, read_json(path)).classes if path.is_file() else ()
 
 
 def open_model(name: str) -> Saved:
@@ -75,12 +89,13 @@ def open_model(name: str) -> Saved:
         return load_saved(name)
     if name in ARCHITECTURES or name in ALIASES:
         model = create_model(name).eval()
-        return Saved(model, (), Preprocessing(model.config.size))
+        return Saved(model, (), Preprocessing(model.config.size), trained=False)
     if "/" in name:
         raise UserError(
             f"no model at {name}", "give a run folder, a .safetensors file, or a name of `resmlp list models`"
         )
-    raise UserError(f"unknown model {name!r}", did_you_mean(name, {**ARCHITECTURES, **ALIASES}))
+    hint = did_you_mean(name, {**ARCHITECTURES, **ALIASES})
+    raise UserError(f"unknown model {name!r}", f"{hint}; give a run folder, or a name of `resmlp list models`")
 
 
 def _from_timm(name: str) -> Saved:
@@ -98,4 +113,5 @@ def _from_timm(name: str) -> Saved:
         ) from None
     data = timm.data.resolve_model_data_config(model)
     size = tuple(data["input_size"][1:])
-    return Saved(model, (), Preprocessing(size, data["crop_pct"], data["interpolation"], data["mean"], data["std"]))
+    preprocessing = Preprocessing(size, data["crop_pct"], data["interpolation"], data["mean"], data["std"])
+    return Saved(model, (), preprocessing, trained="." in name)

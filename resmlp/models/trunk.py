@@ -77,11 +77,9 @@ class Trunk(nn.Module):
             return residual(norm(), mlp, scale())
 
         def block() -> nn.Module:
-            sublayers = OrderedDict(channels=channels())
-            if arch.mixer != "none":
-                sublayers["tokens"] = residual(norm(), MIXERS[arch.mixer](config.grid, arch), scale())
-                sublayers.move_to_end("tokens", last=False)
-            return nn.Sequential(sublayers)
+            mixing = arch.mixer != "none"
+            tokens = {"tokens": residual(norm(), MIXERS[arch.mixer](config.grid, arch), scale())} if mixing else {}
+            return nn.Sequential(OrderedDict(**tokens, channels=channels()))
 
         self.config = config
         self.checkpoint_activations = False

@@ -4,8 +4,9 @@ Dialects are told by their keys: ours, the authors' (deit's `resmlp_models.py`),
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,6 +31,10 @@ class Weights:
     def num_classes(self) -> int:
         """Rows of the classifier; 0 where there is none."""
         return len(self.state["head.weight"]) if "head.weight" in self.state else 0
+
+    def without_head(self) -> "Weights":
+        """The trunk alone."""
+        return replace(self, state={k: v for k, v in self.state.items() if not k.startswith("head.")})
 
 
 def _rename(rules: Iterable[tuple[str, str]]) -> Callable[[State], State]:
@@ -94,7 +99,9 @@ def read_tensors(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of an unusual pickle: what matters is whether it is refused
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read weights from {path}: {reason}", "is it whole?") from None
@@ -158,7 +165,7 @@ def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> bo
 def _hint(key: str) -> str:
     """The likeliest reason why this tensor's shape differs."""
     if key.startswith("head."):
-        return "another class count; give num_classes, or fine-tune with --model.checkpoint"
+        return "another class count; leave num_classes out, or fine-tune with --model.checkpoint"
     if ".tokens.fn." in key or key.startswith("embed.position"):
         return "another img_size: a token mixer's matrix is fixed to its grid"
     return "it is of another model"

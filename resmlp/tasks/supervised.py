@@ -13,20 +13,23 @@ from resmlp import config
 from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits
 from resmlp.evaluate import classify
 from resmlp.logbook import console
-from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
+from resmlp.models import Trunk, TrunkConfig, classes_of, count_macs, load_into, read_weights, save_model
 from resmlp.tasks.base import Batch, Place, Task
 
 
-def build_model(model: config.Model, size: tuple[int, int], num_classes: int) -> tuple[Trunk, str]:
+def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Trunk, str]:
     """The recipe's network for pictures of `size` (height, width), and in words where its weights come from.
 
-    The head of a checkpoint of another class count is left behind for a new one.
+    The head of a checkpoint for other classes, or another number of them, is left behind for a new one.
     """
-    trunk = Trunk(TrunkConfig(*model.network(), size, num_classes, model.drop_path))
+    trunk = Trunk(TrunkConfig(*model.network(), size, len(classes), model.drop_path))
     if not model.checkpoint:
         return trunk, "new"
-    swapped = load_into(trunk, read_weights(model.checkpoint), swap_head=True)
-    return trunk, model.checkpoint + (f", but a new head for {num_classes} classes" if swapped else "")
+    weights, before = read_weights(model.checkpoint), classes_of(model.checkpoint)
+    if before and before != classes:
+        weights = weights.without_head()
+    swapped = load_into(trunk, weights, swap_head=True)
+    return trunk, model.checkpoint + (f", but a new head for {len(classes)} classes" if swapped else "")
 
 
 class Supervised(Task):
@@ -40,7 +43,8 @@ class Supervised(Task):
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
         self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
         self.smoothing = cast(config.Supervised, recipe.task).label_smoothing
-        self.model, self.weights = build_model(recipe.model, data.size, len(self.classes))
+        self.model, self.weights = build_model(recipe.model, data.size, self.classes)
+        self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
         part = {"rank": place.rank, "world": place.world}
         self.train = TrainBatches(splits.train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part)
@@ -56,7 +60,9 @@ class Supervised(Task):
         config = self.model.config
         with torch.device("meta"):
             macs = count_macs(Trunk(config), torch.empty(1, 3, *config.size))
-        yield "model", f"{config.name} at {config.size[0]}x{config.size[1]}, {macs / 1e9:.3f} GMACs a picture"
+        changes = "".join(f", {key} {value}" for key, value in self.changes.items())
+        amount = f"{macs / 1e9:.2f} GMACs" if macs >= 1e8 else f"{macs / 1e6:.2f} MMACs"
+        yield "model", f"{config.name}{changes}, at {config.size[0]}x{config.size[1]}, {amount} a picture"
         yield "weights", self.weights
         yield "pictures", self.pictures
 
@@ -88,7 +94,7 @@ class Supervised(Task):
         for batch in batches:
             for name in batch["unreadable"]:
                 if name not in self.unreadable:
-                    console.print(f"cannot read {name}: {remedy}", highlight=False, soft_wrap=True)
+                    console.print(f"cannot read {name}: {remedy}", soft_wrap=True)
                 self.unreadable[name] += 1
             yield batch
 

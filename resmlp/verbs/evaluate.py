@@ -48,7 +48,7 @@ class Eval(Verb):
     data: EvalData = field(default_factory=EvalData)
     protocol: Literal["top1"] = "top1"
     out: Path | None = None
-    """where figures/ goes; default the run folder, if the model is one"""
+    """where figures/ goes; default the run folder, when it is evaluated on what it held out"""
     device: Device = "auto"
 
     def run(self) -> dict[str, Any]:
@@ -75,7 +75,8 @@ class Eval(Verb):
             "per_class": dict(zip(classes, tally.per_class())),
             "unreadable": unreadable,
         }
-        out = self.out or (Path(self.model) if Path(self.model).is_dir() else None)
+        own = self.data.root is None and self.data.crop_ratio is None
+        out = self.out or (Path(self.model) if own and Path(self.model).is_dir() else None)
         if out:
             result["figures"] = _draw(out, tally, images, predictor)
         if not self.json:

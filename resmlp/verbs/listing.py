@@ -1,5 +1,6 @@
 """`resmlp list`."""
 
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -56,12 +57,12 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
+    console = Console(width=None if sys.stdout.isatty() else 200, markup=False, emoji=False)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in rows[0]:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    console.print(table, highlight=False)
+    with console.capture() as text:
+        console.print(table, highlight=False)
+    print(text.get())

@@ -592,3 +592,32 @@ def test_a_reader_that_leaves_is_no_error():
     )
     assert ended.returncode == 0
     assert ended.stderr == b""
+
+
+# names that are hostile to a terminal
+
+
+def test_names_are_printed_as_they_are(resmlp, train, tmp_path):
+    """Square brackets and colons are no markup, neither in a broken picture's name nor in the run folder's."""
+    root = plant(tmp_path / "tree")
+    name = "[/x] [bold]y:smile:[red].png"
+    (root / "red" / name.replace("/", "-")).write_bytes(b"no picture")
+    ended = train("--data.root", root, "--out", tmp_path / "odd [b]", "--run.epochs", 2)
+    assert ended.code == 0, ended.err
+    assert name.replace("/", "-") in ended.err
+    assert "odd [b]" in ended.err
+
+
+def test_a_name_that_is_not_utf8_does_not_stop_a_run(train, tmp_path):
+    root = plant(tmp_path / "tree")
+    (root / "red" / os.fsdecode(b"bad\xfd.png")).write_bytes(b"no picture")
+    ended = train("--data.root", root, "--run.epochs", 2)
+    assert ended.code == 0, ended.err
+    assert any("bad" in name for name in read_json(tmp_path / "run" / "summary.json")["unreadable"])
+
+
+def test_a_run_that_learned_nothing_yet_may_start_with_other_settings(train):
+    ended = train("--optim.lr", "1e30", "--optim.clip", "None")
+    assert ended.code == 2
+    assert "not finite" in ended.error
+    assert train().code == 0
