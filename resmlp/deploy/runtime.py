@@ -12,7 +12,6 @@ from resmlp.data import eval_transform, normalise
 from resmlp.data.decode import to_rgb
 from resmlp.data.pictures import File
 from resmlp.errors import UserError, did_you_mean
-from resmlp.logbook import console
 from resmlp.models import Saved, open_model
 
 
@@ -76,7 +75,4 @@ def find_device(name: str) -> torch.device:
 
 def load(path: str | Path, device: str = "auto") -> Predictor:
     """A run folder, a model file or any other MODEL of the command line, ready to predict."""
-    saved = open_model(str(path))
-    if not saved.trained:
-        console.print(f"{path} is a name alone: its weights are random (a run folder has learned ones)")
-    return Predictor(saved, find_device(device))
+    return Predictor(open_model(str(path)), find_device(device))

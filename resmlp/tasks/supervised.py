@@ -72,9 +72,13 @@ class Supervised(Task):
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """Mean cross-entropy of the augmented batch."""
-        images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "label"))
-        images, targets = self.augment(images, labels)
+        images, targets = self.augmented(batch)
         return {"loss": F.cross_entropy(model(images).float(), targets, label_smoothing=self.smoothing)}
+
+    def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The batch on the device, normalised, erased and mixed: pictures B 3 H W and targets B K."""
+        images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "label"))
+        return self.augment(images, labels)
 
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Top-1 and top-5 on the held-out pictures."""

@@ -1,10 +1,17 @@
 """What every verb has."""
 
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def warn_untrained(name: str, trained: bool) -> None:
+    """Say on standard error that a model given by its name alone has learned nothing."""
+    if not trained:
+        print(f"{name} is a name alone: its weights are random (a run folder has learned ones)", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from resmlp.config import Data, Recipe
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.serial import from_dict
-from resmlp.verbs.base import Device, Verb
+from resmlp.verbs.base import Device, Verb, warn_untrained
 
 if TYPE_CHECKING:
     from resmlp.data import ImageSet
@@ -61,6 +61,7 @@ class Eval(Verb):
         if self.data.crop_ratio is not None:
             predictor = predictor.with_crop(self.data.crop_ratio)
         images, classes = _match(open_pictures(self.model, self.data), predictor)
+        warn_untrained(self.model, predictor.saved.trained)
         options = (predictor.preprocessing, self.data.batch_size, self.data.workers)
         unreadable: list[str] = []
 

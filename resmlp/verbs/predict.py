@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from resmlp.errors import UserError
-from resmlp.verbs.base import Device, Verb
+from resmlp.verbs.base import Device, Verb, warn_untrained
 
 BATCH = 32
 
@@ -37,6 +37,7 @@ class Predict(Verb):
             raise UserError(f"--top {self.top}", "at least 1")
         waiting = iter(list_pictures(self.files))
         predictor = load(self.model, self.device)
+        warn_untrained(self.model, predictor.saved.trained)
         found: list[dict[str, Any]] = []
         broken: list[UnreadableImage] = []
         while batch := list(islice(waiting, BATCH)):

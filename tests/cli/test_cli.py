@@ -306,7 +306,7 @@ def test_a_checkpoint_of_other_classes_gives_all_but_its_head(resmlp, train, tra
 def test_the_same_command_again_does_nothing_and_says_the_same(train):
     first, second = train("--json"), train("--json")
     assert json.loads(first.out) == json.loads(second.out)
-    assert "continuing after step" in second.err
+    assert "all steps are done already" in second.err
 
 
 def test_a_finished_run_whose_model_is_lost_gets_it_again(train, tmp_path):
