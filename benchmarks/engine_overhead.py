@@ -24,7 +24,7 @@ from resmlp.models import create_model
 from resmlp.optim import parameter_groups
 from resmlp.tasks import Batch, Task
 
-BATCH, TURNS, STEPS = 128, 40, 5
+BATCH, TURNS, STEPS = 128, 24, 4
 RECIPE = Recipe(name="overhead", optim=Optim("adamw", lr=1e-3, weight_decay=0.05), run=Run(epochs=1, tensorboard=False))
 
 

@@ -12,10 +12,12 @@ RESULTS = Path(__file__).parent.parent / "results"
 def record(folder: Path, command: str) -> dict:
     """What a person needs to check the claim: the numbers, what they had to reach, the command and the time."""
     summary, recipe = (json.loads((folder / name).read_text()) for name in ("summary.json", "recipe.json"))
-    numbers = {key: value for key, value in summary["best"].items() if isinstance(value, float)}
+    last, best = summary["last"][summary["weights"]], summary["best"]
+    numbers = {key: value for key, value in last.items() if isinstance(value, float)}
     return {
         "what": recipe["about"],
-        "numbers": numbers,
+        "numbers": numbers,  # of the model that was saved; the best step was chosen by looking at these pictures
+        "best": best,
         "must_reach": dict(recipe["expected"]),
         "command": command,
         "seconds": summary["seconds"],
@@ -23,7 +25,6 @@ def record(folder: Path, command: str) -> dict:
         "seed": recipe["run"]["seed"],
         "machine": machine(),
         "versions": summary["versions"],
-        "last": summary["last"],
     }
 
 
