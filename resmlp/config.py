@@ -5,6 +5,7 @@ its help. This module loads nothing heavy.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from tyro.conf import Suppress
@@ -68,6 +69,8 @@ class Data:
             f"--data.img-size {' '.join(map(str, self.img_size))}",
             "give one positive number, or height and width",
         )
+        if self.root is not None:  # absolute, so that a run finds its data from wherever it is continued or evaluated
+            object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))

@@ -22,7 +22,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = get_close_matches(word, known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"
-    return "choose from " + ", ".join(known) if len(known) <= 12 else "nothing comes near it"
+    return "choose from " + ", ".join(known) if 0 < len(known) <= 12 else "nothing comes near it"
 
 
 def lookup(kind: str, name: str, table: dict[str, T], hint: str = "") -> T:

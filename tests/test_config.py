@@ -169,3 +169,9 @@ import resmlp, resmlp.config, resmlp.recipes, resmlp.serial, resmlp.files, resml
 print(*{heavy!r} & set(sys.modules))"""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_run_finds_its_data_from_any_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Data(root="pictures").root == str(tmp_path / "pictures")
+    assert Data(root="/pictures").root == "/pictures"

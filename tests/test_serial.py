@@ -167,9 +167,9 @@ def test_a_kind_that_is_no_name_is_refused(kind):
 
 def test_difference_names_the_fields():
     ours = RECIPES["digits"]
-    theirs = dataclasses.replace(ours, data=dataclasses.replace(ours.data, batch_size=128, root="x"))
+    theirs = dataclasses.replace(ours, data=dataclasses.replace(ours.data, batch_size=128, root="/x"))
     lines = difference(through_json(ours), through_json(theirs))
-    assert lines == ["data.root: None -> x", "data.batch_size: 64 -> 128"]
+    assert lines == ["data.root: None -> /x", "data.batch_size: 64 -> 128"]
     assert difference(through_json(ours), through_json(ours)) == []
 
 
