@@ -1,5 +1,6 @@
 """The only training loop. It knows steps, devices and files; what is learned, the task knows."""
 
+import os
 import signal
 import threading
 import time
@@ -198,12 +199,14 @@ class Engine:
 def _interruptible() -> Iterator[Callable[[], bool]]:
     """Note the first Ctrl-C or SIGTERM instead of dying of it; a second Ctrl-C is obeyed at once."""
     caught: list[int] = []
+    owner = os.getpid()  # the loader's workers inherit the handler, and go on serving while we save
 
     def note(number: int, frame: object) -> None:
         if caught:
             raise KeyboardInterrupt
         caught.append(number)
-        console.print("saving a checkpoint, then stopping (Ctrl-C again: stop now)")
+        if os.getpid() == owner:
+            console.print("saving a checkpoint, then stopping (Ctrl-C again: stop now)")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -52,6 +52,14 @@ def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessi
     write_json(folder / "model.json", to_dict(_Card(model.config, preprocessing, tuple(classes))))
 
 
+def _read_card(path: Path) -> _Card:
+    """A model.json; what is wrong with it is said with its name."""
+    try:
+        return from_dict(_Card, read_json(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error.what}", error.hint) from None
+
+
 def load_saved(path: str | Path) -> Saved:
     """The network of a run folder, or of a .safetensors file with its .json beside it."""
     path = Path(path)
@@ -63,13 +71,10 @@ def load_saved(path: str | Path) -> Saved:
     file = weights_path(path)
     if not file.is_file():
         raise UserError(f"no model at {path}", "give a run folder or a .safetensors file")
-    path = file.with_suffix(".json")
-    if not path.is_file():
-        raise UserError(f"no {path.name} beside {file}", "copy both: it says which network the weights are of")
-    try:
-        card = from_dict(_Card, read_json(path))
-    except UserError as error:
-        raise UserError(f"{path}: {error.what}", error.hint) from None
+    beside = file.with_suffix(".json")
+    if not beside.is_file():
+        raise UserError(f"no {beside.name} beside {file}", "copy both: it says which network the weights are of")
+    card = _read_card(beside)
     model = Trunk(card.model)
     load_into(model, read_weights(file))
     return Saved(model.eval(), card.classes, card.preprocessing)
@@ -78,7 +83,7 @@ def load_saved(path: str | Path) -> Saved:
 def classes_of(checkpoint: str | Path) -> tuple[str, ...]:
     """The class names that a run folder, or the model.json beside a file, says; none where it says nothing."""
     path = weights_path(checkpoint).with_suffix(".json")
-    return from_dict(_Card, read_json(path)).classes if path.is_file() else ()
+    return _read_card(path).classes if path.is_file() else ()
 
 
 def open_model(name: str) -> Saved:

@@ -5,7 +5,7 @@ Dialects are told by their keys: ours, the authors' (deit's `resmlp_models.py`),
 
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,48 +37,32 @@ class Weights:
         return replace(self, state={k: v for k, v in self.state.items() if not k.startswith("head.")})
 
 
-def _rename(rules: Iterable[tuple[str, str]]) -> Callable[[State], State]:
-    """A function that rewrites keys by regular expressions and flattens (1, 1, d) Affines to (d)."""
-    patterns = [(re.compile(old), new) for old, new in rules]
+def _dialect(stem: str, tokens: str, channels: str, scale: str) -> Callable[[State], State]:
+    """The renaming function of a dialect that differs by four names, patterns all; (1, 1, d) Affines become (d)."""
+    block = r"^(blocks\.\d+)\."
+    rules = (
+        (rf"^{stem}\.", "embed.patches."),
+        (block + r"norm1\.", r"\1.tokens.norm."),
+        (block + rf"{tokens}\.", r"\1.tokens.fn."),
+        (block + rf"{scale}1$", r"\1.tokens.scale.gamma"),
+        (block + r"norm2\.", r"\1.channels.norm."),
+        (block + rf"{channels}\.", r"\1.channels.fn."),
+        (block + rf"{scale}2$", r"\1.channels.scale.gamma"),
+    )
+
+    def ours(key: str) -> str:
+        for old, new in rules:
+            key = re.sub(old, new, key)
+        return key
 
     def rename(state: State) -> State:
-        def ours(key: str) -> str:
-            for old, new in patterns:
-                key = old.sub(new, key)
-            return key
-
         return {ours(k): v.flatten() if v.shape[:2] == (1, 1) and v.ndim == 3 else v for k, v in state.items()}
 
     return rename
 
 
-BLOCK = r"^(blocks\.\d+)\."
-SHARED = (
-    (BLOCK + r"norm1\.", r"\1.tokens.norm."),
-    (BLOCK + r"norm2\.", r"\1.channels.norm."),
-)
-
-from_official = _rename(
-    (
-        *SHARED,
-        (r"^patch_embed\.", "embed.patches."),
-        (BLOCK + r"attn\.", r"\1.tokens.fn."),
-        (BLOCK + r"gamma_1$", r"\1.tokens.scale.gamma"),
-        (BLOCK + r"gamma_2$", r"\1.channels.scale.gamma"),
-        (BLOCK + r"mlp\.", r"\1.channels.fn."),
-    )
-)
-
-from_timm = _rename(
-    (
-        *SHARED,
-        (r"^stem\.", "embed.patches."),
-        (BLOCK + r"(?:linear|mlp)_tokens\.", r"\1.tokens.fn."),
-        (BLOCK + r"ls1$", r"\1.tokens.scale.gamma"),
-        (BLOCK + r"ls2$", r"\1.channels.scale.gamma"),
-        (BLOCK + r"mlp_channels\.", r"\1.channels.fn."),
-    )
-)
+from_official = _dialect("patch_embed", "attn", "mlp", "gamma_")
+from_timm = _dialect("stem", "(?:linear|mlp)_tokens", "mlp_channels", "ls")
 
 EMPTY = torch.empty(0, 0)
 

@@ -1,6 +1,7 @@
 """`resmlp eval`."""
 
 import contextlib
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -38,6 +39,11 @@ class EvalData:
     def __post_init__(self):
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), crop_ratio=(POSITIVE, 1))
 
+    def suffix(self) -> str:
+        """What figures are called after, so that those of other data do not replace those of the run's own."""
+        root = "" if self.root is None else "-" + re.sub(r"[^\w.-]", "_", Path(self.root).resolve().name)
+        return root + ("" if self.crop_ratio is None else f"-crop{self.crop_ratio:g}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Eval(Verb):
@@ -48,7 +54,7 @@ class Eval(Verb):
     data: EvalData = field(default_factory=EvalData)
     protocol: Literal["top1"] = "top1"
     out: Path | None = None
-    """where figures/ goes; default the run folder, when it is evaluated on what it held out"""
+    """where figures/ goes; default the run folder, if the model is one"""
     device: Device = "auto"
 
     def run(self) -> dict[str, Any]:
@@ -76,10 +82,9 @@ class Eval(Verb):
             "per_class": dict(zip(classes, tally.per_class())),
             "unreadable": unreadable,
         }
-        own = self.data.root is None and self.data.crop_ratio is None
-        out = self.out or (Path(self.model) if own and Path(self.model).is_dir() else None)
-        if out:
-            result["figures"] = _draw(out, tally, images, predictor)
+        out = self.out or (Path(self.model) if Path(self.model).is_dir() else None)
+        if out and tally.pictures:
+            result["figures"] = _draw(out, self.data.suffix(), tally, images, predictor)
         if not self.json:
             _show(result)
         return result
@@ -120,12 +125,12 @@ def _match(images: "ImageSet", predictor: "Predictor") -> tuple["ImageSet", tupl
     return images, theirs
 
 
-def _draw(out: Path, tally: "Tally", images: "ImageSet", predictor: "Predictor") -> list[str]:
+def _draw(out: Path, suffix: str, tally: "Tally", images: "ImageSet", predictor: "Predictor") -> list[str]:
     """Draw the confusion matrix and some predictions, and put them into the run's report."""
     from resmlp.analysis import confusion, predictions, write_report
     from resmlp.data import UnreadableImage
 
-    paths = [out / "figures" / name for name in ("confusion.png", "predictions.png")]
+    paths = [out / "figures" / name for name in (f"confusion{suffix}.png", f"predictions{suffix}.png")]
     confusion(tally.confusion, images.classes, paths[0])
     shown = []
     for i in range(0, len(images), max(len(images) // SHOWN, 1)):
