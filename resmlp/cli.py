@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         verb = parse(args)
         result = verb.run()
-        if verb.json:
+        if verb.json and result:  # of several processes the first has it
             print(json.dumps(result, ensure_ascii=False))
         sys.stdout.flush()
         return 0

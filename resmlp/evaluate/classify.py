@@ -1,51 +1,131 @@
-"""Top-1, top-5, per-class accuracy and the confusion matrix, as exact counts over all processes."""
+"""Top-1, top-5, per-class accuracy and the confusion matrix, from what was said of each picture by all processes.
 
-from collections.abc import Callable, Iterable, Iterator
+N pictures, K classes, k = min(5, K). Nothing is averaged over batches or processes: each picture is there once, under
+its index, and every number is a count over them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+MATRIX_LIMIT = 2_000  # classes; of 21,841 the matrix would take 3.5 GiB
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a network said of N pictures, in the order of their set."""
+
+    index: Tensor
+    """N int64: each picture's place in its set"""
+    label: Tensor
+    """N int64: each picture's label in its set"""
+    top: Tensor
+    """N k int64: the likeliest classes, best first; all -1 where an output was not finite, which is never right"""
+    unreadable: tuple[str, ...] = ()
+    """names of the pictures that were left out, as they could not be read"""
+
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts of an evaluation over K classes."""
+    """The likeliest classes of N pictures against the true ones."""
 
-    confusion: Tensor
-    """K K int64: row the true class, column the predicted one"""
-    top5: int
-    """pictures whose class is among the five likeliest"""
+    label: Tensor
+    """N int64: the true class"""
+    top: Tensor
+    """N k int64: as `Ranking.top`"""
+    num_classes: int
 
     @property
     def pictures(self) -> int:
         """How many were counted."""
-        return int(self.confusion.sum())
+        return len(self.label)
+
+    @property
+    def top1(self) -> int:
+        """Pictures whose likeliest class is the true one."""
+        return int((self.top[:, 0] == self.label).sum())
+
+    @property
+    def top5(self) -> int:
+        """Pictures whose true class is among the five likeliest: all of them where there are no more than five."""
+        return int((self.top == self.label[:, None]).any(1).sum())
+
+    @property
+    def not_finite(self) -> int:
+        """Pictures for which the network gave something that is not finite; they count as wrong."""
+        return int((self.top[:, 0] < 0).sum())
 
     def scores(self) -> Iterator[tuple[str, float]]:
-        """("top1", fraction) and ("top5", fraction); the latter is 1 where there are five classes or fewer."""
-        pictures = max(self.pictures, 1)
-        yield "top1", int(self.confusion.diagonal().sum()) / pictures
-        yield "top5", self.top5 / pictures
+        """("top1", fraction) and ("top5", fraction); both 0 without pictures."""
+        yield "top1", self.top1 / max(self.pictures, 1)
+        yield "top5", self.top5 / max(self.pictures, 1)
 
     def per_class(self) -> list[float | None]:
         """Accuracy of each class; None where it has no picture."""
-        seen = self.confusion.sum(1).tolist()
-        return [hit / n if n else None for hit, n in zip(self.confusion.diagonal().tolist(), seen)]
+        right = self.label[self.top[:, 0] == self.label]
+        seen, hits = (torch.bincount(label, minlength=self.num_classes).tolist() for label in (self.label, right))
+        return [hit / n if n else None for hit, n in zip(hits, seen)]
+
+    def confusion(self) -> Tensor | None:
+        """K K int64: row the true class, column the predicted one; None above 2,000 classes."""
+        k = self.num_classes
+        if k > MATRIX_LIMIT:
+            return None
+        finite = self.top[:, 0] >= 0
+        return torch.bincount((self.label * k + self.top[:, 0])[finite], minlength=k * k).view(k, k)
 
 
 def classify(predict: Callable[[Tensor], Tensor], batches: Iterable[dict], num_classes: int, device) -> Tally:
     """Count `predict`'s logits B K (from uint8 pictures B 3 H W on `device`) against the batches' labels."""
-    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
-    top5 = torch.zeros((), dtype=torch.int64, device=device)
+    ranking = rank(predict, batches, device)
+    return Tally(ranking.label, ranking.top, num_classes)
+
+
+def rank(
+    predict: Callable[[Tensor], Tensor],
+    batches: Iterable[dict],
+    device: torch.device | str,
+    columns: Sequence[int] | None = None,
+) -> Ranking:
+    """The five likeliest classes of every picture of every process, by `predict`'s logits B K.
+
+    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. With `columns`
+    only these classes can be said: the logits of the others are left out before the largest is taken.
+    """
+    kept = None if columns is None else torch.tensor(list(columns), device=device)
+    parts, left_out = [], list[str]()
     for batch in batches:
-        images = batch["image"].to(device, non_blocking=True)
-        labels = batch["label"].to(device, non_blocking=True)
-        logits = predict(images).float()
-        ranked = logits.topk(min(5, num_classes), dim=1).indices  # B 5
-        confusion.view(-1).index_add_(0, labels * num_classes + ranked[:, 0], torch.ones_like(labels))
-        top5 += (ranked == labels[:, None]).any(1).sum()
-    for count in (confusion, top5):
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(count)
-    return Tally(confusion.cpu(), int(top5))
+        left_out += batch["unreadable"]
+        if not len(batch["label"]):
+            continue
+        logits = predict(batch["image"].to(device, non_blocking=True)).float().to(device)  # B K
+        logits = logits if kept is None else logits[:, kept]
+        top = logits.topk(min(5, logits.shape[1]), dim=1).indices  # B k
+        top = top if kept is None else kept[top]
+        top = top.masked_fill(~logits.isfinite().all(1, keepdim=True), -1)
+        parts.append((batch["index"], batch["label"], top))
+    mine = [torch.cat(list(column)).cpu() for column in zip(*parts)]
+    processes = gather((mine, left_out))
+    unreadable = tuple(sorted(name for _, names in processes for name in names))
+    rows = [part for part, _ in processes if part]  # a process may have had no picture
+    if not rows:
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return Ranking(nothing, nothing, nothing[:, None], unreadable)
+    index, label, top = (torch.cat(list(column)) for column in zip(*rows))
+    order = index.argsort()
+    if (index[order].diff() == 0).any():
+        raise RuntimeError("a picture was counted twice")
+    return Ranking(index[order], label[order], top[order], unreadable)
+
+
+def gather(mine: Any) -> list[Any]:
+    """`mine` of each process, in the order of their ranks; of one process, a list of one."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [mine]
+    everyone: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everyone, mine)
+    return everyone

@@ -1,6 +1,7 @@
 """The verbs of the command line, one class each. Importing them loads nothing heavy."""
 
 from resmlp.verbs.base import Verb
+from resmlp.verbs.data import DataCheck
 from resmlp.verbs.evaluate import Eval
 from resmlp.verbs.listing import List
 from resmlp.verbs.predict import Predict
@@ -12,6 +13,7 @@ VERBS: dict[str, type[Verb]] = {
     "train": Train,
     "eval": Eval,
     "predict": Predict,
+    "data": DataCheck,
 }
 
 __all__ = ["VERBS", "Verb"]
