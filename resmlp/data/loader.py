@@ -199,14 +199,14 @@ def _loader(pictures: Dataset, order: Iterable[list], workers: int) -> DataLoade
         sampler=order,
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each epoch would draw a number from the global one
     )
 
 
-def _start_worker(_: int) -> None:
+def start_worker(_: int) -> None:
     """Ctrl-C reaches every process of the group; the main one answers it, and may still want batches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _say_unless_cut_off

@@ -1,9 +1,9 @@
 """Picture trees: a folder, or archives of one, as a flat list of pictures, and what its folder names say."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple
 
 from resmlp.data.decode import printable
 from resmlp.data.pictures import ENDINGS, File, Picture, members
@@ -44,12 +44,37 @@ class Parts(NamedTuple):
     whole: Tree
 
 
-def open_tree(root: str) -> Parts:
+class Stray(NamedTuple):
+    """Something in a tree that is passed over."""
+
+    kind: Literal["unlisted", "hidden", "loop"]
+    path: str
+    """its path in the tree; a folder's ends in '/'"""
+    error: UserError | None = None
+    """why a folder or an archive cannot be listed"""
+
+
+Notice = Callable[[Stray], None]
+
+
+def _stop(stray: Stray) -> None:
+    if stray.error:
+        raise stray.error
+
+
+def open_tree(root: str, notice: Notice = _stop) -> Parts:
     """The pictures under `root`: a folder, an archive, or a folder that holds archives and no folders.
 
-    Raises `UserError` where there is no such thing, or where an archive cannot be read.
+    Raises `UserError` where there is no such thing, or where a folder or an archive in it cannot be read; a `notice`
+    that does not raise is told of these, and the rest is listed.
     """
-    path = Path(root).expanduser()
+    try:
+        return _open_tree(root, Path(root).expanduser(), notice)
+    except OSError as error:
+        raise _unlisted(error) from error
+
+
+def _open_tree(root: str, path: Path, notice: Notice) -> Parts:
     if not path.exists():
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
         raise UserError(
@@ -58,12 +83,12 @@ def open_tree(root: str) -> Parts:
     if path.is_file():
         if not path.name.lower().endswith(ARCHIVES):
             raise UserError(f"--data.root {root} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
-        return _divide(_list_archives(str(path), [path]), archived=True)
+        return _divide(_list_archives(str(path), [path], notice), archived=True)
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]
     if archives and not any(child.is_dir() for child in children):
-        return _divide(_list_archives(str(path), archives), archived=True)
-    return _divide(_list_folder(path), archived=False)
+        return _divide(_list_archives(str(path), archives, notice), archived=True)
+    return _divide(_list_folder(path, notice), archived=False)
 
 
 def class_folders(tree: Tree) -> dict[str, list[Picture]]:
@@ -89,14 +114,20 @@ def class_folders(tree: Tree) -> dict[str, list[Picture]]:
     bare = {path.partition("/")[0] for path in tree.others if "/" in path}.difference(names)
     if bare:
         raise UserError(f"class folders of {tree.where} without pictures: {some(bare)}", f"move them away; {endings}")
-    if all(name.isdecimal() for name in names):  # as strings, 10 would come before 2 (ImageNetV2)
-        names.sort(key=lambda name: (int(name), name))
-    classes: dict[str, list[Picture]] = {name: [] for name in names}
+    classes: dict[str, list[Picture]] = {name: [] for name in in_order(names)}
     for path, picture in sorted(tree.pictures, key=lambda item: item[0]):
         folder, inner, _ = path.partition("/")
         if inner:
             classes[folder].append(picture)
     return classes
+
+
+def in_order(classes: Iterable[str]) -> list[str]:
+    """Names of classes in the order of their labels: by name, or by number where all are numbers."""
+    names = sorted(classes)
+    if all(name.isdecimal() for name in names):  # as strings, 10 would come before 2 (ImageNetV2)
+        names.sort(key=lambda name: (int(name), name))
+    return names
 
 
 def some(names: Iterable[str], most: int = 5) -> str:
@@ -128,49 +159,61 @@ def _part(tree: Tree, names: tuple[str, ...]) -> Tree | None:
     return next((part for part in parts if part.folders()), None)
 
 
-def _list_folder(root: Path) -> Tree:
+def _list_folder(root: Path, notice: Notice) -> Tree:
     tree = Tree(str(root), [], [])
-    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(folder, name))]
+
+    def told(error: OSError) -> None:
+        notice(Stray("unlisted", f"{printable(os.path.relpath(error.filename, root))}/", _unlisted(error)))
+
+    for folder, folders, files in os.walk(root, onerror=told, followlinks=True):
         inner = Path(folder).relative_to(root).parts
+        folders[:] = [name for name in folders if not _passed_over(Path(folder, name), inner, notice)]
         if not folders and not files:
             tree.others.append(printable("/".join(inner)) + "/")
         for file in files:
             path = printable("/".join((*inner, file)))
             if file.startswith("."):
-                continue
-            if file.lower().endswith(ENDINGS):
+                notice(Stray("hidden", path))
+            elif file.lower().endswith(ENDINGS):
                 tree.pictures.append((path, File(f"{folder}{os.sep}{file}")))
             else:
                 tree.others.append(path)
     return tree
 
 
-def _leads_back(folder: Path) -> bool:
-    """Whether it is a link to a folder that it lies in."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _passed_over(folder: Path, inner: tuple[str, ...], notice: Notice) -> bool:
+    """Whether a folder is not entered: it is hidden, or a link to a folder that it lies in."""
+    hidden = folder.name.startswith(".")
+    loop = not hidden and folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+    if hidden or loop:
+        notice(Stray("hidden" if hidden else "loop", printable("/".join((*inner, folder.name))) + "/"))
+    return hidden or loop
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise UserError(f"cannot list {error.filename}: {error.strerror}", "see to its permissions")
+def _unlisted(error: OSError) -> UserError:
+    return UserError(f"cannot list {printable(str(error.filename))}: {error.strerror}", "see to its permissions")
 
 
-def _list_archives(where: str, archives: list[Path]) -> Tree:
+def _list_archives(where: str, archives: list[Path], notice: Notice) -> Tree:
     """The union of the archives' trees; one named train.tar or val.tgz is the folder of that name."""
     pictures: dict[str, Picture] = {}
     others: list[str] = []
     for archive in archives:
         stem = archive.name.lower().partition(".tar")[0].removesuffix(".tgz")
         tree = Tree(where, [], [])
-        for path, picture in members(archive):
-            if picture is None:
-                tree.others.append(path)
-            else:
-                tree.pictures.append((path, picture))
+        try:
+            for path, picture in members(archive):
+                if picture is None:
+                    tree.others.append(path)
+                else:
+                    tree.pictures.append((path, picture))
+        except UserError as error:
+            notice(Stray("unlisted", printable(archive.name), error))
         front = f"{stem}/" if stem in (*TRAIN, *VAL) and not _part(tree, (stem,)) else ""
         found = {front + path: picture for path, picture in tree.pictures}  # of two members of one name, the last holds
         if twice := found.keys() & pictures.keys():
-            raise UserError(f"two archives of {where} hold {some(twice)}", "keep one of them")
+            what = f"two archives of {where} hold {some(twice)}"
+            notice(Stray("unlisted", printable(archive.name), UserError(what, "keep one of them")))
         pictures.update(found)
         others += [front + path for path in tree.others]
     return Tree(where, list(pictures.items()), others)

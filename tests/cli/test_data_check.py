@@ -1,0 +1,166 @@
+"""`resmlp data check`: exit codes, what is printed where, and that Ctrl-C ends it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from coloured import plant
+from PIL import Image
+
+from resmlp.files import read_json
+
+
+@pytest.fixture
+def broken(tmp_path) -> Path:
+    """Colours of 8x8 pixels in three classes, with seven empty files and a file of no picture."""
+    root = plant(tmp_path / "colours")
+    for i in range(7):
+        (root / "red" / f"empty{i}.png").touch()
+    (root / "red" / "notes.txt").write_text("x")
+    return root
+
+
+def test_a_clean_tree(resmlp, tree):
+    ended = resmlp("data", "check", tree, "--img-size", 8)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"{tree}: 36 pictures, the headers read in ")
+    assert "12 to 12 each" in ended.out
+    assert ended.out.endswith("modes   RGB 36\nnothing amiss\n")
+
+
+def test_errors_come_first_and_make_the_exit_code(resmlp, broken):
+    ended = resmlp("data", "check", broken)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert ended.error.startswith("error: 1 finding must be mended before training: unreadable 7 (")
+    findings = [line for line in ended.out.splitlines() if " -> " in line]
+    assert [line.split()[0] for line in findings] == ["error", "warning", "note"]
+    assert "pictures that cannot be read (7): red/empty0.png (it is empty), " in findings[0]
+    assert "red/empty4.png (it is empty) and 2 more -> " in findings[0]
+
+
+def test_json_and_out_are_the_same_object(resmlp, broken, tmp_path):
+    ended = resmlp("data", "check", broken, "--json", "--decode", "--workers", 2, "--out", tmp_path / "new" / "r.json")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    result = json.loads(ended.out)
+    assert result == read_json(tmp_path / "new" / "r.json")
+    assert result["decoded"] is True
+    unreadable = result["findings"][0]
+    assert (unreadable["kind"], unreadable["count"]) == ("unreadable", 7)
+    assert unreadable["names"] == [f"red/empty{i}.png" for i in range(7)]
+
+
+def test_an_out_that_cannot_be_written(resmlp, tree, tmp_path):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "r.json", tmp_path):
+        ended = resmlp("data", "check", tree, "--out", out)
+        assert ended.code == 2
+        assert "cannot write" in ended.error
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def root_of(tmp_path: Path, kind: str) -> Path:
+    root = tmp_path / "root"
+    match kind:
+        case "empty":
+            root.mkdir()
+        case "file":
+            root.write_text("x")
+        case "archive":
+            root = tmp_path / "a.tar"
+            root.touch()
+        case "notes":
+            root.mkdir()
+            (root / "notes.txt").touch()
+        case "loop":
+            root.symlink_to(root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "no such file or folder"),
+        ("empty", "is empty"),
+        ("file", "is a file (give a folder, or an archive"),
+        ("archive", "cannot read the archive"),
+        ("notes", "holds no pictures, 1 other files"),
+        ("loop", "root"),
+    ],
+)
+def test_where_there_is_nothing_to_look_at(resmlp, tmp_path, kind, words):
+    ended = resmlp("data", "check", root_of(tmp_path, kind))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+    assert words in ended.error
+    assert "--data.root" not in ended.error.partition("(")[0]
+
+
+def test_a_root_that_may_not_be_listed(resmlp, tmp_path, monkeypatch):
+    def iterdir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    ended = resmlp("data", "check", tmp_path)
+    assert ended.code == 2
+    assert ended.error == f"error: cannot list {tmp_path}: Permission denied (see to its permissions)"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["data"], "resmlp data check PATH"),
+        (["data", "--json"], "resmlp data check PATH"),
+        (["data", "chekc", "x"], "did you mean data check?"),
+        (["data", "check"], "PATH"),
+        (["data", "check", "x", "--workers", "0"], "--workers 0"),
+        (["data", "check", "x", "--img-size", "0"], "--img-size 0"),
+        (["data", "check", "x", "--img-size", "1", "2", "3"], "--img-size 1 2 3"),
+        (["data", "check", "x", "--out", ""], "--out"),
+        (["data", "check", "x", "--decod"], "did you mean --decode?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_of_typing(resmlp, args, words):
+    ended = resmlp(*args)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.error
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import contextlib, sys; from resmlp.cli import main\n"
+        "for args in (['data', '--help'], ['data', 'check', '--help'], ['data', 'chek']):\n"
+        "    with contextlib.suppress(SystemExit): main(args)\n"
+        "sys.exit(bool({'torch', 'numpy', 'PIL', 'rich.progress'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "usage: resmlp data check" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nothing tells that the workers run")
+def test_ctrl_c_ends_it_and_its_workers(tmp_path):
+    """As a terminal does it: the signal goes to the whole group."""
+    first = tmp_path / "t" / "a" / "0.jpg"
+    first.parent.mkdir(parents=True)
+    Image.effect_noise((2000, 2000), 99).save(first)
+    for i in range(1, 1000):
+        os.link(first, first.with_name(f"{i}.jpg"))
+    command = [sys.executable, "-m", "resmlp", "data", "check", tmp_path / "t", "--decode", "--workers", "2"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, start_new_session=True, env=env)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    while run.poll() is None and len(children.read_text().split()) < 2:
+        time.sleep(0.05)
+    workers = children.read_text().split()
+    os.killpg(run.pid, signal.SIGINT)
+    out, err = run.communicate(timeout=200)
+    assert (run.returncode, out, err) == (130, "", "stopped\n")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
