@@ -33,12 +33,16 @@ from resmlp.tasks import Place, Task, make_task
 MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: no block is mapped on its own, none is given back"""
 
-INDIFFERENT = {"data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb"}
+INDIFFERENT = {
+    *("data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb", "task.cache")
+}
 """fields that a continued run may change: they decide how fast it goes and what it shows, not what it learns"""
 
 
-def train(recipe: Recipe | str, out: str | Path | None = None) -> dict[str, Any]:
+def train(recipe: Recipe | str, out: str | Path | None = None, **parts: Any) -> dict[str, Any]:
     """Train as `recipe` says into the run folder `out` (`runs/NAME`), continuing what is there; returns the summary.
+
+    `parts` are what a recipe cannot name: `teacher=`, a network or a function, for a recipe that distils.
 
     The summary has the best evaluation's numbers at its top level (accuracies are fractions), wall-clock in seconds
     and samples per second. Raises `UserError` for a mistake in the recipe, the data or the folder.
@@ -53,7 +57,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None) -> dict[str, Any]
         check_same_recipe(recipe, folder)
         place = Place(accelerator.device, accelerator.process_index, accelerator.num_processes)
         seed_all(recipe.run.seed)  # the first weights are the same in every process, and at every start
-        task = make_task(recipe, place)
+        task = make_task(recipe, place, **parts)
         with _only_writer(folder, accelerator.is_main_process):
             if accelerator.is_main_process:
                 write_json(folder / "recipe.json", to_dict(recipe))
@@ -123,6 +127,11 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
     if optim.warmup_epochs >= run.epochs:
         warmup += ", which is the whole run: it never reaches that rate"
     yield "optimiser", f"{optim.name}, effective lr {optim.lr:g}, {warmup}, {ends}"
+    slow = [f"each layer at {optim.layer_decay:g} of the next one's rate"] * (optim.layer_decay < 1)
+    if optim.freeze_epochs:
+        slow.append(f"the head alone for {min(optim.freeze_epochs, run.epochs)} of {run.epochs} epochs")
+    if slow:
+        yield "fine-tuning", ", ".join(slow)
     yield "weight decay", f"{optim.weight_decay:g}, not on {undecayed(task.model)}"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -55,7 +56,11 @@ class Checkpoints:
                 state = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
                 (aside / f"{name}.safetensors").write_bytes(save(state))
             optimizer = io.BytesIO()  # straight to a file, torch hides what the disk said
-            torch.save(self.optimizer.state_dict(), optimizer)
+            everything = self.optimizer.state_dict()
+            # names of moments that were loaded are other objects than those of new ones, and their pickle would tell
+            moments = everything["state"].items()
+            everything["state"] = {i: {sys.intern(name): m for name, m in own.items()} for i, own in moments}
+            torch.save(everything, optimizer)
             (aside / "optimizer.pt").write_bytes(optimizer.getbuffer())
             write_json(aside / "progress.json", asdict(progress))
 

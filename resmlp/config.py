@@ -4,15 +4,17 @@ Every field is a flag of the command line (`--data.batch-size 64`) and a key of 
 its help. This module loads nothing heavy.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Suppress
+from tyro.conf import Suppress, arg
 
 from resmlp.architectures import FROM_CHECKPOINT, IMAGENET_MEAN, IMAGENET_STD, Model
 from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 from resmlp.errors import UserError
+from resmlp.files import read_json
+from resmlp.serial import from_dict
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
@@ -40,11 +42,12 @@ class Data:
     """Where the pictures come from, and how one becomes the network's input."""
 
     source: str = "folder"
-    """folder (ImageFolder tree or archives of one), cifar10 or cifar100 (torchvision files too), digits (embedded)"""
+    """folder (ImageFolder tree or archives of one), digits (embedded), or a published set, as packed or as
+    a tree: cifar10, cifar100, flowers, cars, inat18, inat19"""
     root: str | None = None
     """folder or .tar / .tar.gz: train/ and val/ (or test/) with a sub-folder a class, or one such tree to be split"""
-    img_size: tuple[int, ...] = (224,)
-    """height and width in pixels, or one number for a square"""
+    img_size: tuple[int, ...] | None = (224,)
+    """height and width in pixels, or one number for a square; here and in the four below, None: as the checkpoint's"""
     batch_size: int = 256
     """pictures in one optimiser step, over all processes and accumulated parts"""
     workers: int = 2
@@ -53,20 +56,21 @@ class Data:
     """share held out where the data has no val/ or test/ of its own"""
     split_seed: int = 0
     """the held-out share is a function of this seed alone"""
-    crop_ratio: float = 0.9
+    crop_ratio: float | None = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the centre (authors 0.9, timm 0.875)"""
-    interpolation: Interpolation = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
+    interpolation: Interpolation | None = "bicubic"
+    mean: tuple[float, float, float] | None = IMAGENET_MEAN
     """subtracted from the channels, of pixels in [0, 1]"""
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: tuple[float, float, float] | None = IMAGENET_STD
     """divides the channels after the mean"""
     strict: bool = False
     """stop at a picture that cannot be read, instead of naming, counting and replacing it"""
 
     def __post_init__(self):
+        sides = self.img_size or (1,)
         demand(
-            len(self.img_size) in (1, 2) and min(self.img_size) > 0,
-            f"--data.img-size {' '.join(map(str, self.img_size))}",
+            self.img_size != () and len(sides) in (1, 2) and min(sides) > 0,
+            f"--data.img-size {' '.join(map(str, sides))}",
             "give one positive number, or height and width",
         )
         if self.root is not None:  # absolute, so that a run finds its data from wherever it is continued or evaluated
@@ -79,11 +83,43 @@ class Data:
     @property
     def size(self) -> tuple[int, int]:
         """(height, width)"""
-        return (self.img_size[0], self.img_size[-1])
+        return self.preprocessing().size
 
-    def preprocessing(self) -> "Preprocessing":
-        """What a picture goes through before the network; it is stored beside the weights."""
-        return Preprocessing(self.size, self.crop_ratio, self.interpolation, self.mean, self.std)
+    def preprocessing(self, checkpoint: Preprocessing = Preprocessing((224, 224))) -> Preprocessing:  # noqa: B008
+        """What a picture goes through before the network, stored beside the weights; what is None is `checkpoint`'s."""
+        own = {key: value for key in INHERITED if (value := getattr(self, key)) is not None}
+        size = own.pop("img_size", checkpoint.size)
+        return replace(checkpoint, size=(size[0], size[-1]), **own)
+
+    def completed(self, checkpoint: Preprocessing) -> "Data":
+        """The same with nothing left at None."""
+        p = self.preprocessing(checkpoint)
+        side = p.size[: 1 + (p.size[0] != p.size[1])]
+        return replace(
+            self, img_size=side, crop_ratio=p.crop_ratio, interpolation=p.interpolation, mean=p.mean, std=p.std
+        )
+
+
+INHERITED = ("img_size", "crop_ratio", "interpolation", "mean", "std")
+"""fields of `Data` that may be the checkpoint's"""
+
+
+def preprocessing_of(checkpoint: str | None) -> Preprocessing | None:
+    """What the network of a run folder, or of a file of weights, was trained to see; None where no model.json says.
+
+    Raises `UserError` for a model.json that is broken.
+    """
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    card = path / "model.json" if path.is_dir() else path.with_suffix(".json")
+    if not card.is_file():
+        return None
+    found = read_json(card)
+    try:
+        return from_dict(Preprocessing, found.get("preprocessing") if isinstance(found, dict) else None)
+    except UserError as error:
+        raise UserError(f"{card}: {' '.join(error.what.split())}", error.hint) from None
 
 
 @dataclass(frozen=True)
@@ -146,12 +182,17 @@ class Optim:
     """end of the cosine"""
     clip: float | None = None
     """largest gradient norm"""
+    layer_decay: float = 1.0
+    """each layer learns at this share of the next one's rate, the head at the full rate (0.65 to 0.9 to fine-tune)"""
+    freeze_epochs: int = 0
+    """first epochs in which the head alone learns"""
 
     def __post_init__(self):
         check_choices("--optim.", self)
         check_range("--optim.", self, lr=(POSITIVE, ANY), weight_decay=(0, ANY), clip=(POSITIVE, ANY))
         check_range("--optim.", self, momentum=(0, BELOW_ONE), beta2=(0, BELOW_ONE))
         check_range("--optim.", self, warmup_epochs=(0, ANY), warmup_lr=(0, ANY), min_lr=(0, ANY))
+        check_range("--optim.", self, layer_decay=(POSITIVE, 1), freeze_epochs=(0, ANY))
 
 
 @dataclass(frozen=True)
@@ -202,6 +243,36 @@ class Supervised(Task):
 
 
 @dataclass(frozen=True)
+class Distill(Task):
+    """Classification by the labels and by what a teacher says of the same pictures."""
+
+    teacher: str = "timm:regnety_160.deit_in1k"
+    """a trained MODEL: a run folder, a .safetensors file, or timm:NAME.TAG"""
+    targets: Annotated[Literal["hard", "soft"], arg(aliases=["--task.kind"])] = "hard"
+    """hard: the teacher's likeliest class; soft: its probabilities at `temperature`"""
+    alpha: float = 0.5
+    """share of the teacher in the loss; the labels have the rest"""
+    temperature: float = 1.0
+    """soft targets: divides the logits of both, and its square multiplies the teacher's part"""
+    label_smoothing: float = 0.1
+    """of the labels; the teacher's part is never smoothed"""
+    teacher_size: tuple[int, ...] | None = None
+    """height and width of the teacher's pictures, or one number for a square; None: its own preprocessing's"""
+    teacher_precision: Literal["fp32", "bf16"] = "fp32"
+    top_k: int = 0
+    """soft targets: only the teacher's k largest logits count; 0: all"""
+    cache: str | None = None
+    """a folder that keeps the teacher's answers for later runs with the same data, augmentation, seed and batches"""
+
+    def __post_init__(self):
+        check_choices("--task.", self)
+        check_range("--task.", self, alpha=(0, 1), temperature=(POSITIVE, ANY), label_smoothing=(0, BELOW_ONE))
+        check_range("--task.", self, teacher_size=(1, 2**15), top_k=(0, ANY))
+        many = self.teacher_size is not None and len(self.teacher_size) not in (1, 2)
+        demand(not many, f"--task.teacher-size {self.teacher_size}", "give one number, or height and width")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All of a run, and what the paper says of it."""
 
@@ -224,6 +295,9 @@ class Recipe:
         if self.model.name == FROM_CHECKPOINT and self.model.checkpoint is None:
             return  # what depends on the network is checked when there is one
         name, network = self.model.network()
+        if None in [getattr(self.data, key) for key in INHERITED]:  # so that recipe.json says what was meant
+            seen = preprocessing_of(self.model.checkpoint) or Preprocessing((224, 224))
+            object.__setattr__(self, "data", self.data.completed(seen))
         patch, (height, width) = network.patch_size, self.data.size
         if height % patch or width % patch:
             below, above = (tuple(max(1, (s + up) // patch) * patch for s in (height, width)) for up in (0, patch - 1))

@@ -100,10 +100,11 @@ class Engine:
             self.window.add(step, losses)
         if self.accelerator.device.type == "cpu":  # elsewhere a look at every loss would stop the device
             self.check_finite()
+        self.task.before_step(self.raw, step)
         if self.recipe.optim.clip is not None:
             self.accelerator.clip_grad_norm_(self.raw.parameters(), self.recipe.optim.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step)
+            group["lr"] = self.rate(step) * group.get("lr_scale", 1.0)  # runs of old have none
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average:

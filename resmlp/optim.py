@@ -1,6 +1,7 @@
 """Optimisers by role, and schedules as functions of the step."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from resmlp import config
 
 DECAYED = (nn.Linear, nn.Conv2d)
 """the modules whose `weight` is decayed; subclasses, the linear token mixer among them, count"""
+LAYER = re.compile(r"(^|\.)(embed|blocks\.(?P<block>\d+))\.")
 
 
 def roles(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:
@@ -30,18 +32,37 @@ def undecayed(model: nn.Module) -> str:
     return ", ".join(f"{role} {n}" for role, n in sorted(count.items())) + " tensors"
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Two groups: what decays and what does not."""
-    parameters = list(roles(model))
+def layers(model: nn.Module) -> dict[nn.Parameter, int]:
+    """Each parameter's layer: 0 the patch embedding, i + 1 block i, and one more what follows (last norm, head)."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        match = LAYER.search(name)
+        found[parameter] = -1 if match is None else int(match["block"]) + 1 if match["block"] else 0
+    last = max(found.values(), default=0) + 1
+    return {parameter: last if layer < 0 else layer for parameter, layer in found.items()}
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
+    """Two groups, what decays and what does not; with a `layer_decay` d, two for each layer.
+
+    Layer i of the last one, n, learns at `lr_scale` d^(n - i) of the rate (BEiT, section 3; Clark et al. 2020).
+    """
+    layer = layers(model)
+    last = max(layer.values(), default=0)
+    groups: dict[int, tuple[list, list]] = {}
+    for parameter, role in roles(model):
+        depth = last if layer_decay == 1.0 else layer[parameter]
+        groups.setdefault(depth, ([], []))[role != "weight"].append(parameter)
     return [
-        {"params": [p for p, role in parameters if role == "weight"], "weight_decay": weight_decay},
-        {"params": [p for p, role in parameters if role != "weight"], "weight_decay": 0.0},
+        {"params": params, "weight_decay": decay, "lr_scale": layer_decay ** (last - depth)}
+        for depth, parts in sorted(groups.items())
+        for params, decay in zip(parts, (weight_decay, 0.0))
     ]
 
 
 def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimizer:
     """LAMB (timm's), AdamW or SGD over `model`'s parameters by role."""
-    groups = parameter_groups(model, optim.weight_decay)
+    groups = parameter_groups(model, optim.weight_decay, optim.layer_decay)
     betas = (optim.momentum, optim.beta2)
     if optim.name == "sgd":
         return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum)

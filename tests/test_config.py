@@ -1,5 +1,6 @@
 """Every bound of a field is checked when the value is made, and named in the words of the command line."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from resmlp.architectures import ARCHITECTURES, architecture, canonical
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run, Supervised
+from resmlp.config import Augment, Data, Model, Optim, Preprocessing, Recipe, Run, Supervised
 from resmlp.errors import UserError
+from resmlp.serial import from_dict, to_dict
 
 NAN = float("nan")
 
@@ -159,6 +161,24 @@ def test_data_says_how_to_preprocess():
     pre = Data(img_size=(32, 64), crop_ratio=0.8, interpolation="nearest", mean=(0.1, 0.2, 0.3)).preprocessing()
     assert (pre.size, pre.crop_ratio, pre.interpolation, pre.mean) == ((32, 64), 0.8, "nearest", (0.1, 0.2, 0.3))
     assert Data(img_size=(48,)).preprocessing().size == (48, 48)
+
+
+def test_what_is_left_open_is_the_checkpoints(tmp_path):
+    seen = Preprocessing((32, 64), 0.7, "nearest", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    left_open = Data(img_size=None, crop_ratio=None, interpolation=None, mean=None, std=None)
+    assert left_open.completed(seen).preprocessing() == left_open.preprocessing(seen) == seen
+    assert left_open.preprocessing() == Preprocessing((224, 224))
+    set_here = Data(img_size=(48,), mean=(0, 0, 0), std=None).completed(seen)
+    assert (set_here.img_size, set_here.mean, set_here.std) == ((48,), (0, 0, 0), (0.4, 0.5, 0.6))
+    (tmp_path / "w.json").write_text(json.dumps({"preprocessing": to_dict(seen)}))
+    recipe = Recipe("x", model=Model("resmlp_s12", checkpoint=str(tmp_path / "w.pth")), data=left_open)
+    assert recipe.data.preprocessing() == seen
+    assert from_dict(Recipe, to_dict(recipe)) == recipe
+
+
+def test_without_a_checkpoint_what_is_left_open_is_imagenets():
+    recipe = Recipe("x", data=Data(img_size=None, mean=None))
+    assert recipe.data == Data()
 
 
 def test_config_loads_nothing_heavy():

@@ -25,6 +25,9 @@ NAMES = [
     "imagenet-s24",
     "imagenet-b24",
     "imagenet-oldschool",
+    "cifar10-oldschool",
+    "imagenet21k-b24",
+    "imagenet-from21k",
 ]
 
 
@@ -126,6 +129,55 @@ def test_models_and_what_they_must_reach(name, model, drop_path, top1):
     assert (recipe.model.name, recipe.model.drop_path) == (model, drop_path)
     assert dict(recipe.expected)["top1"] == top1
     assert "Table" in recipe.paper
+
+
+# Table 4, row ResMLP-S12; deit #117 (CIFAR), #105 (iNaturalist), #45 (Cars)
+ADAMW = ("adamw", 5e-6, 0.05, 1000)
+TRANSFER = {
+    "cifar10": (0.981, *ADAMW),
+    "cifar100": (0.870, *ADAMW),
+    "flowers": (0.974, "sgd", 0.01, 1e-4, 1000),
+    "cars": (0.846, "sgd", 0.01, 1e-4, 1000),
+    "inat18": (0.602, "adamw", 7.5e-5, 0.05, 360),
+    "inat19": (0.710, "adamw", 7.5e-5, 0.05, 360),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFER)
+def test_transfer(name):
+    recipe, (top1, optimizer, lr, decay, epochs) = RECIPES[f"finetune-{name}"], TRANSFER[name]
+    assert dict(recipe.expected) == {"top1": top1}
+    assert recipe.paper.startswith("Table 4, ")
+    assert (recipe.data.source, recipe.data.batch_size) == (name, 768)
+    assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == (optimizer, lr, decay)
+    assert (recipe.run.epochs, recipe.optim.schedule, recipe.optim.warmup_epochs) == (epochs, "cosine", 5)
+    assert (recipe.augment.mixup, recipe.augment.cutmix, recipe.augment.repeats) == (0.8, 1.0, 3)
+    assert (recipe.task.label_smoothing, recipe.model.name) == (0.1, "checkpoint")
+
+
+@pytest.mark.parametrize("name", ["finetune", *(f"finetune-{name}" for name in TRANSFER)])
+def test_fine_tuning_takes_pictures_as_the_checkpoint_did(name):
+    data = RECIPES[name].data
+    assert (data.img_size, data.mean, data.std, data.crop_ratio, data.interpolation) == (None,) * 5
+
+
+def test_by_way_of_imagenet_21k():
+    before, after = RECIPES["imagenet21k-b24"], RECIPES["imagenet-from21k"]
+    assert (before.run.epochs, before.model.name, before.data.source) == (60, "resmlp_b24_p8", "folder")
+    assert before.optim == RECIPES["imagenet-b24"].optim
+    assert after.model.checkpoint == "runs/imagenet21k-b24"
+    assert after.model.name == before.model.name
+    assert dict(after.expected) == {"top1": 0.844}
+
+
+def test_old_fashioned_and_modern_cifar_differ_in_training_and_start_alone():
+    old, new = RECIPES["cifar10-oldschool"], RECIPES["cifar10"]
+    assert (old.data, old.augment, old.run.epochs) == (new.data, new.augment, new.run.epochs)
+    assert (old.optim.name, old.optim.momentum, old.optim.schedule) == ("sgd", 0.9, "step")
+    assert [milestone / 24 for milestone in old.optim.milestones] == pytest.approx(
+        [30 / 90, 60 / 90, 80 / 90], abs=0.02
+    )
+    assert (old.task.label_smoothing, old.run.ema, old.model.changes()) == (0.0, None, {})
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -25,7 +25,8 @@ class BatchAugment:
         from timm.data import Mixup  # takes seconds
         from timm.data.random_erasing import RandomErasing
 
-        self.mean, self.std, self.num_classes = data.mean, data.std, num_classes
+        preprocessing = data.preprocessing()
+        self.mean, self.std, self.num_classes = preprocessing.mean, preprocessing.std, num_classes
         self.erasing = RandomErasing(augment.erasing, mode="pixel") if augment.erasing else None
         self.mixing = None
         if augment.mixup or augment.cutmix:

@@ -1,9 +1,7 @@
-"""Where pictures come from: folder trees and archives, torchvision's CIFAR files, scikit-learn's digits."""
+"""Labelled pictures, from trees of class folders and their archives, and from scikit-learn's digits."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +10,7 @@ from PIL import Image
 from resmlp.config import Data
 from resmlp.data.pictures import Picture, Pixels
 from resmlp.data.trees import Tree, class_folders, open_tree, some
-from resmlp.errors import UserError, lookup
+from resmlp.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
 
@@ -50,40 +48,13 @@ class Splits(NamedTuple):
     val: ImageSet
 
 
-class Source(NamedTuple):
-    """The two ways to open a kind of data."""
+def folder_splits(data: Data) -> Splits:
+    """The tree at `data.root`, as it is divided or, class by class, by `val_fraction` and `split_seed`.
 
-    splits: Callable[[Data], Splits]
-    held_out: Callable[[Data], ImageSet]
-
-
-def open_splits(data: Data) -> Splits:
-    """The training and the held-out pictures of `data`.
-
-    A tree with train/ and val/ (or validation/, valid/, test/) is taken as it is; any other is split class by class,
-    by `data.val_fraction` and `data.split_seed`. Raises `UserError` for a root that is missing, empty or not a tree of
-    class folders, for a single class, and where the classes of train and val differ.
+    Raises `UserError` for a root that is missing, empty or no tree of class folders, for a single class, and where the
+    classes of train and val differ.
     """
-    return lookup("--data.source", data.source, SOURCES).splits(data)
-
-
-def open_eval(data: Data) -> ImageSet:
-    """Pictures to evaluate on, for a model that was not trained on this root: val/ of a divided tree, else all of it.
-
-    Raises `UserError` as `open_splits` does, but takes a single class. For the held-out share of a tree that training
-    split itself, take `open_splits(data).val`.
-    """
-    return lookup("--data.source", data.source, SOURCES).held_out(data)
-
-
-def _root(data: Data) -> str:
-    if data.root is None:
-        raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", PLACE[data.source])
-    return data.root
-
-
-def _folder_splits(data: Data) -> Splits:
-    train, val, whole = open_tree(_root(data))
+    train, val, whole = open_tree(str(data.root))
     if val and not train:
         raise UserError(f"{val.where} has no train/ beside it", "add train/, or give one tree without val/ to split")
     tree = train or whole
@@ -94,12 +65,13 @@ def _folder_splits(data: Data) -> Splits:
     if not val:
         return _split(images, data)
     held_out = _images(val)
-    _same_classes(tree.where, set(images.classes), val.where, set(held_out.classes))
+    same_classes(tree.where, set(images.classes), val.where, set(held_out.classes))
     return Splits(images, held_out)
 
 
-def _folder_eval(data: Data) -> ImageSet:
-    train, val, whole = open_tree(_root(data))
+def folder_eval(data: Data) -> ImageSet:
+    """val/ of the tree at `data.root`, or all of one that is not divided; a single class is taken."""
+    train, val, whole = open_tree(str(data.root))
     if train and not val:
         raise UserError(f"{train.where} has no val/ beside it", f"to evaluate on it, --data.root {train.where}")
     return _images(val or whole)
@@ -111,8 +83,11 @@ def _images(tree: Tree) -> ImageSet:
     return ImageSet(tuple(classes), labels, [picture for pictures in classes.values() for picture in pictures])
 
 
-def _same_classes(train: str, in_train: set[str], val: str, in_val: set[str]) -> None:
-    """Labels are positions in the list of classes: one class too few would silently shift all that follow."""
+def same_classes(train: str, in_train: set[str], val: str, in_val: set[str]) -> None:
+    """Refuse train and val of other classes.
+
+    Labels are positions in the list of classes: one class too few would silently shift all that follow.
+    """
     lacking = ((val, in_train - in_val), (train, in_val - in_train))
     if in_train != in_val:
         what = " and ".join(f"{where} lacks {some(classes)}" for where, classes in lacking if classes)
@@ -137,7 +112,7 @@ def _split(images: ImageSet, data: Data) -> Splits:
     return Splits(images.subset(train), images.subset(val))
 
 
-def _digits_splits(data: Data) -> Splits:
+def digits_splits(data: Data) -> Splits:
     """1,797 grey 8x8 digits with values 0 to 16 (scikit-learn), 360 of them held out."""
     from sklearn.datasets import load_digits  # over a second
     from sklearn.model_selection import train_test_split
@@ -150,46 +125,3 @@ def _digits_splits(data: Data) -> Splits:
         range(len(images)), test_size=DIGITS_VAL, stratify=images.labels, random_state=data.split_seed
     )
     return Splits(images.subset(sorted(train)), images.subset(sorted(val)))
-
-
-def _cifar_splits(name: str, data: Data) -> Splits:
-    if not _is_torchvision(name, _root(data)):
-        return _folder_splits(data)
-    return Splits(_torchvision(name, _root(data), train=True), _torchvision(name, _root(data), train=False))
-
-
-def _cifar_eval(name: str, data: Data) -> ImageSet:
-    return _torchvision(name, _root(data), train=False) if _is_torchvision(name, _root(data)) else _folder_eval(data)
-
-
-def _is_torchvision(name: str, root: str) -> bool:
-    from torchvision import datasets
-
-    return (Path(root).expanduser() / getattr(datasets, name).base_folder).is_dir()
-
-
-def _torchvision(name: str, root: str, train: bool) -> ImageSet:
-    from torchvision import datasets
-
-    kind = getattr(datasets, name)
-    try:
-        dataset = kind(Path(root).expanduser(), train=train)  # compares checksums before it unpickles
-    except RuntimeError as error:
-        what = f"{root}/{kind.base_folder} is incomplete or damaged (its checksums differ)"
-        raise UserError(what, f"unpack {kind.filename} there again") from error
-    part = "train" if train else "test"
-    pictures: list[Picture] = [Pixels(f"{name} {part} picture {i}", array) for i, array in enumerate(dataset.data)]
-    return ImageSet(tuple(dataset.classes), list(dataset.targets), pictures)
-
-
-SOURCES = {
-    "folder": Source(_folder_splits, _folder_eval),
-    "cifar10": Source(partial(_cifar_splits, "CIFAR10"), partial(_cifar_eval, "CIFAR10")),
-    "cifar100": Source(partial(_cifar_splits, "CIFAR100"), partial(_cifar_eval, "CIFAR100")),
-    "digits": Source(_digits_splits, lambda data: _digits_splits(data).val),
-}
-PLACE = {
-    "folder": "a folder or .tar / .tar.gz of one sub-folder a class, or of train/ and val/",
-    "cifar10": "a folder that holds cifar-10-batches-py, or train/ and test/ with a sub-folder a class",
-    "cifar100": "a folder that holds cifar-100-python, or train/ and test/ with a sub-folder a class",
-}

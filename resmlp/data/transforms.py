@@ -25,11 +25,12 @@ def train_transform(data: Data, augment: Augment) -> Transform:
 
     As in DeiT, RandAugment stands in for the colour jitter. Raises `UserError` for a RandAugment string timm refuses.
     """
-    steps = _crop(data, augment)
+    preprocessing = data.preprocessing()
+    steps = _crop(preprocessing, augment)
     if augment.flip:
         steps.append(transforms.RandomHorizontalFlip(augment.flip))
     if augment.policy == "rand":
-        steps.append(_rand_augment(data, augment.magnitudes))
+        steps.append(_rand_augment(preprocessing, augment.magnitudes))
     if augment.policy == "three":
         steps.append(_three_augment())
     if augment.jitter and augment.policy != "rand":
@@ -43,16 +44,16 @@ def eval_transform(preprocessing: Preprocessing) -> Transform:
     return transforms.Compose([*_centre(p.size, p.crop_ratio, p.interpolation), transforms.PILToTensor()])
 
 
-def _crop(data: Data, augment: Augment) -> list[Step]:
-    height, width = data.size
+def _crop(p: Preprocessing, augment: Augment) -> list[Step]:
+    height, width = p.size
     if augment.crop == "centre":
-        return _centre(data.size, data.crop_ratio, data.interpolation)
+        return _centre(p.size, p.crop_ratio, p.interpolation)
     if augment.crop == "pad":
-        fit = _centre(data.size, 1.0, data.interpolation)
-        return [*fit, transforms.RandomCrop(data.size, padding=(width // 8, height // 8))]
+        fit = _centre(p.size, 1.0, p.interpolation)
+        return [*fit, transforms.RandomCrop(p.size, padding=(width // 8, height // 8))]
     return [
         transforms.RandomResizedCrop(
-            data.size, augment.scale, ratio=(3 / 4, 4 / 3), interpolation=InterpolationMode(data.interpolation)
+            p.size, augment.scale, ratio=(3 / 4, 4 / 3), interpolation=InterpolationMode(p.interpolation)
         )
     ]
 
@@ -69,15 +70,15 @@ def _centre(size: tuple[int, int], crop_ratio: float, interpolation: Interpolati
     return [resize, transforms.CenterCrop(size)]
 
 
-def _rand_augment(data: Data, magnitudes: str) -> Step:
+def _rand_augment(p: Preprocessing, magnitudes: str) -> Step:
     """timm's RandAugment, with the settings that timm's `create_transform` gives it."""
     from timm.data.auto_augment import rand_augment_transform
     from timm.data.transforms import str_to_pil_interp
 
     settings = {
-        "translate_const": int(min(data.size) * 0.45),
-        "img_mean": tuple(min(255, round(255 * mean)) for mean in data.mean),
-        "interpolation": str_to_pil_interp(data.interpolation),
+        "translate_const": int(min(p.size) * 0.45),
+        "img_mean": tuple(min(255, round(255 * mean)) for mean in p.mean),
+        "interpolation": str_to_pil_interp(p.interpolation),
     }
     try:
         policy = rand_augment_transform(magnitudes, settings)

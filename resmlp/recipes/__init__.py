@@ -5,10 +5,11 @@ from pathlib import Path
 from resmlp.config import Recipe
 from resmlp.errors import lookup
 from resmlp.files import read_json
-from resmlp.recipes import ablations, imagenet, small
+from resmlp.recipes import ablations, distill, imagenet, small, transfer
 from resmlp.serial import from_dict
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for part in (small, imagenet, ablations) for recipe in part.RECIPES}
+PARTS = (small, imagenet, ablations, distill, transfer)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for part in PARTS for recipe in part.RECIPES}
 
 
 def open_recipe(name: str) -> Recipe:

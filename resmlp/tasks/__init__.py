@@ -1,19 +1,25 @@
 """Tasks: what is learned. `TASKS` maps a recipe's task to the class that does it: a new one is one file, one line."""
 
 from collections.abc import Callable
+from typing import Any
 
 from resmlp import config
 from resmlp.tasks.base import Batch, Place, Task
+from resmlp.tasks.distill import Distill
 from resmlp.tasks.supervised import Supervised
 
-TASKS: dict[type[config.Task], Callable[[config.Recipe, Place], Task]] = {
+TASKS: dict[type[config.Task], Callable[..., Task]] = {
     config.Supervised: Supervised,
+    config.Distill: Distill,
 }
 
 
-def make_task(recipe: config.Recipe, place: Place) -> Task:
-    """The recipe's task, its data opened and its modules built (on the CPU)."""
-    return TASKS[type(recipe.task)](recipe, place)
+def make_task(recipe: config.Recipe, place: Place, **parts: Any) -> Task:
+    """The recipe's task, its data opened and its modules built (on the CPU).
+
+    `parts` are what a recipe cannot name and the task takes as it is, such as the `teacher` of `Distill`.
+    """
+    return TASKS[type(recipe.task)](recipe, place, **parts)
 
 
-__all__ = ["TASKS", "Batch", "Place", "Supervised", "Task", "make_task"]
+__all__ = ["TASKS", "Batch", "Distill", "Place", "Supervised", "Task", "make_task"]

@@ -24,9 +24,9 @@ class Place:
 class Task(ABC):
     """Turns a batch into `{"loss": ...}` and a model into named numbers.
 
-    The engine calls, for each micro-batch of a step, `loss(model, batch, step)`; after the optimiser's step,
-    `after_step(model, step)`; after an epoch, `evaluate(model)` for the raw and for the averaged weights. Every random
-    generator is seeded by (seed, step) before `loss`, so a task draws from them freely.
+    The engine calls, for each micro-batch of a step, `loss(model, batch, step)`; around the optimiser's step,
+    `before_step(model, step)` and `after_step(model, step)`; after an epoch, `evaluate(model)` for the raw and for the
+    averaged weights. Every random generator is seeded by (seed, step) before `loss`, so a task draws from them freely.
     """
 
     model: nn.Module
@@ -55,6 +55,9 @@ class Task(ABC):
     @abstractmethod
     def save(self, folder: Path, model: nn.Module) -> None:
         """Write all that using the trained `model` needs into `folder`."""
+
+    def before_step(self, model: nn.Module, step: int) -> None:  # noqa: B027
+        """Runs between the gradients and step `step`, before they are clipped: where one is None, nothing moves."""
 
     def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027 (a hook most tasks leave alone)
         """Runs after the optimiser's step `step`."""

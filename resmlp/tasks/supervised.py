@@ -10,26 +10,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp import config
-from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits
+from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits, other_counts
 from resmlp.evaluate import classify
 from resmlp.logbook import console
 from resmlp.models import Trunk, TrunkConfig, classes_of, count_macs, load_into, read_weights, save_model
+from resmlp.models.surgery import resize_to
 from resmlp.tasks.base import Batch, Place, Task
 
 
 def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Trunk, str]:
     """The recipe's network for pictures of `size` (height, width), and in words where its weights come from.
 
-    The head of a checkpoint for other classes, or another number of them, is left behind for a new one.
+    The head of a checkpoint for other classes, or another number of them, is left behind for a new one; what is fixed
+    to another grid of tokens is interpolated.
     """
-    trunk = Trunk(TrunkConfig(*model.network(), size, len(classes), model.drop_path))
+    network = TrunkConfig(*model.network(), size, len(classes), model.drop_path)
     if not model.checkpoint:
-        return trunk, "new"
+        return Trunk(network), "new"
     weights, before = read_weights(model.checkpoint), classes_of(model.checkpoint)
     if before and before != classes:
         weights = weights.without_head()
+    seen = config.preprocessing_of(model.checkpoint)
+    weights, network, resized = resize_to(weights, network, seen.size if seen else None)
+    trunk = Trunk(network)
     swapped = load_into(trunk, weights, swap_head=True)
-    return trunk, model.checkpoint + (f", but a new head for {len(classes)} classes" if swapped else "")
+    changes = [resized] * bool(resized) + [f"a new head for {len(classes)} classes"] * swapped
+    return trunk, model.checkpoint + (", but " + ", ".join(changes) if changes else "")
 
 
 class Supervised(Task):
@@ -42,7 +48,9 @@ class Supervised(Task):
         data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
         self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
-        self.smoothing = cast(config.Supervised, recipe.task).label_smoothing
+        if published := other_counts(data.source, splits):
+            self.pictures += f" ({published})"
+        self.smoothing = cast(config.Supervised | config.Distill, recipe.task).label_smoothing
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
@@ -54,6 +62,7 @@ class Supervised(Task):
         self.augment = BatchAugment(recipe.augment, data, len(self.classes))
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
         self.unreadable: Counter[str] = Counter()
+        self.frozen_steps = recipe.optim.freeze_epochs * self.steps_per_epoch
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """The network and the pictures."""
@@ -73,12 +82,23 @@ class Supervised(Task):
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """Mean cross-entropy of the augmented batch."""
         images, targets = self.augmented(batch)
-        return {"loss": F.cross_entropy(model(images).float(), targets, label_smoothing=self.smoothing)}
+        return {"loss": self.cross_entropy(model(images).float(), targets)}
+
+    def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean over the batch of the smoothed cross-entropy: logits B K, targets B K of sum 1."""
+        return F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
 
     def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch on the device, normalised, erased and mixed: pictures B 3 H W and targets B K."""
         images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "label"))
         return self.augment(images, labels)
+
+    def before_step(self, model: nn.Module, step: int) -> None:
+        """While the trunk is frozen it has no gradient: no step, no weight decay and no momentum moves it."""
+        if step < self.frozen_steps:
+            for name, parameter in model.named_parameters():
+                if not name.startswith("head."):
+                    parameter.grad = None
 
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """Top-1 and top-5 on the held-out pictures."""

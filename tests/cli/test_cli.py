@@ -291,7 +291,6 @@ def test_a_recipe_that_a_run_wrote_trains_again(resmlp, trained, tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(train, trained):
     one_line(train("--model.depth", 2, "--model.checkpoint", trained), str(trained), "blocks.1", "another model")
-    one_line(train("--data.img-size", 16, "--model.checkpoint", trained), str(trained), "img_size")
 
 
 def test_a_checkpoint_of_other_classes_gives_all_but_its_head(resmlp, train, trained, tmp_path):

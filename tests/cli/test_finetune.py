@@ -63,7 +63,9 @@ def test_the_head_is_new_where_as_many_classes_are_others(resmlp, trained, tree,
         ([], "give --model.checkpoint"),
         (["--model.checkpoint", "nowhere"], "nowhere has no model.json"),
         (["--model.checkpoint", "TRAINED", "--model", "resmlp_s12", "--data.img-size", "16"], "another model"),
-        (["--model.checkpoint", "TRAINED", "--data.img-size", "16"], "another img_size"),
+        (["--model.checkpoint", "TRAINED", "--model.dim", "32"], "another model"),
+        (["--model.checkpoint", "TRAINED", "--optim.layer-decay", "1.5"], "--optim.layer-decay 1.5"),
+        (["--model.checkpoint", "TRAINED", "--optim.freeze-epochs", "-1"], "--optim.freeze-epochs -1"),
         (["--model.checkpoint", "TRAINED", "--data.img-size", "9"], "patches of 2"),
     ],
 )
@@ -73,3 +75,123 @@ def test_what_cannot_be_fine_tuned_is_said_in_a_line(resmlp, trained, tree, tmp_
     assert ended.code == 2
     assert says in ended.error
     assert not (tmp_path / "x").exists()
+
+
+QUICK = [
+    *("--data.batch-size", "8", "--data.workers", "0", "--run.device", "cpu", "--run.no-tensorboard"),
+    *("--augment.policy", "none", "--augment.jitter", "0", "--optim.lr", "0.01", "--optim.warmup-epochs", "0"),
+]
+
+
+@pytest.fixture
+def finetune(resmlp, trained, tree, tmp_path):
+    """`finetune("--run.epochs", 2, ...)`: from `trained` on its own tree into `tmp_path/tuned`."""
+
+    def run(*flags):
+        checkpoint = () if "--model.checkpoint" in flags else ("--model.checkpoint", trained)
+        root = () if "--data.root" in flags else ("--data.root", tree)
+        out = () if "--out" in flags else ("--out", tmp_path / "tuned")
+        return resmlp("train", "finetune", *QUICK, *checkpoint, *root, *out, *flags)
+
+    return run
+
+
+def test_another_size_with_layer_decay_and_a_frozen_trunk(finetune, two_classes, tmp_path):
+    """All of it at once, and the result predicts and is fine-tuned again."""
+    flags = ["--data.img-size", "12", "16", "--optim.layer-decay", "0.75", "--optim.freeze-epochs", "1"]
+    ended = finetune(*flags, "--run.epochs", 2, "--data.root", two_classes)
+    assert ended.code == 0, ended.err
+    said = " ".join(ended.err.split())
+    for words in (
+        "interpolated from 4x4 to 6x8 tokens, a new head for 2 classes",
+        "each layer at 0.75 of the next one's rate, the head alone for 1 of 2 epochs",
+    ):
+        assert words in said
+    card = json.loads((tmp_path / "tuned" / "model.json").read_text())
+    assert card["model"]["size"] == card["preprocessing"]["size"] == [12, 16]
+    again = finetune("--model.checkpoint", tmp_path / "tuned", "--run.epochs", 1, "--out", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert "at 12x16" in again.err
+
+
+def test_another_size_keeps_what_was_learned(resmlp, trained, tree, finetune, tmp_path):
+    """At a rate of next to nothing, colours are told apart at twice the size."""
+    ended = finetune("--data.img-size", "16", "--optim.lr", "1e-12", "--optim.min-lr", "0", "--run.epochs", 1)
+    assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "tuned" / "summary.json").read_text())["top1"] == 1.0
+    before, after = (load_file(folder / "model.safetensors") for folder in (trained, tmp_path / "tuned"))
+    assert before["blocks.0.tokens.fn.weight"].shape == (16, 16)
+    assert after["blocks.0.tokens.fn.weight"].shape == (64, 64)
+
+
+def test_a_frozen_trunk_stays_what_it_was_to_the_bit(finetune, trained, two_classes, tmp_path):
+    flags = ["--optim.freeze-epochs", "3", "--run.epochs", "3", "--optim.weight-decay", "0.5"]
+    assert finetune(*flags, "--data.root", two_classes).code == 0
+    checkpoint = next((tmp_path / "tuned" / "checkpoints").glob("step-*"))
+    before, after = load_file(trained / "model.safetensors"), load_file(checkpoint / "raw.safetensors")
+    changed = {key for key, tensor in after.items() if not torch.equal(tensor, before[key])}
+    assert changed == {"head.weight", "head.bias"}
+    optimizer = torch.load(checkpoint / "optimizer.pt", weights_only=True)
+    assert len(optimizer["state"]) == 2, "no moments of frozen weights"
+
+
+def test_after_the_frozen_epochs_every_tensor_learns(finetune, trained, tmp_path):
+    assert finetune("--optim.freeze-epochs", 1, "--run.epochs", 2, "--optim.layer-decay", 0.5).code == 0
+    checkpoint = max((tmp_path / "tuned" / "checkpoints").glob("step-*"))
+    before, after = load_file(trained / "model.safetensors"), load_file(checkpoint / "raw.safetensors")
+    assert not [key for key, tensor in after.items() if torch.equal(tensor, before[key])]
+    groups = torch.load(checkpoint / "optimizer.pt", weights_only=True)["param_groups"]
+    lines = (tmp_path / "tuned" / "metrics.jsonl").read_text().splitlines()
+    rate = [json.loads(line)["lr"] for line in lines if '"train"' in line][-1]
+    assert [group["lr"] / rate for group in groups] == pytest.approx([0.25, 0.25, 0.5, 0.5, 1, 1])
+
+
+OWN = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7], "crop_ratio": 0.8, "interpolation": "bilinear"}
+
+
+@pytest.fixture
+def own(trained, tmp_path):
+    """The trained network with a preprocessing of its own."""
+    shutil.copytree(trained, tmp_path / "own")
+    card = json.loads((trained / "model.json").read_text())
+    card["preprocessing"] |= OWN
+    (tmp_path / "own" / "model.json").write_text(json.dumps(card))
+    return tmp_path / "own"
+
+
+def test_pictures_are_as_the_checkpoint_saw_them(finetune, own, tmp_path):
+    assert finetune("--model.checkpoint", own, "--run.epochs", 1).code == 0
+    card, recipe = (json.loads((tmp_path / "tuned" / name).read_text()) for name in ("model.json", "recipe.json"))
+    assert card["preprocessing"] == {"size": [8, 8], **OWN}
+    assert {key: recipe["data"][key] for key in OWN} == OWN
+    assert recipe["data"]["img_size"] == [8]
+    same = finetune("--model.checkpoint", own, "--run.epochs", 1, "--data.img-size", 8)
+    assert "all steps are done already" in same.err
+    again = finetune("--model.checkpoint", own, "--run.epochs", 1)
+    assert again.code == 0, "and the same command continues"
+
+
+def test_what_the_user_sets_wins(finetune, own, tmp_path):
+    flags = ["--data.mean", "0", "0", "0", "--data.crop-ratio", "1", "--data.interpolation", "nearest"]
+    assert finetune("--model.checkpoint", own, "--run.epochs", 1, *flags).code == 0
+    found = json.loads((tmp_path / "tuned" / "model.json").read_text())["preprocessing"]
+    assert found == {"size": [8, 8], "mean": [0, 0, 0], "std": OWN["std"], "crop_ratio": 1, "interpolation": "nearest"}
+
+
+@pytest.mark.parametrize("broken", [{"std": [0, 0, 0]}, {"size": [8]}, {"mean": "x"}, None, {"a\nb": 1}])
+def test_a_broken_preprocessing_is_named_in_a_line(finetune, own, tmp_path, broken):
+    card = json.loads((own / "model.json").read_text())
+    card["preprocessing"] = card["preprocessing"] | broken if broken else None
+    (own / "model.json").write_text(json.dumps(card))
+    ended = finetune("--model.checkpoint", own, "--run.epochs", 1)
+    assert ended.code == 2
+    assert str(own / "model.json") in ended.error
+
+
+def test_a_mixer_with_an_mlp_keeps_its_hidden_width(train, finetune, tmp_path):
+    assert train("--model.mixer", "mlp").code == 0
+    ended = finetune("--model.checkpoint", tmp_path / "run", "--data.img-size", 12, "--run.epochs", 1)
+    assert ended.code == 0, ended.err
+    shape = load_file(tmp_path / "tuned" / "model.safetensors")["blocks.0.tokens.fn.fc1.weight"].shape
+    assert shape == (64, 36)
+    assert json.loads((tmp_path / "tuned" / "model.json").read_text())["model"]["architecture"]["token_hidden"] == 64

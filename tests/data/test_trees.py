@@ -94,7 +94,7 @@ def test_roots_that_are_no_roots(plant, tmp_path):
     assert "did you mean flowers?" in refused(str(tmp_path / "flower"))
     assert "no such file" in refused("/nowhere/at/all")
     assert "is a file" in refused(plant(*PAIR) + "/cat/1.png")
-    assert "did you mean folder?" in refused(None, source="floder")
+    assert "did you mean folder" in refused(None, source="floder")
 
 
 def test_trees_without_classes(plant):

@@ -10,7 +10,7 @@ from torch import nn
 from resmlp import create_model
 from resmlp.architectures import ARCHITECTURES
 from resmlp.config import Optim
-from resmlp.optim import learning_rate, make_optimizer, parameter_groups, roles, undecayed
+from resmlp.optim import layers, learning_rate, make_optimizer, parameter_groups, roles, undecayed
 
 SMALL = {"dim": 12, "depth": 1}
 ENDS = ["embed.patches.proj.weight", "head.weight"]
@@ -103,6 +103,45 @@ def test_a_weight_shared_by_two_modules_is_optimised_once():
 def test_what_is_left_alone_is_counted_for_people():
     model = create_model("resmlp_digits", img_size=8, num_classes=3, depth=1)
     assert undecayed(model) == "Affine 6, LayerScale 2, bias 5 tensors"
+
+
+# layer 0 is the patch embedding, i + 1 block i, depth + 1 the last norm and the head (BEiT's numbering)
+EXPECTED_LAYER = {
+    "embed.patches.proj.weight": 0,
+    "embed.position.embedding": 0,
+    "blocks.0.tokens.fn.weight": 1,
+    "blocks.0.channels.scale.gamma": 1,
+    "blocks.2.channels.fn.fc2.bias": 3,
+    "norm.alpha": 4,
+    "head.weight": 4,
+    "head.bias": 4,
+}
+
+
+def test_each_layer_learns_at_its_share_of_the_rate():
+    model = create_model("resmlp_s12", img_size=32, num_classes=5, dim=12, depth=3, pos_embed=True)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = parameter_groups(model, 0.3, layer_decay=0.5)
+    scale = {names[id(p)]: group["lr_scale"] for group in groups for p in group["params"]}
+    assert {name: scale[name] for name in EXPECTED_LAYER} == {n: 0.5 ** (4 - i) for n, i in EXPECTED_LAYER.items()}
+    assert len(scale) == sum(len(group["params"]) for group in groups) == len(names)
+    assert sorted({*scale.values()}) == [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
+    together = {names[id(p)] for group in groups if group["weight_decay"] for p in group["params"]}
+    assert together == decayed(model), "the roles stay"
+
+
+def test_without_layer_decay_there_are_two_groups_at_the_full_rate():
+    model = create_model("resmlp_s12", img_size=32, num_classes=5, dim=12, depth=3)
+    assert [group["lr_scale"] for group in parameter_groups(model, 0.3)] == [1, 1]
+
+
+def test_the_layers_of_a_wrapped_trunk_are_found_and_those_of_no_trunk_are_one():
+    model = nn.ModuleDict({"trunk": create_model("resmlp_s12", img_size=32, num_classes=0, dim=12, depth=1)})
+    model["projection"] = nn.Linear(12, 4)
+    layer = layers(model)
+    assert layer[model["trunk"].embed.patches.proj.weight] == 0
+    assert layer[model["projection"].weight] == layer[model["trunk"].norm.alpha] == 2
+    assert len(parameter_groups(nn.Linear(3, 3), 0.1, layer_decay=0.5)) == 2
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])

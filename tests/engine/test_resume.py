@@ -117,6 +117,18 @@ def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, whole, digits, in
     assert timeless(read_metrics(folder)) == timeless(read_metrics(whole))
 
 
+@pytest.mark.parametrize("step", [2, 7], ids=["while the trunk is frozen", "after"])
+def test_fine_tuning_continues_to_the_same_bits(tmp_path, whole, digits, interrupt_at, step):
+    """Another size, layer decay, a frozen trunk in the first of two epochs."""
+    start = ("--model.checkpoint", str(whole), "--data.img-size", "12")
+    flags = (*start, "--optim.layer-decay", "0.7", "--optim.freeze-epochs", "1")
+    assert digits(tmp_path / "tuned", *flags) == 0
+    interrupt_at(step)
+    assert digits(tmp_path / "stopped", *flags) == 130
+    assert digits(tmp_path / "stopped", *flags) == 0
+    assert content(tmp_path / "stopped") == content(tmp_path / "tuned")
+
+
 def test_sigterm_saves_as_ctrl_c_does(tmp_path, digits, interrupt_at):
     interrupt_at(3, signal.SIGTERM)
     assert digits(tmp_path / "run") == 130

@@ -1,0 +1,79 @@
+"""What a teacher and a modern recipe are worth: one small student on CIFAR-10, trained in several ways for the same steps.
+
+python benchmarks/distillation.py PATH TEACHER OUT WAY:SEED...   trains into OUT/WAY-SEED, on one thread
+python benchmarks/distillation.py record OUT TEACHER_TOP1        writes results/distillation.json from what is there
+
+PATH holds CIFAR-10, TEACHER is the file that `cifar_teacher.py` wrote. The ways differ in what WAYS says and in nothing
+else: network, start, data, batch, number of steps and seed are the same.
+"""
+
+import json
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from cifar_teacher import load
+from machine import machine
+
+import resmlp
+from resmlp.config import Distill, Recipe
+from resmlp.recipes import RECIPES
+
+RESULTS = Path(__file__).parent.parent / "results" / "distillation.json"
+EPOCHS = 6
+OLDSCHOOL = RECIPES["cifar10-oldschool"]
+STEPS_AT = tuple(round(EPOCHS * share) for share in (1 / 3, 2 / 3, 8 / 9))  # ResNet's 30, 60 and 80 of 90 epochs
+BASE = replace(RECIPES["cifar10"], run=replace(RECIPES["cifar10"].run, epochs=EPOCHS, eval_every=EPOCHS, compile=True))
+WAYS: dict[str, Recipe] = {
+    "plain": BASE,
+    "soft": replace(BASE, task=Distill(targets="soft", temperature=4.0, alpha=0.9)),
+    "hard": replace(BASE, task=Distill(targets="hard", alpha=0.5)),
+    "oldschool": replace(
+        BASE,
+        task=OLDSCHOOL.task,
+        augment=OLDSCHOOL.augment,
+        optim=replace(OLDSCHOOL.optim, milestones=STEPS_AT),
+        run=replace(BASE.run, ema=None),
+    ),
+}
+
+
+def train(root: str, teacher: str, out: Path, way: str, seed: int) -> None:
+    """One run into its folder; one that is there already is continued, or left as it is when done."""
+    recipe = WAYS[way]
+    recipe = replace(recipe, data=replace(recipe.data, root=root, workers=0), run=replace(recipe.run, seed=seed))
+    parts = {"teacher": load(teacher)} if isinstance(recipe.task, Distill) else {}
+    resmlp.train(recipe, out / f"{way}-{seed}", **parts)
+
+
+def record(out: Path, teacher_top1: float) -> dict:
+    """Top-1 at the end of each run, the better of raw and averaged weights; means, and how far each is from plain."""
+    runs = {path.parent.name: json.loads(path.read_text()) for path in sorted(out.glob("*/summary.json"))}
+    top1 = {name: run["last"][run["weights"]]["top1"] for name, run in runs.items()}
+    ways = {way: [value for name, value in top1.items() if name.startswith(f"{way}-")] for way in WAYS}
+    mean = {way: round(statistics.mean(values), 4) for way, values in ways.items() if values}
+    gains = {f"{way}_gain": round(value - mean["plain"], 4) for way, value in mean.items() if way != "plain"}
+    return {
+        "what": f"the same student on CIFAR-10 for {EPOCHS} epochs: labels alone, taught by a convnet, or ResNet's training",
+        "numbers": mean | gains | {"teacher": teacher_top1},
+        "runs": top1,
+        "must_reach": {"soft_gain": 0.01},
+        "command": "python benchmarks/distillation.py PATH TEACHER OUT plain:0 soft:0 hard:0 oldschool:0 ...",
+        "seconds": round(sum(run["seconds"] for run in runs.values()), 1),
+        "parameters": next(iter(runs.values()))["parameters"],
+        "machine": machine(),
+        "versions": next(iter(runs.values()))["versions"],
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1] == "record":
+        RESULTS.write_text(json.dumps(record(Path(sys.argv[2]), float(sys.argv[3])), indent=2) + "\n")
+    else:
+        root, teacher, out = sys.argv[1:4]
+        for run in sys.argv[4:]:
+            way, _, seed = run.partition(":")
+            train(root, teacher, Path(out), way, int(seed))

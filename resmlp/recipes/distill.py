@@ -1,0 +1,39 @@
+"""Distillation: ImageNet-1k as the paper has it, and CIFAR-10 with a teacher of one's own."""
+
+from dataclasses import replace
+
+from resmlp.config import Distill, Model
+from resmlp.recipes.imagenet import S12
+from resmlp.recipes.small import CIFAR10
+
+DISTILL = replace(
+    S12,
+    name="distill",
+    about="ImageNet-1k, hard distillation from RegNetY-16GF",
+    paper="Table 3, training, distillation (section 3.1)",
+    task=Distill(),
+    expected=(("top1", 0.778),),
+)
+
+MIXED = replace(CIFAR10.augment, mixup=0.2, cutmix=1.0, mix_prob=0.5, erasing=0.25)
+"""pictures that the labels alone cannot tell much of, and a teacher can"""
+
+TEACHER = replace(
+    CIFAR10,
+    name="cifar10-teacher",
+    about="CIFAR-10 with a small convolutional network, to teach distill-cifar10",
+    model=Model("resmlp_cifar", mixer="dwconv", patch_size=2, init="local", layer_scale=1.0),
+    augment=MIXED,
+    expected=(),
+)
+
+STUDENT = replace(
+    CIFAR10,
+    name="distill-cifar10",
+    about="CIFAR-10 with a network under 1 M parameters, taught by that of cifar10-teacher",
+    task=Distill(teacher=f"runs/{TEACHER.name}", targets="soft", temperature=2.0),
+    augment=MIXED,
+    expected=(),
+)
+
+RECIPES = (DISTILL, TEACHER, STUDENT)
