@@ -10,29 +10,10 @@ from typing import Literal
 
 from tyro.conf import Suppress
 
-from resmlp.architectures import FROM_CHECKPOINT, IMAGENET_MEAN, IMAGENET_STD, Model
 from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 from resmlp.errors import UserError
-
-Interpolation = Literal["bicubic", "bilinear", "nearest"]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the network's input in evaluation: resize by ratio, centre crop, normalise."""
-
-    size: tuple[int, int]
-    """(height, width) in pixels"""
-    crop_ratio: float = 0.9
-    """the shorter side is resized to size / crop_ratio before the crop"""
-    interpolation: Interpolation = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-
-    def __post_init__(self):
-        check_choices("", self)
-        check_range("", self, size=(1, 2**15), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
-        check_range("--data.", self, mean=(-ANY, ANY))
+from resmlp.network import FROM_CHECKPOINT, Model
+from resmlp.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Channels, Interpolation, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -56,9 +37,9 @@ class Data:
     crop_ratio: float = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the centre (authors 0.9, timm 0.875)"""
     interpolation: Interpolation = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
+    mean: Channels = IMAGENET_MEAN
     """subtracted from the channels, of pixels in [0, 1]"""
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: Channels = IMAGENET_STD
     """divides the channels after the mean"""
     strict: bool = False
     """stop at a picture that cannot be read, instead of naming, counting and replacing it"""
@@ -81,7 +62,7 @@ class Data:
         """(height, width)"""
         return (self.img_size[0], self.img_size[-1])
 
-    def preprocessing(self) -> "Preprocessing":
+    def preprocessing(self) -> Preprocessing:
         """What a picture goes through before the network; it is stored beside the weights."""
         return Preprocessing(self.size, self.crop_ratio, self.interpolation, self.mean, self.std)
 

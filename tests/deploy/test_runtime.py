@@ -9,7 +9,7 @@ from PIL import Image
 from timm.data import create_transform
 
 import resmlp
-from resmlp.config import Preprocessing
+from resmlp.preprocessing import Preprocessing
 from resmlp.deploy import Predictor, load
 from resmlp.deploy.runtime import find_device
 from resmlp.errors import UserError
