@@ -71,7 +71,7 @@ class _Wanted:
         return f"{self.what} ({name})" if self.what else name
 
     @property
-    def place(self) -> dict[str, str]:
+    def place(self) -> dict[str, Any]:
         """What huggingface_hub's functions call it."""
         return {"repo_id": self.repo, "filename": self.file, "revision": self.revision}
 
@@ -90,26 +90,27 @@ class _Wanted:
 
 def _wanted(repo: str, file: str, what: str) -> _Wanted:
     """The three, or `UserError` for a name that no hub has, or that would lead out of the cache."""
-    name, at, revision = str(repo).partition("@")
+    name, at, revision = repo.partition("@") if isinstance(repo, str) else (repo, "", "")
     revision = revision if at else "main"
-    # The bounds are the hub's: it has no "--", nor names of over 96 characters.
-    plain = _REPO.fullmatch(name) and all(
-        part[0] not in ".-" and part[-1] not in ".-" and len(part) <= 96 for part in name.split("/")
-    )
-    demand(
-        bool(plain) and "--" not in name and ".." not in name and not name.endswith(".git"),
-        f"{name!r} is no repository of the hub",
-        "ORG/NAME, or ORG/NAME@REVISION",
-    )
-    demand(
-        bool(_PATH.fullmatch(revision)) and len(revision) <= 200,
-        f"{revision!r} is no revision",
-        "a branch, tag or commit",
-    )
-    demand(bool(_PATH.fullmatch(str(file))) and len(file) <= 200, f"{file!r} is no file of {name}", "a plain name")
+    demand(_is_repo(name), f"{name!r} is no repository of the hub", "ORG/NAME, or ORG/NAME@REVISION")
+    demand(_is_path(revision), f"{revision!r} is no revision of {name}", "a branch, tag or commit")
+    demand(_is_path(file), f"{file!r} is no file of {name}", "a plain name")
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     demand(_is_address(endpoint), f"HF_ENDPOINT is {endpoint!r}", "an address such as https://huggingface.co")
     return _Wanted(name, revision, file, what)
+
+
+def _is_repo(name: Any) -> bool:
+    """Whether the hub allows it: ORG/NAME or NAME, at most 96 characters each, and no "--"."""
+    if not isinstance(name, str) or not _REPO.fullmatch(name) or name.endswith(".git"):
+        return False
+    parts = name.split("/")
+    return all(len(part) <= 96 and part == part.strip(".-") for part in parts) and not re.search(r"--|\.\.", name)
+
+
+def _is_path(name: Any) -> bool:
+    """Whether it is a relative name that cannot climb."""
+    return isinstance(name, str) and len(name) <= 200 and bool(_PATH.fullmatch(name))
 
 
 def _is_address(url: str) -> bool:
@@ -126,7 +127,7 @@ def _manners() -> Iterator[None]:
     """huggingface_hub without its warnings, and with the patience of a person who waits.
 
     - One way to download, plain HTTP, of which we know how it fails; not the second one, Xet.
-    - A server that falls silent in the middle is tried six times: 5 s each are half a minute, the usual 10 s a whole.
+    - A server that falls silent in the middle is tried six times, a second apart: 4 s each are half a minute.
     - No telemetry, whose preparation asks the hub another question.
     """
     with warnings.catch_warnings():
@@ -136,7 +137,7 @@ def _manners() -> Iterator[None]:
 
         ours: dict[str, Any] = {"HF_HUB_DISABLE_XET": True, "HF_HUB_DISABLE_TELEMETRY": True}
         if "HF_HUB_DOWNLOAD_TIMEOUT" not in os.environ:
-            ours["HF_HUB_DOWNLOAD_TIMEOUT"] = 5
+            ours["HF_HUB_DOWNLOAD_TIMEOUT"] = 4
         before = {name: getattr(constants, name) for name in ours}
         level = logging.get_verbosity()
         try:
@@ -168,7 +169,7 @@ def _locate(wanted: _Wanted) -> tuple[Path, str | None]:
         return cached, None
     if cached and commit in cached.parts:
         return cached, checksum
-    return Path(hf_hub_download(**wanted.place, tqdm_class=_bar())), checksum
+    return Path(hf_hub_download(**wanted.place, tqdm_class=_bar(wanted.file))), checksum
 
 
 def _announced(wanted: _Wanted, patient: bool) -> tuple[str, str]:
@@ -190,12 +191,15 @@ def _announced(wanted: _Wanted, patient: bool) -> tuple[str, str]:
     return commit, checksum
 
 
-def _bar() -> type:
+def _bar(name: str) -> type:
     """huggingface_hub's progress bar (on a terminal only), which also ends a transfer that begins anew for ever."""
     from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):
         restarts = 0
+
+        def __init__(self, *args: Any, **options: Any):
+            super().__init__(*args, **options | {"desc": name})  # in place of the address
 
         def update(self, n: float | None = 1) -> bool | None:
             self.restarts += (n or 0) < 0  # what came before is taken back when the server starts from 0
@@ -209,7 +213,7 @@ def _bar() -> type:
 def _verify(path: Path, checksum: str | None, wanted: _Wanted) -> None:
     """Compare the file with the checksum; one that differs leaves the cache, and `UserError` is raised."""
     # The cache's pointer names its blob by the checksum; only one step, as the blob may be a link of another name.
-    known = checksum or (path.readlink().name if path.is_symlink() else "")
+    known = path.readlink().name if path.is_symlink() else checksum or ""
     if not _CHECKSUM.fullmatch(known):
         return
     try:
@@ -218,7 +222,8 @@ def _verify(path: Path, checksum: str | None, wanted: _Wanted) -> None:
         raise wanted.missing(f"cannot read {path}: {error.strerror}", "check the disk") from error
     if actual != known:
         kind = "sha256" if len(known) == 64 else "git sha1"
-        hint = "run the same again to download it anew" if _forget(path) else f"remove {path.resolve()} and run again"
+        gone = _forget(path, known, wanted)
+        hint = "run the same again to download it anew" if gone else f"remove {path.resolve()} and run again"
         raise wanted.error(f"{wanted} came damaged: its {kind} is {actual[:12]}, of the hub's it is {known[:12]}", hint)
 
 
@@ -231,18 +236,17 @@ def _checksum(path: Path, sha256: bool) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()
 
 
-def _forget(path: Path) -> bool:
-    """Remove a pointer of the cache, and what it points to there; False where the disk refuses."""
+def _forget(path: Path, checksum: str, wanted: _Wanted) -> bool:
+    """Remove a file from the cache: the pointer, the blob, and what that links to; False where the disk refuses."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE).resolve()
+    blob = cache / f"models--{wanted.repo.replace('/', '--')}" / "blobs" / checksum
     try:
-        while path.is_relative_to(cache):
-            target = Path(os.path.normpath(path.parent.resolve() / path.readlink())) if path.is_symlink() else None
-            path.unlink(missing_ok=True)
-            if target is None:
-                break
-            path = target
+        if blob.resolve().is_relative_to(cache):  # a store that repositories share
+            blob.resolve().unlink(missing_ok=True)
+        blob.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError:
         return False
     return True
@@ -255,10 +259,10 @@ def _status(error: BaseException) -> int | None:
 
 def _is_passing(error: BaseException) -> bool:
     """Whether asking again may help: no answer, too many questions, a failure of the server's."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import HTTPError
 
     status = _status(error)
-    return not isinstance(error, OfflineModeIsEnabled) and (status is None or status in (408, 429) or status >= 500)
+    return isinstance(error, HTTPError) and (status is None or status in (408, 429) or status >= 500)
 
 
 def _reason(error: BaseException) -> tuple[str, str]:
@@ -286,7 +290,9 @@ def _reason(error: BaseException) -> tuple[str, str]:
         return f"the server answered {status}", "try again later"
     if isinstance(error, OSError) and error.errno is not None:
         where = error.filename or constants.HF_HUB_CACHE
-        return f"cannot write {where}: {error.strerror}", "make room, or set HF_HOME to a folder that can be written"
+        return f"cannot use {where}: {error.strerror}", "make room, or set HF_HOME to a folder that can be written"
+    if isinstance(error, UnicodeError):
+        return "HF_TOKEN holds what no token does", "check it"
     if "Consistency check failed" in str(error):
         return "it came shorter or longer than announced", "try again, and check the proxy"
     words = re.sub(r"^\[Errno -?\d+\] ", "", " ".join(str(error).split()))

@@ -21,7 +21,7 @@ from resmlp.architectures import (
 from resmlp.checks import BELOW_ONE, check_range, demand
 from resmlp.errors import UserError
 from resmlp.published import is_tagged, published
-from resmlp.sources import card_of
+from resmlp.sources import HUB, card_of
 
 FROM_CHECKPOINT = "checkpoint"
 
@@ -31,8 +31,8 @@ class Model:
     """Which network; every field left at None is as the named model has it."""
 
     name: Annotated[str, arg(aliases=["--model"])] = "resmlp_s12"
-    """a name of `resmlp list models`, ours or timm's; of `resmlp list weights`, to start from those; "checkpoint": the
-    network of the checkpoint"""
+    """a name of `resmlp list models`, ours or timm's; of `resmlp list weights`, or hf-hub:ORG/NAME, to start from those
+    weights; "checkpoint": the network of the checkpoint"""
     checkpoint: str | None = None
     """start from these weights: a run folder, a file of any dialect, a name of `resmlp list weights`, or
     hf-hub:ORG/NAME; another class count swaps the head"""
@@ -65,14 +65,21 @@ class Model:
     def __post_init__(self):
         check_range("--model.", self, drop_path=(0, BELOW_ONE))
         if is_tagged(self.name):
-            weights = published(self.name)
-            twice = f"--model {self.name} names weights, and --model.checkpoint {self.checkpoint} others"
-            demand(self.checkpoint in (None, weights.name), twice, "give one of them")
-            object.__setattr__(self, "checkpoint", weights.name)
-            object.__setattr__(self, "name", weights.model)
-        if self.name != FROM_CHECKPOINT:
+            self._start_from(published(self.name).name, published(self.name).model)
+        elif self.name.startswith(HUB):
+            self._start_from(self.name, FROM_CHECKPOINT)
+        elif self.name != FROM_CHECKPOINT:
+            foreign = f"--model {self.name}: we train networks of our own"
+            demand(not self.name.startswith("timm:"), foreign, "see `resmlp list models`")
             object.__setattr__(self, "name", canonical(self.name))
             self.network()
+
+    def _start_from(self, weights: str, name: str) -> None:
+        """Take `--model` for the weights that it names."""
+        twice = f"--model {self.name} names weights, and --model.checkpoint {self.checkpoint} others"
+        demand(self.checkpoint in (None, weights), twice, "give one of them")
+        object.__setattr__(self, "checkpoint", weights)
+        object.__setattr__(self, "name", name)
 
     def network(self) -> tuple[str, Architecture]:
         """The network's name, and its architecture with this model's changes."""

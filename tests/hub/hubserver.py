@@ -116,20 +116,25 @@ class Answer(BaseHTTPRequestHandler):
         body, status = content[start:], 200
         if start:
             status, headers = 206, headers | {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-        if self.command == "HEAD" or not isinstance(fault, str):
-            return self.reply(status, headers, body)
-        if fault == "wrong":
-            return self.reply(status, headers, bytes(255 - byte for byte in body))
-        if fault == "truncated":
-            return self.reply(status, headers, body[: len(body) // 2])
-        self.reply(status, headers | {"Content-Length": len(body)}, body[: self.hub.drop_after or len(body) // 2])
+        if self.command == "GET" and fault == "wrong":
+            body = bytes(255 - byte for byte in body)
+        if self.command == "GET" and fault == "truncated":
+            body = body[: len(body) // 2]
+        if self.command == "HEAD" or not str(fault).startswith(("drop", "gone", "stall")):
+            self.reply(status, headers, body)
+        else:
+            self.reply(status, headers | {"Content-Length": len(body)}, body[: self.hub.drop_after or len(body) // 2])
+            self.break_off()
+
+    def break_off(self) -> None:
+        """Half a file has been sent."""
         self.wfile.flush()
-        if fault == "stall":
+        if self.hub.fault == "stall":
             self.hub.stalled.set()
             self.hub.closing.wait()
-        elif fault == "gone":
+        elif self.hub.fault == "gone":
             self.hub.leave()
-        elif fault == "drop once":
+        elif self.hub.fault == "drop once":
             self.hub.fault = None
         self.close_connection = True
 
@@ -137,9 +142,10 @@ class Answer(BaseHTTPRequestHandler):
 class Hub:
     """Repositories in memory, served at `url` from `with` to its end.
 
-    `fault` is what goes wrong from now on: None; a status for every request (403: gated, 429, 500 ...); "portal", a log-in
-    page in place of everything; or in the middle of a file "truncated" (a shorter file), "wrong" (other bytes), "drop"
-    (the connection breaks each time), "drop anew" (and Range is ignored), "drop once", "gone" (the server too), "stall".
+    `fault` is what goes wrong from now on: None; a status for every request (403: gated, 429, 500 ...); "portal", a
+    log-in page in place of everything; or of a file's bytes: "truncated" (announced and sent half), "wrong" (others,
+    as many), "drop" (the connection breaks in the middle, each time), "drop anew" (and Range is ignored), "drop once",
+    "gone" (the server leaves), "stall" (silence).
     """
 
     answer: type[Answer] = Answer
