@@ -45,7 +45,7 @@ def fetch(repo: str, file: str, what: str = "") -> Path:
     Raises `UserError` that says what was wanted, why it is not here, and how to do without the hub.
     """
     wanted = _wanted(repo, file, what)
-    with _manners():
+    with manners():
         try:
             path, checksum = _locate(wanted)
         # Whatever a stranger's server provokes in the client is no fault of ours.
@@ -123,7 +123,7 @@ def _is_address(url: str) -> bool:
 
 
 @contextmanager
-def _manners() -> Iterator[None]:
+def manners() -> Iterator[None]:
     """huggingface_hub without its warnings, and with the patience of a person who waits.
 
     - One way to download, plain HTTP, of which we know how it fails; not the second one, Xet.
@@ -252,7 +252,7 @@ def _forget(path: Path, checksum: str, wanted: _Wanted) -> bool:
     return True
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
     """The HTTP status of an answer that is an error; None where none came."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
@@ -261,7 +261,7 @@ def _is_passing(error: BaseException) -> bool:
     """Whether asking again may help: no answer, too many questions, a failure of the server's."""
     from huggingface_hub.errors import HTTPError
 
-    status = _status(error)
+    status = status_of(error)
     return isinstance(error, HTTPError) and (status is None or status in (408, 429) or status >= 500)
 
 
@@ -281,7 +281,7 @@ def _reason(error: BaseException) -> tuple[str, str]:
     for kind, why, hint in answers:
         if isinstance(error, kind):
             return why, hint
-    status = _status(error)
+    status = status_of(error)
     if status in (401, 403):
         return f"not allowed ({status})", "set HF_TOKEN to a token that may read it"
     if status == 404:

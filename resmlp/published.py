@@ -67,8 +67,8 @@ def _google(model: str, letter: str, top1: float) -> list[Published]:
         preprocessing=MIXER_GOOGLE,
     )
     whole = f"{GOOGLE}imagenet21k/Mixer-{letter}_16.npz"
-    wide = {"num_classes": 21843, "vocabulary": "imagenet-21k-goog"}
-    return [tuned, replace(tuned, tag="goog_in21k", source=whole, top1=None, **wide)]
+    wide = replace(tuned, tag="goog_in21k", source=whole, top1=None, num_classes=21843, vocabulary="imagenet-21k-goog")
+    return [tuned, wide]
 
 
 _MIIL = Published("mixer_b16", "miil_in21k_ft_in1k", MIIL, 0.82306, preprocessing=MIXER_MIIL)

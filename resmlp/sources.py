@@ -27,7 +27,7 @@ def file_of(source: str) -> Path:
     if source.startswith(HUB):
         return fetch(source.removeprefix(HUB), WEIGHTS)
     if is_published(source):
-        return fetch(published(source).repo, WEIGHTS)
+        return fetch(published(source).repo, WEIGHTS, f"the weights {source}")
     return Path(source) / WEIGHTS if Path(source).is_dir() else Path(source)
 
 

@@ -41,6 +41,7 @@ class Supervised(Task):
     def __init__(self, recipe: config.Recipe, place: Place):
         data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
+        self.counts = {"train": len(splits.train), "val": len(splits.val)}
         self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
         self.smoothing = cast(config.Supervised, recipe.task).label_smoothing
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)
@@ -103,8 +104,8 @@ class Supervised(Task):
             yield batch
 
     def notes(self) -> dict[str, Any]:
-        """Pictures that could not be read, and how often each was asked for."""
-        return {"unreadable": dict(self.unreadable)}
+        """How many pictures there are; those that could not be read, and how often each was asked for."""
+        return {"unreadable": dict(self.unreadable), "pictures": self.counts}
 
     def recall(self, notes: dict[str, Any]) -> None:
         """Count on from an earlier run's notes."""

@@ -4,6 +4,7 @@ from resmlp.verbs.base import Verb
 from resmlp.verbs.evaluate import Eval
 from resmlp.verbs.listing import List
 from resmlp.verbs.predict import Predict
+from resmlp.verbs.push import Push
 from resmlp.verbs.train import Demo, Train
 
 VERBS: dict[str, type[Verb]] = {
@@ -12,6 +13,7 @@ VERBS: dict[str, type[Verb]] = {
     "train": Train,
     "eval": Eval,
     "predict": Predict,
+    "push": Push,
 }
 
 __all__ = ["VERBS", "Verb"]
