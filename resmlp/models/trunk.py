@@ -78,18 +78,25 @@ class Trunk(nn.Module):
         if arch.pool == "classmlp":
             self.blocks.append(ClassMlp(tokens, arch.dim, norm, scale, channels))
         self.norm = norm()
-        self.pool = MeanPool() if arch.pool == "mean" else FirstToken()
+        self.pool: nn.Module = MeanPool() if arch.pool == "mean" else FirstToken()
         self.head: nn.Module = nn.Identity()
         self.apply(self._initialise)
         self.reset_classifier(config.num_classes)
 
-    def forward_layers(self, images: Tensor, kept: list[int]) -> tuple[Tensor, list[Tensor]]:
-        """B 3 H W -> B N D after the last layer, and B N D after each of those whose numbers, from 0, are in `kept`."""
+    def forward_layers(self, images: Tensor, kept: list[int], stop: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """B 3 H W -> B N D after the last layer, and B N D after each of those whose numbers, from 0, are in `kept`.
+
+        With `stop`, the last of `kept` is the last layer to run.
+        """
         if not torch.jit.is_scripting():
             check_size(images, self.config)
         x = self.embed(images)
         outputs: list[Tensor] = []
-        for i, block in enumerate(self.blocks):
+        if torch.jit.is_scripting() or not stop:  # a script cannot cut a list of modules
+            blocks = self.blocks
+        else:
+            blocks = self.blocks[: max(kept) + 1]
+        for i, block in enumerate(blocks):
             if not torch.jit.is_scripting() and self.checkpoint_activations and self.training:
                 x = checkpoint(block, x, use_reentrant=False)
             else:
