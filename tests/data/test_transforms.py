@@ -11,9 +11,9 @@ from timm.data import create_transform
 from torchvision.transforms import Compose
 
 from resmlp.config import Augment, Data
-from resmlp.preprocessing import Preprocessing
 from resmlp.data import eval_transform, train_transform
 from resmlp.errors import UserError
+from resmlp.preprocessing import Preprocessing
 from resmlp.randomness import seed_host
 
 PLAIN = {"flip": 0.0, "policy": "none"}
