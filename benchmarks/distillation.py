@@ -1,4 +1,4 @@
-"""What a teacher and a modern recipe are worth: one small student on CIFAR-10, trained in several ways for the same steps.
+"""What a teacher and a modern recipe are worth: one small student on CIFAR-10, trained in several ways.
 
 python benchmarks/distillation.py PATH TEACHER OUT WAY:SEED...   trains into OUT/WAY-SEED, on one thread
 python benchmarks/distillation.py record OUT TEACHER_TOP1        writes results/distillation.json from what is there
@@ -56,7 +56,7 @@ def record(out: Path, teacher_top1: float) -> dict:
     mean = {way: round(statistics.mean(values), 4) for way, values in ways.items() if values}
     gains = {f"{way}_gain": round(value - mean["plain"], 4) for way, value in mean.items() if way != "plain"}
     return {
-        "what": f"the same student on CIFAR-10 for {EPOCHS} epochs: labels alone, taught by a convnet, or ResNet's training",
+        "what": f"one student on CIFAR-10 for {EPOCHS} epochs: by labels, by a convnet too, by ResNet's old training",
         "numbers": mean | gains | {"teacher": teacher_top1},
         "runs": top1,
         "must_reach": {"soft_gain": 0.01},

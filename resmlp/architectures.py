@@ -4,18 +4,10 @@ Sources: ResMLP Table 3 (sizes, ablation rows) and Table 6 (S36); MLP-Mixer Tabl
 """
 
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from tyro.conf import arg
-
-from resmlp.checks import ANY, BELOW_ONE, check_choices, check_range, demand
+from resmlp.checks import ANY, check_choices, check_range, demand
 from resmlp.errors import UserError, lookup
-from resmlp.files import read_json
-from resmlp.serial import from_dict
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 
 Mixer = Literal["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "none"]
 Norm = Literal["affine", "layernorm", "batchnorm", "none"]
@@ -121,13 +113,19 @@ ALIASES = {
     "resmlp_24_224": "resmlp_s24",
     "resmlp_36_224": "resmlp_s36",
     "resmlp_big_24_224": "resmlp_b24_p8",  # timm's and the authors' "big" has patches of 8, not the paper's B24
+    "resmlp_12": "resmlp_s12",  # the authors' functions (facebookresearch/deit, resmlp_models.py)
+    "resmlp_24": "resmlp_s24",
+    "resmlp_36": "resmlp_s36",
+    "resmlpB_24": "resmlp_b24_p8",
     **{f"mixer_{size}{patch}_224": f"mixer_{size}{patch}" for size in "sbl" for patch in (16, 32)},
+    **{f"Mixer-{size.upper()}_{patch}": f"mixer_{size}{patch}" for size in "sbl" for patch in (16, 32)},  # Google's
     "deit_small_patch16_224": "deit_s",
 }
+TIMM_NAMES = {ours: name for name, ours in ALIASES.items() if name.endswith("_224")}
 
 
 def canonical(name: str) -> str:
-    """Our name of a model given by our own name or by timm's."""
+    """Our name of a model given by our own name, timm's or its authors'."""
     name = ALIASES.get(name, name)
     lookup("model", name, {**ARCHITECTURES, **ALIASES}, "see `resmlp list models`")
     return name
@@ -145,74 +143,3 @@ def changed(base: Architecture, **changes) -> Architecture:
         if key not in known:
             raise UserError(f"a model has no {key!r}", "its parts are " + ", ".join(sorted(known)))
     return replace(base, **{k: v for k, v in changes.items() if v is not None})
-
-
-def read_card(checkpoint: str) -> tuple[str, Architecture]:
-    """Name and architecture from the model.json of a run folder, or beside a file of weights."""
-    path = Path(checkpoint)
-    card = path / "model.json" if path.is_dir() else path.with_suffix(".json")
-    if not card.is_file():
-        raise UserError(f"{checkpoint} has no model.json that says which network it is", "give its name with --model")
-    found = read_json(card)
-    network = found.get("model") if isinstance(found, dict) else None
-    if not isinstance(network, dict):
-        raise UserError(f"{card} describes no network", "it should be as resmlp wrote it")
-    return str(network.get("name")), from_dict(Architecture, network.get("architecture"), "model.architecture.")
-
-
-FROM_CHECKPOINT = "checkpoint"
-
-
-@dataclass(frozen=True)
-class Model:
-    """Which network; every field left at None is as the named model has it."""
-
-    name: Annotated[str, arg(aliases=["--model"])] = "resmlp_s12"
-    """a name of `resmlp list models`, ours or timm's; "checkpoint": as the checkpoint's model.json says"""
-    checkpoint: str | None = None
-    """start from these weights: a run folder, a .safetensors or a .pth file; another class count swaps the head"""
-    drop_path: float = 0.0
-    """stochastic depth: probability of dropping a sublayer for a picture, the same at every depth"""
-    patch_size: int | None = None
-    dim: int | None = None
-    depth: int | None = None
-    mixer: Mixer | None = None
-    """token mixing"""
-    mlp_ratio: float | None = None
-    """hidden width of the channel MLP over dim"""
-    token_hidden: int | None = None
-    """hidden width of the mlp mixer"""
-    heads: int | None = None
-    """heads of the attention mixer"""
-    norm: Norm | None = None
-    activation: Activation | None = None
-    scale: Scale | None = None
-    """what ends each sublayer; affine has a beta"""
-    layer_scale: float | None = None
-    """initial LayerScale value"""
-    residual: Wiring | None = None
-    """pre-norm or post-norm"""
-    pool: Pool | None = None
-    pos_embed: bool | None = None
-    init: Init | None = None
-    """paper: std 0.02; fan-in: std by width, for small networks; local: and linear mixers start as 3x3 convolutions"""
-
-    def __post_init__(self):
-        check_range("--model.", self, drop_path=(0, BELOW_ONE))
-        if self.name != FROM_CHECKPOINT:
-            object.__setattr__(self, "name", canonical(self.name))
-            self.network()
-
-    def network(self) -> tuple[str, Architecture]:
-        """The network's name, and its architecture with this model's changes."""
-        if self.name != FROM_CHECKPOINT:
-            name, base = self.name, ARCHITECTURES[self.name]
-        else:
-            demand(self.checkpoint is not None, "no weights to start from", "give --model.checkpoint, a run folder say")
-            name, base = read_card(str(self.checkpoint))
-        return name, changed(base, **self.changes())
-
-    def changes(self) -> dict[str, Any]:
-        """The parts that differ from the named model's."""
-        own = ("name", "checkpoint", "drop_path")
-        return {key: value for key, value in vars(self).items() if key not in own and value is not None}

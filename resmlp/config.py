@@ -10,31 +10,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import Suppress, arg
 
-from resmlp.architectures import FROM_CHECKPOINT, IMAGENET_MEAN, IMAGENET_STD, Model
 from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 from resmlp.errors import UserError
-from resmlp.files import read_json
-from resmlp.serial import from_dict
-
-Interpolation = Literal["bicubic", "bilinear", "nearest"]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the network's input in evaluation: resize by ratio, centre crop, normalise."""
-
-    size: tuple[int, int]
-    """(height, width) in pixels"""
-    crop_ratio: float = 0.9
-    """the shorter side is resized to size / crop_ratio before the crop"""
-    interpolation: Interpolation = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-
-    def __post_init__(self):
-        check_choices("", self)
-        check_range("", self, size=(1, 2**15), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
-        check_range("--data.", self, mean=(-ANY, ANY))
+from resmlp.network import FROM_CHECKPOINT, Model
+from resmlp.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Channels, Interpolation, Preprocessing
+from resmlp.sources import card_of
 
 
 @dataclass(frozen=True)
@@ -59,9 +39,9 @@ class Data:
     crop_ratio: float | None = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the centre (authors 0.9, timm 0.875)"""
     interpolation: Interpolation | None = "bicubic"
-    mean: tuple[float, float, float] | None = IMAGENET_MEAN
+    mean: Channels | None = IMAGENET_MEAN
     """subtracted from the channels, of pixels in [0, 1]"""
-    std: tuple[float, float, float] | None = IMAGENET_STD
+    std: Channels | None = IMAGENET_STD
     """divides the channels after the mean"""
     strict: bool = False
     """stop at a picture that cannot be read, instead of naming, counting and replacing it"""
@@ -102,24 +82,6 @@ class Data:
 
 INHERITED = ("img_size", "crop_ratio", "interpolation", "mean", "std")
 """fields of `Data` that may be the checkpoint's"""
-
-
-def preprocessing_of(checkpoint: str | None) -> Preprocessing | None:
-    """What the network of a run folder, or of a file of weights, was trained to see; None where no model.json says.
-
-    Raises `UserError` for a model.json that is broken.
-    """
-    if checkpoint is None:
-        return None
-    path = Path(checkpoint)
-    card = path / "model.json" if path.is_dir() else path.with_suffix(".json")
-    if not card.is_file():
-        return None
-    found = read_json(card)
-    try:
-        return from_dict(Preprocessing, found.get("preprocessing") if isinstance(found, dict) else None)
-    except UserError as error:
-        raise UserError(f"{card}: {' '.join(error.what.split())}", error.hint) from None
 
 
 @dataclass(frozen=True)
@@ -296,7 +258,8 @@ class Recipe:
             return  # what depends on the network is checked when there is one
         name, network = self.model.network()
         if None in [getattr(self.data, key) for key in INHERITED]:  # so that recipe.json says what was meant
-            seen = preprocessing_of(self.model.checkpoint) or Preprocessing((224, 224))
+            card = card_of(self.model.checkpoint) if self.model.checkpoint else None
+            seen = card.preprocessing if card else Preprocessing((224, 224))
             object.__setattr__(self, "data", self.data.completed(seen))
         patch, (height, width) = network.patch_size, self.data.size
         if height % patch or width % patch:

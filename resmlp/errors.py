@@ -1,5 +1,6 @@
 """Errors a user can mend. The command line prints them as one line and exits with 2."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeVar
@@ -14,6 +15,11 @@ class UserError(Exception):
         super().__init__(f"{what} ({hint})")
         self.what = what
         self.hint = hint
+
+
+def notice(text: str) -> None:
+    """Say on standard error what was done that a user may not expect."""
+    print(f"note: {text}", file=sys.stderr)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,11 +2,13 @@
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hubserver import Hub
 
 torch.set_num_threads(2)
 
@@ -25,3 +27,10 @@ def shared() -> Path:
     if not path.is_dir():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no real data at {path}")
     return path
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A hub of our own, empty. `hub.env(folder)` is the environment of a process that asks it."""
+    with Hub() as hub:
+        yield hub

@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from resmlp.config import Augment, Data, Preprocessing
+from resmlp.config import Augment, Data
 from resmlp.data.decode import UnreadableImage
 from resmlp.data.images import ImageSet
 from resmlp.data.transforms import Transform, eval_transform, train_transform
 from resmlp.errors import UserError
+from resmlp.preprocessing import Preprocessing
 from resmlp.randomness import generators_kept, seed_host
 
 MAX_IN_A_ROW = 50  # unreadable pictures, before it is the data that is broken

@@ -13,8 +13,9 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from resmlp.config import Augment, Data, Interpolation, Preprocessing
+from resmlp.config import Augment, Data
 from resmlp.errors import UserError
+from resmlp.preprocessing import Interpolation, Preprocessing
 
 Transform = Callable[[Image.Image], torch.Tensor]
 Step = Callable[[Any], Any]

@@ -44,7 +44,9 @@ class Predictor:
         return self.model(inputs).float().cpu()
 
     def rank(self, images: Sequence[Image.Image] | Tensor, top: int = 5) -> list[Prediction]:
-        """The `top` likeliest classes of each picture."""
+        """The `top` likeliest classes of each picture. Raises `UserError` for a network without a classifier."""
+        if not self.saved.has_classifier:
+            raise UserError("the model has no classifier, its output is features", "give it one: resmlp train finetune")
         probabilities = self.logits(images).softmax(1)
         values, indices = probabilities.topk(min(top, probabilities.shape[1]))
         return [
@@ -57,8 +59,9 @@ class Predictor:
         return self.rank([File(str(file)).read() for file in files], top) if files else []
 
     def label(self, index: int) -> str:
-        """The name of a class; its number where names are unknown."""
-        return self.classes[index] if self.classes else str(index)
+        """The name of a class, in words where there are some; its number where names are unknown."""
+        names = self.saved.words or self.classes
+        return names[index] if names else str(index)
 
 
 def find_device(name: str) -> torch.device:

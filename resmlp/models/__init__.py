@@ -2,7 +2,7 @@
 
 from resmlp.models.build import create_model, list_models
 from resmlp.models.count import count_macs, count_parameters
-from resmlp.models.saved import Saved, classes_of, load_saved, open_model, save_model
+from resmlp.models.saved import Saved, load_saved, open_model, save_model
 from resmlp.models.trunk import Trunk, TrunkConfig
 from resmlp.models.weights import Weights, load_into, read_weights
 
@@ -11,7 +11,6 @@ __all__ = [
     "Trunk",
     "TrunkConfig",
     "Weights",
-    "classes_of",
     "count_macs",
     "count_parameters",
     "create_model",

@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 
 from resmlp.architectures import ARCHITECTURES, architecture, canonical
-from resmlp.errors import UserError
-from resmlp.models.trunk import Trunk, TrunkConfig
+from resmlp.cards import TrunkConfig
+from resmlp.checks import demand
+from resmlp.errors import UserError, notice
+from resmlp.models.surgery import resize_to
+from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
+from resmlp.published import is_tagged, published
+from resmlp.sources import card_of
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -23,15 +28,20 @@ def create_model(
     drop_path: float = 0.0,
     **changes,
 ) -> Trunk:
-    """A network of `list_models()`, or of timm's name for it.
+    """A network of `list_models()`, or of timm's name or its authors' for it.
 
-    `checkpoint` is a file of weights in any known dialect, or a run folder. `num_classes` is 1000 unless the checkpoint
-    says otherwise; 0 gives features. `img_size` is one number or (height, width), in pixels; every side must be a
-    multiple of the patch. `drop_path` is the probability of stochastic depth. `changes` replace parts of the
-    architecture: `create_model("resmlp_s12", mixer="dwconv", depth=6)`. Raises `UserError`.
+    With `pretrained`, its published weights: those of the tag in `create_model("resmlp_s24.fb_distilled_in1k")`, or the
+    first that `resmlp list weights` has for a name without one. `checkpoint` is a file of weights in any known dialect,
+    a run folder, or `hf-hub:ORG/NAME`. `num_classes` is that of the weights, or 1000; another one gives a new head, 0
+    features. `img_size` is one number or (height, width), in pixels; every side must be a multiple of the patch, and
+    weights of another size are interpolated (`resmlp.models.surgery`). `drop_path` is the probability of stochastic
+    depth. `changes` replace parts of the architecture: `create_model("resmlp_s12", mixer="dwconv", depth=6)`. Raises
+    `UserError`.
     """
-    if pretrained:
-        raise UserError(f"no weights are known for {name!r}", "pass checkpoint=FILE")
+    tag = published(name) if pretrained or is_tagged(name) else None
+    if tag:
+        demand(not (pretrained and checkpoint), "both pretrained and checkpoint are given", "choose one of them")
+        name, checkpoint = tag.model, tag.name if pretrained else checkpoint
     sides = (img_size,) if isinstance(img_size, int) else tuple(img_size)
     if len(sides) not in (1, 2) or not all(isinstance(side, int) for side in sides):
         raise UserError(f"img_size {img_size!r}", "one number of pixels, or (height, width)")
@@ -39,7 +49,14 @@ def create_model(
     weights = read_weights(checkpoint) if checkpoint else None
     if num_classes is None:
         num_classes = weights.num_classes if weights else 1000
-    model = Trunk(TrunkConfig(canonical(name), architecture(name, **changes), size, num_classes, drop_path))
+    config = TrunkConfig(canonical(name), architecture(name, **changes), size, num_classes, drop_path)
     if weights:
-        load_into(model, weights)
+        card = card_of(str(checkpoint))
+        weights, config, resized = resize_to(weights, config, card.model.size if card else None)
+        if resized:
+            notice(f"{weights.source}: {resized}")
+    model = Trunk(config)
+    if weights and load_into(model, weights, swap_head=True) and num_classes:
+        had = f"its own for {weights.num_classes}" if weights.num_classes else "none"
+        notice(f"{weights.source}: a new, untrained head for {num_classes} classes in place of {had}")
     return model

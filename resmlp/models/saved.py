@@ -1,20 +1,24 @@
 """`model.safetensors` + `model.json`: weights, and all that is needed to use them."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from safetensors.torch import save
 from torch import nn
 
 from resmlp.architectures import ALIASES, ARCHITECTURES
-from resmlp.checks import demand
-from resmlp.config import Preprocessing
-from resmlp.errors import UserError, did_you_mean
-from resmlp.files import read_json, write_json, write_whole
+from resmlp.cards import Card, TrunkConfig
+from resmlp.errors import UserError, did_you_mean, notice
+from resmlp.files import write_json, write_whole
 from resmlp.models.build import create_model
-from resmlp.models.trunk import Trunk, TrunkConfig
-from resmlp.models.weights import load_into, read_weights, weights_path
-from resmlp.serial import from_dict, to_dict
+from resmlp.models.infer import infer
+from resmlp.models.trunk import Trunk
+from resmlp.models.weights import load_into, read_weights
+from resmlp.preprocessing import Preprocessing
+from resmlp.published import FILE_ENDINGS, published
+from resmlp.serial import to_dict
+from resmlp.sources import HUB, card_of, is_published
 
 
 @dataclass(frozen=True)
@@ -27,77 +31,87 @@ class Saved:
     preprocessing: Preprocessing
     trained: bool = True
     """False for a name alone, whose weights are random"""
+    words: tuple[str, ...] = ()
+    """what to call each class for people, where its name is a code such as a WordNet number"""
 
-
-@dataclass(frozen=True)
-class _Card:
-    """The contents of model.json."""
-
-    model: TrunkConfig
-    preprocessing: Preprocessing
-    classes: tuple[str, ...] = ()
-    format: int = 1
-
-    def __post_init__(self):
-        demand(self.format == 1, f"format {self.format}", "written by a newer resmlp: update it")
-        counts = f"{len(self.classes)} class names for {self.model.num_classes} classes"
-        fits = not self.classes or self.model.num_classes in (0, len(self.classes))
-        demand(fits, counts, "model.json was changed by hand")
+    @property
+    def has_classifier(self) -> bool:
+        """Whether the output is logits, and not features."""
+        config = getattr(self.model, "config", None)
+        return not isinstance(config, TrunkConfig) or config.num_classes > 0
 
 
 def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
-    write_json(folder / "model.json", to_dict(_Card(model.config, preprocessing, tuple(classes))))
+    write_json(folder / "model.json", to_dict(Card(model.config, preprocessing, tuple(classes))))
 
 
-def _read_card(path: Path) -> _Card:
-    """A model.json; what is wrong with it is said with its name."""
-    try:
-        return from_dict(_Card, read_json(path))
-    except UserError as error:
-        raise UserError(f"{path}: {error.what}", error.hint) from None
+def load_saved(source: str | Path) -> Saved:
+    """The network of a run folder, a file of weights in any dialect, published `model.tag`, or `hf-hub:ORG/NAME`.
 
-
-def load_saved(path: str | Path) -> Saved:
-    """The network of a run folder, or of a .safetensors file with its .json beside it."""
-    path = Path(path)
+    A .json beside a file says which network it is; without one, the tensors do.
+    """
+    source = str(source)
+    path = Path(source)
     if path.is_dir() and not (path / "model.safetensors").is_file():
         hint = "the run is not finished: the same train command continues it"
         raise UserError(
             f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder"
         )
-    file = weights_path(path)
-    if not file.is_file():
-        raise UserError(f"no model at {path}", "give a run folder or a .safetensors file")
-    beside = file.with_suffix(".json")
-    if not beside.is_file():
-        raise UserError(f"no {beside.name} beside {file}", "copy both: it says which network the weights are of")
-    card = _read_card(beside)
+    card = card_of(source)
+    if path.is_dir() and card is None:
+        raise UserError(f"no model.json in {path}", "it says which network the weights are of: copy it as well")
+    weights = read_weights(source)
+    if card is None:
+        card = infer(weights.state, source)
+        notice(f"{source} has no .json beside it: taken for {_described(card)}")
     model = Trunk(card.model)
-    load_into(model, read_weights(file))
-    return Saved(model.eval(), card.classes, card.preprocessing)
+    load_into(model, weights)
+    classes, words = card.classes, tuple[str, ...]()
+    if is_published(source) and (vocabulary := published(source).vocabulary):
+        classes, words = imagenet_classes(vocabulary)
+    return Saved(model.eval(), classes, card.preprocessing, words=words)
 
 
-def classes_of(checkpoint: str | Path) -> tuple[str, ...]:
-    """The class names that a run folder, or the model.json beside a file, says; none where it says nothing."""
-    path = weights_path(checkpoint).with_suffix(".json")
-    return _read_card(path).classes if path.is_file() else ()
+def _described(card: Card) -> str:
+    network, p = card.model, card.preprocessing
+    size = "x".join(map(str, network.size))
+    return (
+        f"{network.name} at {size} with {network.num_classes} classes, mean {p.mean}, std {p.std}, crop {p.crop_ratio}"
+    )
+
+
+@cache
+def imagenet_classes(vocabulary: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """WordNet numbers of the classes in the order of the logits, and words for them, by timm's `ImageNetInfo`."""
+    from timm.data import ImageNetInfo  # takes seconds
+
+    info = ImageNetInfo(vocabulary)
+    numbers = tuple(info.label_names())
+    lemmas = (info.index_to_description(i).split(",")[0] for i in range(len(numbers)))
+    return numbers, tuple(f"{lemma} ({number})" for lemma, number in zip(lemmas, numbers))  # crane is two classes
 
 
 def open_model(name: str) -> Saved:
-    """What a MODEL on the command line means: a run folder, a .safetensors file, `timm:NAME`, or a model's name."""
+    """What a MODEL on the command line means.
+
+    A run folder, a file of weights, published weights (`resmlp_s12.fb_in1k`), `hf-hub:ORG/NAME`, `timm:NAME`, or a
+    network's name, whose weights are then random.
+    """
     if name.startswith("timm:"):
         return _from_timm(name.removeprefix("timm:"))
-    if len(name) < 256 and (Path(name).exists() or Path(name).suffix == ".safetensors"):
+    there = len(name) < 256 and Path(name).exists()
+    if there or name.startswith(HUB) or is_published(name) or name.rpartition(".")[2] in FILE_ENDINGS:
         return load_saved(name)
     if name in ARCHITECTURES or name in ALIASES:
         model = create_model(name).eval()
         return Saved(model, (), Preprocessing(model.config.size), trained=False)
     if "/" in name:
         raise UserError(
-            f"no model at {name}", "give a run folder, a .safetensors file, or a name of `resmlp list models`"
+            f"no model at {name}",
+            "give a run folder, a file of weights, hf-hub:ORG/NAME, or a name of `resmlp list models`",
         )
     hint = did_you_mean(name, {**ARCHITECTURES, **ALIASES})
     raise UserError(f"unknown model {name!r}", f"{hint}; give a run folder, or a name of `resmlp list models`")

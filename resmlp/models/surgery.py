@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from resmlp.checks import demand
+from resmlp.models.dialects import State
 from resmlp.models.trunk import TrunkConfig
-from resmlp.models.weights import State, Weights
+from resmlp.models.weights import Weights
 from resmlp.nn.mixers import Grid
 
 Size = tuple[int, int]

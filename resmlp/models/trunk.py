@@ -3,14 +3,15 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from resmlp.architectures import Architecture
-from resmlp.checks import BELOW_ONE, check_range
+from resmlp.cards import TrunkConfig
 from resmlp.errors import UserError
 from resmlp.nn import (
     ACTIVATIONS,
@@ -31,31 +32,15 @@ from resmlp.nn import (
 Make = Callable[[], nn.Module]
 
 
-@dataclass(frozen=True)
-class TrunkConfig:
-    """All that is needed to build the same network again; stored beside its weights."""
-
-    name: str
-    architecture: Architecture
-    size: tuple[int, int] = (224, 224)
-    """(height, width) of the input in pixels"""
-    num_classes: int = 1000
-    """0: features, no classifier"""
-    drop_path: float = 0.0
-
-    def __post_init__(self):
-        check_range("", self, size=(1, 2**15), num_classes=(0, 2**24), drop_path=(0, BELOW_ONE))
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Tokens (down, across)."""
-        patch = self.architecture.patch_size
-        if self.size[0] % patch or self.size[1] % patch or min(self.size) < patch:
-            raise UserError(
-                f"a picture of {self.size[0]}x{self.size[1]} does not divide into patches of {patch}",
-                f"give {self.name} an img_size that is a multiple of {patch}",
-            )
-        return (self.size[0] // patch, self.size[1] // patch)
+@torch.fx.wrap  # a picture that is traced has no size to compare
+def check_size(images: Tensor, config: TrunkConfig) -> None:
+    """Raises `UserError` for pictures B 3 H W of another size than the network's."""
+    height, width = config.size
+    if images.shape[-2:] != (height, width):
+        raise UserError(
+            f"{config.name} was built for pictures of {height}x{width}, got {tuple(images.shape)}",
+            f"resize them, or build it with img_size={tuple(images.shape[-2:])}",
+        )
 
 
 class Trunk(nn.Module):
@@ -65,7 +50,7 @@ class Trunk(nn.Module):
     last norm, and `checkpoint_activations = True` trades time for memory in training.
     """
 
-    def __init__(self, config: TrunkConfig):
+    def __init__(self, config: TrunkConfig, in_chans: int = 3):
         super().__init__()
         arch, tokens = config.architecture, math.prod(config.grid)
         norm: Make = partial(NORMS[arch.norm], arch.dim)
@@ -83,7 +68,7 @@ class Trunk(nn.Module):
 
         self.config = config
         self.checkpoint_activations = False
-        self.embed = nn.Sequential(OrderedDict(patches=PatchEmbed(arch.patch_size, arch.dim)))
+        self.embed = nn.Sequential(OrderedDict(patches=PatchEmbed(arch.patch_size, arch.dim, in_chans)))
         if arch.pool == "classtoken":
             self.embed.add_module("cls", ClassToken(arch.dim))
             tokens += 1
@@ -93,23 +78,36 @@ class Trunk(nn.Module):
         if arch.pool == "classmlp":
             self.blocks.append(ClassMlp(tokens, arch.dim, norm, scale, channels))
         self.norm = norm()
-        self.pool = MeanPool() if arch.pool == "mean" else FirstToken()
+        self.pool: nn.Module = MeanPool() if arch.pool == "mean" else FirstToken()
         self.head: nn.Module = nn.Identity()
         self.apply(self._initialise)
         self.reset_classifier(config.num_classes)
 
+    def forward_layers(self, images: Tensor, kept: list[int], stop: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """B 3 H W -> B N D after the last layer, and B N D after each of those whose numbers, from 0, are in `kept`.
+
+        With `stop`, the last of `kept` is the last layer to run.
+        """
+        if not torch.jit.is_scripting():
+            check_size(images, self.config)
+        x = self.embed(images)
+        outputs: list[Tensor] = []
+        if torch.jit.is_scripting() or not stop:  # a script cannot cut a list of modules
+            blocks = self.blocks
+        else:
+            blocks = self.blocks[: max(kept) + 1]
+        for i, block in enumerate(blocks):
+            if not torch.jit.is_scripting() and self.checkpoint_activations and self.training:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+            if i in kept:
+                outputs.append(x)
+        return x, outputs
+
     def forward_features(self, images: Tensor) -> Tensor:
         """B 3 H W -> B N D (B 1+N D with a class token)"""
-        height, width = self.config.size
-        if images.shape[-2:] != (height, width):
-            raise UserError(
-                f"{self.config.name} was built for pictures of {height}x{width}, got {tuple(images.shape)}",
-                f"resize them, or build it with img_size={tuple(images.shape[-2:])}",
-            )
-        x = self.embed(images)
-        for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if self.checkpoint_activations and self.training else block(x)
-        return self.norm(x)
+        return self.norm(self.forward_layers(images, [])[0])
 
     def forward_head(self, tokens: Tensor) -> Tensor:
         """B N D -> B K"""
@@ -121,9 +119,10 @@ class Trunk(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """A new linear head for `num_classes`, or none for 0: the network then gives features B D."""
-        dim = self.config.architecture.dim
+        own, dim = next(self.parameters()), self.config.architecture.dim
         self.config = replace(self.config, num_classes=num_classes)
-        self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+        linear = partial(nn.Linear, device=own.device, dtype=own.dtype)
+        self.head = (linear(dim, num_classes) if num_classes else nn.Identity()).train(self.training)
         self._initialise(self.head)
 
     def _initialise(self, module: nn.Module) -> None:

@@ -1,23 +1,26 @@
-"""Weights of others, by one pure renaming function for each dialect, and files that hold tensors alone.
+"""Weights from files that hold tensors alone, and into a network, tensor by tensor."""
 
-Dialects are told by their keys: ours, the authors' (deit's `resmlp_models.py`), and timm's ResMLP and MLP-Mixer.
-"""
-
-import re
+import argparse
 import warnings
-from collections.abc import Callable
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from resmlp.checks import demand
 from resmlp.errors import UserError
+from resmlp.models.dialects import DIALECTS, State, to_ours, unwrapped
+from resmlp.published import published
+from resmlp.sources import file_of, is_published
 
-State = dict[str, Tensor]
+MAX_ARCHIVE = 16 * 2**30  # bytes of an .npz when unpacked: eight times the largest Mixer there is
+EMPTY = torch.empty(0, 0)
 
 
 @dataclass(frozen=True)
@@ -37,89 +40,57 @@ class Weights:
         return replace(self, state={k: v for k, v in self.state.items() if not k.startswith("head.")})
 
 
-def _dialect(stem: str, tokens: str, channels: str, scale: str) -> Callable[[State], State]:
-    """The renaming function of a dialect that differs by four names, patterns all; (1, 1, d) Affines become (d)."""
-    block = r"^(blocks\.\d+)\."
-    rules = (
-        (rf"^{stem}\.", "embed.patches."),
-        (block + r"norm1\.", r"\1.tokens.norm."),
-        (block + rf"{tokens}\.", r"\1.tokens.fn."),
-        (block + rf"{scale}1$", r"\1.tokens.scale.gamma"),
-        (block + r"norm2\.", r"\1.channels.norm."),
-        (block + rf"{channels}\.", r"\1.channels.fn."),
-        (block + rf"{scale}2$", r"\1.channels.scale.gamma"),
-    )
-
-    def ours(key: str) -> str:
-        for old, new in rules:
-            key = re.sub(old, new, key)
-        return key
-
-    def rename(state: State) -> State:
-        return {ours(k): v.flatten() if v.shape[:2] == (1, 1) and v.ndim == 3 else v for k, v in state.items()}
-
-    return rename
-
-
-from_official = _dialect("patch_embed", "attn", "mlp", "gamma_")
-from_timm = _dialect("stem", "(?:linear|mlp)_tokens", "mlp_channels", "ls")
-
-EMPTY = torch.empty(0, 0)
-
-WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")  # what DDP and torch.compile put before each key
-
-DIALECTS: dict[str, Callable[[State], State]] = {
-    "embed.patches.proj.weight": dict,
-    "patch_embed.proj.weight": from_official,
-    "stem.proj.weight": from_timm,
-}
-"""a key that only this dialect has -> its renaming function"""
-
-
 def read_tensors(path: Path) -> State:
-    """The tensors of a .safetensors or PyTorch file; anything else in it is refused, never unpickled."""
+    """The tensors of a .safetensors, PyTorch or .npz file; anything else in it is refused, never unpickled.
+
+    The one exception is `argparse.Namespace`, which training scripts (DeiT's, DINO's) put beside the weights: it holds
+    values and does nothing, and is dropped.
+    """
     if not path.is_file():
-        raise UserError(f"no weights at {path}", "give a .safetensors or .pth file, or a run folder")
+        raise UserError(f"no weights at {path}", "give a file, a run folder, or a name of `resmlp list weights`")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():  # of an unusual pickle: what matters is whether it is refused
-            warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+        loaded = _load(path)
+    except (SafetensorError, OSError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read weights from {path}: {reason}", "is it whole?") from None
+    except UserError:
+        raise
     except Exception as error:  # pickle's errors have no common class
         reason = f"it holds more than tensors ({type(error).__name__})"
         raise UserError(f"refused to load {path}: {reason}", "save its state dict alone") from None
-    for wrapper in ("model", "state_dict", "state_dict_ema"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, dict):
+    tensors = unwrapped(loaded)
+    if tensors is None:
         raise UserError(f"{path} holds no dictionary of tensors", "save its state dict alone")
-    tensors = {key: value for key, value in loaded.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    return {WRAPPED.sub("", key): value for key, value in tensors.items()}
+    return tensors
 
 
-def weights_path(path: str | Path) -> Path:
-    """The file meant by a run folder or a file."""
-    path = Path(path)
-    return path / "model.safetensors" if path.is_dir() else path
+def _load(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        demand(size <= MAX_ARCHIVE, f"{path} claims {size:,} bytes when unpacked", "no network is that large")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    with warnings.catch_warnings():  # of an unusual pickle: what matters is whether it is refused
+        warnings.simplefilter("ignore")
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def read_weights(path: str | Path) -> Weights:
-    """The weights of a run folder or a file of any dialect, under our names."""
-    file = weights_path(path)
-    state = read_tensors(file)
-    for key, rename in DIALECTS.items():
-        if key in state:
-            state = rename(state)
-            demand(
-                state.get("head.weight", EMPTY).ndim == 2, f"{file}: head.weight is no matrix", "is it a classifier?"
-            )
-            return Weights(state, str(path))
-    known = ", ".join(DIALECTS)
-    raise UserError(f"{file} is of no dialect we know", f"a known one has one of the keys {known}")
+def read_weights(source: str | Path) -> Weights:
+    """The weights of a run folder, a file of any dialect, published `model.tag`, or `hf-hub:ORG/NAME`, in our names."""
+    source = str(source)
+    file = file_of(source)
+    state = to_ours(read_tensors(file))
+    if state is None:
+        known = ", ".join(DIALECTS)
+        raise UserError(f"{file} is of no dialect we know", f"a known one has a key that ends in one of {known}")
+    demand(state.get("head.weight", EMPTY).ndim == 2, f"{file}: head.weight is no matrix", "is it a classifier?")
+    weights = Weights(state, source)
+    headless = is_published(source) and published(source).num_classes == 0
+    return weights.without_head() if headless else weights
 
 
 def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> bool:

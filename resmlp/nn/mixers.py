@@ -28,7 +28,7 @@ class MlpMixer(Mlp):
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        return self.fc2(self.act(self.fc1(x.transpose(1, 2)))).transpose(1, 2)  # TorchScript knows no super()
 
 
 class ConvMixer(nn.Module):
@@ -79,7 +79,7 @@ class AttentionMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # B heads N D/heads
+        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()  # B heads N D/heads
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -30,7 +31,7 @@ class _Gather(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """B M D -> B 1 D"""
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        return F.linear(x.transpose(1, 2), self.weight, self.bias).transpose(1, 2)
 
 
 class _Query(nn.Module):

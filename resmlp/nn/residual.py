@@ -1,6 +1,5 @@
 """The only wiring in the network: a sublayer beside a skip connection."""
 
-import torch
 from torch import Tensor, nn
 
 
@@ -16,7 +15,7 @@ class DropPath(nn.Module):
         if self.p == 0.0 or not self.training:
             return x
         keep = 1.0 - self.p
-        return x * torch.empty(x.shape[0], 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
+        return x * x.new_empty(x.shape[0], 1, 1).bernoulli_(keep).div_(keep)
 
     def extra_repr(self) -> str:
         """Shown in `print(model)`."""

@@ -13,8 +13,9 @@ from resmlp import config
 from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits, other_counts
 from resmlp.evaluate import classify
 from resmlp.logbook import console
-from resmlp.models import Trunk, TrunkConfig, classes_of, count_macs, load_into, read_weights, save_model
+from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.surgery import resize_to
+from resmlp.sources import card_of
 from resmlp.tasks.base import Batch, Place, Task
 
 
@@ -27,11 +28,10 @@ def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, 
     network = TrunkConfig(*model.network(), size, len(classes), model.drop_path)
     if not model.checkpoint:
         return Trunk(network), "new"
-    weights, before = read_weights(model.checkpoint), classes_of(model.checkpoint)
-    if before and before != classes:
+    weights, card = read_weights(model.checkpoint), card_of(model.checkpoint)
+    if card and card.classes and card.classes != classes:
         weights = weights.without_head()
-    seen = config.preprocessing_of(model.checkpoint)
-    weights, network, resized = resize_to(weights, network, seen.size if seen else None)
+    weights, network, resized = resize_to(weights, network, card.model.size if card else None)
     trunk = Trunk(network)
     swapped = load_into(trunk, weights, swap_head=True)
     changes = [resized] * bool(resized) + [f"a new head for {len(classes)} classes"] * swapped
@@ -47,6 +47,7 @@ class Supervised(Task):
     def __init__(self, recipe: config.Recipe, place: Place):
         data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
+        self.counts = {"train": len(splits.train), "val": len(splits.val)}
         self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
         if published := other_counts(data.source, splits):
             self.pictures += f" ({published})"
@@ -123,8 +124,8 @@ class Supervised(Task):
             yield batch
 
     def notes(self) -> dict[str, Any]:
-        """Pictures that could not be read, and how often each was asked for."""
-        return {"unreadable": dict(self.unreadable)}
+        """How many pictures there are; those that could not be read, and how often each was asked for."""
+        return {"unreadable": dict(self.unreadable), "pictures": self.counts}
 
     def recall(self, notes: dict[str, Any]) -> None:
         """Count on from an earlier run's notes."""

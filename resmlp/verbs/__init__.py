@@ -5,6 +5,7 @@ from resmlp.verbs.data import DataCheck
 from resmlp.verbs.evaluate import Eval
 from resmlp.verbs.listing import List
 from resmlp.verbs.predict import Predict
+from resmlp.verbs.push import Push
 from resmlp.verbs.train import Demo, Train
 
 VERBS: dict[str, type[Verb]] = {
@@ -14,6 +15,7 @@ VERBS: dict[str, type[Verb]] = {
     "eval": Eval,
     "predict": Predict,
     "data": DataCheck,
+    "push": Push,
 }
 
 __all__ = ["VERBS", "Verb"]

@@ -6,20 +6,21 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from resmlp.architectures import ALIASES, ARCHITECTURES
+from resmlp.architectures import ARCHITECTURES, TIMM_NAMES
+from resmlp.published import PUBLISHED, Published
 from resmlp.recipes import RECIPES
 from resmlp.verbs.base import Verb
 
 
 @dataclass(frozen=True)
 class List(Verb):
-    """the models and recipes there are"""
+    """the models, recipes and published weights there are"""
 
-    what: Positional[Literal["all", "models", "recipes"]] = "all"
+    what: Positional[Literal["all", "models", "recipes", "weights"]] = "all"
 
     def run(self) -> dict[str, Any]:
         """Print the tables."""
-        tables = {"models": models, "recipes": recipes}
+        tables = {"models": models, "recipes": recipes, "weights": weights}
         found = {name: rows() for name, rows in tables.items() if self.what in ("all", name)}
         if not self.json:
             for name, rows in found.items():
@@ -29,10 +30,9 @@ class List(Verb):
 
 def models() -> list[dict[str, Any]]:
     """Each model's sizes and parts, and timm's name for it."""
-    aliases = {ours: theirs for theirs, ours in ALIASES.items()}
     keep = ("patch_size", "dim", "depth", "mixer", "norm", "pool")
     return [
-        {"name": name, **{k: v for k, v in asdict(arch).items() if k in keep}, "timm": aliases.get(name, "")}
+        {"name": name, **{k: v for k, v in asdict(arch).items() if k in keep}, "timm": TIMM_NAMES.get(name, "")}
         for name, arch in ARCHITECTURES.items()
     ]
 
@@ -52,6 +52,33 @@ def recipes() -> list[dict[str, Any]]:
     ]
 
 
+def weights() -> list[dict[str, Any]]:
+    """Published weights: size, what they reach on ImageNet-1k as published, licence, source."""
+    import torch
+
+    from resmlp.models import count_parameters, create_model
+
+    def size(weights: Published) -> int:
+        with torch.device("meta"):
+            return count_parameters(create_model(weights.model, num_classes=weights.num_classes))
+
+    return [
+        {
+            "name": name,
+            "parameters": size(weights),
+            "classes": weights.num_classes,
+            "top1": weights.top1,
+            "real": weights.real,
+            "v2": weights.v2,
+            "crop": weights.preprocessing.crop_ratio,
+            "licence": weights.licence,
+            "source": weights.source,
+            "hub": weights.repo,
+        }
+        for name, weights in PUBLISHED.items()
+    ]
+
+
 def show(title: str, rows: list[dict[str, Any]]) -> None:
     """A table on standard output; lines are never cut where it is not a terminal."""
     from rich.console import Console
@@ -62,7 +89,9 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
     for column in rows[0]:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(
+            *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
+        )
     with console.capture() as text:
         console.print(table, highlight=False)
     print(text.get())

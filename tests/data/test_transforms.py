@@ -10,9 +10,10 @@ from PIL import Image, ImageFilter, ImageOps
 from timm.data import create_transform
 from torchvision.transforms import Compose
 
-from resmlp.config import Augment, Data, Preprocessing
+from resmlp.config import Augment, Data
 from resmlp.data import eval_transform, train_transform
 from resmlp.errors import UserError
+from resmlp.preprocessing import Preprocessing
 from resmlp.randomness import seed_host
 
 PLAIN = {"flip": 0.0, "policy": "none"}

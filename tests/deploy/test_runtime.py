@@ -9,11 +9,11 @@ from PIL import Image
 from timm.data import create_transform
 
 import resmlp
-from resmlp.config import Preprocessing
 from resmlp.deploy import Predictor, load
 from resmlp.deploy.runtime import find_device
 from resmlp.errors import UserError
 from resmlp.models import save_model
+from resmlp.preprocessing import Preprocessing
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fly")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from resmlp.config import Preprocessing
 from resmlp.errors import UserError
 from resmlp.models import create_model, load_saved, open_model, save_model
+from resmlp.preprocessing import Preprocessing
 
 CLASSES = ("cat", "dog", "żółw", "a b", "")
 PREPROCESSING = Preprocessing((8, 12), 0.875, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
@@ -209,7 +209,7 @@ def test_an_unknown_field_is_named(path, folder):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from resmlp.config import Preprocessing
+from resmlp.preprocessing import Preprocessing
 from resmlp.errors import UserError
 from resmlp.models import create_model, save_model
 model = create_model("resmlp_s12", dim=12, depth=2, patch_size=4, img_size=(8, 12), num_classes=5)

@@ -118,9 +118,12 @@ def test_names():
     [
         (lambda: create_model("resmlp_s13"), "resmlp_s12"),
         (lambda: create_model("resmlp_s12", depht=3), "depht"),
-        (lambda: create_model("resmlp_s12", pretrained=True), "resmlp_s12"),
+        (lambda: create_model("resmlp_s12_classmlp", pretrained=True), "resmlp_s12_classmlp"),
+        (lambda: create_model("resmlp_s12.fb_distiled_in1k", pretrained=True), r"resmlp_s12\.fb_distilled_in1k"),
+        (lambda: create_model("resmlp_12_224.nobody_in1k"), r"resmlp_s12\.nobody_in1k"),
+        (lambda: create_model("resmlp_s12", pretrained=True, checkpoint="x.pth"), "both"),
     ],
-    ids=["name", "part", "pretrained"],
+    ids=["name", "part", "no weights", "tag", "tag alone", "two"],
 )
 def test_mistakes_are_named(call, says):
     with pytest.raises(UserError, match=says):

@@ -145,12 +145,11 @@ def saved(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "key", "theirs", "ours", "hint"),
     [
-        ({"num_classes": 7}, "head.weight", (5, 8), (7, 8), "class"),
         ({"img_size": 16}, "blocks.0.tokens.fn.weight", (4, 4), (16, 16), "img_size"),
         ({"dim": 16}, "embed.patches.proj.weight", (8, 3, 4, 4), (16, 3, 4, 4), "another model"),
         ({"mlp_ratio": 2.0}, "blocks.0.channels.fn.fc1.weight", (32, 8), (16, 8), "another model"),
     ],
-    ids=["classes", "size", "width", "hidden"],
+    ids=["size", "width", "hidden"],
 )
 def test_a_shape_that_differs_is_named_with_both_shapes(saved, changes, key, theirs, ours, hint):
     with pytest.raises(UserError) as error:
@@ -188,6 +187,15 @@ def test_a_refused_load_leaves_the_network_as_it_was(saved):
 
 def test_the_checkpoint_says_how_many_classes(saved):
     assert tiny(num_classes=None, checkpoint=saved).head.out_features == 5
+
+
+def test_another_class_count_gets_a_new_head_and_a_notice(saved, capsys):
+    model = tiny(num_classes=7, checkpoint=saved)
+    assert model.head.out_features == 7
+    assert torch.equal(model.norm.alpha, read_weights(saved).state["norm.alpha"])
+    note = capsys.readouterr().err
+    assert note.count("\n") == 1
+    assert all(part in note for part in (saved, "7 classes", "5"))
 
 
 def test_no_classes_drops_the_head(saved):

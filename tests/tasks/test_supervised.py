@@ -101,7 +101,7 @@ def test_unreadable_pictures_are_counted_by_name(make, tree):
     task = make(batch_size=24)
     for epoch in range(3):
         list(task.batches(epoch, 0))
-    assert task.notes() == {"unreadable": {str(tree / "train" / "red" / "3.png"): 3}}
+    assert task.notes()["unreadable"] == {str(tree / "train" / "red" / "3.png"): 3}
 
 
 def test_held_out_pictures_that_cannot_be_read_are_named_too(make, tree):

@@ -1,0 +1,250 @@
+"""Our networks for timm: `import resmlp.timm`, then `timm.create_model("resmlp_s12", num_classes=10)`.
+
+A network is our trunk with timm's protocol around it: the keys, initialisation and logits of `resmlp.create_model`, and
+the methods that timm's scripts call. B pictures, N tokens (h x w, row by row), D channels.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import torch
+from timm.layers import to_2tuple
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+from resmlp.architectures import ARCHITECTURES, Architecture, architecture
+from resmlp.cards import TrunkConfig
+from resmlp.checks import demand
+from resmlp.models.dialects import State, to_ours
+from resmlp.models.trunk import Trunk
+from resmlp.models.weights import load_into, read_weights
+from resmlp.nn import ClassMlp, FirstToken
+from resmlp.optim import roles
+from resmlp.preprocessing import Preprocessing
+from resmlp.published import MIXER_GOOGLE, PUBLISHED
+from resmlp.recipes.small import CIFAR10, DIGITS
+
+WORDS = {"embed_dim": "dim", "num_blocks": "depth", "num_heads": "heads"}
+"""timm's words for parts of an `Architecture`; the others are called the same"""
+POOLS = {"mean": "avg", "classmlp": "token", "classtoken": "token"}
+"""our poolings, as timm calls them"""
+
+
+class GridMean(nn.Module):
+    """The mean of the grid's tokens, without the class token that may stand before them."""
+
+    def __init__(self, tokens: int):
+        super().__init__()
+        self.tokens = tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B N D or B 1+N D -> B D"""
+        return x[:, -self.tokens :].mean(dim=1)
+
+
+class TimmTrunk(Trunk):
+    """A trunk that speaks timm's protocol.
+
+    `global_pool` is "avg", "token" where there is a class token, "" for the tokens themselves, None for the
+    architecture's own. `drop_rate` is dropout before the head, `drop_path_rate` stochastic depth. `changes` replace
+    parts of the architecture, in our words or timm's. Raises `UserError`, and `TypeError` for an unknown word.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        num_classes: int = 1000,
+        img_size: int | Sequence[int] = 224,
+        in_chans: int = 3,
+        global_pool: str | None = None,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **changes,
+    ):
+        demand(in_chans > 0, f"in_chans={in_chans}", "a picture has at least one channel")
+        arch = architecture(name, **in_our_words(name, changes))
+        config = TrunkConfig(name, arch, tuple(to_2tuple(img_size)), num_classes, drop_path_rate)
+        with torch.device(device) if device is not None else nullcontext():
+            super().__init__(config, in_chans)
+        self.in_chans = in_chans
+        self.grid = config.grid
+        self.num_layers = arch.depth
+        self.embed_dim = self.num_features = self.head_hidden_size = arch.dim
+        self.feature_info = [
+            {"module": f"blocks.{i}", "num_chs": arch.dim, "reduction": arch.patch_size} for i in range(arch.depth)
+        ]
+        self.head_drop = nn.Dropout(drop_rate)
+        self.global_pool = POOLS[arch.pool]
+        if global_pool is not None:
+            self._set_pool(global_pool)
+        self.to(dtype=dtype)
+
+    def _set_pool(self, word: str) -> None:
+        """`word` is one of timm's; "token" needs a class token at the end of the network."""
+        pools: dict[str, nn.Module] = {"": nn.Identity(), "avg": GridMean(self.grid[0] * self.grid[1])}
+        if self.config.architecture.pool == "classtoken" or any(isinstance(block, ClassMlp) for block in self.blocks):
+            pools["token"] = FirstToken()
+        demand(word in pools, f"{self.config.name} cannot pool by global_pool={word!r}", f"choose of {list(pools)}")
+        self.global_pool, self.pool = word, pools[word]
+
+    def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
+        """B N D -> B K, or B D with `pre_logits`; B N K and B N D where the pooling is off"""
+        x = self.head_drop(self.pool(tokens))
+        return x if pre_logits else self.head(x)
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: Optional[Union[int, list[int]]] = None,  # noqa: UP007, UP045  TorchScript reads no `int | list[int]`
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Union[list[Tensor], tuple[Tensor, list[Tensor]]]:  # noqa: UP007
+        """B 3 H W -> the tokens B N D as from `forward_features`, and the grid after each layer of `indices`.
+
+        A grid is B D h w, or B h*w D as "NLC", without a class token. `indices` is the last so many layers, or their
+        numbers; None: all. With `norm`, each goes through the last norm. With `stop_early`, no layer runs after the
+        last one asked for, and the first result is what that layer gives.
+        """
+        assert output_fmt in ("NCHW", "NLC"), "output_fmt is NCHW or NLC"
+        taken, _ = feature_take_indices(self.num_layers, indices)
+        x, outputs = self.forward_layers(x, taken, stop_early or intermediates_only)
+        height, width = self.grid
+        grids: list[Tensor] = []
+        for output in outputs:
+            grid = (self.norm(output) if norm else output)[:, -height * width :]
+            if output_fmt == "NCHW":
+                grid = grid.transpose(1, 2).reshape(grid.shape[0], -1, height, width)
+            grids.append(grid)
+        if intermediates_only:
+            return grids
+        return self.norm(x), grids
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Cut off the layers after the last of `indices`; returns their numbers.
+
+        `prune_head` takes Class-MLP, the pooling and the classifier away, `prune_norm` the last norm.
+        """
+        taken, last = feature_take_indices(self.num_layers, indices)
+        tail = self.blocks[self.num_layers :]  # Class-MLP, where there is one
+        self.blocks = self.blocks[: last + 1] if prune_head else self.blocks[: last + 1] + tail
+        self.num_layers = last + 1
+        if prune_norm:
+            self.norm = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return taken
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A new head for `num_classes`, none for 0; None leaves the pooling as it is."""
+        super().reset_classifier(num_classes)
+        self.num_classes = num_classes
+        if global_pool is not None:
+            self._set_pool(global_pool)
+
+    @torch.jit.ignore
+    def get_classifier(self) -> nn.Module:
+        """The head."""
+        return self.head
+
+    @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each layer in the backward pass instead of keeping its activations."""
+        self.checkpoint_activations = enable
+
+    @torch.jit.ignore
+    def no_weight_decay(self) -> set[str]:
+        """Names of what is not decayed, by role and not by number of dimensions: see `resmlp.optim.roles`."""
+        names = {parameter: name for name, parameter in self.named_parameters()}
+        return {names[parameter] for parameter, role in roles(self) if role != "weight"}
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Patterns for layer-wise decay: the embedding, each layer, the last norm with the last of them, the head."""
+        return {"stem": r"^embed", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
+
+    @torch.jit.ignore
+    def load_pretrained(self, checkpoint_path: str, prefix: str = "") -> None:
+        """Weights of a file of any dialect, also Google's .npz; all must fit. Raises `UserError`."""
+        load_into(self, read_weights(Path(checkpoint_path)))
+
+
+def in_our_words(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """`changes` as parts of an `Architecture`; raises `TypeError` for one that is none, as timm's networks do."""
+    ours = {WORDS.get(word, word): value for word, value in changes.items()}
+    parts = {field.name for field in fields(Architecture)}
+    unknown = ", ".join(sorted(set(ours) - parts))
+    if unknown or len(ours) < len(changes):
+        raise TypeError(f"{name} got {unknown or 'a part by two names'}; its parts are {', '.join(sorted(parts))}")
+    return ours
+
+
+def from_any_dialect(state: State, model: nn.Module) -> State:
+    """timm's `pretrained_filter_fn`: a state of any dialect -> ours, without a head for a network that has none."""
+    state = to_ours(state) or state
+    return {key: tensor for key, tensor in state.items() if model.num_classes or not key.startswith("head.")}
+
+
+def _cfg(preprocessing: Preprocessing, num_classes: int = 1000, **source) -> dict[str, Any]:
+    seen = asdict(preprocessing)
+    size, crop = seen.pop("size"), seen.pop("crop_ratio")
+    return {
+        **seen,
+        "input_size": (3, *size),
+        "crop_pct": crop,
+        "num_classes": num_classes,
+        "fixed_input_size": True,
+        "first_conv": "embed.patches.proj",
+        "classifier": "head",
+        "license": "apache-2.0",
+        **source,
+    }
+
+
+def _untrained(name: str) -> dict[str, Any]:
+    for recipe in (DIGITS, CIFAR10):
+        if recipe.model.name == name:
+            return _cfg(recipe.data.preprocessing(), num_classes=10)
+    return _cfg(MIXER_GOOGLE if name.startswith("mixer_") else Preprocessing((224, 224)))
+
+
+def _cfgs() -> dict[str, Any]:
+    published = {
+        name: _cfg(w.preprocessing, w.num_classes, hf_hub_id=w.repo, origin_url=w.source, license=w.licence)
+        for name, w in PUBLISHED.items()
+    }
+    trained = {weights.model for weights in PUBLISHED.values()}
+    return {name: _untrained(name) for name in ARCHITECTURES if name not in trained} | published
+
+
+default_cfgs = generate_default_cfgs(_cfgs())
+"""where timm looks for what it knows of a name, and of its published weights"""
+
+
+def _entrypoint(name: str) -> Callable[..., nn.Module]:
+    def create(pretrained: bool = False, **kwargs) -> nn.Module:
+        return build_model_with_cfg(
+            partial(TimmTrunk, name),
+            name,
+            pretrained,
+            feature_cfg={"out_indices": kwargs.pop("out_indices", 3), "feature_cls": "getter"},
+            pretrained_filter_fn=from_any_dialect,
+            **kwargs,
+        )
+
+    create.__name__ = create.__qualname__ = name  # timm registers a function by its name
+    create.__doc__ = f"`{name}` of `resmlp.architectures`, for timm."
+    return register_model(create)
+
+
+globals().update({name: _entrypoint(name) for name in ARCHITECTURES})

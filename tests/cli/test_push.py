@@ -1,0 +1,190 @@
+"""`resmlp push` against a hub of our own: what is uploaded loads again, and what fails publishes nothing."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))  # for `uploads`
+from uploads import UploadHub
+
+import resmlp.timm  # noqa: F401  registers our names
+from resmlp.data import normalise
+from resmlp.deploy import load
+
+FILES = ["README.md", "config.json", "figures/confusion.png", "figures/curves.png", "model.safetensors"]
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """The hub that huggingface_hub in this process talks to, with a token that may write and a cache of its own."""
+    from huggingface_hub import close_session, constants
+
+    with UploadHub() as hub:
+        for name, value in {
+            "ENDPOINT": hub.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_CACHE": str(tmp_path / "hf"),
+            "HF_TOKEN_PATH": str(tmp_path / "no-token"),
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", "hf_good")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        close_session()
+        yield hub
+    close_session()
+
+
+@torch.no_grad()
+def test_what_is_pushed_loads_with_the_same_logits(hub, trained, resmlp, tmp_path):
+    assert resmlp("eval", trained, "--device", "cpu").code == 0  # draws the confusion matrix
+    done = resmlp("push", trained, "me/colours", "--licence", "mit", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {"repo": "me/colours", "url": f"{hub.url}/me/colours", "files": FILES}
+    assert sorted(hub.repos["me/colours"][-1][1]) == FILES
+    assert len(hub.repos["me/colours"]) == 1, "one commit"
+    assert "note:" not in done.err
+    mine, theirs = load(trained, "cpu"), load("hf-hub:me/colours", "cpu")
+    pictures = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(mine.logits(pictures), theirs.logits(pictures))
+    assert theirs.classes == mine.classes
+    assert theirs.preprocessing == mine.preprocessing
+    inputs = normalise(pictures, mine.preprocessing.mean, mine.preprocessing.std)
+    of_timm = timm.create_model("hf-hub:me/colours", pretrained=True, cache_dir=str(tmp_path / "hf")).eval()
+    torch.testing.assert_close(of_timm(inputs), mine.logits(pictures), atol=1e-5, rtol=1e-5)
+
+
+def test_again_is_another_commit_in_the_same_repository(hub, trained, resmlp):
+    assert resmlp("push", trained, "me/colours", "--licence", "mit").code == 0
+    assert resmlp("push", trained, "me/colours", "--licence", "apache-2.0").code == 0
+    readmes = [files["README.md"].decode() for _, files in hub.repos["me/colours"]]
+    assert ["license: mit" in readme for readme in readmes] == [True, False]
+
+
+def test_without_a_licence_it_says_so(hub, trained, resmlp):
+    done = resmlp("push", trained, "me/colours")
+    assert done.code == 0
+    assert "note: the model card states no licence" in done.err
+    assert done.out.startswith(f"{hub.url}/me/colours: README.md, ")
+    assert "license:" not in hub.repos["me/colours"][-1][1]["README.md"].decode()
+
+
+def test_private(hub, trained, resmlp):
+    assert resmlp("push", trained, "me/secret", "--private", "--licence", "mit").code == 0
+    assert hub.private == {"me/secret"}
+    assert resmlp("push", trained, "me/open", "--licence", "mit").code == 0
+    assert hub.private == {"me/secret"}
+
+
+def test_private_is_not_pushed_to_what_is_public(hub, trained, resmlp):
+    hub.add("me/open", {"README.md": b""})
+    ended = resmlp("push", trained, "me/open", "--private")
+    assert ended.code == 2
+    assert "me/open is there already, and public" in ended.error
+    assert len(hub.repos["me/open"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (("create", 401), "does not know this token (401)"),
+        (("create", 403), "not allowed (403)"),
+        (("create", 500), "the server answered 500"),
+        (("create", "drop"), "check the network"),
+        (("preupload", 403), "not allowed (403)"),
+        (("put", 403), "not allowed (403)"),
+        (("commit", 401), "does not know this token (401)"),
+        (("commit", 500), "the server answered 500"),
+        (("commit", "drop"), "check the network"),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_a_failed_upload_is_said_in_a_line_and_publishes_nothing(fault, says, hub, trained, resmlp):
+    hub.upload_fault = fault
+    ended = resmlp("push", trained, "me/colours", "--licence", "mit")
+    assert ended.code == 2
+    assert ended.error.startswith("error: cannot push to me/colours: ")
+    assert says in ended.error
+    assert hub.repos == {}
+    hub.upload_fault = ("", 0)
+    assert resmlp("push", trained, "me/colours", "--licence", "mit").code == 0, "the same again"
+
+
+@pytest.mark.parametrize(("token", "says"), [("hf_stranger", "(401)"), ("hf_reader", "(403)")])
+def test_tokens_that_may_not_write(token, says, hub, trained, resmlp, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", token)
+    ended = resmlp("push", trained, "me/colours")
+    assert ended.code == 2
+    assert says in ended.error
+    assert token not in ended.err
+
+
+def test_without_a_token_nothing_is_done(hub, trained, resmlp, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    ended = resmlp("push", trained, "me/colours")
+    assert ended.code == 2
+    assert "not logged in" in ended.error
+    assert "hf auth login" in ended.error
+    assert hub.requests == []
+
+
+def test_without_a_network(hub, trained, resmlp, monkeypatch):
+    hub.leave()
+    ended = resmlp("push", trained, "me/colours")
+    assert ended.code == 2
+    assert "check the network" in ended.error
+
+
+def test_offline(hub, trained, resmlp, monkeypatch):
+    from huggingface_hub import close_session, constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    close_session()
+    ended = resmlp("push", trained, "me/colours")
+    assert ended.code == 2
+    assert "cannot push to me/colours: HF_HUB_OFFLINE is set (unset it" in ended.error
+    assert hub.requests == []
+
+
+def test_a_licence_that_the_hub_refuses(hub, trained, resmlp):
+    ended = resmlp("push", trained, "me/colours", "--licence", "my-own")
+    assert ended.code == 2
+    assert '"license" must be one of [apache-2.0, mit]' in ended.error
+    assert hub.repos == {}
+
+
+@pytest.mark.parametrize(
+    "repo", ["colours", "me/", "/me", "me/a/b", "me/a b", "../x", "me/..", "me/x.git", "me/" + "x" * 97]
+)
+def test_bad_names_are_refused_before_anything(repo, hub, trained, resmlp, tmp_path):
+    ended = resmlp("push", trained, repo, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "no repository of the hub" in ended.error
+    assert not (tmp_path / "out").exists()
+    assert hub.requests == []
+
+
+def test_out_writes_and_uploads_nothing(hub, trained, resmlp, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    done = resmlp("push", trained, "me/colours", "--out", "out", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["repo"], found["url"]) == ("me/colours", None)
+    assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file()) == found["files"]
+    assert hub.requests == []
+    assert "is there already" in resmlp("push", trained, "me/colours", "--out", "out").error
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [("resmlp_s12", "are random"), ("timm:resmlp_12_224", "no network of ours"), ("nowhere/run", "no model at")],
+)
+def test_models_that_cannot_be_pushed(model, says, hub, resmlp):
+    ended = resmlp("push", model, "me/colours")
+    assert ended.code == 2
+    assert says in ended.error
+    assert hub.requests == []

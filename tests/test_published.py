@@ -1,0 +1,86 @@
+"""The table of published weights against timm's own entries, and the names that mean them."""
+
+import pytest
+from timm.models import mlp_mixer
+
+from resmlp.architectures import TIMM_NAMES
+from resmlp.config import Model
+from resmlp.errors import UserError
+from resmlp.published import PUBLISHED, is_tagged, published
+from resmlp.sources import card_of
+
+ENTRIES = {
+    f"{name}.{tag}": cfg
+    for name, entry in mlp_mixer.default_cfgs.items()
+    for tag, cfg in entry.cfgs.items()
+    if name.startswith(("resmlp", "mixer")) and cfg.hf_hub_id
+}
+
+
+def test_every_weight_of_the_hub_is_listed_once():
+    assert {weights.repo.removeprefix("timm/") for weights in PUBLISHED.values()} == set(ENTRIES)
+    assert sum(name.startswith("resmlp") for name in PUBLISHED) == 11
+    assert sum(name.startswith("mixer") for name in PUBLISHED) == 6
+
+
+@pytest.mark.parametrize("weights", PUBLISHED.values(), ids=list(PUBLISHED))
+def test_preprocessing_classes_and_licence_are_those_of_timms_entry(weights):
+    entry, p = ENTRIES[weights.repo.removeprefix("timm/")], weights.preprocessing
+    assert (p.mean, p.std, p.interpolation, p.size) == (
+        entry.mean,
+        entry.std,
+        entry.interpolation,
+        entry.input_size[1:],
+    )
+    assert p.crop_ratio == (0.9 if weights.model.startswith("resmlp") else entry.crop_pct)  # the authors' test crop
+    assert weights.num_classes == (0 if weights.tag == "fb_dino" else entry.num_classes)
+    assert weights.licence == entry.license
+    if weights.model.startswith("resmlp"):
+        assert weights.source == entry.url
+
+
+def test_the_paper_says_what_distillation_gains():
+    """Table 3: +1.2, +1.4 and +2.6 points."""
+    for model, gain in (("resmlp_s12", 1.2), ("resmlp_s24", 1.4), ("resmlp_b24_p8", 2.6)):
+        with_teacher, without = (published(f"{model}.{tag}").top1 for tag in ("fb_distilled_in1k", "fb_in1k"))
+        assert 100 * (with_teacher - without) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        ("resmlp_s12.fb_dino", "resmlp_s12.fb_dino"),
+        ("resmlp_12_224.fb_in1k", "resmlp_s12.fb_in1k"),
+        ("resmlp_big_24_224.fb_in22k_ft_in1k", "resmlp_b24_p8.fb_in22k_ft_in1k"),
+        ("resmlpB_24.fb_in1k", "resmlp_b24_p8.fb_in1k"),
+        ("Mixer-L_16.goog_in21k", "mixer_l16.goog_in21k"),
+        ("resmlp_s24", "resmlp_s24.fb_in1k"),
+    ],
+)
+def test_names_of_others_mean_the_same(name, means):
+    assert published(name).name == means
+
+
+@pytest.mark.parametrize(
+    "name", ["resmlp_s12", "resmlp_s12.safetensors", "a/resmlp_s12.fb_in1k", "resnet50.a1_in1k", "x"]
+)
+def test_what_is_no_tagged_name(name):
+    assert not is_tagged(name)
+
+
+def test_every_alias_of_timm_is_timms():
+    assert set(TIMM_NAMES.values()) - {"deit_small_patch16_224"} <= set(mlp_mixer.default_cfgs)
+
+
+def test_the_card_of_published_weights_needs_no_download():
+    card = card_of("resmlp_24_224.fb_distilled_in1k")
+    assert (card.model.name, card.model.num_classes, card.preprocessing.crop_ratio) == ("resmlp_s24", 1000, 0.9)
+
+
+def test_a_tagged_model_of_a_recipe_starts_from_its_weights():
+    model = Model("resmlp_12_224.fb_distilled_in1k")
+    assert (model.name, model.checkpoint) == ("resmlp_s12", "resmlp_s12.fb_distilled_in1k")
+    with pytest.raises(UserError, match="names weights"):
+        Model("resmlp_s12.fb_in1k", checkpoint="runs/x")
+    with pytest.raises(UserError, match="fb_in1k"):
+        Model("resmlp_s12.fb_in2k")
