@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from resmlp.errors import UserError
 from resmlp.models import create_model, load_into, read_weights
+from resmlp.models.surgery import resize
 
 TINY = {"dim": 8, "depth": 2, "patch_size": 4, "img_size": 8, "num_classes": 5}
 
@@ -145,11 +146,10 @@ def saved(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "key", "theirs", "ours", "hint"),
     [
-        ({"img_size": 16}, "blocks.0.tokens.fn.weight", (4, 4), (16, 16), "img_size"),
         ({"dim": 16}, "embed.patches.proj.weight", (8, 3, 4, 4), (16, 3, 4, 4), "another model"),
         ({"mlp_ratio": 2.0}, "blocks.0.channels.fn.fc1.weight", (32, 8), (16, 8), "another model"),
     ],
-    ids=["size", "width", "hidden"],
+    ids=["width", "hidden"],
 )
 def test_a_shape_that_differs_is_named_with_both_shapes(saved, changes, key, theirs, ours, hint):
     with pytest.raises(UserError) as error:
@@ -187,6 +187,13 @@ def test_a_refused_load_leaves_the_network_as_it_was(saved):
 
 def test_the_checkpoint_says_how_many_classes(saved):
     assert tiny(num_classes=None, checkpoint=saved).head.out_features == 5
+
+
+def test_another_size_is_interpolated_with_a_notice(saved, capsys):
+    model, own = tiny(img_size=16, checkpoint=saved), read_weights(saved).state["blocks.0.tokens.fn.weight"]
+    expected = resize({"blocks.0.tokens.fn.weight": own}, (2, 2), (4, 4))["blocks.0.tokens.fn.weight"]
+    assert torch.equal(model.blocks[0].tokens.fn.weight, expected)
+    assert "from 2x2 to 4x4 tokens" in capsys.readouterr().err
 
 
 def test_another_class_count_gets_a_new_head_and_a_notice(saved, capsys):
