@@ -12,9 +12,8 @@ class UserError(Exception):
     """A mistake of the user's: `what` is wrong, and `hint` is the way out of it."""
 
     def __init__(self, what: str, hint: str):
-        super().__init__(f"{what} ({hint})")
-        self.what = what
-        self.hint = hint
+        self.what, self.hint = (" ".join(text.splitlines()) for text in (what, hint))  # names may hold line breaks
+        super().__init__(f"{self.what} ({self.hint})")
 
 
 def notice(text: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from resmlp.architectures import ARCHITECTURES, architecture, canonical
+from resmlp.cards import Card, TrunkConfig
 from resmlp.config import Augment, Data, Model, Optim, Preprocessing, Recipe, Run, Supervised
 from resmlp.errors import UserError
 from resmlp.serial import from_dict, to_dict
@@ -170,7 +171,8 @@ def test_what_is_left_open_is_the_checkpoints(tmp_path):
     assert left_open.preprocessing() == Preprocessing((224, 224))
     set_here = Data(img_size=(48,), mean=(0, 0, 0), std=None).completed(seen)
     assert (set_here.img_size, set_here.mean, set_here.std) == ((48,), (0, 0, 0), (0.4, 0.5, 0.6))
-    (tmp_path / "w.json").write_text(json.dumps({"preprocessing": to_dict(seen)}))
+    card = Card(TrunkConfig("resmlp_s12", ARCHITECTURES["resmlp_s12"], seen.size), seen)
+    (tmp_path / "w.json").write_text(json.dumps(to_dict(card)))
     recipe = Recipe("x", model=Model("resmlp_s12", checkpoint=str(tmp_path / "w.pth")), data=left_open)
     assert recipe.data.preprocessing() == seen
     assert from_dict(Recipe, to_dict(recipe)) == recipe
