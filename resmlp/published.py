@@ -7,7 +7,7 @@ those of the authors' repository (facebookresearch/deit, README_resmlp.md), the 
 
 from dataclasses import dataclass, replace
 
-from resmlp.architectures import ALIASES, TIMM_NAMES, canonical
+from resmlp.architectures import ALIASES, ARCHITECTURES, TIMM_NAMES, canonical
 from resmlp.errors import lookup
 from resmlp.preprocessing import Preprocessing
 
@@ -36,6 +36,11 @@ class Published:
     licence: str = "apache-2.0"
 
     @property
+    def parameters(self) -> int:
+        """How many there are, those of the classifier included."""
+        return TRUNKS[self.model] + self.num_classes * (ARCHITECTURES[self.model].dim + 1)
+
+    @property
     def name(self) -> str:
         """`resmlp_s12.fb_in1k`"""
         return f"{self.model}.{self.tag}"
@@ -45,6 +50,16 @@ class Published:
         """Where the hub has it."""
         return f"timm/{TIMM_NAMES[self.model]}.{self.tag}"
 
+
+TRUNKS = {
+    "resmlp_s12": 14_965_872,
+    "resmlp_s24": 29_635_680,
+    "resmlp_s36": 44_305_488,
+    "resmlp_b24_p8": 128_369_280,
+    "mixer_b16": 59_111_472,
+    "mixer_l16": 207_171_168,
+}
+"""parameters without a classifier"""
 
 AUTHORS = "https://dl.fbaipublicfiles.com/deit/"
 GOOGLE = "https://storage.googleapis.com/mixer_models/"

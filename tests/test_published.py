@@ -1,11 +1,13 @@
 """The table of published weights against timm's own entries, and the names that mean them."""
 
 import pytest
+import torch
 from timm.models import mlp_mixer
 
 from resmlp.architectures import TIMM_NAMES
 from resmlp.config import Model
 from resmlp.errors import UserError
+from resmlp.models import count_parameters, create_model
 from resmlp.published import PUBLISHED, is_tagged, published
 from resmlp.sources import card_of
 
@@ -37,6 +39,12 @@ def test_preprocessing_classes_and_licence_are_those_of_timms_entry(weights):
     assert weights.licence == entry.license
     if weights.model.startswith("resmlp"):
         assert weights.source == entry.url
+
+
+@pytest.mark.parametrize("weights", PUBLISHED.values(), ids=list(PUBLISHED))
+def test_sizes_are_those_of_the_networks(weights):
+    with torch.device("meta"):
+        assert weights.parameters == count_parameters(create_model(weights.model, num_classes=weights.num_classes))
 
 
 def test_the_paper_says_what_distillation_gains():

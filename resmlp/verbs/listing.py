@@ -7,7 +7,7 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from resmlp.architectures import ARCHITECTURES, TIMM_NAMES
-from resmlp.published import PUBLISHED, Published
+from resmlp.published import PUBLISHED
 from resmlp.recipes import RECIPES
 from resmlp.verbs.base import Verb
 
@@ -54,18 +54,10 @@ def recipes() -> list[dict[str, Any]]:
 
 def weights() -> list[dict[str, Any]]:
     """Published weights: size, what they reach on ImageNet-1k as published, licence, source."""
-    import torch
-
-    from resmlp.models import count_parameters, create_model
-
-    def size(weights: Published) -> int:
-        with torch.device("meta"):
-            return count_parameters(create_model(weights.model, num_classes=weights.num_classes))
-
     return [
         {
             "name": name,
-            "parameters": size(weights),
+            "parameters": weights.parameters,
             "classes": weights.num_classes,
             "top1": weights.top1,
             "real": weights.real,

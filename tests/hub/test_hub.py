@@ -12,8 +12,8 @@ import pytest
 from hubserver import Answer, Hub, etag, git_sha1
 
 from resmlp.errors import UserError
-from resmlp.hub import _manners
 from resmlp.hub import fetch as fetch_here
+from resmlp.hub import manners
 
 REPO, WEIGHTS, CARD = "org/net", "model.safetensors", "config.json"
 FILES = {WEIGHTS: random.Random(0).randbytes(100_000), CARD: b'{"name": "net"}\n', "sub/other.json": b"[]"}
@@ -341,7 +341,7 @@ def test_huggingface_hub_is_left_as_it_was():
     from huggingface_hub.utils import logging
 
     before = vars(constants).copy(), logging.get_verbosity()
-    with _manners():
+    with manners():
         assert (vars(constants), logging.get_verbosity()) != before
     assert (vars(constants), logging.get_verbosity()) == before
 
