@@ -1,9 +1,9 @@
-"""What a start from CIFAR-10 is worth on Caltech-20: the same network, pictures and steps, from scratch and fine-tuned.
+"""What a start from CIFAR-10 is worth on Caltech-20: the same network and steps, from scratch and fine-tuned.
 
-python benchmarks/transfer.py PATH CHECKPOINT OUT [SEED...]   trains what is missing under OUT; writes results/transfer.json
+python benchmarks/transfer.py PATH CHECKPOINT OUT [SEED...]   trains what OUT lacks; writes results/transfer.json
 
-PATH holds train/ and val/ of Caltech-20, CHECKPOINT is a run folder of recipe `cifar10`. Each way is tried at the rates of
-RATES, and its better rate counts, so that neither loses by a rate made for the other.
+PATH holds train/ and val/ of Caltech-20, CHECKPOINT is a run folder of recipe `cifar10`. Each way is tried at the rates
+of RATES, and its better rate counts, so that neither loses by a rate made for the other.
 """
 
 import json
