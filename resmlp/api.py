@@ -34,7 +34,8 @@ MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: no block is mapped on its own, none is given back"""
 
 INDIFFERENT = {
-    *("data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb", "task.cache")
+    *("data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb", "task.cache"),
+    "task.stop_on_collapse",
 }
 """fields that a continued run may change: they decide how fast it goes and what it shows, not what it learns"""
 
@@ -132,7 +133,8 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
         slow.append(f"the head alone for {min(optim.freeze_epochs, run.epochs)} of {run.epochs} epochs")
     if slow:
         yield "fine-tuning", ", ".join(slow)
-    yield "weight decay", f"{optim.weight_decay:g}, not on {undecayed(task.model)}"
+    final = "" if optim.final_weight_decay is None else f" to {optim.final_weight_decay:g} by a cosine"
+    yield "weight decay", f"{optim.weight_decay:g}{final}, not on {undecayed(task.model)}"
 
 
 def finish(engine: Engine, progress: Progress) -> dict[str, Any]:

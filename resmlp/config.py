@@ -132,6 +132,8 @@ class Optim:
     """peak learning rate, as it is: never rescaled by the batch"""
     weight_decay: float = 0.2
     """for the weights of linear and convolution layers alone"""
+    final_weight_decay: float | None = None
+    """end of a cosine of the weight decay over the whole run; None: it stays as it is"""
     momentum: float = 0.9
     """of SGD; beta1 of LAMB and AdamW"""
     beta2: float = 0.999
@@ -155,6 +157,7 @@ class Optim:
         check_range("--optim.", self, momentum=(0, BELOW_ONE), beta2=(0, BELOW_ONE))
         check_range("--optim.", self, warmup_epochs=(0, ANY), warmup_lr=(0, ANY), min_lr=(0, ANY))
         check_range("--optim.", self, layer_decay=(POSITIVE, 1), freeze_epochs=(0, ANY))
+        check_range("--optim.", self, final_weight_decay=(0, ANY))
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,63 @@ class Distill(Task):
         check_range("--task.", self, teacher_size=(1, 2**15), top_k=(0, ANY))
         many = self.teacher_size is not None and len(self.teacher_size) not in (1, 2)
         demand(not many, f"--task.teacher-size {self.teacher_size}", "give one number, or height and width")
+
+
+@dataclass(frozen=True)
+class Dino(Task):
+    """Self-supervision: the student says of one view of a picture what the teacher says of another (DINO)."""
+
+    local_crops: Literal["resize", "interpolate", "pad", "none"] = "resize"
+    """what a network of fixed size does with small views. resize: enlarge them to --data.img-size; interpolate: move
+    its token mixers to their grid; pad: lay them anywhere on an empty picture; none: there are none"""
+    local_views: int = 8
+    """small views of a picture, beside the two large ones"""
+    local_size: tuple[int, ...] = (96,)
+    """height and width of a small view in pixels, or one number for a square; a large one is of --data.img-size"""
+    global_scale: tuple[float, float] = (0.4, 1.0)
+    """share of the picture's area that a large view takes"""
+    local_scale: tuple[float, float] = (0.05, 0.4)
+    """share of the picture's area that a small view takes"""
+    blur: float = 2.0
+    """largest radius of the Gaussian blur, in pixels of the view; 0 is off"""
+    out_dim: int = 65536
+    """dimensions of what student and teacher say"""
+    hidden: int = 2048
+    """width of the projection head's two hidden layers"""
+    bottleneck: int = 256
+    """width before its last layer"""
+    freeze_last: int = 1
+    """first epochs in which the head's last layer does not learn"""
+    student_temp: float = 0.1
+    teacher_temp: float = 0.07
+    warmup_teacher_temp: float = 0.04
+    """the teacher's temperature at the start"""
+    warmup_teacher_temp_epochs: float = 30
+    """epochs in which it rises to `teacher_temp`, by a line"""
+    teacher_momentum: float = 0.996
+    """share of the teacher that a step keeps; it rises to 1 by a cosine"""
+    centre_momentum: float = 0.9
+    """share of the centre of the teacher's outputs that a step keeps"""
+    labels: Literal["auto", "none"] = "auto"
+    """auto: where folders are classes, hold pictures out and classify them by k-NN; none: learn from all there are"""
+    knn_pictures: int = 0
+    """training pictures among which k-NN looks for neighbours; 0: all"""
+    stop_on_collapse: bool = False
+    """stop when the teacher says the same of every picture, instead of a warning"""
+
+    def __post_init__(self):
+        check_choices("--task.", self)
+        check_range("--task.", self, local_views=(0, ANY), local_size=(1, 2**15), blur=(0, ANY), out_dim=(2, 2**24))
+        check_range("--task.", self, global_scale=(POSITIVE, 1), local_scale=(POSITIVE, 1), knn_pictures=(0, ANY))
+        check_range("--task.", self, hidden=(1, 2**20), bottleneck=(1, 2**20), freeze_last=(0, ANY))
+        check_range("--task.", self, student_temp=(POSITIVE, ANY), teacher_temp=(POSITIVE, ANY))
+        check_range("--task.", self, warmup_teacher_temp=(POSITIVE, ANY), warmup_teacher_temp_epochs=(0, ANY))
+        check_range("--task.", self, teacher_momentum=(0, 1), centre_momentum=(0, BELOW_ONE))
+        shown = " ".join(map(str, self.local_size))
+        demand(len(self.local_size) in (1, 2), f"--task.local-size {shown}", "give one number, or height and width")
+        for name in ("global", "local"):
+            low, high = getattr(self, f"{name}_scale")
+            demand(low <= high, f"--task.{name}-scale {low} {high}", "the smaller share first")
 
 
 @dataclass(frozen=True)

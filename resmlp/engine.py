@@ -17,7 +17,7 @@ from resmlp.checkpoint import Checkpoints, Progress
 from resmlp.config import Recipe
 from resmlp.errors import UserError
 from resmlp.logbook import Bar, Logbook, Window, console
-from resmlp.optim import learning_rate, make_optimizer
+from resmlp.optim import learning_rate, make_optimizer, set_schedule, weight_decay
 from resmlp.randomness import seed_all
 from resmlp.tasks import Batch, Task
 
@@ -103,8 +103,7 @@ class Engine:
         self.task.before_step(self.raw, step)
         if self.recipe.optim.clip is not None:
             self.accelerator.clip_grad_norm_(self.raw.parameters(), self.recipe.optim.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step) * group.get("lr_scale", 1.0)  # runs of old have none
+        set_schedule(self.optimizer, self.rate(step), self.decay(step))
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average:
@@ -136,6 +135,11 @@ class Engine:
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         return learning_rate(self.recipe.optim, step, self.task.steps_per_epoch, self.run.epochs)
+
+    def decay(self, step: int) -> float | None:
+        """The weight decay of a step, None where it never changes."""
+        optim = self.recipe.optim
+        return None if optim.final_weight_decay is None else weight_decay(optim, step, self.total)
 
     def log(self, epoch: int) -> None:
         """A line of the mean losses since the last one."""

@@ -1,6 +1,5 @@
 """Optimisers by role, and schedules as functions of the step."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from resmlp import config
+from resmlp.schedules import cosine
 
 DECAYED = (nn.Linear, nn.Conv2d)
 """the modules whose `weight` is decayed; subclasses, the linear token mixer among them, count"""
@@ -54,9 +54,14 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float =
         depth = last if layer_decay == 1.0 else layer[parameter]
         groups.setdefault(depth, ([], []))[role != "weight"].append(parameter)
     return [
-        {"params": params, "weight_decay": decay, "lr_scale": layer_decay ** (last - depth)}
+        {
+            "params": params,
+            "weight_decay": weight_decay * decays,
+            "decays": decays,
+            "lr_scale": layer_decay ** (last - depth),
+        }
         for depth, parts in sorted(groups.items())
-        for params, decay in zip(parts, (weight_decay, 0.0))
+        for params, decays in zip(parts, (True, False))
     ]
 
 
@@ -81,4 +86,21 @@ def learning_rate(optim: config.Optim, step: int, steps_per_epoch: int, epochs: 
     if optim.schedule == "step":
         return optim.lr * 0.1 ** sum(epoch >= milestone for milestone in optim.milestones)
     progress = (epoch - optim.warmup_epochs) / max(epochs - optim.warmup_epochs, 1e-9)
-    return optim.min_lr + (optim.lr - optim.min_lr) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+    return cosine(optim.lr, optim.min_lr, progress)
+
+
+def weight_decay(optim: config.Optim, step: int, total: int) -> float:
+    """The weight decay of step `step`, from 0, of `total`: half a cosine to `final_weight_decay`, if there is one."""
+    final = optim.final_weight_decay
+    return optim.weight_decay if final is None else cosine(optim.weight_decay, final, step / total)
+
+
+def set_schedule(optimizer: torch.optim.Optimizer, rate: float, decay: float | None) -> None:
+    """The learning rate of a step, for each group by its `lr_scale`, and the weight decay of those that decay.
+
+    With None the decay is left alone.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("lr_scale", 1.0)  # runs of old have none
+        if decay is not None and group["decays"]:
+            group["weight_decay"] = decay

@@ -7,7 +7,7 @@ changes one picture, `loader` makes batches, and `batch` changes a batch on its 
 
 from resmlp.data.batch import BatchAugment, normalise
 from resmlp.data.decode import UnreadableImage
-from resmlp.data.images import ImageSet, Splits
+from resmlp.data.images import ImageSet, Splits, folder_train
 from resmlp.data.loader import EvalBatches, TrainBatches
 from resmlp.data.sources import open_eval, open_splits, other_counts
 from resmlp.data.transforms import eval_transform, train_transform
@@ -20,6 +20,7 @@ __all__ = [
     "TrainBatches",
     "UnreadableImage",
     "eval_transform",
+    "folder_train",
     "normalise",
     "open_eval",
     "open_splits",

@@ -77,6 +77,14 @@ def folder_eval(data: Data) -> ImageSet:
     return _images(val or whole)
 
 
+def folder_train(data: Data) -> ImageSet:
+    """train/ of the tree at `data.root`, or all of one that is not divided; raises `UserError`."""
+    train, val, whole = open_tree(str(data.root))
+    if val and not train:
+        raise UserError(f"{val.where} has no train/ beside it", "give a tree to learn from")
+    return _images(train or whole)
+
+
 def _images(tree: Tree) -> ImageSet:
     classes = class_folders(tree)
     labels = [label for label, pictures in enumerate(classes.values()) for _ in pictures]

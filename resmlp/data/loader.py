@@ -6,7 +6,7 @@ the epoch's order has its own key, and all generators are seeded with it before 
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,29 +26,41 @@ from resmlp.randomness import generators_kept, seed_host
 MAX_IN_A_ROW = 50  # unreadable pictures, before it is the data that is broken
 
 Batch = dict[str, Any]
+Views = Callable[[Image.Image], torch.Tensor | dict[str, torch.Tensor]]
+"""from a picture to the uint8 tensor of one view, or to several by name"""
 
 
 class TrainBatches:
     """Micro-batches of an epoch, in an order and with augmentations of their own for each epoch.
 
     A batch is `{"image": uint8 B 3 H W, "label": int64 B, "unreadable": [name, ...]}`, where
-    B = batch_size / (world * accumulate). With `repeats` a picture comes that many times in a row in the order that the
-    ranks deal out among themselves, and an epoch keeps its length (repeated augmentation, as timm's RepeatAugSampler).
-    A picture that cannot be read is named, and the next one of the set stands in.
+    B = batch_size / (world * accumulate). A `transform` that is given stands in for that of `augment`; where it makes
+    several tensors of a picture, by name, their stacks stand in for "image". With `repeats` a picture comes that many
+    times in a row in the order that the ranks deal out among themselves, and an epoch keeps its length (repeated
+    augmentation, as timm's RepeatAugSampler). A picture that cannot be read is named, and the next one stands in.
 
     Raises `UserError` where the batch does not divide or exceeds the set; iterating raises one at the first
     unreadable picture with `data.strict`, and at 50 in a row without.
     """
 
     def __init__(
-        self, images: ImageSet, data: Data, augment: Augment, *, seed: int, rank: int = 0, world: int = 1, accumulate=1
+        self,
+        images: ImageSet,
+        data: Data,
+        augment: Augment,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        accumulate: int = 1,
+        transform: Views | None = None,
     ):
         _check_batch(len(images), data.batch_size, world, accumulate, mixes=bool(augment.mixup or augment.cutmix))
         self.steps: int = len(images) // data.batch_size
         """optimiser steps in an epoch; the pictures left over wait for another epoch"""
         size = data.batch_size // (world * accumulate)
         self._order = _Order(len(images), size, self.steps * accumulate, augment.repeats, seed, rank, world)
-        pictures = _TrainPictures(images, train_transform(data, augment), data.strict)
+        pictures = _TrainPictures(images, transform or train_transform(data, augment), data.strict)
         self._loader = _loader(pictures, self._order, data.workers)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -136,7 +148,7 @@ class _Failure(NamedTuple):
 @dataclass
 class _TrainPictures(Dataset):
     images: ImageSet
-    transform: Transform
+    transform: Views
     strict: bool
 
     def __getitem__(self, picks: list[tuple[int, int]]) -> Batch | _Failure:
@@ -151,7 +163,9 @@ class _TrainPictures(Dataset):
                     unreadable += passed
         except UserError as error:
             return _Failure(error.what, error.hint)
-        return {"image": default_collate(views), "label": torch.tensor(labels), "unreadable": unreadable}
+        stacks = default_collate(views)
+        stacks = stacks if isinstance(stacks, dict) else {"image": stacks}
+        return stacks | {"label": torch.tensor(labels), "unreadable": unreadable}
 
 
 @dataclass

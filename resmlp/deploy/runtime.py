@@ -12,6 +12,7 @@ from resmlp.data import eval_transform, normalise
 from resmlp.data.decode import to_rgb
 from resmlp.data.pictures import File
 from resmlp.errors import UserError, did_you_mean
+from resmlp.evaluate import last_layers
 from resmlp.models import Saved, open_model
 
 
@@ -38,10 +39,17 @@ class Predictor:
     @torch.inference_mode()
     def logits(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
         """Pictures, or uint8 B 3 H W of the network's size -> float32 B K on the CPU."""
+        return self.model(self._inputs(images)).float().cpu()
+
+    @torch.inference_mode()
+    def features(self, images: Sequence[Image.Image] | Tensor, layers: int = 1) -> Tensor:
+        """The same -> float32 B layers*D: what the head sees, or `resmlp.evaluate.last_layers`."""
+        return last_layers(self.model, layers)(self._inputs(images)).float().cpu()
+
+    def _inputs(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
         if not isinstance(images, Tensor):
             images = torch.stack([self._transform(to_rgb(image)) for image in images])
-        inputs = normalise(images.to(self.device), self.preprocessing.mean, self.preprocessing.std)
-        return self.model(inputs).float().cpu()
+        return normalise(images.to(self.device), self.preprocessing.mean, self.preprocessing.std)
 
     def rank(self, images: Sequence[Image.Image] | Tensor, top: int = 5) -> list[Prediction]:
         """The `top` likeliest classes of each picture. Raises `UserError` for a network without a classifier."""

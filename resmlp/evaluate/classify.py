@@ -97,7 +97,7 @@ def rank(
     only these classes can be said: the logits of the others are left out before the largest is taken.
     """
     kept = None if columns is None else torch.tensor(list(columns), device=device)
-    parts, left_out = [], list[str]()
+    parts, left_out = list[tuple[Tensor, Tensor, Tensor]](), list[str]()
     for batch in batches:
         left_out += batch["unreadable"]
         if not len(batch["label"]):
@@ -108,18 +108,38 @@ def rank(
         top = top if kept is None else kept[top]
         top = top.masked_fill(~logits.isfinite().all(1, keepdim=True), -1)
         parts.append((batch["index"], batch["label"], top))
+    every = collect(parts, left_out)
+    return Ranking(every.index, every.label, every.value, every.unreadable)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """One row for each of N pictures of all processes, in the order of their set."""
+
+    index: Tensor
+    """N int64: each picture's place in its set"""
+    label: Tensor
+    """N int64"""
+    value: Tensor
+    """N ...: what was found of each; N 1 int64 without pictures"""
+    unreadable: tuple[str, ...]
+    """names of the pictures that were left out"""
+
+
+def collect(parts: Sequence[tuple[Tensor, Tensor, Tensor]], left_out: Sequence[str]) -> Collected:
+    """Put together the (index, label, value) of this process's batches and those of all others, on the CPU."""
     mine = [torch.cat(list(column)).cpu() for column in zip(*parts)]
     processes = gather((mine, left_out))
     unreadable = tuple(sorted(name for _, names in processes for name in names))
     rows = [part for part, _ in processes if part]  # a process may have had no picture
     if not rows:
         nothing = torch.zeros(0, dtype=torch.int64)
-        return Ranking(nothing, nothing, nothing[:, None], unreadable)
-    index, label, top = (torch.cat(list(column)) for column in zip(*rows))
+        return Collected(nothing, nothing, nothing[:, None], unreadable)
+    index, label, value = (torch.cat(list(column)) for column in zip(*rows))
     order = index.argsort()
     if (index[order].diff() == 0).any():
         raise RuntimeError("a picture was counted twice")
-    return Ranking(index[order], label[order], top[order], unreadable)
+    return Collected(index[order], label[order], value[order], unreadable)
 
 
 def gather(mine: Any) -> list[Any]:

@@ -135,7 +135,7 @@ def resize_to(weights: Weights, config: TrunkConfig, size: Size | None) -> tuple
 def tokens_of(state: State) -> int | None:
     """How many patches a state is fixed to; None where it takes any number."""
     for key, tensor in state.items():
-        rule = _rule(key)
+        rule = rule_of(key)
         if rule is place and tensor.ndim == 3:
             return tensor.shape[1] - ("embed.cls.token" in state)
         if rule in (mix, read, gather) and tensor.ndim == 2:
@@ -159,12 +159,13 @@ def _grid_at(config: TrunkConfig, size: Size) -> Grid:
     return size[0] // patch, size[1] // patch
 
 
-def _rule(key: str) -> Rule | None:
+def rule_of(key: str) -> Rule | None:
+    """What becomes of the tensor of this key on another grid; None: nothing."""
     return next((rule for pattern, rule in FIXED.items() if re.fullmatch(pattern, key)), None)
 
 
 def _resized(key: str, tensor: Tensor, c: Change) -> Tensor:
-    rule = _rule(key)
+    rule = rule_of(key)
     try:
         return rule(tensor.double(), c).to(tensor.dtype) if rule else tensor
     except (RuntimeError, IndexError):  # of another shape than its key says: `load_into` names it

@@ -5,12 +5,14 @@ from typing import Any
 
 from resmlp import config
 from resmlp.tasks.base import Batch, Place, Task
+from resmlp.tasks.dino import Dino
 from resmlp.tasks.distill import Distill
 from resmlp.tasks.supervised import Supervised
 
 TASKS: dict[type[config.Task], Callable[..., Task]] = {
     config.Supervised: Supervised,
     config.Distill: Distill,
+    config.Dino: Dino,
 }
 
 
@@ -22,4 +24,4 @@ def make_task(recipe: config.Recipe, place: Place, **parts: Any) -> Task:
     return TASKS[type(recipe.task)](recipe, place, **parts)
 
 
-__all__ = ["TASKS", "Batch", "Distill", "Place", "Supervised", "Task", "make_task"]
+__all__ = ["TASKS", "Batch", "Dino", "Distill", "Place", "Supervised", "Task", "make_task"]

@@ -1,7 +1,6 @@
 """Classification with cross-entropy: the paper's main subject."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 from resmlp import config
 from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits, other_counts
 from resmlp.evaluate import classify
-from resmlp.logbook import console
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.surgery import resize_to
 from resmlp.sources import card_of
-from resmlp.tasks.base import Batch, Place, Task
+from resmlp.tasks.base import Batch, Place
+from resmlp.tasks.pictures import PictureTask
 
 
 def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Trunk, str]:
@@ -38,13 +37,23 @@ def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, 
     return trunk, model.checkpoint + (", but " + ", ".join(changes) if changes else "")
 
 
-class Supervised(Task):
+def in_words(config: TrunkConfig, changes: dict[str, Any]) -> str:
+    """A network by its name, what `changes` it, its size and its cost."""
+    with torch.device("meta"):
+        macs = count_macs(Trunk(config), torch.empty(1, 3, *config.size))
+    changed = "".join(f", {key} {value}" for key, value in changes.items())
+    amount = f"{macs / 1e9:.2f} GMACs" if macs >= 1e8 else f"{macs / 1e6:.2f} MMACs"
+    return f"{config.name}{changed}, at {config.size[0]}x{config.size[1]}, {amount} a picture"
+
+
+class Supervised(PictureTask):
     """Cross-entropy on class indices, or on the mixed targets of mixup and CutMix, with label smoothing."""
 
     model: Trunk
     metric = "top1"
 
     def __init__(self, recipe: config.Recipe, place: Place):
+        super().__init__()
         data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
         self.counts = {"train": len(splits.train), "val": len(splits.val)}
@@ -55,24 +64,18 @@ class Supervised(Task):
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
-        part = {"rank": place.rank, "world": place.world}
+        part: dict[str, Any] = {"rank": place.rank, "world": place.world}
         self.train = TrainBatches(splits.train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part)
         self.val = EvalBatches(
             splits.val, self.preprocessing, min(data.batch_size, 256), data.workers, strict=data.strict, **part
         )
         self.augment = BatchAugment(recipe.augment, data, len(self.classes))
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
-        self.unreadable: Counter[str] = Counter()
         self.frozen_steps = recipe.optim.freeze_epochs * self.steps_per_epoch
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """The network and the pictures."""
-        config = self.model.config
-        with torch.device("meta"):
-            macs = count_macs(Trunk(config), torch.empty(1, 3, *config.size))
-        changes = "".join(f", {key} {value}" for key, value in self.changes.items())
-        amount = f"{macs / 1e9:.2f} GMACs" if macs >= 1e8 else f"{macs / 1e6:.2f} MMACs"
-        yield "model", f"{config.name}{changes}, at {config.size[0]}x{config.size[1]}, {amount} a picture"
+        yield "model", in_words(self.model.config, self.changes)
         yield "weights", self.weights
         yield "pictures", self.pictures
 
@@ -113,20 +116,3 @@ class Supervised(Task):
     def save(self, folder: Path, model: nn.Module) -> None:
         """`model.safetensors` and `model.json`."""
         save_model(folder, cast(Trunk, model), self.classes, self.preprocessing)
-
-    def readable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
-        """The batches as they come; a picture that cannot be read is named the first time, and counted each time."""
-        for batch in batches:
-            for name in batch["unreadable"]:
-                if name not in self.unreadable:
-                    console.print(f"cannot read {name}: {remedy}", soft_wrap=True)
-                self.unreadable[name] += 1
-            yield batch
-
-    def notes(self) -> dict[str, Any]:
-        """How many pictures there are; those that could not be read, and how often each was asked for."""
-        return {"unreadable": dict(self.unreadable), "pictures": self.counts}
-
-    def recall(self, notes: dict[str, Any]) -> None:
-        """Count on from an earlier run's notes."""
-        self.unreadable.update(notes.get("unreadable", {}))

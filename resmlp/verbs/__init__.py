@@ -2,6 +2,7 @@
 
 from resmlp.verbs.base import Verb
 from resmlp.verbs.data import DataCheck
+from resmlp.verbs.embed import Embed
 from resmlp.verbs.evaluate import Eval
 from resmlp.verbs.listing import List
 from resmlp.verbs.predict import Predict
@@ -14,6 +15,7 @@ VERBS: dict[str, type[Verb]] = {
     "train": Train,
     "eval": Eval,
     "predict": Predict,
+    "embed": Embed,
     "data": DataCheck,
     "push": Push,
 }

@@ -11,6 +11,7 @@ from resmlp.checks import demand
 from resmlp.errors import UserError, lookup
 from resmlp.verbs.base import Device, Verb
 from resmlp.verbs.exam import EvalData, Exam, Weights, take_place
+from resmlp.verbs.frozen import Knn, Linear
 from resmlp.verbs.protocols import PROTOCOLS
 
 WORST = 20  # classes that are shown
@@ -25,13 +26,17 @@ class Eval(Verb):
     """accuracy on labelled pictures: top-1, top-5, each class, and which class is taken for which"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """a run folder, a .safetensors file, a model's name, or timm:NAME"""
+    """a run folder, a .safetensors file, a model's name, timm:NAME, or pixels (for knn and linear)"""
     data: EvalData = field(default_factory=EvalData)
     protocol: Names = ("top1",)
     real: Path | None = None
     """real.json, the ReaL labels"""
     indices: Path | None = None
     """a text file of class indices, one a line: the classes that can be said"""
+    train: Path | None = None
+    """a tree of class folders that knn and linear learn from; default train/ of the data, or the run's own"""
+    knn: Knn = field(default_factory=Knn)
+    linear: Linear = field(default_factory=Linear)
     weights: Weights = "best"
     """of a run folder: those it chose (best), or its last checkpoint's, averaged (ema) or not (raw)"""
     out: Path | None = None
@@ -41,7 +46,7 @@ class Eval(Verb):
     def __post_init__(self):
         demand(bool(self.protocol), "--protocol names nothing", "choose from " + ", ".join(PROTOCOLS))
         asked = [lookup("protocol", name, PROTOCOLS) for name in self.protocol]
-        for file in ("real", "indices"):
+        for file in ("real", "indices", "train"):
             given, read = getattr(self, file) is not None, [p for p in asked if p.needs == file]
             users = " or ".join(name for name, protocol in PROTOCOLS.items() if protocol.needs == file)
             demand(bool(read) or not given, f"--{file} is given, and nothing reads it", f"add --protocol {users}")
@@ -53,7 +58,18 @@ class Eval(Verb):
         with take_place(self.device) as place:
             out = self.out or (Path(self.model) if Path(self.model).is_dir() else None)
             out = out if place.rank == 0 else None
-            exam = Exam(self.model, self.data, place, self.weights, self.real, self.indices, out)
+            exam = Exam(
+                self.model,
+                self.data,
+                place,
+                self.weights,
+                self.real,
+                self.indices,
+                self.train,
+                self.knn,
+                self.linear,
+                out,
+            )
             crops = self.data.crop_ratio
             exams = {str(crop): exam.at(crop) for crop in crops} or {"": exam}
             results = {crop: self.ask(exam) for crop, exam in exams.items()}
@@ -78,6 +94,12 @@ def show(result: dict[str, Any], where: str = "") -> Iterator[str]:
     shown = [f"{name} {value:.4f}" + _around(intervals[name]) for name, value in numbers.items()]
     counted = f"  on {result['pictures']:,} pictures" if "pictures" in result else ""
     yield "  ".join(shown) + counted + where
+    if "train_pictures" in result:
+        yield f"  learned from {result['train_pictures']:,} training pictures"
+    if "linear_grid" in result:
+        yield "  linear is the best of the grid, chosen on these pictures:"
+        for member in result["linear_grid"]:
+            yield "    last {layers} layers, lr {lr:g}: top1 {top1:.4f}, top5 {top5:.4f}".format(**member)
     if "real_pictures" in result:
         yield f"  real is counted on {result['real_pictures']:,} pictures, those that have an answer"
     if "not_finite" in result:
@@ -90,6 +112,8 @@ def show(result: dict[str, Any], where: str = "") -> Iterator[str]:
         yield f"  ... and {len(known) - WORST} better classes (--json lists all)"
     for name in result.get("unreadable", ()):
         yield f"  left out, cannot be read: {name}"
+    for name in result.get("train_unreadable", ()):
+        yield f"  left out of training, cannot be read: {name}"
     if "not_drawn" in result:
         yield f"not drawn: {result['not_drawn']}"
     for figure in result.get("figures", ()):

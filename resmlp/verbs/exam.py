@@ -9,22 +9,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from resmlp.checks import ANY, POSITIVE, check_range
+from resmlp.checks import ANY, POSITIVE, check_range, demand
 from resmlp.config import Data, Recipe
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.serial import from_dict
 from resmlp.verbs.base import warn_untrained
+from resmlp.verbs.frozen import Knn, Linear
 
 if TYPE_CHECKING:
-    from resmlp.data import ImageSet
+    from torch import Tensor
+
+    from resmlp.data import EvalBatches, ImageSet
     from resmlp.deploy import Predictor
-    from resmlp.evaluate import Ranking
+    from resmlp.evaluate import Collected, Ranking
     from resmlp.models import Saved
     from resmlp.tasks import Place
 
 Weights = Literal["best", "raw", "ema"]
 Columns = tuple[int, ...]
+
+PIXELS = "pixels"
+"""the MODEL that gives the pixels themselves"""
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,14 @@ class Exam:
     weights: Weights = "best"
     real: Path | None = None
     indices: Path | None = None
+    train: Path | None = None
+    knn: Knn = Knn()
+    linear: Linear = Linear()
     out: Path | None = None
     """where figures go; None where none are to be drawn"""
     crop: float | None = None
     _rankings: "dict[Columns | None, Ranking]" = field(default_factory=dict)
+    _warned: bool = False
 
     @cached_property
     def predictor(self) -> "Predictor":
@@ -73,6 +83,11 @@ class Exam:
         return open_pictures(self.model, self.data)
 
     @cached_property
+    def learned_from(self) -> "ImageSet":
+        """The labelled pictures that neighbours are among and that a linear classifier is trained on."""
+        return open_training(self.model, self.data, self.train)
+
+    @cached_property
     def num_classes(self) -> int:
         """How many classes the model tells apart."""
         import torch
@@ -82,7 +97,7 @@ class Exam:
 
     def at(self, crop: float) -> "Exam":
         """The same model and the same pictures, seen through another crop."""
-        other = replace(self, crop=crop, _rankings={})
+        other = replace(self, crop=crop, _rankings={}, _warned=False)
         other.predictor, other.images = self.predictor.with_crop(crop), self.images
         return other
 
@@ -102,29 +117,71 @@ class Exam:
         return self._rankings[columns]
 
     def _rank(self, columns: Columns | None) -> "Ranking":
-        from resmlp.data import EvalBatches
         from resmlp.evaluate import rank
 
-        predictor, data, place = self.predictor, self.data, self.place
-        if place.rank == 0 and not self._rankings:
-            warn_untrained(self.model, predictor.saved.trained)
-        options = (predictor.preprocessing, data.batch_size, data.workers)
-        batches = EvalBatches(self.images, *options, rank=place.rank, world=place.world, strict=data.strict)
-        ranking = rank(predictor.logits, batches, "cpu", columns)
-        counted = len(ranking.index) + len(ranking.unreadable)
-        if counted != len(self.images):
-            raise RuntimeError(f"{counted} pictures were counted, of {len(self.images)}")
-        if not len(ranking.index):
-            raise UserError(
-                f"none of the {counted} pictures can be read, as {ranking.unreadable[0]}", "see to the files"
-            )
+        ranking = rank(self.predictor.logits, self._batches(self.images), "cpu", columns)
+        check_counts(ranking, self.images)
         return ranking
+
+    def features(self, images: "ImageSet", layers: int = 1, flipped: bool = False) -> "Collected":
+        """The features of each of the pictures once, over all processes: N layers*D.
+
+        With `flipped` those of its mirror image follow: N 2*layers*D.
+        """
+        import torch
+
+        from resmlp.evaluate import extract
+
+        def both(pictures: "Tensor") -> "Tensor":
+            views = (pictures, pictures.flip(-1)) if flipped else (pictures,)
+            return torch.cat([self.predictor.features(view, layers) for view in views], 1)
+
+        found = extract(both, self._batches(images), "cpu")
+        check_counts(found, images)
+        return found
+
+    def depths(self, layers: tuple[int, ...], strict: bool) -> tuple[int, ...]:
+        """Those of `layers` that the network has; unless `strict`, where a missing one raises `UserError`."""
+        from resmlp.evaluate import last_layers
+
+        kept = []
+        for count in dict.fromkeys(layers):
+            try:
+                last_layers(self.predictor.model, count)
+                kept.append(count)
+            except UserError:
+                if strict or not kept:
+                    raise
+        return tuple(kept)
+
+    def _batches(self, images: "ImageSet") -> "EvalBatches":
+        """This process's share of the pictures."""
+        from resmlp.data import EvalBatches
+
+        predictor, data, place = self.predictor, self.data, self.place
+        if place.rank == 0 and not self._warned:
+            warn_untrained(self.model, predictor.saved.trained)
+        self._warned = True
+        options = (predictor.preprocessing, data.batch_size, data.workers)
+        return EvalBatches(images, *options, rank=place.rank, world=place.world, strict=data.strict)
+
+
+def check_counts(found: "Ranking | Collected", images: "ImageSet") -> None:
+    """Raises unless each of the pictures was counted or named; and `UserError` where none could be read."""
+    counted = len(found.index) + len(found.unreadable)
+    if counted != len(images):
+        raise RuntimeError(f"{counted} pictures were counted, of {len(images)}")
+    if not len(found.index):
+        raise UserError(f"none of the {counted} pictures can be read, as {found.unreadable[0]}", "see to the files")
 
 
 def open_weights(model: str, weights: Weights) -> "Saved":
     """MODEL, with the raw or the averaged weights of its last checkpoint where they are asked for."""
     from resmlp.models import load_into, open_model, read_weights
 
+    if model == PIXELS and not Path(model).exists():
+        demand(weights == "best", f"--weights {weights}: pixels have none", "leave it out")
+        return _pixels()
     saved = open_model(model)
     if weights == "best":
         return saved
@@ -146,15 +203,49 @@ def open_pictures(model: str, data: EvalData) -> "ImageSet":
     """The pictures at `data.root`; without one, or at the root that a run was trained on, those the run held out."""
     from resmlp.data import open_eval, open_splits
 
-    trained = Path(model) / "recipe.json"
-    own = from_dict(Recipe, read_json(trained)).data if trained.is_file() else None
-    if own and (data.root is None or (own.root and Path(own.root).resolve() == Path(data.root).resolve())):
+    own = own_data(model)
+    if own and (data.root is None or _same_root(own, data)):
         return open_splits(own).val
     if data.root is None:
         raise UserError(f"nothing to evaluate {model} on", "give --data.root, an ImageFolder tree")
     if own and own.source != "digits":
         return open_eval(replace(own, root=data.root))
     return open_eval(Data(root=data.root))
+
+
+def _pixels() -> "Saved":
+    """The "network" whose features are the pixels of the whole picture, 32 x 32."""
+    from resmlp.evaluate import Pixels
+    from resmlp.models import Saved
+    from resmlp.preprocessing import Preprocessing
+
+    return Saved(Pixels(), (), Preprocessing((32, 32), crop_ratio=1.0))
+
+
+def open_training(model: str, data: EvalData, train: Path | None) -> "ImageSet":
+    """The pictures at `train`; without one, those beside `open_pictures`: of a run's own data or of `data.root`."""
+    from resmlp.data import folder_train, open_splits
+
+    if train is not None:
+        return folder_train(Data(root=str(train)))
+    own = own_data(model)
+    if own and data.root is None:
+        return open_splits(own).train
+    if own and (_same_root(own, data) or own.source not in ("folder", "digits")):
+        return open_splits(replace(own, root=data.root)).train
+    hint = "give --train PATH, or a --data.root with train/ and val/"
+    demand(data.root is not None, f"nothing to evaluate {model} on", hint)
+    return folder_train(Data(root=data.root))
+
+
+def own_data(model: str) -> Data | None:
+    """What a run folder was trained on; None for any other model."""
+    recipe = Path(model) / "recipe.json"
+    return from_dict(Recipe, read_json(recipe)).data if recipe.is_file() else None
+
+
+def _same_root(own: Data, data: EvalData) -> bool:
+    return bool(own.root and data.root) and Path(str(own.root)).resolve() == Path(str(data.root)).resolve()
 
 
 @contextmanager

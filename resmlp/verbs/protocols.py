@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from resmlp.checks import demand
 from resmlp.errors import UserError
 from resmlp.verbs.exam import Exam
+from resmlp.verbs.frozen import knn, linear
 
 if TYPE_CHECKING:
     from resmlp.evaluate import Ranking, Tally
@@ -107,6 +108,10 @@ PROTOCOLS: dict[str, Protocol] = {
     "v2": Protocol("ImageNet-V2, whose folders are class numbers", _v2),
     "a": Protocol("ImageNet-A: 200 of the classes, --indices", partial(_subset, "a"), "indices", optional=True),
     "r": Protocol("ImageNet-R: 200 of the classes, --indices", partial(_subset, "r"), "indices", optional=True),
+    "knn": Protocol(
+        "the nearest training pictures vote by their features (DINO), --train", knn, "train", optional=True
+    ),
+    "linear": Protocol("a grid of linear classifiers on the features, --train", linear, "train", optional=True),
 }
 
 

@@ -1,0 +1,79 @@
+"""A map of features: each picture a point, near those that the network finds alike."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resmlp.analysis.sheet import FAINT, SMALL, WIDTH, sheet, shorten
+from resmlp.checks import demand
+from resmlp.data.trees import in_order
+
+FEWEST, MOST = 10, 5_000  # pictures on a map
+NAMED = 20  # classes with a colour of their own and a place in the legend
+COLUMNS = 4  # of the legend
+COMPONENTS = 50  # before t-SNE (van der Maaten and Hinton 2008, section 4.2, has 30)
+COLOURS = ("#0072b2", "#e69f00", "#00805c", "#cc3311", "#a4508b", "#56b4e9", "#8a6d1f", "#332288", "#88aa00", "#ee6fa8")
+MARKS = ("o", "^")  # of the first ten classes, and of the next
+
+
+def check_map(pictures: int) -> None:
+    """Raises `UserError` for too few pictures to be mapped."""
+    demand(pictures >= FEWEST, f"a map of {pictures} pictures", f"at least {FEWEST}")
+
+
+def feature_map(features: np.ndarray, labels: Sequence[str | None], path: Path, seed: int = 0) -> int:
+    """Draw features N D to `path` (PNG), coloured by label where there are at most 20, with a legend.
+
+    Returns how many pictures are on it: all whose features are finite, but at most 5,000, drawn at random by `seed`.
+    Raises `UserError` for fewer than 10.
+    """
+    usable = np.flatnonzero(np.isfinite(features).all(1))
+    check_map(len(usable))
+    if len(usable) > MOST:
+        usable = np.sort(np.random.default_rng(seed).choice(usable, MOST, replace=False))
+    places = in_plane(features[usable], seed)
+    _draw(places, [labels[i] for i in usable.tolist()], len(features), path)
+    return len(usable)
+
+
+def in_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
+    """N D -> N 2: the 50 principal components, then t-SNE from the first two of them."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    pictures, dim = features.shape
+    components = PCA(min(COMPONENTS, pictures, dim), random_state=seed).fit_transform(features.astype(np.float64))
+    spread = components.std()
+    if not spread:  # all alike: one point
+        return np.zeros((pictures, 2))
+    components = np.pad(components / spread, ((0, 0), (0, max(0, 2 - components.shape[1]))))
+    perplexity = min(30.0, (pictures - 1) / 3)
+    return TSNE(2, perplexity=perplexity, init=components[:, :2] * 1e-4, random_state=seed).fit_transform(components)
+
+
+def _draw(places: np.ndarray, labels: Sequence[str | None], total: int, path: Path) -> None:
+    """Points N 2 as one sheet; classes in the order of their labels, those without one before them."""
+    names = in_order({label for label in labels if label is not None})
+    named = 0 < len(names) <= NAMED
+    rows = -(-(len(names) + 1) // COLUMNS) if named else 0
+    with sheet(path, WIDTH * 0.86 + 0.24 * rows) as figure:
+        axes = figure.subplots()
+        size = min(26.0, max(5.0, 9_000 / len(places)))
+        for i, name in enumerate([None, *names] if named else [None]):
+            own = [label == name or not named for label in labels]
+            colour, mark = FAINT if name is None else COLOURS[(i - 1) % len(COLOURS)], MARKS[i > len(COLOURS)]
+            x, y = places[own].T
+            axes.scatter(x, y, s=size, c=colour, marker=mark, linewidths=0, alpha=0.75)
+        shown = f"{len(places):,} of {total:,}" if len(places) < total else f"{total:,}"
+        axes.set_title(f"Features of {shown} pictures")
+        unnamed = f", {len(names):,} classes without colours" if len(names) > NAMED else ""
+        axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+        axes.grid(False)
+        axes.set_xlabel(f"t-SNE: near is alike, far means little{unnamed}", color=FAINT, size=SMALL, loc="left")
+        if named:
+            start = 0 if None in labels else 1
+            texts = ["in no class", *(shorten(name, 15) for name in names)][start:]
+            style: dict[str, Any] = {"ncols": COLUMNS, "frameon": False, "fontsize": SMALL, "markerscale": 1.6}
+            figure.legend(axes.collections[start:], texts, loc="outside lower left", **style)

@@ -1,0 +1,67 @@
+"""Self-supervised pre-training (DINO): the paper's Table 2, CIFAR-10, and any pictures, with labels or without.
+
+Settings are those of DINO's published training script; what a network of fixed size does with small views is left
+open by the paper, and `--task.local-crops` chooses.
+"""
+
+from dataclasses import replace
+
+from resmlp.config import Augment, Data, Dino, Model, Optim, Recipe, Run
+from resmlp.recipes.small import CIFAR10 as SUPERVISED
+
+DINO = Recipe(
+    name="dino",
+    about="ImageNet-1k without labels, 300 epochs of DINO with ten views of a picture",
+    paper="Table 2, ResMLP-S12, k-NN (DINO's own settings)",
+    task=Dino(),
+    model=Model("resmlp_s12", drop_path=0.1),
+    data=Data(batch_size=1024, workers=12),
+    augment=Augment(),
+    # 5e-4 for each 256 pictures of a batch
+    optim=Optim(
+        "adamw", lr=2e-3, weight_decay=0.04, final_weight_decay=0.4, warmup_epochs=10, warmup_lr=0, min_lr=1e-6, clip=3
+    ),
+    run=Run(epochs=300, precision="bf16", eval_every=10),
+    expected=(("knn", 0.626),),
+)
+
+CIFAR10 = replace(
+    DINO,
+    name="dino-cifar10",
+    about="CIFAR-10 without labels, with a network under 1 M parameters, on two cores",
+    paper="",
+    task=Dino(
+        local_crops="interpolate",  # at a quarter of the cost of a large view
+        local_views=4,
+        local_size=(16,),
+        global_scale=(0.3, 1.0),
+        local_scale=(0.05, 0.3),
+        blur=0.0,  # pictures are blurred enough at 32x32 (SimCLR leaves it out as well)
+        out_dim=1024,
+        hidden=256,
+        bottleneck=64,
+        warmup_teacher_temp_epochs=2,
+        teacher_momentum=0.99,
+        knn_pictures=20_000,
+    ),
+    model=Model("resmlp_cifar", init="local", layer_scale=1.0),
+    data=replace(SUPERVISED.data, batch_size=128),
+    optim=replace(DINO.optim, lr=1e-3, warmup_epochs=1),
+    run=Run(epochs=8, precision="bf16", eval_every=2, log_every=100),
+    expected=(),
+)
+
+FOLDER = replace(
+    DINO,
+    name="dino-folder",
+    about="any pictures without labels; where folders are classes, with a k-NN accuracy",
+    paper="",
+    task=Dino(out_dim=4096, hidden=1024, warmup_teacher_temp_epochs=10),
+    model=Model("resmlp_s12", drop_path=0.05),
+    data=Data(batch_size=64),
+    optim=replace(DINO.optim, lr=2.5e-4),
+    run=Run(epochs=100, eval_every=5),
+    expected=(),
+)
+
+RECIPES = (DINO, CIFAR10, FOLDER)

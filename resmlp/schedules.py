@@ -1,0 +1,13 @@
+"""Curves between two numbers, as functions of the share of the way that is done."""
+
+import math
+
+
+def cosine(start: float, end: float, progress: float) -> float:
+    """Half a cosine from `start`, at progress 0, to `end`, from progress 1 on."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+
+
+def line(start: float, end: float, progress: float) -> float:
+    """A straight line from `start`, at progress 0, to `end`, from progress 1 on."""
+    return start + (end - start) * min(progress, 1.0)

@@ -1,0 +1,35 @@
+"""What tasks that learn from pictures share: those that cannot be read are named, and counted."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from resmlp.logbook import console
+from resmlp.tasks.base import Batch, Task
+
+
+class PictureTask(Task):
+    """A task whose batches tell which pictures could not be read."""
+
+    counts: dict[str, int]
+    """how many pictures there are to train on, and held out"""
+
+    def __init__(self) -> None:
+        self.unreadable: Counter[str] = Counter()
+
+    def readable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
+        """The batches as they come; a picture that cannot be read is named the first time, and counted each time."""
+        for batch in batches:
+            for name in batch["unreadable"]:
+                if name not in self.unreadable:
+                    console.print(f"cannot read {name}: {remedy}", soft_wrap=True)
+                self.unreadable[name] += 1
+            yield batch
+
+    def notes(self) -> dict[str, Any]:
+        """How many pictures there are; those that could not be read, and how often each was asked for."""
+        return {"unreadable": dict(self.unreadable), "pictures": self.counts}
+
+    def recall(self, notes: dict[str, Any]) -> None:
+        """Count on from an earlier run's notes."""
+        self.unreadable.update(notes.get("unreadable", {}))

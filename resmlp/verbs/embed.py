@@ -1,0 +1,190 @@
+"""`resmlp embed`."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from tyro.conf import Positional, arg
+
+from resmlp.checks import ANY, check_range, demand
+from resmlp.errors import UserError
+from resmlp.files import explained, write_json, write_whole
+from resmlp.verbs.base import Device, Verb, warn_untrained
+from resmlp.verbs.exam import check_counts, open_weights, take_place
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from resmlp.data import ImageSet
+
+
+class Embedded(NamedTuple):
+    """The features of N pictures, in order of their paths."""
+
+    paths: list[str]
+    """in the folder or archive, divided by '/'"""
+    labels: list[str | None]
+    """class folders; None for a picture that lies in none"""
+    features: "np.ndarray"
+    """float32 N D"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embed(Verb):
+    """features of every picture in a folder or archive, for other programs, and a map of them"""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """a run folder, a .safetensors file, a model's name, timm:NAME, or pixels"""
+    path: Annotated[Positional[str], arg(metavar="PATH")]
+    """a folder or archive of pictures, in folders of any depth or in none"""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """FILE.npy, with FILE.json beside it, or FILE.parquet"""
+    map: Annotated[Path | None, arg(metavar="FILE.png")] = None
+    """draw the features as points of a plane (t-SNE), coloured by class folder"""
+    batch_size: int = 64
+    workers: int = 2
+    device: Device = "auto"
+
+    def __post_init__(self):
+        check_range("--", self, batch_size=(1, ANY), workers=(0, ANY))
+        demand(
+            bool(self.out or self.map), "nowhere to put the features", "give --out FILE.npy or FILE.parquet, or --map"
+        )
+        if self.out:
+            endings = "it ends in " + " or ".join(FORMATS)
+            demand(self.out.suffix.lower() in FORMATS, f"--out {self.out}", endings)
+        if self.map:
+            demand(self.map.suffix.lower() == ".png", f"--map {self.map}", "it ends in .png")
+
+    def run(self) -> dict[str, Any]:
+        """Write the features; those that cannot be read are named and left out."""
+        if self.out:
+            FORMATS[self.out.suffix.lower()].check()
+        for file in filter(None, (self.out, self.map)):
+            check_writable(file)
+        pictures, labels = list_tree(self.path)
+        if self.map:
+            from resmlp.analysis.map import check_map
+
+            check_map(len(pictures))
+        with take_place(self.device) as place:
+            from resmlp.data import EvalBatches
+            from resmlp.deploy import Predictor
+            from resmlp.evaluate import extract
+
+            predictor = Predictor(open_weights(self.model, "best"), place.device)
+            if place.rank == 0:
+                warn_untrained(self.model, predictor.saved.trained)
+            options = (predictor.preprocessing, self.batch_size, self.workers)
+            batches = EvalBatches(pictures, *options, rank=place.rank, world=place.world)
+            found = extract(predictor.features, batches, "cpu")
+            check_counts(found, pictures)
+        if place.rank:
+            return {}
+        index = found.index.tolist()
+        paths = [self.inner(pictures.name(i)) for i in index]
+        return self.keep(Embedded(paths, [labels[i] for i in index], found.value.numpy()), found.unreadable)
+
+    def inner(self, name: str) -> str:
+        """A picture's name without the folder or archive that all are in."""
+        root = str(Path(self.path).expanduser())
+        return name[len(root) + 1 :] if name.startswith((root + "/", root + ":")) else name
+
+    def keep(self, embedded: Embedded, unreadable: Sequence[str]) -> dict[str, Any]:
+        """Write what was asked for, and say so."""
+        result: dict[str, Any] = {"model": self.model, "pictures": len(embedded.paths)}
+        result |= {"dim": embedded.features.shape[1], "unreadable": list(unreadable)}
+        if self.out:
+            FORMATS[self.out.suffix.lower()].write(self.out, embedded, result)
+            result["out"] = str(self.out)
+        if self.map:
+            from resmlp.analysis.map import feature_map
+
+            result["mapped"] = feature_map(embedded.features, embedded.labels, self.map)
+            result["map"] = str(self.map)
+        if not self.json:
+            print(f"{result['pictures']:,} pictures, {result['dim']:,} features each")
+            for name in unreadable:
+                print(f"  left out, cannot be read: {name}")
+            for what, kind in (("out", "written"), ("map", "drawn")):
+                if what in result:
+                    print(f"{kind}: {result[what]}")
+        return result
+
+
+class Format(NamedTuple):
+    """A kind of file that features are kept in."""
+
+    write: Callable[[Path, Embedded, dict[str, Any]], None]
+    check: Callable[[], None] = lambda: None
+    """raises `UserError` where it cannot be written here"""
+
+
+def _write_npy(path: Path, embedded: Embedded, about: dict[str, Any]) -> None:
+    """float32 N D, and what its rows are in a .json beside it; the .npy comes last, so where it is both are whole."""
+    import numpy as np
+
+    with explained(path):
+        path.unlink(missing_ok=True)
+    write_json(path.with_suffix(".json"), {**about, "paths": embedded.paths, "labels": embedded.labels})
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:
+            np.save(file, embedded.features, allow_pickle=False)
+
+    write_whole(path, write)
+
+
+def _write_parquet(path: Path, embedded: Embedded, about: dict[str, Any]) -> None:
+    """Columns path, label and feature, a row for each picture; the model's name is in the table's metadata."""
+    import pyarrow
+    import pyarrow.parquet
+
+    rows, dim = embedded.features.shape
+    ends = pyarrow.array(range(0, (rows + 1) * dim, dim), pyarrow.int64())
+    feature = pyarrow.LargeListArray.from_arrays(ends, pyarrow.array(embedded.features.reshape(-1)))
+    columns = {
+        "path": pyarrow.array(embedded.paths, pyarrow.string()),
+        "label": pyarrow.array(embedded.labels, pyarrow.string()),
+        "feature": feature,
+    }
+    table = pyarrow.table(columns).replace_schema_metadata({"model": about["model"]})
+    write_whole(path, lambda aside: pyarrow.parquet.write_table(table, aside))
+
+
+def _need_pyarrow() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UserError("parquet needs pyarrow, which is not installed", "pip install pyarrow; or --out FILE.npy")
+
+
+FORMATS = {".npy": Format(_write_npy), ".parquet": Format(_write_parquet, _need_pyarrow)}
+
+
+def check_writable(path: Path) -> None:
+    """Raises `UserError` where `path` cannot be written: before the network runs, and not after hours of it."""
+    demand(not path.is_dir(), f"{path} is a folder", "give the name of a file")
+    trial = path.with_name(f".{path.name}.{os.getpid()}")  # of several processes each tries
+    write_whole(trial, lambda aside: aside.touch())
+    trial.unlink()
+
+
+def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":
+    """All pictures under `root` in order of their paths, and the class folder of each; raises `UserError`.
+
+    The class folder is the top folder, or in a tree with train/ and val/ the one below.
+    """
+    from resmlp.data import ImageSet
+    from resmlp.data.layout import lay_out
+    from resmlp.data.pictures import ENDINGS
+    from resmlp.data.trees import open_tree
+
+    tree = open_tree(root)
+    demand(bool(tree.whole.pictures), f"no pictures in {root}", "pictures end in " + " ".join(ENDINGS))
+    layout = lay_out(tree)
+    names = [layout.places[place][1] or None if place >= 0 else None for place in layout.place]
+    order = sorted(range(len(names)), key=lambda i: tree.whole.pictures[i][0])
+    pictures = [tree.whole.pictures[i][1] for i in order]
+    return ImageSet((), [0] * len(order), pictures), [names[i] for i in order]

@@ -1,0 +1,104 @@
+"""`resmlp train dino-folder`: with labels and without, what is refused, and what goes on from it."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from coloured import plant
+
+FAST = [
+    *("--model", "resmlp_digits", "--model.depth", "1", "--model.dim", "16", "--model.init", "fan-in"),
+    *("--data.img-size", "8", "--data.batch-size", "8", "--data.workers", "0", "--data.crop-ratio", "1"),
+    *("--task.local-views", "2", "--task.local-size", "4", "--task.out-dim", "16", "--task.hidden", "16"),
+    *("--task.bottleneck", "8", "--optim.warmup-epochs", "0", "--run.epochs", "1", "--run.device", "cpu"),
+    "--run.no-tensorboard",
+]
+"""of `resmlp train dino-folder`, to be done in a moment"""
+
+
+@pytest.fixture
+def dino(resmlp, tree, tmp_path) -> Callable:
+    """`dino("--task.local-crops", "pad", ...)`: a small `resmlp train dino-folder` on `tree` into `tmp_path/run`."""
+
+    def run(*flags: object):
+        torch.manual_seed(0)
+        root = () if "--data.root" in flags else ("--data.root", tree)
+        return resmlp("train", "dino-folder", *FAST, "--out", tmp_path / "run", *root, *flags)
+
+    return run
+
+
+def test_with_labels_it_says_the_k_nn_accuracy_and_finetune_goes_on(dino, resmlp, tree, tmp_path):
+    ended = dino("--task.local-crops", "interpolate", "--json")
+    assert ended.code == 0, ended.err
+    summary = json.loads(ended.out)
+    assert 0 <= summary["knn"] <= 1
+    assert "2 of 8x8, 2 of 4 (interpolate)" in ended.err
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["task"]["local_crops"] == "interpolate"
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert (card["model"]["num_classes"], card["classes"]) == (0, [])
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    logged = {"loss", "teacher_entropy", "mean_entropy", "kl", "centre_norm", "feature_rank"}
+    assert logged <= next(line for line in lines if line["kind"] == "train").keys()
+    again = resmlp("train", tmp_path / "run" / "recipe.json", "--out", tmp_path / "run", "--task.stop-on-collapse")
+    assert again.code == 0, "what only watches may change"
+    tuned = [*("--model.checkpoint", tmp_path / "run", "--data.root", tree, "--data.img-size", "12")]
+    tuned += ["--data.batch-size", "8", "--data.workers", "0", "--run.epochs", "1", "--run.device", "cpu"]
+    ended = resmlp("train", "finetune", *tuned, "--out", tmp_path / "tuned", "--run.no-tensorboard")
+    assert ended.code == 0, ended.err
+    assert "a new head for 3 classes" in ended.err
+    ended = resmlp("train", "dino-folder", *FAST, "--model.checkpoint", tmp_path / "run", "--out", tmp_path / "more",
+                   "--data.root", tree)  # fmt: skip
+    assert ended.code == 0, ended.err
+
+
+def test_without_labels_it_needs_no_folders(dino, tree, tmp_path):
+    flat = plant(tmp_path / "flat" / "deep", classes=("red",))
+    ended = dino("--data.root", flat.parent, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["feature_rank"] >= 1
+    assert "12 to train on, without labels" in ended.err
+    assert "knn" not in json.loads(ended.out)
+
+
+def test_a_picture_that_cannot_be_read_is_named(dino, tmp_path):
+    root = plant(tmp_path / "data")
+    (root / "red" / "00.png").write_bytes(b"no picture")
+    ended = dino("--data.root", root, "--task.labels", "none", "--data.batch-size", "36")
+    assert ended.code == 0, ended.err
+    assert "red/00.png" in ended.err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["unreadable"]
+
+
+def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
+    flags = ["--task.teacher-temp", "100", "--task.warmup-teacher-temp", "100", "--run.epochs", "3"]
+    ended = dino(*flags, "--task.stop-on-collapse")
+    assert ended.code == 2
+    assert "the teacher has collapsed at step 5: it gives every dimension the same" in ended.error
+    ended = dino(*flags)
+    assert ended.code == 0, ended.err
+    assert ended.err.count("the teacher has collapsed") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--data.batch-size", "1"], "--data.batch-size 1: the centre of a single picture"),
+        (["--data.batch-size", "64"], "--data.batch-size 64 exceeds the"),
+        (["--task.local-crops", "interpolate", "--task.local-size", "5"], "--task.local-size 5x5 does not divide"),
+        (["--task.local-crops", "pad", "--task.local-size", "9"], "does not fit into --data.img-size 8x8"),
+        (["--augment.mixup", "0.5"], "--augment.mixup: 0.0 -> 0.5"),
+        (["--run.ema", "0.9"], "--run.ema 0.9"),
+        (["--task.local-crops", "shrink"], "shrink"),
+        (["--data.root", "nowhere"], "no such file or folder"),
+        (["--data.root", "empty"], "is empty"),
+        (["--data.img-size", "9"], "--data.img-size 9x9 does not divide"),
+    ],
+)
+def test_mistakes_are_said_in_a_line(dino, tmp_path, flags, says):
+    (tmp_path / "empty").mkdir()
+    ended = dino(*flags)
+    assert ended.code == 2
+    assert says in ended.error
+    assert not (tmp_path / "run").exists()
