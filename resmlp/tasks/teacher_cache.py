@@ -22,8 +22,7 @@ import torch
 
 from resmlp.checks import demand
 from resmlp.config import Recipe
-from resmlp.data.decode import printable
-from resmlp.errors import UserError
+from resmlp.errors import UserError, printable
 from resmlp.files import read_json, write_json
 from resmlp.serial import difference, to_dict
 from resmlp.tasks.base import Batch, Place

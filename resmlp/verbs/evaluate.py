@@ -25,7 +25,7 @@ class Eval(Verb):
     """accuracy on labelled pictures: top-1, top-5, each class, and which class is taken for which"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """a run folder, a .safetensors file, a model's name, or timm:NAME"""
+    """a run folder, a file of weights, a name of `resmlp list weights`, hf-hub:ORG/NAME, or timm:NAME"""
     data: EvalData = field(default_factory=EvalData)
     protocol: Names = ("top1",)
     real: Path | None = None
