@@ -19,18 +19,12 @@ def check_settings() -> None:
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         value = os.environ.get(name, "10")
         demand(_is_seconds(value), f"{name} is {value!r}", "whole seconds, such as 10")
-    try:
-        import huggingface_hub.constants  # noqa: F401
-    except ValueError as error:
-        raise UserError(
-            f"huggingface_hub cannot be used: {error}", "check the variables that begin with HF_"
-        ) from error
 
 
 def _is_seconds(value: str) -> bool:
-    """Whether huggingface_hub takes it for a time to wait."""
+    """Whether huggingface_hub takes it for a time to wait; 0 is its own default."""
     try:
-        return 0 < int(value) <= 10**6
+        return 0 <= int(value) <= 10**6
     except ValueError:
         return False
 

@@ -127,8 +127,8 @@ def read_weights(source: str | Path) -> Weights:
 def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> bool:
     """Put `weights` into `model`, tensor by tensor; with `swap_head` a head of another class count keeps its own.
 
-    A model on the device "meta", which has shapes alone, comes to the CPU. Returns whether the head kept its own. Raises
-    `UserError` that names the first key or shape that does not fit.
+    A model on the device "meta", which has shapes alone, comes to the CPU. Returns whether the head kept its own.
+    Raises `UserError` that names the first key or shape that does not fit.
     """
     own = model.state_dict()
     state = dict(weights.state)
