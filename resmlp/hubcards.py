@@ -140,7 +140,8 @@ def _architecture(name: str, args: dict[str, Any]) -> Architecture:
         value = changes.pop(key, fixed)
         demand(value == fixed, f"model_args.{key} is {shown(value)}", f"of {name} it is always {fixed!r}")
     unknown = sorted(changes.keys() - {field.name for field in fields(Architecture)})
-    named = ", ".join(key[:LONG] for key in unknown[:NAMED]) + (f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else "")
+    more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+    named = ", ".join(key[:LONG] for key in unknown[:NAMED]) + more
     demand(not unknown, f"model_args {named} are not known", "is it a ResMLP or MLP-Mixer as timm has it?")
     if isinstance(ratios := changes.get("mlp_ratio"), list):
         pair = len(ratios) == 2 and all(type(ratio) in (int, float) and 0 < ratio < 2**20 for ratio in ratios)

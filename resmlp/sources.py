@@ -28,9 +28,14 @@ def is_published(source: str) -> bool:
 
 
 def published_of(source: str) -> Published | None:
-    """The published weights that `source` names, or that a file or folder is called after; None for all others."""
+    """The published weights that `source` names, or that a file or folder is called after; None for all others.
+
+    Not for one that has its own .json: a run may be called as its start was.
+    """
     if is_published(source):
         return published(source)
+    if _own_card(source):
+        return None
     front, _, ending = Path(source).name.rpartition(".")
     name = front if ending in FILE_ENDINGS else Path(source).name
     return published(name) if is_tagged(name) and canonical_tag(name) in PUBLISHED else None
@@ -55,14 +60,19 @@ def card_of(source: str) -> Card | None:
     """
     if source.startswith(HUB):
         return _hub_card(source, fetch(source.removeprefix(HUB), "config.json"))
-    beside = file_of(source).with_suffix(".json") if exists(source) else None
-    if beside and beside.is_file():
-        return read_card(beside)
+    if own := _own_card(source):
+        return read_card(own)
     if weights := published_of(source):
         network = TrunkConfig(weights.model, ARCHITECTURES[weights.model], num_classes=weights.num_classes)
         return Card(network, weights.preprocessing)
     copied = Path(source) / "config.json"  # a copy of a hub's repository
     return _hub_card(source, copied) if exists(str(copied)) else None
+
+
+def _own_card(source: str) -> Path | None:
+    """The .json beside a file, or in a run folder."""
+    beside = file_of(source).with_suffix(".json") if exists(source) else None
+    return beside if beside and beside.is_file() else None
 
 
 def _hub_card(source: str, path: Path) -> Card:

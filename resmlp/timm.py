@@ -21,6 +21,7 @@ from resmlp.architectures import ARCHITECTURES, Architecture, architecture
 from resmlp.cards import TrunkConfig
 from resmlp.checks import demand
 from resmlp.errors import UserError
+from resmlp.hubcards import WORDS
 from resmlp.models.dialects import State, to_ours
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
@@ -30,8 +31,6 @@ from resmlp.preprocessing import Preprocessing
 from resmlp.published import MIXER_GOOGLE, PUBLISHED
 from resmlp.recipes.small import CIFAR10, DIGITS
 
-WORDS = {"embed_dim": "dim", "num_blocks": "depth", "num_heads": "heads"}
-"""timm's words for parts of an `Architecture`; the others are called the same"""
 POOLS = {"mean": "avg", "classmlp": "token", "classtoken": "token"}
 """our poolings, as timm calls them"""
 

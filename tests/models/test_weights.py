@@ -181,6 +181,13 @@ def test_a_file_called_after_published_weights_is_known_as_those(tmp_path):
     assert len(saved.classes) == 11221
 
 
+def test_a_run_called_after_published_weights_is_still_its_own(tmp_path):
+    folder = tmp_path / "resmlp_s12.fb_dino"
+    save_model(folder, tiny(), tuple("abcde"), Preprocessing((8, 8)))
+    assert load_saved(folder).classes == tuple("abcde")
+    assert read_weights(folder).num_classes == 5
+
+
 def test_features_called_after_published_weights_have_no_classifier(tmp_path, capsys):
     state = create_model("resmlp_s12", img_size=32).state_dict()
     save_file(state, tmp_path / "resmlp_12_224.fb_dino.safetensors")
