@@ -26,10 +26,15 @@ EPOCHS = 6
 OLDSCHOOL = RECIPES["cifar10-oldschool"]
 STEPS_AT = tuple(round(EPOCHS * share) for share in (1 / 3, 2 / 3, 8 / 9))  # ResNet's 30, 60 and 80 of 90 epochs
 BASE = replace(RECIPES["cifar10"], run=replace(RECIPES["cifar10"].run, epochs=EPOCHS, eval_every=EPOCHS, compile=True))
+HALF = Distill(targets="soft", temperature=2.0, alpha=0.5)
+MIXED = RECIPES["distill-cifar10"].augment
 WAYS: dict[str, Recipe] = {
     "plain": BASE,
     "soft": replace(BASE, task=Distill(targets="soft", temperature=4.0, alpha=0.9)),
     "hard": replace(BASE, task=Distill(targets="hard", alpha=0.5)),
+    "half": replace(BASE, task=HALF),
+    "mixed": replace(BASE, augment=MIXED),
+    "mixed-half": replace(BASE, augment=MIXED, task=HALF),
     "oldschool": replace(
         BASE,
         task=OLDSCHOOL.task,

@@ -8,6 +8,7 @@ from typing import Literal
 
 from resmlp.checks import ANY, check_choices, check_range, demand
 from resmlp.errors import UserError, lookup
+from resmlp.serial import from_dict
 
 Mixer = Literal["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "none"]
 Norm = Literal["affine", "layernorm", "batchnorm", "none"]
@@ -142,4 +143,4 @@ def changed(base: Architecture, **changes) -> Architecture:
     for key in changes:
         if key not in known:
             raise UserError(f"a model has no {key!r}", "its parts are " + ", ".join(sorted(known)))
-    return replace(base, **{k: v for k, v in changes.items() if v is not None})
+    return from_dict(Architecture, vars(base) | {k: v for k, v in changes.items() if v is not None})

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resmlp.architectures import Architecture
 from resmlp.checks import BELOW_ONE, check_range, demand
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.preprocessing import Preprocessing
-from resmlp.serial import from_dict
+from resmlp.serial import from_dict, shown
+
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,29 @@ class Card:
     preprocessing: Preprocessing
     classes: tuple[str, ...] = ()
     """class names, in the order of the logits; empty where unknown"""
-    format: int = 1
+    format: int = FORMAT
 
     def __post_init__(self):
-        demand(self.format == 1, f"format {self.format}", "written by a newer resmlp: update it")
         counts = f"{len(self.classes)} class names for {self.model.num_classes} classes"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
-        demand(fits, counts, "model.json was changed by hand")
+        demand(fits, counts, "was it changed by hand?")
+
+
+def card_from(values: Any) -> Card:
+    """The card that `to_dict` described. Raises `UserError`, for a newer format before anything that is new in it."""
+    demand(isinstance(values, dict), "it holds no JSON object", "was it changed by hand?")
+    form = values.get("format", FORMAT)
+    newer = type(form) is int and form > FORMAT
+    demand(not newer, f"its format is {shown(form)}", "written by a newer resmlp: update it")
+    demand(form == FORMAT, f"its format is {shown(form)}", f"it should be {FORMAT}")
+    for part in ("model", "preprocessing"):
+        demand(part in values, f"it has no {part!r}", "was it changed by hand?")
+    return from_dict(Card, values)
 
 
 def read_card(path: Path) -> Card:
     """A model.json; what is wrong with it is said with its name."""
     try:
-        return from_dict(Card, read_json(path))
+        return card_from(read_json(path))
     except UserError as error:
         raise UserError(f"{path}: {error.what}", error.hint) from None

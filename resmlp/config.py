@@ -212,7 +212,7 @@ class Distill(Task):
     """Classification by the labels and by what a teacher says of the same pictures."""
 
     teacher: str = "timm:regnety_160.deit_in1k"
-    """a trained MODEL: a run folder, a .safetensors file, or timm:NAME.TAG"""
+    """a trained MODEL: a run folder, a file of weights, a name of `resmlp list weights`, or timm:NAME.TAG"""
     targets: Annotated[Literal["hard", "soft"], arg(aliases=["--task.kind"])] = "hard"
     """hard: the teacher's likeliest class; soft: its probabilities at `temperature`"""
     alpha: float = 0.5

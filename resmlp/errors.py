@@ -12,19 +12,25 @@ class UserError(Exception):
     """A mistake of the user's: `what` is wrong, and `hint` is the way out of it."""
 
     def __init__(self, what: str, hint: str):
-        self.what, self.hint = (" ".join(text.splitlines()) for text in (what, hint))  # names may hold line breaks
+        self.what, self.hint = printable(what), printable(hint)  # of names from files and from the network
         super().__init__(f"{self.what} ({self.hint})")
+
+
+def printable(text: str) -> str:
+    """The text with control characters and undecodable bytes escaped: it will stand in messages and in JSON."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def notice(text: str) -> None:
     """Say on standard error what was done that a user may not expect."""
-    print(f"note: {text}", file=sys.stderr)
+    print(f"note: {printable(text)}", file=sys.stderr)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The nearest of the `known` names as a hint, or all of them where none is near and they are few."""
     known = sorted(known)
-    close = get_close_matches(word, known, n=3, cutoff=0.5)
+    folded = {name.casefold(): name for name in known}
+    close = [folded[name] for name in get_close_matches(word.casefold(), folded, n=3, cutoff=0.5)]
     if close:
         return "did you mean " + " or ".join(close) + "?"
     return "choose from " + ", ".join(known) if 0 < len(known) <= 12 else "nothing comes near it"

@@ -79,4 +79,4 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"no file {path}", "check the path") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {error}", "it should be JSON as resmlp wrote it") from None
+        raise UserError(f"cannot read {path}: {error}", "it should be JSON, and whole") from None

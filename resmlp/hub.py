@@ -5,19 +5,15 @@ HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN. huggingface_hub itself compares only size
 """
 
 import hashlib
-import os
 import re
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from resmlp.checks import demand
 from resmlp.errors import UserError
+from resmlp.hubclient import check_settings, explained, is_offline, is_passing, manners, reason
 
 _REPO = re.compile(r"(?:[\w.-]+/)?[\w.-]+", re.ASCII)
 _PATH = re.compile(r"\w[\w.+-]*(?:/\w[\w.+-]*)*", re.ASCII)
@@ -36,7 +32,8 @@ def fetch(repo: str, file: str, what: str = "") -> Path:
 
     repo: "timm/resmlp_12_224.fb_in1k", or with a branch, tag or commit, "ORG/NAME@REVISION".
     file: its name there, "model.safetensors".
-    what: what it is to the user, for the messages, such as "the weights of resmlp_s12.fb_in1k".
+    what: what it is to the user, for the messages, such as "the weights resmlp_s12.fb_in1k"; its last word is a name
+    by which the file alone is known for what it is.
 
     The hub is asked for the newest version; a file that is in the cache already is not transferred again, and serves
     alone where the hub cannot be reached or HF_HUB_OFFLINE is set. Its sha256 (or its git sha1) is compared with the
@@ -45,14 +42,10 @@ def fetch(repo: str, file: str, what: str = "") -> Path:
     Raises `UserError` that says what was wanted, why it is not here, and how to do without the hub.
     """
     wanted = _wanted(repo, file, what)
+    check_settings()
     with manners():
-        try:
+        with explained(wanted.failure):
             path, checksum = _locate(wanted)
-        # Whatever a stranger's server provokes in the client is no fault of ours.
-        except Exception as error:
-            if isinstance(error, UserError):
-                raise
-            raise wanted.missing(*_reason(error)) from error
         _verify(path, checksum, wanted)
     return path
 
@@ -79,13 +72,27 @@ class _Wanted:
         """`what` is wrong; the way out is `hint`, or to do without the hub."""
         from huggingface_hub import constants, hf_hub_url
 
-        elsewhere = f"download {hf_hub_url(**self.place)} elsewhere and give that file in place of the name"
+        if self.what:
+            name = self.what.split()[-1] + Path(self.file).suffix
+            elsewhere = f"download {hf_hub_url(**self.place)} elsewhere, save it as {name} and give that file"
+        else:  # neither of the two says all without the other
+            url = hf_hub_url(**self.place | {"filename": "model.safetensors"})
+            elsewhere = f"download {url}, and config.json beside it, elsewhere into one folder and give that folder"
         cache = f"the cache is {constants.HF_HUB_CACHE}, HF_HOME moves it"
-        return UserError(what, f"{hint}; or {elsewhere}, as MODEL or --model.checkpoint FILE; {cache}")
+        return UserError(what, f"{hint}; or {elsewhere} in place of the name, as MODEL or --model.checkpoint; {cache}")
 
     def missing(self, why: str, hint: str) -> UserError:
         """It cannot be had."""
         return self.error(f"cannot fetch {self} from the hub: {why}", hint)
+
+    def failure(self, error: Exception) -> UserError:
+        """It cannot be had because of what huggingface_hub raised."""
+        from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
+
+        why, hint = reason(error)
+        if isinstance(error, (RemoteEntryNotFoundError, RevisionNotFoundError)):  # nor is it to be had elsewhere
+            return UserError(f"cannot fetch {self} from the hub: {why}", hint)
+        return self.missing(why, hint)
 
 
 def _wanted(repo: str, file: str, what: str) -> _Wanted:
@@ -95,8 +102,6 @@ def _wanted(repo: str, file: str, what: str) -> _Wanted:
     demand(_is_repo(name), f"{name!r} is no repository of the hub", "ORG/NAME, or ORG/NAME@REVISION")
     demand(_is_path(revision), f"{revision!r} is no revision of {name}", "a branch, tag or commit")
     demand(_is_path(file), f"{file!r} is no file of {name}", "a plain name")
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    demand(_is_address(endpoint), f"HF_ENDPOINT is {endpoint!r}", "an address such as https://huggingface.co")
     return _Wanted(name, revision, file, what)
 
 
@@ -111,43 +116,6 @@ def _is_repo(name: Any) -> bool:
 def _is_path(name: Any) -> bool:
     """Whether it is a relative name that cannot climb."""
     return isinstance(name, str) and len(name) <= 200 and bool(_PATH.fullmatch(name))
-
-
-def _is_address(url: str) -> bool:
-    """Whether it names a web server."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-@contextmanager
-def manners() -> Iterator[None]:
-    """huggingface_hub without its warnings, and with the patience of a person who waits.
-
-    - One way to download, plain HTTP, of which we know how it fails; not the second one, Xet.
-    - A server that falls silent in the middle is tried six times, a second apart: 4 s each are half a minute.
-    - No telemetry, whose preparation asks the hub another question.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from huggingface_hub import constants
-        from huggingface_hub.utils import logging
-
-        ours: dict[str, Any] = {"HF_HUB_DISABLE_XET": True, "HF_HUB_DISABLE_TELEMETRY": True}
-        if "HF_HUB_DOWNLOAD_TIMEOUT" not in os.environ:
-            ours["HF_HUB_DOWNLOAD_TIMEOUT"] = 4
-        before = {name: getattr(constants, name) for name in ours}
-        level = logging.get_verbosity()
-        try:
-            vars(constants).update(ours)
-            if not {"HF_HUB_VERBOSITY", "HF_DEBUG"} & set(os.environ):
-                logging.set_verbosity(logging.CRITICAL)
-            yield
-        finally:
-            vars(constants).update(before)
-            logging.set_verbosity(level)
 
 
 def _locate(wanted: _Wanted) -> tuple[Path, str | None]:
@@ -180,7 +148,7 @@ def _announced(wanted: _Wanted, patient: bool) -> tuple[str, str]:
     try:
         about = get_hf_file_metadata(url)
     except Exception as error:
-        if not patient or not _is_passing(error):
+        if not patient or not is_passing(error):
             raise
         time.sleep(_PAUSE)
         about = get_hf_file_metadata(url)
@@ -222,8 +190,8 @@ def _verify(path: Path, checksum: str | None, wanted: _Wanted) -> None:
         raise wanted.missing(f"cannot read {path}: {error.strerror}", "check the disk") from error
     if actual != known:
         kind = "sha256" if len(known) == 64 else "git sha1"
-        gone = _forget(path, known, wanted)
-        hint = "run the same again to download it anew" if gone else f"remove {path.resolve()} and run again"
+        again = "unset HF_HUB_OFFLINE and " * is_offline() + "run the same again to download it anew"
+        hint = again if _forget(path, known, wanted) else f"remove {path.resolve()}, {again}"
         raise wanted.error(f"{wanted} came damaged: its {kind} is {actual[:12]}, of the hub's it is {known[:12]}", hint)
 
 
@@ -250,50 +218,3 @@ def _forget(path: Path, checksum: str, wanted: _Wanted) -> bool:
     except OSError:
         return False
     return True
-
-
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status of an answer that is an error; None where none came."""
-    return getattr(getattr(error, "response", None), "status_code", None)
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether asking again may help: no answer, too many questions, a failure of the server's."""
-    from huggingface_hub.errors import HTTPError
-
-    status = status_of(error)
-    return isinstance(error, HTTPError) and (status is None or status in (408, 429) or status >= 500)
-
-
-def _reason(error: BaseException) -> tuple[str, str]:
-    """Why something cannot be fetched, in a few words, and the way out."""
-    from huggingface_hub import constants, errors
-
-    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
-        error = error.__cause__
-    answers: list[tuple[type[BaseException], str, str]] = [
-        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set and the cache does not hold it", "unset it for once"),
-        (errors.GatedRepoError, "the repository is gated", "accept its terms on its page and set HF_TOKEN"),
-        (errors.RepositoryNotFoundError, "no such repository, or a private one", "check the name, or set HF_TOKEN"),
-        (errors.RevisionNotFoundError, "no such revision", "check what follows the @"),
-        (errors.RemoteEntryNotFoundError, "no such file in the repository", "check the name"),
-    ]
-    for kind, why, hint in answers:
-        if isinstance(error, kind):
-            return why, hint
-    status = status_of(error)
-    if status in (401, 403):
-        return f"not allowed ({status})", "set HF_TOKEN to a token that may read it"
-    if status == 404:
-        return "not found (404)", "check the name, and HF_ENDPOINT if it is set"
-    if status is not None:
-        return f"the server answered {status}", "try again later"
-    if isinstance(error, OSError) and error.errno is not None:
-        where = error.filename or constants.HF_HUB_CACHE
-        return f"cannot use {where}: {error.strerror}", "make room, or set HF_HOME to a folder that can be written"
-    if isinstance(error, UnicodeError):
-        return "HF_TOKEN holds what no token does", "check it"
-    if "Consistency check failed" in str(error):
-        return "it came shorter or longer than announced", "try again, and check the proxy"
-    words = re.sub(r"^\[Errno -?\d+\] ", "", " ".join(str(error).split()))
-    return words[:200] or type(error).__name__, "check the network"

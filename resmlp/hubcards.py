@@ -6,10 +6,10 @@ from math import prod
 from typing import Any
 
 from resmlp.architectures import ARCHITECTURES, TIMM_NAMES, Architecture, canonical
-from resmlp.cards import Card, TrunkConfig
+from resmlp.cards import Card, TrunkConfig, card_from
 from resmlp.checks import demand
 from resmlp.preprocessing import Preprocessing
-from resmlp.serial import from_dict, to_dict
+from resmlp.serial import LONG, from_dict, shown, to_dict
 
 PREPROCESSING = {"crop_pct": "crop_ratio", "interpolation": "interpolation", "mean": "mean", "std": "std"}
 """timm's word in a pretrained_cfg -> ours"""
@@ -20,20 +20,23 @@ FIXED = {"in_chans": 3, "stem_norm": False}
 WORDS = {"embed_dim": "dim", "num_blocks": "depth", "num_heads": "heads"}
 """timm's words in model_args for parts of an `Architecture`, which `resmlp.timm` takes as well"""
 HAND = "was config.json changed by hand?"
+NAMED = 5  # unknown keys in a message
 
 
 def from_hub(config: Any) -> Card:
     """A hub's config.json: what `resmlp push` put in it, or else what timm says there of a ResMLP or MLP-Mixer."""
     demand(isinstance(config, dict), "it holds no JSON object", "is it a model's config.json?")
     if "resmlp" in config:
-        return from_dict(Card, config["resmlp"])
+        ours = config["resmlp"]
+        demand(isinstance(ours, dict), 'its "resmlp" is no JSON object', HAND)
+        return card_from(ours)
     name = config.get("architecture")
     demand(isinstance(name, str), "it names no architecture", "is it a model's config.json, as timm writes it?")
     cfg = {"crop_pct": 0.875, "num_classes": 1000} | _mapping(config, "pretrained_cfg")
     args = _mapping(config, "model_args")
     size = _pair(args.pop("img_size", 224))
     classes = config.get("num_classes", cfg["num_classes"])
-    demand(type(classes) is int, f"num_classes is {classes!r}", "it should be a number")
+    demand(type(classes) is int, f"num_classes is {shown(classes)}", "it should be a number")
     network = TrunkConfig(canonical(name), _architecture(canonical(name), args), size, classes)
     ours = {PREPROCESSING[key]: value for key, value in cfg.items() if key in PREPROCESSING}
     names = config.get("label_names", [])
@@ -135,12 +138,14 @@ def _architecture(name: str, args: dict[str, Any]) -> Architecture:
     changes = {WORDS.get(key, key): value for key, value in args.items() if key not in TRAINING_ONLY}
     for key, fixed in (FIXED | {"global_pool": _pool(base)}).items():
         value = changes.pop(key, fixed)
-        demand(value == fixed, f"model_args.{key} is {value!r}", f"of {name} it is always {fixed!r}")
+        demand(value == fixed, f"model_args.{key} is {shown(value)}", f"of {name} it is always {fixed!r}")
     unknown = sorted(changes.keys() - {field.name for field in fields(Architecture)})
-    demand(not unknown, f"model_args {', '.join(unknown)[:100]} are not known", "load it as timm:NAME")
+    more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+    named = ", ".join(key[:LONG] for key in unknown[:NAMED]) + more
+    demand(not unknown, f"model_args {named} are not known", "is it a ResMLP or MLP-Mixer as timm has it?")
     if isinstance(ratios := changes.get("mlp_ratio"), list):
         pair = len(ratios) == 2 and all(type(ratio) in (int, float) and 0 < ratio < 2**20 for ratio in ratios)
-        demand(pair and base.mixer == "mlp", f"model_args.mlp_ratio is {ratios!r}", "two numbers, for a Mixer")
+        demand(pair and base.mixer == "mlp", f"model_args.mlp_ratio is {shown(ratios)}", "two numbers, for a Mixer")
         changes |= {"token_hidden": int(ratios[0] * base.dim), "mlp_ratio": ratios[1]}
     return from_dict(Architecture, to_dict(base) | changes, "model_args.")
 
@@ -154,5 +159,5 @@ def _mapping(config: Mapping[str, Any], key: str) -> dict[str, Any]:
 def _pair(value: Any) -> tuple[int, int]:
     sides = value if isinstance(value, list) else [value]
     whole = len(sides) in (1, 2) and all(type(side) is int for side in sides)
-    demand(whole, f"model_args.img_size is {value!r}", "one number, or height and width")
+    demand(whole, f"model_args.img_size is {shown(value)}", "one number, or height and width")
     return sides[0], sides[-1]

@@ -21,7 +21,7 @@ from resmlp.architectures import (
 from resmlp.checks import BELOW_ONE, check_range, demand
 from resmlp.errors import UserError
 from resmlp.published import is_tagged, published
-from resmlp.sources import HUB, card_of
+from resmlp.sources import HUB, card_of, exists
 
 FROM_CHECKPOINT = "checkpoint"
 
@@ -88,6 +88,8 @@ class Model:
         demand(self.checkpoint is not None, "no weights to start from", "give --model.checkpoint, a run folder say")
         card = card_of(str(self.checkpoint))
         if card is None:
+            there = exists(str(self.checkpoint))
+            demand(there, f"no weights at {self.checkpoint}", "check the path; or `resmlp list weights` has some")
             what = f"{self.checkpoint} has no model.json that says which network it is"
             raise UserError(what, "give its name with --model")
         return card.model.name, changed(card.model.architecture, **self.changes())

@@ -120,11 +120,15 @@ def is_tagged(name: str) -> bool:
     return bool(dot and tag) and ALIASES.get(model, model) in known and "/" not in name and tag not in FILE_ENDINGS
 
 
+def canonical_tag(name: str) -> str:
+    """Our `model.tag` of weights that are named in our words, timm's or the authors'."""
+    model, _, tag = name.partition(".")
+    return f"{canonical(model)}.{tag}"
+
+
 def published(name: str) -> Published:
     """The weights of a `model.tag`, or the first of a model's; raises `UserError` where there are none."""
-    model, _, tag = name.partition(".")
-    model = canonical(model)
-    if tag:
-        return lookup("weights", f"{model}.{tag}", PUBLISHED, "see `resmlp list weights`")
+    if "." in name:
+        return lookup("weights", canonical_tag(name), PUBLISHED, "see `resmlp list weights`")
     first = {weights.model: weights for weights in reversed(_ALL)}
-    return lookup("weights of", model, first, "see `resmlp list weights`")
+    return lookup("weights of", canonical(name), first, "see `resmlp list weights`")

@@ -9,6 +9,8 @@ from resmlp.errors import UserError, did_you_mean
 
 T = TypeVar("T")
 
+LONG = 100  # characters of a value in a message
+
 
 def to_dict(value: Any) -> Any:
     """Plain values; one of several kinds (a subclass of a dataclass) also says which, under "kind"."""
@@ -24,18 +26,18 @@ def to_dict(value: Any) -> Any:
 def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     """The `cls` that `to_dict` described. Raises `UserError` for a field that is unknown or of another type."""
     if not isinstance(values, dict):
-        raise UserError(f"{where or cls.__name__} is {values!r}", "it should be a JSON object")
+        raise UserError(f"{where.rstrip('.') or cls.__name__} is {shown(values)}", "it should be a JSON object")
     values = dict(values)
     kinds = {kind.__name__.lower(): kind for kind in cls.__subclasses__()}
     if kinds:
         kind = values.pop("kind", None)
         if not isinstance(kind, str) or kind not in kinds:
-            raise UserError(f"unknown {cls.__name__.lower()} {kind!r}", did_you_mean(str(kind), kinds))
+            raise UserError(f"unknown {cls.__name__.lower()} {shown(kind)}", did_you_mean(shown(kind), kinds))
         cls = kinds[kind]
     hints = typing.get_type_hints(cls)
     for key in values:
         if key not in hints:
-            raise UserError(f"unknown field {where}{key}", did_you_mean(key, hints))
+            raise UserError(f"unknown field {where}{key[:LONG]}", did_you_mean(key[:LONG], hints))
     try:
         return cls(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
     except TypeError as error:
@@ -62,7 +64,15 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    raise UserError(f"{where} is {value!r}", f"it should be {getattr(hint, '__name__', hint)}")
+    if origin is typing.Literal:
+        raise UserError(f"{where} is {shown(value)}", did_you_mean(shown(value), map(str, args)))
+    raise UserError(f"{where} is {shown(value)}", f"it should be {getattr(hint, '__name__', hint)}")
+
+
+def shown(value: Any) -> str:
+    """`value` in a message: as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."
 
 
 def difference(ours: Any, theirs: Any, where: str = "") -> list[str]:

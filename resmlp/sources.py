@@ -8,15 +8,37 @@ from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.hub import fetch
 from resmlp.hubcards import from_hub
-from resmlp.published import is_tagged, published
+from resmlp.published import FILE_ENDINGS, PUBLISHED, Published, canonical_tag, is_tagged, published
 
 HUB = "hf-hub:"
 WEIGHTS = "model.safetensors"
 
 
+def exists(source: str) -> bool:
+    """Whether there is such a file or folder; no name is too long or too strange to ask."""
+    try:
+        return bool(source.strip()) and Path(source).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_published(source: str) -> bool:
     """Whether `source` means published weights, `model.tag`, and no file of that name."""
-    return is_tagged(source) and not Path(source).exists()
+    return is_tagged(source) and not exists(source)
+
+
+def published_of(source: str) -> Published | None:
+    """The published weights that `source` names, or that a file or folder is called after; None for all others.
+
+    Not for one that has its own .json: a run may be called as its start was.
+    """
+    if is_published(source):
+        return published(source)
+    if _own_card(source):
+        return None
+    front, _, ending = Path(source).name.rpartition(".")
+    name = front if ending in FILE_ENDINGS else Path(source).name
+    return published(name) if is_tagged(name) and canonical_tag(name) in PUBLISHED else None
 
 
 def file_of(source: str) -> Path:
@@ -27,20 +49,34 @@ def file_of(source: str) -> Path:
     if source.startswith(HUB):
         return fetch(source.removeprefix(HUB), WEIGHTS)
     if is_published(source):
-        return fetch(published(source).repo, WEIGHTS, f"the weights {source}")
-    return Path(source) / WEIGHTS if Path(source).is_dir() else Path(source)
+        return fetch(published(source).repo, WEIGHTS, f"the weights {published(source).name}")
+    return Path(source) / WEIGHTS if exists(source) and Path(source).is_dir() else Path(source)
 
 
 def card_of(source: str) -> Card | None:
-    """What is known of the same; None for a file that has no .json beside it. Raises `UserError`."""
+    """What is known of the same, by its .json, by the hub's config.json, or by its published name; None for nothing.
+
+    Raises `UserError`.
+    """
     if source.startswith(HUB):
-        try:
-            return from_hub(read_json(fetch(source.removeprefix(HUB), "config.json")))
-        except UserError as error:
-            raise UserError(f"{source}: {error.what}", error.hint) from None
-    if is_published(source):
-        weights = published(source)
+        return _hub_card(source, fetch(source.removeprefix(HUB), "config.json"))
+    if own := _own_card(source):
+        return read_card(own)
+    if weights := published_of(source):
         network = TrunkConfig(weights.model, ARCHITECTURES[weights.model], num_classes=weights.num_classes)
         return Card(network, weights.preprocessing)
-    path = file_of(source).with_suffix(".json")
-    return read_card(path) if path.is_file() else None
+    copied = Path(source) / "config.json"  # a copy of a hub's repository
+    return _hub_card(source, copied) if exists(str(copied)) else None
+
+
+def _own_card(source: str) -> Path | None:
+    """The .json beside a file, or in a run folder."""
+    beside = file_of(source).with_suffix(".json") if exists(source) else None
+    return beside if beside and beside.is_file() else None
+
+
+def _hub_card(source: str, path: Path) -> Card:
+    try:
+        return from_hub(read_json(path))
+    except UserError as error:
+        raise UserError(f"{source}: {error.what}", error.hint) from None

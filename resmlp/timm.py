@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from resmlp.architectures import ARCHITECTURES, Architecture, architecture
 from resmlp.cards import TrunkConfig
 from resmlp.checks import demand
+from resmlp.errors import UserError
+from resmlp.hubcards import WORDS
 from resmlp.models.dialects import State, to_ours
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
@@ -29,8 +31,6 @@ from resmlp.preprocessing import Preprocessing
 from resmlp.published import MIXER_GOOGLE, PUBLISHED
 from resmlp.recipes.small import CIFAR10, DIGITS
 
-WORDS = {"embed_dim": "dim", "num_blocks": "depth", "num_heads": "heads"}
-"""timm's words for parts of an `Architecture`; the others are called the same"""
 POOLS = {"mean": "avg", "classmlp": "token", "classtoken": "token"}
 """our poolings, as timm calls them"""
 
@@ -191,8 +191,10 @@ def in_our_words(name: str, changes: dict[str, Any]) -> dict[str, Any]:
 
 def from_any_dialect(state: State, model: nn.Module) -> State:
     """timm's `pretrained_filter_fn`: a state of any dialect -> ours, without a head for a network that has none."""
-    state = to_ours(state) or state
-    return {key: tensor for key, tensor in state.items() if model.num_classes or not key.startswith("head.")}
+    ours = to_ours(state)
+    if ours is None:
+        raise UserError("these weights are of no ResMLP or MLP-Mixer that we know", "see `resmlp list weights`")
+    return {key: tensor for key, tensor in ours.items() if model.num_classes or not key.startswith("head.")}
 
 
 def _cfg(preprocessing: Preprocessing, num_classes: int = 1000, **source) -> dict[str, Any]:

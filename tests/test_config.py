@@ -173,6 +173,7 @@ def test_what_is_left_open_is_the_checkpoints(tmp_path):
     assert (set_here.img_size, set_here.mean, set_here.std) == ((48,), (0, 0, 0), (0.4, 0.5, 0.6))
     card = Card(TrunkConfig("resmlp_s12", ARCHITECTURES["resmlp_s12"], seen.size), seen)
     (tmp_path / "w.json").write_text(json.dumps(to_dict(card)))
+    (tmp_path / "w.pth").touch()
     recipe = Recipe("x", model=Model("resmlp_s12", checkpoint=str(tmp_path / "w.pth")), data=left_open)
     assert recipe.data.preprocessing() == seen
     assert from_dict(Recipe, to_dict(recipe)) == recipe

@@ -140,8 +140,11 @@ HOSTILE = [
     ("architecture", ["mixer_s32"], "names no architecture"),
     ("architecture", "resnet50", "unknown model 'resnet50'"),
     ("architecture", "", "unknown model ''"),
-    ("resmlp", None, "Card is None"),
-    ("resmlp", {}, "Card"),
+    ("resmlp", None, 'its "resmlp" is no JSON object'),
+    ("resmlp", {}, "it has no 'model'"),
+    ("resmlp", 3, 'its "resmlp" is no JSON object'),
+    ("resmlp", {"format": 2, "new": 1}, "its format is 2 (written by a newer resmlp: update it)"),
+    ("resmlp", {"format": "x"}, "its format is 'x' (it should be 1)"),
     ("num_classes", "3", "num_classes is '3'"),
     ("num_classes", True, "num_classes is True"),
     ("num_classes", 3.0, "num_classes is 3.0"),
@@ -159,7 +162,11 @@ HOSTILE = [
     ("model_args.depth", "8", "model_args.depth is '8'"),
     ("model_args.depth", None, "model_args.depth is None"),
     ("model_args.dim", 1.5, "model_args.dim is 1.5"),
-    ("model_args.mixer", "magic", "mixer is 'magic'"),
+    ("model_args.mixer", "magic", "mixer is 'magic' (choose from attention, "),
+    ("model_args.norm", "layer_norm", "norm is 'layer_norm' (did you mean layernorm?)"),
+    ("model_args.mixer", "x" * 10**6, "mixer is 'xxx"),
+    ("model_args.num_blocks", 2**11, "depth 2048"),
+    ("model_args.embed_dim", 2**15, "dim 32768"),
     ("model_args.mixer", {}, "mixer"),
     ("model_args.mlp_ratio", [0.5], "mlp_ratio is [0.5]"),
     ("model_args.mlp_ratio", [0.5, "4"], "mlp_ratio is [0.5, '4']"),
@@ -198,7 +205,17 @@ def test_what_is_hostile_is_refused_in_a_line(path, value, says):
     with pytest.raises(UserError) as error:
         from_hub(config if path else value)
     assert says in str(error.value)
-    assert "\n" not in str(error.value)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 400
+
+
+def test_of_many_unknown_words_five_are_named():
+    many = {f"word{i:03}\x1b[31m": 1 for i in range(400)}
+    with pytest.raises(UserError) as error:
+        from_hub(GOOD | {"model_args": many})
+    assert error.value.what.count("word") == 5
+    assert "and 395 more are not known" in error.value.what
+    assert "\x1b" not in str(error.value)
 
 
 def test_the_good_one_is_good():

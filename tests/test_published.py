@@ -47,6 +47,23 @@ def test_sizes_are_those_of_the_networks(weights):
         assert weights.parameters == count_parameters(create_model(weights.model, num_classes=weights.num_classes))
 
 
+PAPER = {  # Table 3, the rows that were released: top-1, ReaL, V2, in percent
+    "resmlp_s12.fb_in1k": (76.6, 83.3, 64.4),
+    "resmlp_s12.fb_distilled_in1k": (77.8, 84.6, 66.0),
+    "resmlp_s24.fb_in1k": (79.4, 85.3, 67.9),
+    "resmlp_s24.fb_distilled_in1k": (80.8, 86.6, 69.8),
+    "resmlp_b24_p8.fb_in1k": (81.0, 85.7, 68.6),
+    "resmlp_b24_p8.fb_distilled_in1k": (83.6, 88.4, 73.4),
+    "resmlp_b24_p8.fb_in22k_ft_in1k": (84.4, 88.9, 74.2),
+}
+
+
+@pytest.mark.parametrize(("name", "row"), PAPER.items())
+def test_accuracies_are_table_3s(name, row):
+    weights = PUBLISHED[name]
+    assert tuple(round(100 * score, 1) for score in (weights.top1, weights.real, weights.v2)) == row
+
+
 def test_the_paper_says_what_distillation_gains():
     """Table 3: +1.2, +1.4 and +2.6 points."""
     for model, gain in (("resmlp_s12", 1.2), ("resmlp_s24", 1.4), ("resmlp_b24_p8", 2.6)):

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from resmlp.errors import UserError
+from resmlp.errors import UserError, printable
 
 # A file is read as what its bytes are; GIF is here for those that bear another ending. EPS and the like stay out:
 # Pillow would hand them to outside programs.
@@ -62,8 +62,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a picture, or of a format we do not read"
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def printable(name: str) -> str:
-    """The name with control characters and undecodable bytes escaped: it will stand in messages and in JSON."""
-    return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -222,9 +222,15 @@ def _loader(pictures: Dataset, order: Iterable[list], workers: int) -> DataLoade
 
 
 def start_worker(_: int) -> None:
-    """Ctrl-C reaches every process of the group; the main one answers it, and may still want batches."""
+    """Ctrl-C, and perhaps SIGTERM, reach every process of the group; the main one answers, and still wants batches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _outlive_once)
     sys.excepthook = _say_unless_cut_off
+
+
+def _outlive_once(number: int, frame: object) -> None:
+    """Take a first SIGTERM for one to the whole group; a second one is meant for this worker, and ends it."""
+    signal.signal(number, signal.SIG_DFL)
 
 
 def _say_unless_cut_off(kind, error, trace) -> None:

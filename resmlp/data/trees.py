@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from resmlp.data.decode import printable
 from resmlp.data.pictures import ENDINGS, File, Picture, members
-from resmlp.errors import UserError, did_you_mean
+from resmlp.errors import UserError, did_you_mean, printable
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 TRAIN, VAL = ("train",), ("val", "validation", "valid", "test")

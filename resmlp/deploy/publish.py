@@ -4,20 +4,23 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from json import JSONDecodeError
 from pathlib import Path
 
 from safetensors.torch import save
 
 from resmlp.cards import Card, TrunkConfig
 from resmlp.checks import demand
-from resmlp.deploy.modelcard import Run, model_card
+from resmlp.deploy.modelcard import model_card
+from resmlp.deploy.past import Credit, Run
 from resmlp.errors import UserError
 from resmlp.files import write_folder, write_json, write_text
-from resmlp.hub import manners, status_of
 from resmlp.hubcards import timm_name, to_hub
+from resmlp.hubclient import check_settings, explained, is_passing, manners, reason, status_of
 from resmlp.models import Saved, Trunk, open_model
 from resmlp.models.dialects import to_timm
-from resmlp.sources import WEIGHTS
+from resmlp.published import published
+from resmlp.sources import WEIGHTS, is_published
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,63}")
 
@@ -35,8 +38,8 @@ def write_for_hub(model: str, folder: Path, repo: str, licence: str | None = Non
     config = to_hub(Card(network, saved.preprocessing, saved.classes))
     if saved.words:
         config["label_descriptions"] = dict(zip(saved.classes, saved.words))
-    run = Run.read(Path(model)) if Path(model).is_dir() else Run()
-    card = model_card(repo, config, network, saved.classes, run, licence)
+    past = Credit(published(model)) if is_published(model) else Run.read(Path(model)) if Path(model).is_dir() else Run()
+    card = model_card(repo, config, network, saved.words or saved.classes, past, licence)
     state = {key: tensor.contiguous() for key, tensor in saved.model.state_dict().items()}
     state = to_timm(state) if timm_name(network.architecture) else state
 
@@ -44,7 +47,7 @@ def write_for_hub(model: str, folder: Path, repo: str, licence: str | None = Non
         (aside / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))  # transformers reads none without it
         write_json(aside / "config.json", config)
         write_text(aside / "README.md", card)
-        for figure in run.figures:
+        for figure in past.figures:
             (aside / "figures").mkdir(exist_ok=True)
             (aside / "figures" / figure.name).write_bytes(figure.read_bytes())
 
@@ -55,34 +58,31 @@ def write_for_hub(model: str, folder: Path, repo: str, licence: str | None = Non
 def push(folder: Path, repo: str, private: bool = False) -> str:
     """Upload `folder` to `repo` ("ORG/NAME") as one commit, so that it is published whole or not; returns its address.
 
-    The repository is made where there is none, and stays empty when the upload fails. Raises `UserError`.
+    The hub checks the model card first. Then the repository is made where there is none, and it stays, empty, when the
+    upload fails. Raises `UserError`.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, ModelCard
 
     check_names(repo)
     check_token()
     api = HfApi(library_name="resmlp")
     with manners(), _bars():
-        try:
+        with explained(lambda error: _failure(repo, error)):
+            ModelCard((folder / "README.md").read_text(encoding="utf-8")).validate()
+            new = not api.repo_exists(repo)
             api.create_repo(repo, private=private or None, exist_ok=True)
+        left = "; if not, the empty repository that was made for it stays" if new else ""
+        with explained(lambda error: _failure(repo, error, left)):
             public = private and not api.repo_info(repo).private
-            demand(
-                not public,
-                f"{repo} is there already, and public",
-                "make it private on its page, or leave out --private",
-            )
+            hint = "make it private on its page, or leave out --private"
+            demand(not public, f"{repo} is there already, and public", hint)
             api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Pushed by resmlp")
-        # Whatever the network or a server provokes in the client is no fault of ours.
-        except Exception as error:
-            if isinstance(error, UserError):
-                raise
-            why, hint = _reason(error)
-            raise UserError(f"cannot push to {repo}: {why}", f"{hint}; it is published whole or not at all") from error
     return f"{api.endpoint}/{repo}"
 
 
 def check_names(repo: str, licence: str | None = None) -> None:
-    """Raise `UserError` for what cannot be a repository, or a licence, of the hub."""
+    """Raise `UserError` for what cannot be a repository, or a licence, of the hub, or a setting of its client."""
+    check_settings()
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -98,6 +98,7 @@ def check_names(repo: str, licence: str | None = None) -> None:
 
 def check_token() -> None:
     """Raise `UserError` where nobody is logged in to the hub."""
+    check_settings()
     from huggingface_hub import get_token
 
     demand(
@@ -126,23 +127,30 @@ def _bars() -> Iterator[None]:
                 bar.close()
 
 
+def _failure(repo: str, error: BaseException, left: str = "") -> UserError:
+    """Why an upload failed, in a few words, and the way out, and what it leaves on the hub."""
+    why, hint = _reason(error)
+    return UserError(f"cannot push to {repo}: {why}", f"{hint}; it is published whole or not at all{left}")
+
+
 def _reason(error: BaseException) -> tuple[str, str]:
     """Why an upload failed, in a few words, and the way out."""
-    from huggingface_hub import errors
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     # "Error while uploading 'x'" is raised from what it was; a ValueError says more than the answer it is raised from.
     while status_of(error) is None and error.__cause__ is not None and not isinstance(error, ValueError):
         error = error.__cause__
-    status = status_of(error)
-    if isinstance(error, errors.OfflineModeIsEnabled):
+    status, words = status_of(error), " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set", "unset it"
+    if isinstance(error, JSONDecodeError):
+        return "the server's answer is none of a hub's", "try again later, and check HF_ENDPOINT if it is set"
+    if isinstance(error, ValueError):
+        return f"the hub refuses the model card: {words[:300]}", "put that right: is --licence one that the hub knows?"
     if status == 401:
         return "the hub does not know this token (401)", "run `hf auth login`, or set HF_TOKEN to one that may write"
     if status == 403:
         return "not allowed (403)", "check the ORG, and that the token may write there"
-    if status is not None and status >= 500:
-        return f"the server answered {status}", "try again later"
-    words = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, ValueError):
-        return words[:300], "put that right, or check HF_ENDPOINT if it is set"
-    return words[:200], "check the network" if status is None else "check what the hub says"
+    if status is None or is_passing(error):
+        return reason(error)
+    return words[:200], "check what the hub says"

@@ -9,6 +9,7 @@ from resmlp.checks import demand
 from resmlp.errors import UserError
 from resmlp.files import read_json
 
+PICTURES = 50_000  # of ImageNet's validation set, and so of real.json
 VAL_NAME = re.compile(r"ILSVRC2012_val_([0-9]{8})(?![0-9])")  # pictures of the training set have numbers, too
 
 
@@ -23,7 +24,7 @@ def picture_number(name: str) -> int:
 def read_real(path: Path, num_classes: int) -> list[frozenset[int]]:
     """The ReaL labels (Beyer et al. 2020): entry i holds the classes of validation picture i + 1, perhaps none.
 
-    Raises `UserError` unless the file is a JSON list of lists of integers in [0, num_classes).
+    Raises `UserError` unless the file is a JSON list of 50,000 lists of integers in [0, num_classes).
     """
     hint = "it should be real.json of google-research/reassessed-imagenet"
     try:
@@ -31,6 +32,7 @@ def read_real(path: Path, num_classes: int) -> list[frozenset[int]]:
     except UserError as error:
         raise UserError(error.what, hint) from None
     demand(isinstance(entries, list) and len(entries) > 0, f"{path} is no list of answers", hint)
+    demand(len(entries) == PICTURES, f"{path} has {len(entries):,} answers, not {PICTURES:,}", hint)
     for i, entry in enumerate(entries, 1):
         where = f"{path}: the answer to picture {i}"
         demand(isinstance(entry, list), f"{where} is {reprlib.repr(entry)}", f"{hint}, a list of lists")

@@ -24,7 +24,7 @@ def create_model(
     pretrained: bool = False,
     checkpoint: str | None = None,
     num_classes: int | None = None,
-    img_size: int | Sequence[int] = 224,
+    img_size: int | Sequence[int] | None = None,
     drop_path: float = 0.0,
     **changes,
 ) -> Trunk:
@@ -33,30 +33,42 @@ def create_model(
     With `pretrained`, its published weights: those of the tag in `create_model("resmlp_s24.fb_distilled_in1k")`, or the
     first that `resmlp list weights` has for a name without one. `checkpoint` is a file of weights in any known dialect,
     a run folder, or `hf-hub:ORG/NAME`. `num_classes` is that of the weights, or 1000; another one gives a new head, 0
-    features. `img_size` is one number or (height, width), in pixels; every side must be a multiple of the patch, and
-    weights of another size are interpolated (`resmlp.models.surgery`). `drop_path` is the probability of stochastic
-    depth. `changes` replace parts of the architecture: `create_model("resmlp_s12", mixer="dwconv", depth=6)`. Raises
-    `UserError`.
+    features. `img_size` is one number or (height, width), in pixels, that of the weights, or 224; every side must be a
+    multiple of the patch, and weights of another size are interpolated (`resmlp.models.surgery`). `drop_path` is the
+    probability of stochastic depth. `changes` replace parts of the architecture:
+    `create_model("resmlp_s12", mixer="dwconv", depth=6)`. Raises `UserError`.
     """
     tag = published(name) if pretrained or is_tagged(name) else None
     if tag:
         demand(not (pretrained and checkpoint), "both pretrained and checkpoint are given", "choose one of them")
         name, checkpoint = tag.model, tag.name if pretrained else checkpoint
-    sides = (img_size,) if isinstance(img_size, int) else tuple(img_size)
-    if len(sides) not in (1, 2) or not all(isinstance(side, int) for side in sides):
-        raise UserError(f"img_size {img_size!r}", "one number of pixels, or (height, width)")
-    size = (sides[0], sides[-1])
-    weights = read_weights(checkpoint) if checkpoint else None
+    source = str(checkpoint) if checkpoint else None
+    name, arch = canonical(name), architecture(name, **changes)
+    card = card_of(source) if source else None
+    trained_at = card.model.size if card else None
+    size = _sides(img_size, trained_at or (224, 224))
+    weights = read_weights(source) if source else None
     if num_classes is None:
         num_classes = weights.num_classes if weights else 1000
-    config = TrunkConfig(canonical(name), architecture(name, **changes), size, num_classes, drop_path)
+    demand(type(num_classes) is int, f"num_classes {num_classes!r}", "a whole number; 0 gives features")
+    config, resized = TrunkConfig(name, arch, size, num_classes, drop_path), ""
     if weights:
-        card = card_of(str(checkpoint))
-        weights, config, resized = resize_to(weights, config, card.model.size if card else None)
-        if resized:
-            notice(f"{weights.source}: {resized}")
+        weights, config, resized = resize_to(weights, config, trained_at)
     model = Trunk(config)
-    if weights and load_into(model, weights, swap_head=True) and num_classes:
+    swapped = weights is not None and load_into(model, weights, swap_head=True)
+    if weights and resized:
+        notice(f"{weights.source}: {resized}")
+    if weights and swapped and num_classes:
         had = f"its own for {weights.num_classes}" if weights.num_classes else "none"
         notice(f"{weights.source}: a new, untrained head for {num_classes} classes in place of {had}")
     return model
+
+
+def _sides(img_size: int | Sequence[int] | None, default: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of what a person gives as `img_size`."""
+    if img_size is None:
+        return default
+    sides = tuple(img_size) if isinstance(img_size, Sequence) else (img_size,)
+    if len(sides) not in (1, 2) or not all(type(side) is int for side in sides):
+        raise UserError(f"img_size {img_size!r}", "one number of pixels, or (height, width)")
+    return sides[0], sides[-1]

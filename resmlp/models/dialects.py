@@ -115,8 +115,8 @@ DIALECTS: dict[str, Callable[[State], State]] = {
 }
 """a key that only this dialect has -> its renaming function"""
 
-AVERAGED = ("teacher", "ema", "")
-"""of several networks in one file, the one whose keys begin so; a bare one last"""
+PREFERRED = ("teacher.", "ema.", "")
+"""of several networks side by side, the one in front of whose keys this stands; any other last"""
 
 
 def to_ours(state: State) -> State | None:
@@ -129,7 +129,7 @@ def to_ours(state: State) -> State | None:
     found = [(marker, front) for marker, front in found if not front or front[-1] in "./"]
     if not found:
         return None
-    rank = {front: next(i for i, word in enumerate(AVERAGED) if word in front) for _, front in found}
+    rank = {front: next(i for i, word in enumerate(PREFERRED) if word in front) for _, front in found}
     marker, front = min(found, key=lambda candidate: (rank[candidate[1]], len(candidate[1])))
     own = {key.removeprefix(front): tensor for key, tensor in state.items() if key.startswith(front)}
     return DIALECTS[marker](own)
@@ -140,13 +140,17 @@ WRAPPERS = ("teacher", "state_dict_ema", "model", "state_dict", "student")
 teacher, timm's the average, DeiT's the raw weights"""
 
 
+MAX_WRAPPERS = 4  # a dictionary may hold itself
+
+
 def unwrapped(loaded: Any) -> State | None:
     """The tensors of what a file holds, by name, out of the dictionaries around them; None where it has no dictionary.
 
     Arrays of numpy become tensors.
     """
-    while isinstance(loaded, dict) and (inner := [w for w in WRAPPERS if isinstance(loaded.get(w), dict)]):
-        loaded = loaded[inner[0]]
+    for _ in range(MAX_WRAPPERS):
+        inner = [w for w in WRAPPERS if isinstance(loaded, dict) and isinstance(loaded.get(w), dict)]
+        loaded = loaded[inner[0]] if inner else loaded
     if not isinstance(loaded, dict):
         return None
     arrays = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in loaded.items()}

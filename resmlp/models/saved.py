@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 from torch import nn
 
@@ -16,9 +17,9 @@ from resmlp.models.infer import infer
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
 from resmlp.preprocessing import Preprocessing
-from resmlp.published import FILE_ENDINGS, published
+from resmlp.published import FILE_ENDINGS
 from resmlp.serial import to_dict
-from resmlp.sources import HUB, card_of, is_published
+from resmlp.sources import HUB, card_of, exists, is_published, published_of
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,34 @@ def load_saved(source: str | Path) -> Saved:
     """
     source = str(source)
     path = Path(source)
-    if path.is_dir() and not (path / "model.safetensors").is_file():
+    folder = exists(source) and path.is_dir()
+    if folder and not (path / "model.safetensors").is_file():
         hint = "the run is not finished: the same train command continues it"
         raise UserError(
             f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder"
         )
     card = card_of(source)
-    if path.is_dir() and card is None:
+    if folder and card is None:
         raise UserError(f"no model.json in {path}", "it says which network the weights are of: copy it as well")
     weights = read_weights(source)
-    if card is None:
-        card = infer(weights.state, source)
-        notice(f"{source} has no .json beside it: taken for {_described(card)}")
-    model = Trunk(card.model)
+    found = card or infer(weights.state, source)
+    with torch.device("meta"):  # nothing is allocated before all shapes have been compared
+        model = Trunk(found.model)
     load_into(model, weights)
-    classes, words = card.classes, tuple[str, ...]()
-    if is_published(source) and (vocabulary := published(source).vocabulary):
-        classes, words = imagenet_classes(vocabulary)
-    return Saved(model.eval(), classes, card.preprocessing, words=words)
+    if card is None:
+        notice(f"{source} has no .json beside it: taken for {_described(found)}")
+    classes, words, known = found.classes, tuple[str, ...](), published_of(source)
+    if known and known.vocabulary:
+        classes, words = imagenet_classes(known.vocabulary)
+    return Saved(model.eval(), classes, found.preprocessing, words=words)
 
 
 def _described(card: Card) -> str:
     network, p = card.model, card.preprocessing
-    size = "x".join(map(str, network.size))
-    return (
-        f"{network.name} at {size} with {network.num_classes} classes, mean {p.mean}, std {p.std}, crop {p.crop_ratio}"
-    )
+    arch, size = network.architecture, "x".join(map(str, network.size))
+    parts = f"{arch.depth} layers of {arch.dim} with patches of {arch.patch_size}"
+    seen = f"mean {p.mean}, std {p.std}, crop {p.crop_ratio}"
+    return f"a network like {network.name} ({parts}) for {size} and {network.num_classes} classes, {seen}"
 
 
 @cache
@@ -102,8 +105,7 @@ def open_model(name: str) -> Saved:
     """
     if name.startswith("timm:"):
         return _from_timm(name.removeprefix("timm:"))
-    there = len(name) < 256 and Path(name).exists()
-    if there or name.startswith(HUB) or is_published(name) or name.rpartition(".")[2] in FILE_ENDINGS:
+    if exists(name) or name.startswith(HUB) or is_published(name) or name.rpartition(".")[2] in FILE_ENDINGS:
         return load_saved(name)
     if name in ARCHITECTURES or name in ALIASES:
         model = create_model(name).eval()

@@ -1,6 +1,7 @@
 """Weights from files that hold tensors alone, and into a network, tensor by tensor."""
 
 import argparse
+import re
 import warnings
 import zipfile
 from dataclasses import dataclass, replace
@@ -16,8 +17,7 @@ from torch import nn
 from resmlp.checks import demand
 from resmlp.errors import UserError
 from resmlp.models.dialects import DIALECTS, State, to_ours, unwrapped
-from resmlp.published import published
-from resmlp.sources import file_of, is_published
+from resmlp.sources import exists, file_of, published_of
 
 MAX_ARCHIVE = 16 * 2**30  # bytes of an .npz when unpacked: eight times the largest Mixer there is
 EMPTY = torch.empty(0, 0)
@@ -46,17 +46,20 @@ def read_tensors(path: Path) -> State:
     The one exception is `argparse.Namespace`, which training scripts (DeiT's, DINO's) put beside the weights: it holds
     values and does nothing, and is dropped.
     """
-    if not path.is_file():
+    if not exists(str(path)) or not path.is_file():
         raise UserError(f"no weights at {path}", "give a file, a run folder, or a name of `resmlp list weights`")
     try:
         loaded = _load(path)
     except (SafetensorError, OSError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if "TorchScript" in reason:  # torch's own advice would be to run what is in it
+            raise UserError(f"{path} is a TorchScript archive", "save its state dict alone") from None
         raise UserError(f"cannot read weights from {path}: {reason}", "is it whole?") from None
     except UserError:
         raise
     except Exception as error:  # pickle's errors have no common class
-        reason = f"it holds more than tensors ({type(error).__name__})"
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it holds more than tensors ({named[1] if named else type(error).__name__})"
         raise UserError(f"refused to load {path}: {reason}", "save its state dict alone") from None
     tensors = unwrapped(loaded)
     if tensors is None:
@@ -65,18 +68,46 @@ def read_tensors(path: Path) -> State:
 
 
 def _load(path: Path) -> Any:
-    if path.suffix == ".safetensors":
+    """What the file holds; its first bytes say of which kind it is, whatever its ending."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{":  # after the header's length
         return load_file(path)
-    if path.suffix == ".npz":
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        demand(size <= MAX_ARCHIVE, f"{path} claims {size:,} bytes when unpacked", "no network is that large")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+    if start.startswith(b"PK") and (arrays := _arrays(path)) is not None:
+        return arrays
+    if not start.startswith((b"PK", b"\x80")):  # no zip archive and no pickle
+        raise UserError(f"{path} is no file of weights", "give a .safetensors, .pth or .npz file")
     with warnings.catch_warnings():  # of an unusual pickle: what matters is whether it is refused
         warnings.simplefilter("ignore")
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an .npz; None for another zip archive, which PyTorch's files are."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if not members or not all(member.filename.endswith(".npy") for member in members):
+        return None
+    size = sum(member.file_size for member in members)
+    demand(size <= MAX_ARCHIVE, f"{path} claims {size:,} bytes when unpacked", "no network is that large")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _check(file: Path, state: State) -> None:
+    """Raise `UserError` for tensors that no network computes with."""
+    for key, tensor in state.items():
+        plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
+        demand(plain, f"{file}: {key} is sparse, quantised or without values", "save it dense, and with its values")
+        counts = key.endswith("num_batches_tracked")  # of BatchNorm
+        kind = str(tensor.dtype).removeprefix("torch.")
+        demand(tensor.is_floating_point() or counts, f"{file}: {key} is of type {kind}", "weights are floating-point")
+        demand(tensor.numel() > 0, f"{file}: {key} is empty, of shape {tuple(tensor.shape)}", "is the file whole?")
+        finite = bool(torch.isfinite(tensor.float()).all())
+        demand(
+            finite, f"{file}: {key} holds values that are not finite", "its training went wrong; take an earlier one"
+        )
 
 
 def read_weights(source: str | Path) -> Weights:
@@ -87,40 +118,44 @@ def read_weights(source: str | Path) -> Weights:
     if state is None:
         known = ", ".join(DIALECTS)
         raise UserError(f"{file} is of no dialect we know", f"a known one has a key that ends in one of {known}")
+    _check(file, state)
     demand(state.get("head.weight", EMPTY).ndim == 2, f"{file}: head.weight is no matrix", "is it a classifier?")
-    weights = Weights(state, source)
-    headless = is_published(source) and published(source).num_classes == 0
-    return weights.without_head() if headless else weights
+    weights, meant = Weights(state, source), published_of(source)
+    return weights.without_head() if meant and meant.num_classes == 0 else weights
 
 
 def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> bool:
     """Put `weights` into `model`, tensor by tensor; with `swap_head` a head of another class count keeps its own.
 
-    Returns whether it did. Raises `UserError` that names the first key or shape that does not fit.
+    A model on the device "meta", which has shapes alone, comes to the CPU. Returns whether the head kept its own.
+    Raises `UserError` that names the first key or shape that does not fit.
     """
     own = model.state_dict()
     state = dict(weights.state)
-    mine, theirs = ({k: v.shape for k, v in some.items() if k.startswith("head.")} for some in (own, state))
-    swapped = mine != theirs and (swap_head or not mine)
+    mine = {key: tensor for key, tensor in own.items() if key.startswith("head.")}
+    other_count = weights.num_classes != (len(mine["head.weight"]) if mine else 0)
+    swapped = other_count and (swap_head or not mine)
     if swapped:
-        state = {k: v for k, v in state.items() if k not in theirs} | {k: own[k] for k in mine}
+        state = weights.without_head().state | mine
     for key, tensor in own.items():
         if key not in state:
-            raise UserError(f"{weights.source} has no {key}", "it is of another model; see its model.json")
+            raise UserError(f"{weights.source} has no {key}", "it is of another model, or not whole")
         if state[key].shape != tensor.shape:
             shapes = f"{tuple(state[key].shape)}, the model wants {tuple(tensor.shape)}"
             raise UserError(f"{weights.source}: {key} is {shapes}", _hint(key))
     for key in state:
         if key not in own:
             raise UserError(f"{weights.source} has {key}, which the model lacks", "it is of another model")
-    model.load_state_dict(state)
+    if any(tensor.is_meta for tensor in own.values()):
+        model.to_empty(device="cpu")
+    model.load_state_dict(state)  # copied, not assigned: a file's tensors lie at odd addresses, and compute otherwise
     return swapped
 
 
 def _hint(key: str) -> str:
     """The likeliest reason why this tensor's shape differs."""
     if key.startswith("head."):
-        return "another class count; leave num_classes out, or fine-tune with --model.checkpoint"
+        return "another class count than the file, or what describes it, says elsewhere"
     if ".tokens.fn." in key or key.startswith("embed.position"):
         return "another img_size: a token mixer's matrix is fixed to its grid"
     return "it is of another model"

@@ -69,6 +69,7 @@ class Distill(Supervised):
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The weighted sum, its two parts, and the share of pictures on which student and teacher agree."""
+        self.hold_still(step)
         images, targets = self.augmented(batch)
         answer = self.answer(batch, images)
         logits, alpha = model(images).float(), self.options.alpha

@@ -85,6 +85,7 @@ class Supervised(PictureTask):
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """Mean cross-entropy of the augmented batch."""
+        self.hold_still(step)
         images, targets = self.augmented(batch)
         return {"loss": self.cross_entropy(model(images).float(), targets)}
 
@@ -96,6 +97,12 @@ class Supervised(PictureTask):
         """The batch on the device, normalised, erased and mixed: pictures B 3 H W and targets B K."""
         images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "label"))
         return self.augment(images, labels)
+
+    def hold_still(self, step: int) -> None:
+        """A frozen trunk computes as in evaluation: BatchNorm's statistics stay, and no sublayer is dropped."""
+        if step < self.frozen_steps:
+            self.model.eval()
+            self.model.head.train()
 
     def before_step(self, model: nn.Module, step: int) -> None:
         """While the trunk is frozen it has no gradient: no step, no weight decay and no momentum moves it."""

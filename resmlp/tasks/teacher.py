@@ -64,6 +64,8 @@ class Teacher:
     def __init__(self, ask: Ask, name: str, precision: str, device: torch.device):
         self.ask = ask.to(device).eval().requires_grad_(False) if isinstance(ask, nn.Module) else ask
         self.name, self.precision = name, precision
+        self.says: list[float] = []
+        """the first logits of the picture that `check` showed: wiring that neither weights nor words tell apart"""
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """float32 B 3 H W in [0, 1] -> float32 logits B K"""
@@ -81,7 +83,8 @@ class Teacher:
         return ", ".join([*words, self.precision])
 
     def identity(self) -> dict[str, object]:
-        """What its answers depend on: the weights, with the normalisation and the order of classes; size; precision."""
+        """What its answers depend on: the weights, with the normalisation and the order of classes; its parts; size;
+        precision; and what it said to `check`."""
         hint = "leave out --task.cache, or give a torch module"
         if not isinstance(self.ask, nn.Module):
             raise UserError(f"answers of {self.name} cannot be kept: without weights, who gave them is not known", hint)
@@ -89,8 +92,9 @@ class Teacher:
         for key, tensor in sorted(self.ask.state_dict().items()):
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+        digest.update(repr(self.ask).encode())  # activations and the like, which have no weights
         size = list(self.ask.size) if isinstance(self.ask, Frozen) else None
-        return {"sha256": digest.hexdigest(), "size": size, "precision": self.precision}
+        return {"sha256": digest.hexdigest(), "says": self.says, "size": size, "precision": self.precision}
 
     def check(self, pictures: Tensor, num_classes: int) -> None:
         """Ask once, before training starts; raises `UserError` for what cannot be run, or answers something else."""
@@ -110,6 +114,7 @@ class Teacher:
         demand(shape == (num_classes,), what, "a teacher must have learned the same classes")
         what = f"the teacher {self.name} answers with what is not finite"
         demand(bool(logits.isfinite().all()), what, "try --task.teacher-precision fp32; are its weights sound?")
+        self.says = [round(value, 4) for value in logits[0, :8].tolist()]
 
 
 def open_teacher(
@@ -124,7 +129,8 @@ def open_teacher(
     else:
         name = getattr(given, "__name__", type(given).__name__)
     teacher = Teacher(given, name, task.teacher_precision, device)
-    teacher.check(torch.zeros(1, 3, *size, device=device), len(classes))
+    noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    teacher.check(noise.to(device), len(classes))
     return teacher
 
 

@@ -60,14 +60,14 @@ class DataCheck(Verb):
 
         with _bar() as progress:
             report = check(self.path, self.decode, self.workers or _cores(), self.img_size, progress)
-        result = report.as_dict()
-        if self.json:
-            print(json.dumps(result, ensure_ascii=False))
-        else:
+        result, errors = report.as_dict(), report.errors()
+        if not self.json:
             _show(report)
+        elif errors:  # else it is printed as every verb's result is
+            print(json.dumps(result, ensure_ascii=False))
         if self.out:
             write_json(self.out, result)
-        if errors := report.errors():
+        if errors:
             kinds = ", ".join(f"{finding.kind} {len(finding.names):,}" for finding in errors)
             what = f"{len(errors)} finding{'s' * (len(errors) > 1)} must be mended before training: {kinds}"
             sys.stdout.flush()  # the error comes last

@@ -26,7 +26,8 @@ class Eval(Verb):
     """accuracy on labelled pictures: top-1, top-5, each class, and which class is taken for which"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """a run folder, a .safetensors file, a model's name, timm:NAME, or pixels (for knn and linear)"""
+    """a run folder, a file of weights, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or pixels (for knn
+    and linear)"""
     data: EvalData = field(default_factory=EvalData)
     protocol: Names = ("top1",)
     real: Path | None = None

@@ -89,7 +89,9 @@ class Exam:
 
     @cached_property
     def num_classes(self) -> int:
-        """How many classes the model tells apart."""
+        """How many classes the model tells apart. Raises `UserError` where its output is features."""
+        if not self.predictor.saved.has_classifier:
+            raise UserError(f"{self.model} has no classifier", "give it one: resmlp train finetune")
         import torch
 
         blank = torch.zeros(1, 3, *self.predictor.preprocessing.size, dtype=torch.uint8)

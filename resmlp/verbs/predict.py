@@ -20,7 +20,7 @@ class Predict(Verb):
     """what is in these pictures: a line for each, the likeliest class first"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """a run folder, a .safetensors file, a model's name, or timm:NAME"""
+    """a run folder, a file of weights, a name of `resmlp list weights`, hf-hub:ORG/NAME, or timm:NAME"""
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
     """pictures, or folders of them"""
     top: int = 3

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resmlp.checks import demand
-from resmlp.errors import UserError
+from resmlp.errors import UserError, notice
 from resmlp.verbs.exam import Exam
 from resmlp.verbs.frozen import knn, linear
 
@@ -119,6 +119,8 @@ def _check_order(key: str, exam: Exam) -> None:
     """Refuse a model for which an index of ImageNet-1k cannot be the place in its output."""
     names, hint = exam.predictor.classes, "its answers are indices into ImageNet-1k's classes in order of wnid"
     demand(exam.num_classes <= IMAGENET, f"--protocol {key}: the model has {exam.num_classes:,} classes", hint)
+    if exam.num_classes < IMAGENET:
+        notice(f"--protocol {key}: the model's {exam.num_classes} classes are taken for the first of ImageNet-1k's")
     wnids = bool(names) and all(re.fullmatch("n[0-9]{8}", name) for name in names)
     demand(not wnids or sorted(names) == list(names), f"--protocol {key}: the model's wnids are in another order", hint)
 

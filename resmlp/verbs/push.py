@@ -39,9 +39,9 @@ class Push(Verb):
             folder = self.out or Path(aside) / "model"
             licence = self.licence or (published(self.model).licence if is_published(self.model) else None)
             files = write_for_hub(self.model, folder, self.repo, licence)
-            if licence is None:
-                notice("the model card states no licence, so that nobody may use it: --licence apache-2.0, say")
             url = None if self.out else push(folder, self.repo, self.private)
+        if licence is None:
+            notice("the model card states no licence, so that nobody may use it: --licence apache-2.0, say")
         if not self.json:
             print(f"{url or self.out}: {', '.join(files)}")
         return {"repo": self.repo, "url": url, "files": files}

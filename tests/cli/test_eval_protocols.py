@@ -41,6 +41,11 @@ def make_model(folder: Path, num_classes: int, classes: Iterable[str] = (), seed
     return folder / "model.safetensors"
 
 
+def whole(answers):
+    """As many entries as real.json has."""
+    return answers + [[]] * (50_000 - len(answers))
+
+
 @pytest.fixture
 def table(monkeypatch):
     """`table(logits)`: of picture i, every network says `logits[i]`."""
@@ -92,7 +97,7 @@ def val(tmp_path) -> tuple[Path, list[int]]:
 def test_real_is_what_a_loop_counts(evaluate, table, val, tmp_path):
     root, numbers = val
     answers = [random.Random(i).sample(range(12), (i * 7) % 4) for i in range(80)]
-    write_json(tmp_path / "real.json", answers)
+    write_json(tmp_path / "real.json", whole(answers))
     logits, model = table(torch.randn(256, 12)), make_model(tmp_path / "model", 12)
     flags = ("--data.root", root, "--real", tmp_path / "real.json", "--data.batch-size", 7)
     both = evaluate(model, *flags, "--protocol", "top1", "real")
@@ -119,7 +124,7 @@ def test_real_is_what_a_loop_counts(evaluate, table, val, tmp_path):
 def test_the_network_runs_once_for_two_protocols(evaluate, table, val, tmp_path, monkeypatch):
     from resmlp.deploy import Predictor
 
-    write_json(tmp_path / "real.json", [[0]] * 80)
+    write_json(tmp_path / "real.json", whole([[0]] * 80))
     logits, seen = torch.randn(256, 12), []
     table(logits)
     said = Predictor.logits
@@ -132,19 +137,18 @@ def test_the_network_runs_once_for_two_protocols(evaluate, table, val, tmp_path,
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
-        ([[1]] * 79, "answers to pictures 1 to 79"),
-        ([[1]] * 79 + [[12]], "picture 80 holds 12"),
-        ([["1"]] * 80, "picture 1 holds '1'"),
+        ([[1]] * 79, "has 79 answers, not 50,000"),
+        ([[1]] * 50_001, "has 50,001 answers, not 50,000"),
+        (whole([[1]] * 79 + [[12]]), "picture 80 holds 12"),
+        (whole([["1"]] * 80), "picture 1 holds '1'"),
         ([], "is no list of answers"),
-        ([[]] * 80, "has no answer to any of the pictures"),
+        (whole([[]] * 80), "has no answer to any of the pictures"),
         (None, "no file"),
     ],
-    ids=["too short", "a class too many", "strings", "empty", "no answers", "no file"],
+    ids=["too short", "too long", "a class too many", "strings", "empty", "no answers", "no file"],
 )
 def test_a_real_json_that_does_not_fit(mistake, table, val, tmp_path, entries, says):
-    root, numbers = val
-    if 80 not in numbers:
-        next(root.rglob(f"*{numbers[0]:08}.png")).rename(root / "n00000000" / "ILSVRC2012_val_00000080.png")
+    root, _ = val
     table(torch.randn(256, 12))
     if entries is not None:
         write_json(tmp_path / "real.json", entries)
@@ -154,7 +158,7 @@ def test_a_real_json_that_does_not_fit(mistake, table, val, tmp_path, entries, s
 
 
 def test_a_picture_without_a_number(mistake, val, tmp_path):
-    write_json(tmp_path / "real.json", [[0]] * 80)
+    write_json(tmp_path / "real.json", whole([[0]] * 80))
     grey(val[0] / "n00000003" / "n00000003_17.png", 0)
     flags = ("--data.root", val[0], "--protocol", "top1", "real", "--real", tmp_path / "real.json")
     assert "n00000003_17.png has no number" in mistake(make_model(tmp_path / "model", 12), *flags)
@@ -383,7 +387,7 @@ def test_weights_that_are_not_there(mistake, run, tmp_path):
     (last / "ema.safetensors").unlink()
     assert "kept no average of its weights" in mistake(run, *data, "--weights", "ema")
     (last / "raw.safetensors").write_bytes(b"cut")
-    assert "cannot read weights" in mistake(run, *data, "--weights", "raw")
+    assert "is no file of weights" in mistake(run, *data, "--weights", "raw")
     save_file({"other": torch.zeros(1)}, last / "raw.safetensors")
     assert "raw.safetensors" in mistake(run, *data, "--weights", "raw")
     (last / "raw.safetensors").unlink()
@@ -412,7 +416,7 @@ def test_two_processes_count_what_one_does(evaluate, tmp_path):
         Image.fromarray(pixels).save(folders[i % 7] / f"ILSVRC2012_val_{i + 1:08}.png")
     broken = folders[2] / "ILSVRC2012_val_00000020.png"
     broken.write_bytes(b"no picture")
-    write_json(tmp_path / "real.json", [[i % 7, (i + 3) % 7] if i % 5 else [] for i in range(1, 21)])
+    write_json(tmp_path / "real.json", whole([[i % 7, (i + 3) % 7] if i % 5 else [] for i in range(1, 21)]))
     model = make_model(tmp_path / "model", 7, [f"c{k}" for k in range(7)])
     flags = ["--data.root", tmp_path / "data", "--data.batch-size", 4, "--data.crop-ratio", 0.7, 0.9]
     flags += ["--protocol", "top1", "real", "--real", tmp_path / "real.json", "--device", "cpu"]

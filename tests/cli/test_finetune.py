@@ -61,7 +61,7 @@ def test_the_head_is_new_where_as_many_classes_are_others(resmlp, trained, tree,
     ("flags", "says"),
     [
         ([], "give --model.checkpoint"),
-        (["--model.checkpoint", "nowhere"], "nowhere has no model.json"),
+        (["--model.checkpoint", "nowhere"], "no weights at nowhere"),
         (["--model.checkpoint", "TRAINED", "--model", "resmlp_s12", "--data.img-size", "16"], "another model"),
         (["--model.checkpoint", "TRAINED", "--model.dim", "32"], "another model"),
         (["--model.checkpoint", "TRAINED", "--optim.layer-decay", "1.5"], "--optim.layer-decay 1.5"),

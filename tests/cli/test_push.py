@@ -1,6 +1,7 @@
 """`resmlp push` against a hub of our own: what is uploaded loads again, and what fails publishes nothing."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from uploads import UploadHub
 import resmlp.timm  # noqa: F401  registers our names
 from resmlp.data import normalise
 from resmlp.deploy import load
+from resmlp.deploy.publish import push, write_for_hub
+from resmlp.errors import UserError
 
 FILES = ["README.md", "config.json", "figures/confusion.png", "figures/curves.png", "model.safetensors"]
 
@@ -39,9 +42,20 @@ def hub(monkeypatch, tmp_path):
     close_session()
 
 
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    """What is uploaded of it."""
+    path = tmp_path_factory.mktemp("push") / "model"
+    write_for_hub(str(trained), path, "me/colours", "mit")
+    return path
+
+
 @torch.no_grad()
 def test_what_is_pushed_loads_with_the_same_logits(hub, trained, resmlp, tmp_path):
+    trained = shutil.copytree(trained, tmp_path / "run")  # other tests draw figures into the shared one
+    shutil.rmtree(trained / "figures")
     assert resmlp("eval", trained, "--device", "cpu").code == 0  # draws the confusion matrix
+    (trained / "figures" / "curves.png").write_bytes(b"curves")
     done = resmlp("push", trained, "me/colours", "--licence", "mit", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out) == {"repo": "me/colours", "url": f"{hub.url}/me/colours", "files": FILES}
@@ -91,6 +105,10 @@ def test_private_is_not_pushed_to_what_is_public(hub, trained, resmlp):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
+        (("validate", 403), "not allowed (403)"),
+        (("validate", 429), "the server answered 429 (try again later"),
+        (("validate", 500), "the server answered 500 (try again later"),
+        (("create", 429), "the server answered 429 (try again later"),
         (("create", 401), "does not know this token (401)"),
         (("create", 403), "not allowed (403)"),
         (("create", 500), "the server answered 500"),
@@ -103,15 +121,42 @@ def test_private_is_not_pushed_to_what_is_public(hub, trained, resmlp):
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
 )
-def test_a_failed_upload_is_said_in_a_line_and_publishes_nothing(fault, says, hub, trained, resmlp):
+def test_a_failed_upload_is_said_in_a_line_and_publishes_nothing(fault, says, hub, folder):
     hub.upload_fault = fault
-    ended = resmlp("push", trained, "me/colours", "--licence", "mit")
-    assert ended.code == 2
-    assert ended.error.startswith("error: cannot push to me/colours: ")
-    assert says in ended.error
+    with pytest.raises(UserError) as ended:
+        push(folder, "me/colours")
+    assert str(ended.value).startswith("cannot push to me/colours: ")
+    assert says in str(ended.value)
     assert hub.repos == {}
+    assert ("the empty repository that was made for it stays" in ended.value.hint) == (hub.empty == {"me/colours"})
     hub.upload_fault = ("", 0)
-    assert resmlp("push", trained, "me/colours", "--licence", "mit").code == 0, "the same again"
+    assert push(folder, "me/colours") == f"{hub.url}/me/colours", "the same again"
+
+
+def test_what_was_there_before_is_not_called_empty(hub, folder):
+    hub.add("me/colours", {"README.md": b""})
+    hub.upload_fault = ("commit", 500)
+    with pytest.raises(UserError) as ended:
+        push(folder, "me/colours")
+    assert "stays" not in ended.value.hint
+    assert len(hub.repos["me/colours"]) == 1
+
+
+def test_an_answer_that_is_no_hubs(hub, folder, monkeypatch):
+    """The client reads the answers as JSON; a portal's are none."""
+    monkeypatch.setattr("huggingface_hub.ModelCard.validate", lambda card: None)
+    hub.upload_fault = ("validate", 500)
+    with pytest.raises(UserError, match="none of a hub's.*try again later"):
+        push(folder, "me/colours")
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_ENDPOINT"])
+def test_a_setting_that_is_none_is_named(name, hub, trained, resmlp, monkeypatch):
+    monkeypatch.setenv(name, "abc")
+    ended = resmlp("push", trained, "me/colours")
+    assert ended.code == 2
+    assert f"{name} is 'abc'" in ended.error
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize(("token", "says"), [("hf_stranger", "(401)"), ("hf_reader", "(403)")])
@@ -121,6 +166,7 @@ def test_tokens_that_may_not_write(token, says, hub, trained, resmlp, monkeypatc
     assert ended.code == 2
     assert says in ended.error
     assert token not in ended.err
+    assert "note:" not in ended.err, "there is no card"
 
 
 def test_without_a_token_nothing_is_done(hub, trained, resmlp, monkeypatch):
@@ -154,7 +200,9 @@ def test_a_licence_that_the_hub_refuses(hub, trained, resmlp):
     ended = resmlp("push", trained, "me/colours", "--licence", "my-own")
     assert ended.code == 2
     assert '"license" must be one of [apache-2.0, mit]' in ended.error
+    assert "is --licence one that the hub knows?" in ended.error
     assert hub.repos == {}
+    assert hub.empty == set(), "nothing was made"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The folder that `push` uploads: timm and transformers build the same network from it, and nothing breaks its card."""
 
+import functools
 import json
 import re
 
@@ -13,12 +14,14 @@ from safetensors.torch import load_file
 
 import resmlp.timm  # noqa: F401  registers our names
 from resmlp.deploy import load, publish
-from resmlp.deploy.modelcard import plain
+from resmlp.deploy.markdown import plain
+from resmlp.deploy.past import Credit, Run
 from resmlp.deploy.publish import write_for_hub
 from resmlp.errors import UserError
 from resmlp.files import write_json
-from resmlp.models import create_model, save_model
+from resmlp.models import Saved, create_model, save_model
 from resmlp.preprocessing import Preprocessing
+from resmlp.published import PUBLISHED
 
 SMALL = {"dim": 24, "depth": 2, "patch_size": 8, "heads": 2}
 NETWORKS = {
@@ -34,11 +37,13 @@ TIMMS = {"timm's own": "resmlp_12_224", "timm's own mixer": "mixer_s32_224"}
 CLASSES = ("cat", "dog", "żółw")
 
 
-@pytest.fixture(autouse=True)
-def no_initialisation(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def no_initialisation():
     """Skip the draws that random weights or loaded ones replace: they are most of the time."""
-    for name in ("trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "uniform_"):
-        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "uniform_"):
+            patch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
+        yield
 
 
 def make(folder, classes=CLASSES, **options):
@@ -55,6 +60,18 @@ def make(folder, classes=CLASSES, **options):
     size = model.config.size
     save_model(folder, model, classes, Preprocessing(size, 0.8, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
     return model
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """One of `NETWORKS`, its run folder and what is pushed of it, each made once."""
+
+    @functools.cache
+    def made(name):
+        place = tmp_path_factory.mktemp("network")
+        return make(place / "run", **NETWORKS[name]), place / "run", pushed(place / "run", place)
+
+    return made
 
 
 @pytest.fixture
@@ -103,9 +120,8 @@ def head_of(readme):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_timm_builds_the_same_network(name, tmp_path):
-    model = make(tmp_path / "run", **NETWORKS[name])
-    folder = pushed(tmp_path / "run", tmp_path)
+def test_timm_builds_the_same_network(name, network):
+    model, _, folder = network(name)
     theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     assert type(theirs).__name__ == ("MlpMixer" if name in TIMMS else "TimmTrunk")
     assert theirs.pretrained_cfg["architecture"] == TIMMS.get(name, NETWORKS[name]["name"])
@@ -119,11 +135,10 @@ def test_timm_builds_the_same_network(name, tmp_path):
     assert theirs.pretrained_cfg["label_names"] == list(CLASSES)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_transformers_builds_the_same_network(name, tmp_path):
+@pytest.mark.parametrize("name", ["timm's own", "small mixer", "deit"])
+def test_transformers_builds_the_same_network(name, network):
     transformers = pytest.importorskip("transformers")
-    model = make(tmp_path / "run", **NETWORKS[name])
-    folder = pushed(tmp_path / "run", tmp_path)
+    model, run, folder = network(name)
     theirs = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     assert theirs.config.id2label == dict(enumerate(CLASSES))
@@ -132,7 +147,7 @@ def test_transformers_builds_the_same_network(name, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(theirs(pixel_values=images).logits, model(images), atol=1e-5, rtol=1e-5)
         seen = theirs(**processor(picture, return_tensors="pt")).logits
-    torch.testing.assert_close(seen, load(tmp_path / "run", "cpu").logits([picture]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(seen, load(run, "cpu").logits([picture]), atol=1e-4, rtol=1e-4)
 
 
 def test_features_without_a_classifier(tmp_path):
@@ -142,6 +157,11 @@ def test_features_without_a_classifier(tmp_path):
     head, text = head_of((folder / "README.md").read_text())
     assert head["pipeline_tag"] == "image-feature-extraction"
     assert "AutoModelForImageClassification" not in text
+    assert r"| classes | none\: its output is features |" in text
+    code = text.split("```python\n")[1].split("```")[0]
+    names = {}
+    exec(code.split("print(")[0], names)
+    assert {"Image", "resmlp"} <= names.keys(), "what the snippet uses"
 
 
 # the folder
@@ -208,28 +228,27 @@ def test_the_head(run, tmp_path):
     assert {metric["type"]: metric["value"] for metric in of_data["metrics"]} == {"top1": 0.25, "top5": 1.0}
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        r"| recipe | folder |",
-        r"| data | folder\: pets |",
-        r"| started from | before |",
-        r"| seed | 7 |",
-        r"| time | 1.5 minutes |",
-        r"| versions | torch 2.15.0 |",
-        r"As fractions, on the held-out pictures (1,234) of folder\: pets:",
-        r"| top1 | 0.2500 |",
-        r"| data.root | pets |",
-        r"| model.dim | 24 |",
-        r"![curves](figures/curves.png)",
-        r"https://arxiv.org/abs/2105.03404",
-        r'print(resmlp.load("hf-hub:me/net").predict("picture.jpg")[0].labels)',
-        r"import resmlp.timm",
-    ],
+LINES = (
+    r"| recipe | folder |",
+    r"| data | folder\: pets |",
+    r"| started from | before |",
+    r"| seed | 7 |",
+    r"| time | 1.5 minutes |",
+    r"| versions | torch 2.15.0 |",
+    r"As fractions, on the held-out pictures (1,234) of folder\: pets:",
+    r"| top1 | 0.2500 |",
+    r"| data.root | pets |",
+    r"| model.dim | 24 |",
+    r"![curves](figures/curves.png)",
+    r"https://arxiv.org/abs/2105.03404",
+    r'print(resmlp.load("hf-hub:me/net").predict("picture.jpg")[0].labels)',
+    r"import resmlp.timm",
 )
-def test_the_text(line, run, tmp_path):
+
+
+def test_the_text(run, tmp_path):
     text = (pushed(run, tmp_path) / "README.md").read_text()
-    assert line in text
+    assert [line for line in LINES if line not in text] == []
 
 
 def test_parameters_are_those_in_the_file(run, tmp_path):
@@ -314,10 +333,68 @@ def test_a_broken_file_is_named(file, content, run, tmp_path):
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], {}, {"weights": []}, float("nan")], ids=repr)
 @pytest.mark.parametrize("key", ["last", "weights", "seconds", "versions", "pictures", "device"])
-def test_odd_summaries_are_unknown(key, value, run, tmp_path):
+def test_odd_summaries_are_unknown(key, value, run):
     summary = json.loads((run / "summary.json").read_text())
     write_json(run / "summary.json", summary | {key: value})
     recipe = json.loads((run / "recipe.json").read_text())
     write_json(run / "recipe.json", recipe | {"model": value, "data": value})
-    head, _ = head_of((pushed(run, tmp_path) / "README.md").read_text())
-    assert head["library_name"] == "timm"
+    past = Run.read(run)
+    assert all(isinstance(text, str) for text in (past.training(), past.results(), past.recipe(), past.measured_on))
+    assert ("0.2500" in past.results()) == (key not in ("last", "weights")), "what is not odd is still told"
+
+
+# published weights
+
+
+def test_all_published_weights_have_authors_and_data():
+    for name, weights in PUBLISHED.items():
+        text = Credit(weights).training()
+        assert f"<{weights.source}>" in text, name
+        assert f"<https://huggingface.co/timm/{weights.repo.removeprefix('timm/')}>" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        (
+            "resmlp_s12.fb_distilled_in1k",
+            [
+                "Touvron et al.",
+                "https://arxiv.org/abs/2105.03404",
+                "| data | ImageNet-1k, distilled from RegNetY-16GF |",
+                "| started from | random weights |",
+                "<https://dl.fbaipublicfiles.com/deit/resmlp_12_dist.pth>",
+                "| top1 | 0.778 |",  # Table 3 of the paper, with the next two
+                "| top1 (ReaL) | 0.846 |",
+                "| top1 (V2) | 0.66 |",
+                "Table 3 of the paper",
+                "Classes: tench (n01440764), goldfish (n01443537)",
+            ],
+        ),
+        (
+            "mixer_b16.miil_in21k_ft_in1k",
+            [
+                "Ridnik et al.",
+                "https://arxiv.org/abs/2104.10972",
+                "https://arxiv.org/abs/2105.01601",
+                "| data | ImageNet-21k-P, then ImageNet-1k |",
+                "| top1 | 0.82306 |",
+                "timm measured them",
+            ],
+        ),
+        ("resmlp_s12.fb_dino", [r"ImageNet-1k without labels (DINO)", "What it reaches is not stated."]),
+    ],
+)
+def test_published_weights_credit_their_authors(name, lines, tmp_path, monkeypatch):
+    weights = PUBLISHED[name]
+    model = create_model(weights.model, num_classes=2 if weights.num_classes else 0, img_size=16, depth=1, dim=8)
+    classes = ("n01440764", "n01443537") if weights.num_classes else ()
+    words = ("tench (n01440764)", "goldfish (n01443537)")[: len(classes)]
+    saved = Saved(model.eval(), classes, weights.preprocessing, words=words)
+    monkeypatch.setattr(publish, "open_model", lambda source: saved)
+    write_for_hub(name, tmp_path / "hub", "me/copy", weights.licence)
+    head, text = head_of((tmp_path / "hub" / "README.md").read_text())
+    assert [line for line in lines if line.replace(":", r"\:") not in text and line not in text] == []
+    assert ("model-index" in head) == (weights.top1 is not None)
+    assert head["license"] == "apache-2.0"
+    assert len(MarkdownIt("gfm-like", {"linkify": False}).parse(text)) > 20

@@ -55,6 +55,12 @@ def test_a_name_without_a_number_of_the_validation_set(name):
         picture_number(name)
 
 
+@pytest.fixture
+def of_three(monkeypatch):
+    """A validation set of three pictures."""
+    monkeypatch.setattr("resmlp.evaluate.answers.PICTURES", 3)
+
+
 HOSTILE = [
     ("", "cannot read"),
     ("[[1]", "cannot read"),
@@ -75,11 +81,12 @@ HOSTILE = [
     ("[[1], [-1], [3]]", "picture 2 holds -1"),
     ("[[1], [1e9999], [3]]", "picture 2 holds inf"),
     ("[[1], [" + "9" * 4000 + "], [3]]", "picture 2 holds 9"),
-    ("[[1], [2]]", "answers to pictures 1 to 2"),
+    ("[[1], [2]]", "has 2 answers, not 3"),
 ]
 
 
 @pytest.mark.parametrize(("text", "says"), HOSTILE, ids=[text[:24] for text, _ in HOSTILE])
+@pytest.mark.usefixtures("of_three")
 def test_what_is_no_answer_file_is_said_in_a_line(tmp_path, text, says):
     path = tmp_path / "real.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
@@ -107,6 +114,7 @@ def test_a_missing_file_or_a_folder(tmp_path):
         ([*NAMES, "picture.JPEG"], "has no number"),
     ],
 )
+@pytest.mark.usefixtures("of_three")
 def test_pictures_that_have_no_answer_of_their_own(tmp_path, names, says):
     path = tmp_path / "real.json"
     path.write_text("[[1], [], [3, 4, 3]]")

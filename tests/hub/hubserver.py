@@ -68,8 +68,9 @@ class Answer(BaseHTTPRequestHandler):
 
     def refuse(self, status: int, code: str = "") -> None:
         """An error as the hub words it: its kind in X-Error-Code."""
-        self.close_connection = True  # a body that was sent with the request has not been read
-        self.reply(status, {"X-Error-Code": code, "X-Error-Message": f"{code}!"} if code else {}, b"Two\nlines.")
+        closing = {"Connection": "close"}  # a body that was sent with the request has not been read
+        why = {"X-Error-Code": code, "X-Error-Message": f"{code}!"} if code else {}
+        self.reply(status, closing | why, b"Two\nlines.")
 
     def do_HEAD(self):  # noqa: N802
         self.do_GET()

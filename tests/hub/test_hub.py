@@ -13,7 +13,7 @@ from hubserver import Answer, Hub, etag, git_sha1
 
 from resmlp.errors import UserError
 from resmlp.hub import fetch as fetch_here
-from resmlp.hub import manners
+from resmlp.hubclient import manners
 
 REPO, WEIGHTS, CARD = "org/net", "model.safetensors", "config.json"
 FILES = {WEIGHTS: random.Random(0).randbytes(100_000), CARD: b'{"name": "net"}\n', "sub/other.json": b"[]"}
@@ -54,13 +54,27 @@ def test_downloads_once(hub, fetch, name):
 
 
 def test_offline_without_cache(hub, fetch, home):
-    error = fetch(REPO, WEIGHTS, "the weights of net", **OFFLINE).error
+    error = fetch(REPO, WEIGHTS, "the weights net.tag", **OFFLINE).error
     assert hub.asked() == []
-    assert "the weights of net (org/net/model.safetensors)" in error
+    assert "the weights net.tag (org/net/model.safetensors)" in error
     assert "HF_HUB_OFFLINE" in error
-    assert f"{hub.url}/org/net/resolve/main/model.safetensors" in error
-    assert "--model.checkpoint FILE" in error
+    assert (
+        f"download {hub.url}/org/net/resolve/main/model.safetensors elsewhere, save it as net.tag.safetensors" in error
+    )
+    assert "MODEL or --model.checkpoint;" in error
     assert f"{home}/hub, HF_HOME" in error
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CARD])
+def test_without_the_hub_both_files_in_a_folder_serve(hub, fetch, name):
+    hub.fault = 500
+    url = f"{hub.url}/org/net/resolve/main/model.safetensors"
+    assert f"download {url}, and config.json beside it, elsewhere into one folder" in fetch(REPO, name).error
+
+
+@pytest.mark.parametrize("value", ["abc", "", "-1", "1.5", "9" * 5000])
+def test_seconds_that_are_none(fetch, value):
+    assert "HF_HUB_DOWNLOAD_TIMEOUT is" in fetch(REPO, CARD, HF_HUB_DOWNLOAD_TIMEOUT=value).error
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, CARD])
@@ -82,7 +96,10 @@ def test_a_file_that_rots_in_the_cache(hub, fetch, home, env):
     with Path(fetch(REPO, WEIGHTS, **links).out).open("r+b") as stream:
         stream.seek(5000)
         stream.write(b"rot")
-    assert hashlib.sha256(FILES[WEIGHTS]).hexdigest()[:12] in fetch(REPO, WEIGHTS, **env).error
+    error = fetch(REPO, WEIGHTS, **env).error
+    assert hashlib.sha256(FILES[WEIGHTS]).hexdigest()[:12] in error
+    assert "run the same again to download it anew" in error
+    assert ("unset HF_HUB_OFFLINE and run" in error) == (env == OFFLINE)
     assert blobs(home) == []
     assert fetch(REPO, WEIGHTS, **links).content == FILES[WEIGHTS]
 
@@ -189,7 +206,9 @@ def test_a_hub_that_does_not_serve(hub, fetch, home, fault, words):
     ],
 )
 def test_what_the_hub_does_not_hold(fetch, repo, name, words):
-    assert words in fetch(repo, name).error
+    error = fetch(repo, name).error
+    assert words in error
+    assert ("elsewhere" in error) == (repo == "org/none"), "what the hub has not is nowhere"
 
 
 def test_a_server_that_dies_between_two_questions(fetch, home):

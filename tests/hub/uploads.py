@@ -59,9 +59,11 @@ class UploadAnswer(Answer):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.is_broken(step):
             return True
+        if step == "validate":  # anybody may ask
+            return False
         if token not in self.hub.tokens:
             self.refuse(401)
-        elif step != "validate" and self.hub.tokens[token] != "write":
+        elif self.hub.tokens[token] != "write":
             self.refuse(403)
         else:
             return False
@@ -98,7 +100,10 @@ class UploadAnswer(Answer):
 
         head = yaml.safe_load(json.loads(body)["content"].split("---\n")[1])
         if head.get("license") not in (None, "apache-2.0", "mit"):
-            return self.json({"errors": [{"message": '"license" must be one of [apache-2.0, mit]'}]}, 400)
+            words = '"license" must be one of [apache-2.0, mit]'
+            if self.headers.get("Accept") == "text/plain":
+                return self.reply(400, {"Content-Type": "text/plain"}, f"- Error: {words}".encode())
+            return self.json({"errors": [{"message": words}]}, 400)
         return self.json({"errors": [], "warnings": []})
 
     def preupload(self, repo: str, body: bytes) -> None:

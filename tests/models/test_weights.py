@@ -1,15 +1,18 @@
 """Weight files: hostile, broken or of another model. Each is refused in words, and no code in it is ever run."""
 
+import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from resmlp.errors import UserError
-from resmlp.models import create_model, load_into, read_weights
+from resmlp.models import create_model, load_into, load_saved, open_model, read_weights, save_model
 from resmlp.models.surgery import resize
+from resmlp.preprocessing import Preprocessing
 
 TINY = {"dim": 8, "depth": 2, "patch_size": 4, "img_size": 8, "num_classes": 5}
 
@@ -131,6 +134,74 @@ def test_a_folder_means_its_model_safetensors(tmp_path):
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     again = tiny(checkpoint=str(tmp_path))
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values()))
+
+
+CIRCLE: dict = {}
+CIRCLE["model"] = CIRCLE
+UNUSABLE = {
+    "sparse": lambda state: {key: tensor.to_sparse() for key, tensor in state.items()},
+    "quantised": lambda state: {key: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8) for key, t in state.items()},
+    "without values": lambda state: {key: tensor.to("meta") for key, tensor in state.items()},
+    "int32": lambda state: {key: (100 * tensor).int() for key, tensor in state.items()},
+    "complex64": lambda state: {key: tensor.to(torch.complex64) for key, tensor in state.items()},
+    "not finite": lambda state: state | {"norm.beta": torch.full((8,), float("nan"))},
+    "empty": lambda state: state | {"embed.patches.proj.weight": torch.zeros(0, 3, 4, 4)},
+    "head.bias": lambda state: {key: tensor for key, tensor in state.items() if key != "head.bias"},
+    "dialect": lambda state: CIRCLE,
+    "scalar": lambda state: {"model": state, "best": np.float64(0.5)},
+}
+
+
+@pytest.mark.parametrize("why", UNUSABLE)
+def test_tensors_that_no_network_computes_with_are_refused(why, tmp_path):
+    torch.save(UNUSABLE[why](dict(tiny().state_dict())), tmp_path / "weights.pth")
+    with pytest.raises(UserError, match="weights.pth") as error:
+        load_saved(tmp_path / "weights.pth")
+    assert why.split()[0] in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["UP.SAFETENSORS", "weights", "weights.pth", "weights.npz"])
+def test_bytes_say_what_a_file_is(name, tmp_path):
+    save_file(tiny().state_dict(), tmp_path / name)
+    assert read_weights(tmp_path / name).num_classes == 5
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".pth", "x" * 300 + "/a.pth", "", " ", "a\0b"])
+def test_no_name_is_too_strange_to_be_told_that_nothing_is_there(name):
+    with pytest.raises(UserError):
+        open_model(name)
+
+
+def test_a_file_called_after_published_weights_is_known_as_those(tmp_path):
+    state = create_model("mixer_b16", num_classes=11221).state_dict()
+    (tmp_path / "mixer_b16_224.miil_in21k").mkdir()
+    save_file(state, tmp_path / "mixer_b16_224.miil_in21k" / "model.safetensors")
+    saved = load_saved(tmp_path / "mixer_b16_224.miil_in21k")
+    assert (saved.preprocessing.mean, saved.preprocessing.interpolation) == ((0.0, 0.0, 0.0), "bilinear")
+    assert len(saved.classes) == 11221
+
+
+def test_a_run_called_after_published_weights_is_still_its_own(tmp_path):
+    folder = tmp_path / "resmlp_s12.fb_dino"
+    save_model(folder, tiny(), tuple("abcde"), Preprocessing((8, 8)))
+    assert load_saved(folder).classes == tuple("abcde")
+    assert read_weights(folder).num_classes == 5
+
+
+def test_features_called_after_published_weights_have_no_classifier(tmp_path, capsys):
+    state = create_model("resmlp_s12", img_size=32).state_dict()
+    save_file(state, tmp_path / "resmlp_12_224.fb_dino.safetensors")
+    assert read_weights(tmp_path / "resmlp_12_224.fb_dino.safetensors").num_classes == 0
+
+
+def test_a_card_that_claims_a_giant_is_refused_before_it_is_built(tmp_path):
+    model = tiny()
+    save_model(tmp_path, model, (), Preprocessing((8, 8)))
+    card = json.loads((tmp_path / "model.json").read_text())
+    card["model"]["architecture"] |= {"dim": 16384, "depth": 64}
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    with pytest.raises(UserError, match="16384"):
+        load_saved(tmp_path)
 
 
 # what does not fit

@@ -110,7 +110,7 @@ def test_googles_npz(make, shake, pictures, tmp_path):
 
 def test_weights_that_do_not_fit_are_refused(make, tmp_path):
     save_file({"some.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(RuntimeError, match="Missing key"):
+    with pytest.raises(UserError, match="no ResMLP or MLP-Mixer"):
         pretrained(make, tmp_path / "other.safetensors")
     np.savez(tmp_path / "other.npz", a=np.zeros(2))
     with pytest.raises(UserError, match="dialect"):
