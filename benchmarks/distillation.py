@@ -18,7 +18,8 @@ from cifar_teacher import load
 from machine import machine
 
 import resmlp
-from resmlp.config import Distill, Recipe
+from resmlp.config import Recipe
+from resmlp.objectives import Distill
 from resmlp.recipes import RECIPES
 
 RESULTS = Path(__file__).parent.parent / "results" / "distillation.json"

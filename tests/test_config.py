@@ -10,8 +10,9 @@ import pytest
 
 from resmlp.architectures import ARCHITECTURES, architecture, canonical
 from resmlp.cards import Card, TrunkConfig
-from resmlp.config import Augment, Data, Model, Optim, Preprocessing, Recipe, Run, Supervised
+from resmlp.config import Augment, Data, Model, Optim, Preprocessing, Recipe, Run
 from resmlp.errors import UserError
+from resmlp.objectives import Supervised
 from resmlp.serial import from_dict, to_dict
 
 NAN = float("nan")

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run, Supervised, Task
+from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
 from resmlp.errors import UserError, did_you_mean, lookup
+from resmlp.objectives import Supervised, Task
 from resmlp.preprocessing import Preprocessing
 from resmlp.recipes import RECIPES
 from resmlp.serial import difference, from_dict, to_dict

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from resmlp.config import Data, Dino
+from resmlp.config import Data
+from resmlp.objectives import Dino
 
 JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
 

@@ -6,7 +6,8 @@ open by the paper, and `--task.local-crops` chooses.
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Dino, Model, Optim, Recipe, Run
+from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.objectives import Dino
 from resmlp.recipes.small import CIFAR10 as SUPERVISED
 
 DINO = Recipe(

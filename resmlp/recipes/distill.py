@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from resmlp.config import Distill, Model
+from resmlp.config import Model
+from resmlp.objectives import Distill
 from resmlp.recipes.imagenet import S12
 from resmlp.recipes.small import CIFAR10
 

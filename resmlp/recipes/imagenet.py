@@ -6,7 +6,8 @@ defaults for what both leave open.
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run, Supervised
+from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.objectives import Supervised
 
 S12 = Recipe(
     name="imagenet-s12",

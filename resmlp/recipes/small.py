@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run, Supervised
+from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.objectives import Supervised
 
 DIGITS = Recipe(
     name="digits",

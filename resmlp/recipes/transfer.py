@@ -7,7 +7,8 @@ from weights trained on ImageNet-1k at 224x224; give them with --model.checkpoin
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run, Supervised
+from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.objectives import Supervised
 from resmlp.recipes.imagenet import B24
 
 AS_CHECKPOINT = Data(img_size=None, crop_ratio=None, interpolation=None, mean=None, std=None)

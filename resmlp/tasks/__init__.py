@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from resmlp import config
+from resmlp import config, objectives
 from resmlp.tasks.base import Batch, Place, Task
 from resmlp.tasks.dino import Dino
 from resmlp.tasks.distill import Distill
 from resmlp.tasks.supervised import Supervised
 
-TASKS: dict[type[config.Task], Callable[..., Task]] = {
-    config.Supervised: Supervised,
-    config.Distill: Distill,
-    config.Dino: Dino,
+TASKS: dict[type[objectives.Task], Callable[..., Task]] = {
+    objectives.Supervised: Supervised,
+    objectives.Distill: Distill,
+    objectives.Dino: Dino,
 }
 
 

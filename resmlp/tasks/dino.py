@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resmlp import config
+from resmlp import config, objectives
 from resmlp.checks import demand
 from resmlp.data import EvalBatches, ImageSet, TrainBatches, normalise
 from resmlp.data.multicrop import MultiCrop
@@ -63,7 +63,7 @@ class Dino(PictureTask):
 
     def __init__(self, recipe: config.Recipe, place: Place):
         super().__init__()
-        task, data, run = cast(config.Dino, recipe.task), recipe.data, recipe.run
+        task, data, run = cast(objectives.Dino, recipe.task), recipe.data, recipe.run
         _check(recipe, task)
         self.options, self.place, self.changes = task, place, recipe.model.changes()
         found = open_collection(data, labels=task.labels == "auto")
@@ -216,7 +216,7 @@ def _some(images: ImageSet, count: int) -> ImageSet:
     return images.subset(sorted(np.random.default_rng(0).permutation(len(images))[:count].tolist()))
 
 
-def _check(recipe: config.Recipe, task: config.Dino) -> None:
+def _check(recipe: config.Recipe, task: objectives.Dino) -> None:
     """Refuse what cannot be trained, and settings that would have no effect."""
     data, patch = recipe.data, recipe.model.network()[1].patch_size
     alone = f"--data.batch-size {data.batch_size}: the centre of a single picture's outputs leaves nothing to learn"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp import config
+from resmlp import config, objectives
 from resmlp.checks import demand
 from resmlp.tasks.base import Batch, Place
 from resmlp.tasks.supervised import Supervised
@@ -44,7 +44,7 @@ class Distill(Supervised):
 
     def __init__(self, recipe: config.Recipe, place: Place, teacher: Ask | None = None):
         super().__init__(recipe, place)
-        self.options = task = cast(config.Distill, recipe.task)
+        self.options = task = cast(objectives.Distill, recipe.task)
         classes = len(self.classes)
         demand(task.top_k <= classes, f"--task.top-k {task.top_k} exceeds the {classes} classes", "0 keeps all")
         self.kept = 1 if task.targets == "hard" else task.top_k or classes

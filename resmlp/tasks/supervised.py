@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp import config
+from resmlp import config, objectives
 from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits, other_counts
 from resmlp.evaluate import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
@@ -60,7 +60,7 @@ class Supervised(PictureTask):
         self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
         if published := other_counts(data.source, splits):
             self.pictures += f" ({published})"
-        self.smoothing = cast(config.Supervised | config.Distill, recipe.task).label_smoothing
+        self.smoothing = cast(objectives.Supervised | objectives.Distill, recipe.task).label_smoothing
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations

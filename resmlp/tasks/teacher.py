@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp import config
+from resmlp import config, objectives
 from resmlp.checks import demand
 from resmlp.data.trees import some
 from resmlp.errors import UserError
@@ -118,7 +118,7 @@ class Teacher:
 
 
 def open_teacher(
-    task: config.Distill, classes: tuple[str, ...], size: Size, device: torch.device, given: Ask | None = None
+    task: objectives.Distill, classes: tuple[str, ...], size: Size, device: torch.device, given: Ask | None = None
 ) -> Teacher:
     """The teacher of a student with these `classes` and pictures of this `size`; `given` stands in for the named one.
 
@@ -134,7 +134,7 @@ def open_teacher(
     return teacher
 
 
-def _frozen(saved: Saved, task: config.Distill, classes: tuple[str, ...]) -> Frozen:
+def _frozen(saved: Saved, task: objectives.Distill, classes: tuple[str, ...]) -> Frozen:
     """The named network, with what lies between the student's pictures and it."""
     hint = "a teacher must be trained: a run folder, a .safetensors file, or timm:NAME.TAG"
     demand(saved.trained, f"--task.teacher {task.teacher} is a name alone: its weights are random", hint)

@@ -5,11 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from resmlp.config import Augment, Data, Dino
+from resmlp.config import Augment, Data
 from resmlp.data import TrainBatches, open_eval
 from resmlp.data.multicrop import Blur, MultiCrop, view
 from resmlp.data.unlabelled import open_collection
 from resmlp.errors import UserError
+from resmlp.objectives import Dino
 from resmlp.randomness import seed_host
 
 TASK = Dino(local_views=3, local_size=(4, 6))

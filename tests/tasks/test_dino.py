@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from resmlp import create_model
 from resmlp.api import make_accelerator, train
-from resmlp.config import Data, Dino, Model, Optim, Recipe, Run
+from resmlp.config import Data, Model, Optim, Recipe, Run
 from resmlp.data.unlabelled import Collection, open_collection
 from resmlp.engine import Engine
 from resmlp.errors import UserError
@@ -29,6 +29,7 @@ from resmlp.models import Trunk
 from resmlp.models.othersize import OtherSize
 from resmlp.models.surgery import along, resize
 from resmlp.nn.projection import ProjectionHead, UnitLinear
+from resmlp.objectives import Dino
 from resmlp.optim import weight_decay
 from resmlp.randomness import seed_all
 from resmlp.recipes import RECIPES

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from resmlp import create_model
 from resmlp.api import make_accelerator
-from resmlp.config import Augment, Data, Distill, Model, Optim, Preprocessing, Recipe, Run, Supervised
+from resmlp.config import Augment, Data, Model, Optim, Preprocessing, Recipe, Run
 from resmlp.engine import Engine
 from resmlp.errors import UserError
 from resmlp.logbook import read_metrics
 from resmlp.models import save_model
+from resmlp.objectives import Distill, Supervised
 from resmlp.randomness import seed_all
 from resmlp.tasks import Place, make_task, teacher_cache
 from resmlp.tasks.distill import Distill as Task

@@ -10,9 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from resmlp import create_model
-from resmlp.config import Augment, Data, Model, Recipe, Run, Supervised
+from resmlp.config import Augment, Data, Model, Recipe, Run
 from resmlp.errors import UserError
 from resmlp.models import save_model
+from resmlp.objectives import Supervised
 from resmlp.tasks import TASKS, Place, make_task
 
 COLOURS = {"blue": (30, 40, 200), "green": (20, 180, 60), "red": (210, 30, 30)}
@@ -135,6 +136,6 @@ def test_a_checkpoint_of_the_same_classes_is_taken_whole(make, tmp_path):
 
 
 def test_every_configured_task_has_a_class():
-    from resmlp import config
+    from resmlp import objectives
 
-    assert set(TASKS) == {kind for kind in config.Task.__subclasses__() if kind.__module__ == config.__name__}
+    assert set(TASKS) == {kind for kind in objectives.Task.__subclasses__() if kind.__module__ == objectives.__name__}

@@ -1,0 +1,110 @@
+"""What is learned, as settings: a dataclass a task, and a class of the same name in `resmlp.tasks`. Loads no torch."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: each task has its own subclass, and a class of the same name in `resmlp.tasks`."""
+
+
+@dataclass(frozen=True)
+class Supervised(Task):
+    """Classification with cross-entropy."""
+
+    label_smoothing: float = 0.1
+
+    def __post_init__(self):
+        check_range("--task.", self, label_smoothing=(0, BELOW_ONE))
+
+
+@dataclass(frozen=True)
+class Distill(Task):
+    """Classification by the labels and by what a teacher says of the same pictures."""
+
+    teacher: str = "timm:regnety_160.deit_in1k"
+    """a trained MODEL: a run folder, a file of weights, a name of `resmlp list weights`, or timm:NAME.TAG"""
+    targets: Annotated[Literal["hard", "soft"], arg(aliases=["--task.kind"])] = "hard"
+    """hard: the teacher's likeliest class; soft: its probabilities at `temperature`"""
+    alpha: float = 0.5
+    """share of the teacher in the loss; the labels have the rest"""
+    temperature: float = 1.0
+    """soft targets: divides the logits of both, and its square multiplies the teacher's part"""
+    label_smoothing: float = 0.1
+    """of the labels; the teacher's part is never smoothed"""
+    teacher_size: tuple[int, ...] | None = None
+    """height and width of the teacher's pictures, or one number for a square; None: its own preprocessing's"""
+    teacher_precision: Literal["fp32", "bf16"] = "fp32"
+    top_k: int = 0
+    """soft targets: only the teacher's k largest logits count; 0: all"""
+    cache: str | None = None
+    """a folder that keeps the teacher's answers for later runs with the same data, augmentation, seed and batches"""
+
+    def __post_init__(self):
+        check_choices("--task.", self)
+        check_range("--task.", self, alpha=(0, 1), temperature=(POSITIVE, ANY), label_smoothing=(0, BELOW_ONE))
+        check_range("--task.", self, teacher_size=(1, 2**15), top_k=(0, ANY))
+        many = self.teacher_size is not None and len(self.teacher_size) not in (1, 2)
+        demand(not many, f"--task.teacher-size {self.teacher_size}", "give one number, or height and width")
+
+
+@dataclass(frozen=True)
+class Dino(Task):
+    """Self-supervision: the student says of one view of a picture what the teacher says of another (DINO)."""
+
+    local_crops: Literal["resize", "interpolate", "pad", "none"] = "resize"
+    """what a network of fixed size does with small views. resize: enlarge them to --data.img-size; interpolate: move
+    its token mixers to their grid; pad: lay them anywhere on an empty picture; none: there are none"""
+    local_views: int = 8
+    """small views of a picture, beside the two large ones"""
+    local_size: tuple[int, ...] = (96,)
+    """height and width of a small view in pixels, or one number for a square; a large one is of --data.img-size"""
+    global_scale: tuple[float, float] = (0.4, 1.0)
+    """share of the picture's area that a large view takes"""
+    local_scale: tuple[float, float] = (0.05, 0.4)
+    """share of the picture's area that a small view takes"""
+    blur: float = 2.0
+    """largest radius of the Gaussian blur, in pixels of the view; 0 is off"""
+    out_dim: int = 65536
+    """dimensions of what student and teacher say"""
+    hidden: int = 2048
+    """width of the projection head's two hidden layers"""
+    bottleneck: int = 256
+    """width before its last layer"""
+    freeze_last: int = 1
+    """first epochs in which the head's last layer does not learn"""
+    student_temp: float = 0.1
+    teacher_temp: float = 0.07
+    warmup_teacher_temp: float = 0.04
+    """the teacher's temperature at the start"""
+    warmup_teacher_temp_epochs: float = 30
+    """epochs in which it rises to `teacher_temp`, by a line"""
+    teacher_momentum: float = 0.996
+    """share of the teacher that a step keeps; it rises to 1 by a cosine"""
+    centre_momentum: float = 0.9
+    """share of the centre of the teacher's outputs that a step keeps"""
+    labels: Literal["auto", "none"] = "auto"
+    """auto: where folders are classes, hold pictures out and classify them by k-NN; none: learn from all there are"""
+    knn_pictures: int = 0
+    """training pictures among which k-NN looks for neighbours; 0: all"""
+    stop_on_collapse: bool = False
+    """stop when the teacher says the same of every picture, instead of a warning"""
+
+    def __post_init__(self):
+        check_choices("--task.", self)
+        check_range("--task.", self, local_views=(0, ANY), local_size=(1, 2**15), blur=(0, ANY), out_dim=(2, 2**24))
+        check_range("--task.", self, global_scale=(POSITIVE, 1), local_scale=(POSITIVE, 1), knn_pictures=(0, ANY))
+        check_range("--task.", self, hidden=(1, 2**20), bottleneck=(1, 2**20), freeze_last=(0, ANY))
+        check_range("--task.", self, student_temp=(POSITIVE, ANY), teacher_temp=(POSITIVE, ANY))
+        check_range("--task.", self, warmup_teacher_temp=(POSITIVE, ANY), warmup_teacher_temp_epochs=(0, ANY))
+        check_range("--task.", self, teacher_momentum=(0, 1), centre_momentum=(0, BELOW_ONE))
+        shown = " ".join(map(str, self.local_size))
+        demand(len(self.local_size) in (1, 2), f"--task.local-size {shown}", "give one number, or height and width")
+        for name in ("global", "local"):
+            low, high = getattr(self, f"{name}_scale")
+            demand(low <= high, f"--task.{name}-scale {low} {high}", "the smaller share first")
