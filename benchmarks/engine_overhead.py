@@ -18,14 +18,16 @@ from accelerate import Accelerator
 from machine import machine
 from torch import nn
 
-from resmlp.config import Optim, Recipe, Run
+from resmlp.config import Optim, PictureRecipe, Run
 from resmlp.engine import Engine
 from resmlp.models import create_model
 from resmlp.optim import parameter_groups
 from resmlp.tasks import Batch, Task
 
 BATCH, TURNS, STEPS = 128, 24, 4
-RECIPE = Recipe(name="overhead", optim=Optim("adamw", lr=1e-3, weight_decay=0.05), run=Run(epochs=1, tensorboard=False))
+RECIPE = PictureRecipe(
+    name="overhead", optim=Optim("adamw", lr=1e-3, weight_decay=0.05), run=Run(epochs=1, tensorboard=False)
+)
 
 
 def new_model() -> nn.Module:

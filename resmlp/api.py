@@ -101,10 +101,10 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
         raise UserError(f"{folder} is a file", "choose another --out")
     if not path.exists() or not any(folder.glob("checkpoints/step-*")):
         return  # nothing was learned here yet
-    before = from_dict(Recipe, read_json(path))
-    parts = ("task", "model", "data", "augment", "optim", "run")
-    changes = [difference(to_dict(getattr(before, part)), to_dict(getattr(recipe, part)), part) for part in parts]
-    differs = [change for some in changes for change in some if change.split(":")[0] not in INDIFFERENT]
+    before, now = to_dict(from_dict(Recipe, read_json(path))), to_dict(recipe)
+    for said in ("name", "about", "paper", "expected"):
+        del before[said], now[said]
+    differs = [change for change in difference(before, now) if change.split(":")[0] not in INDIFFERENT]
     if differs:
         shown = "; ".join(differs[:5]) + (f"; and {len(differs) - 5} more" if len(differs) > 5 else "")
         raise UserError(

@@ -108,3 +108,23 @@ class Dino(Task):
         for name in ("global", "local"):
             low, high = getattr(self, f"{name}_scale")
             demand(low <= high, f"--task.{name}-scale {low} {high}", "the smaller share first")
+
+
+@dataclass(frozen=True)
+class Translate(Task):
+    """Translation: the next token of the target, given those before it and the source (Table 5)."""
+
+    label_smoothing: float = 0.1
+    beam: int = 4
+    """hypotheses that the search for the best translation keeps; 1 is greedy"""
+    length_penalty: float = 0.6
+    """a hypothesis of n tokens scores its log-probability / ((5 + n) / 6) ** this (Wu et al. 2016, equation 14)"""
+    metric: Literal["bleu", "exact_match"] = "bleu"
+    """which number decides what is best; both are shown"""
+    val_sentences: int = 0
+    """held-out sentences that are translated in an evaluation while training, the first ones; 0: all"""
+
+    def __post_init__(self):
+        check_choices("--task.", self)
+        check_range("--task.", self, label_smoothing=(0, BELOW_ONE), beam=(1, 2**10), length_penalty=(0, ANY))
+        check_range("--task.", self, val_sentences=(0, ANY))

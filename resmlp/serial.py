@@ -28,9 +28,10 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     if not isinstance(values, dict):
         raise UserError(f"{where.rstrip('.') or cls.__name__} is {shown(values)}", "it should be a JSON object")
     values = dict(values)
-    kinds = {kind.__name__.lower(): kind for kind in cls.__subclasses__()}
+    several = dataclasses.is_dataclass(cls.__base__)
+    kinds = {kind.__name__.lower(): kind for kind in ([cls] if several else cls.__subclasses__())}
     if kinds:
-        kind = values.pop("kind", None)
+        kind = values.pop("kind", next(iter(kinds)) if several else None)
         if not isinstance(kind, str) or kind not in kinds:
             raise UserError(f"unknown {cls.__name__.lower()} {shown(kind)}", did_you_mean(shown(kind), kinds))
         cls = kinds[kind]

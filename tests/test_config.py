@@ -10,7 +10,7 @@ import pytest
 
 from resmlp.architectures import ARCHITECTURES, architecture, canonical
 from resmlp.cards import Card, TrunkConfig
-from resmlp.config import Augment, Data, Model, Optim, Preprocessing, Recipe, Run
+from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Preprocessing, Run
 from resmlp.errors import UserError
 from resmlp.objectives import Supervised
 from resmlp.serial import from_dict, to_dict
@@ -83,7 +83,7 @@ NO_BOUND = [
 @pytest.mark.parametrize(("cls", "values", "says"), NO_BOUND, ids=[f"{c.__name__}-{v}" for c, v, _ in NO_BOUND])
 def test_values_that_no_run_can_mean(cls, values, says):
     with pytest.raises(UserError, match=says):
-        Recipe("x", **{"task" if cls is Supervised else cls.__name__.lower(): cls(**values)})
+        PictureRecipe("x", **{"task" if cls is Supervised else cls.__name__.lower(): cls(**values)})
 
 
 def test_values_at_the_bounds_are_taken():
@@ -107,35 +107,35 @@ def test_values_are_frozen():
 )
 def test_a_size_the_patch_does_not_divide(size, patch):
     with pytest.raises(UserError, match="--data.img-size") as error:
-        Recipe("x", model=Model(patch_size=patch), data=Data(img_size=size))
+        PictureRecipe("x", model=Model(patch_size=patch), data=Data(img_size=size))
     suggested = re.findall(r"(\d+)x(\d+)", error.value.hint)
     assert suggested
     for height, width in suggested:
-        Recipe("x", model=Model(patch_size=patch), data=Data(img_size=(int(height), int(width))))
+        PictureRecipe("x", model=Model(patch_size=patch), data=Data(img_size=(int(height), int(width))))
 
 
 def test_a_size_the_patch_divides():
-    Recipe("x", model=Model("resmlp_s12_p14"), data=Data(img_size=(224, 280)))
+    PictureRecipe("x", model=Model("resmlp_s12_p14"), data=Data(img_size=(224, 280)))
 
 
 def test_recomputed_activations_would_count_a_batch_twice_in_batchnorm():
     with pytest.raises(UserError, match="BatchNorm"):
-        Recipe("x", model=Model(norm="batchnorm"), run=Run(checkpoint_activations=True))
+        PictureRecipe("x", model=Model(norm="batchnorm"), run=Run(checkpoint_activations=True))
 
 
 def test_accumulation_divides_the_batch():
     with pytest.raises(UserError, match="--run.accumulate"):
-        Recipe("x", data=Data(batch_size=10), run=Run(accumulate=3))
-    Recipe("x", data=Data(batch_size=12), run=Run(accumulate=3))
+        PictureRecipe("x", data=Data(batch_size=10), run=Run(accumulate=3))
+    PictureRecipe("x", data=Data(batch_size=12), run=Run(accumulate=3))
 
 
 @pytest.mark.parametrize("mix", [{"mixup": 0.8}, {"cutmix": 1.0}])
 def test_mixing_wants_an_even_number_of_pictures(mix):
     for data, run in ((Data(batch_size=9), Run()), (Data(batch_size=6), Run(accumulate=2))):
         with pytest.raises(UserError, match="odd"):
-            Recipe("x", data=data, run=run, augment=Augment(**mix))
-        Recipe("x", data=data, run=run)
-    Recipe("x", data=Data(batch_size=8), run=Run(accumulate=2), augment=Augment(**mix))
+            PictureRecipe("x", data=data, run=run, augment=Augment(**mix))
+        PictureRecipe("x", data=data, run=run)
+    PictureRecipe("x", data=Data(batch_size=8), run=Run(accumulate=2), augment=Augment(**mix))
 
 
 # names and parts of networks
@@ -175,13 +175,13 @@ def test_what_is_left_open_is_the_checkpoints(tmp_path):
     card = Card(TrunkConfig("resmlp_s12", ARCHITECTURES["resmlp_s12"], seen.size), seen)
     (tmp_path / "w.json").write_text(json.dumps(to_dict(card)))
     (tmp_path / "w.pth").touch()
-    recipe = Recipe("x", model=Model("resmlp_s12", checkpoint=str(tmp_path / "w.pth")), data=left_open)
+    recipe = PictureRecipe("x", model=Model("resmlp_s12", checkpoint=str(tmp_path / "w.pth")), data=left_open)
     assert recipe.data.preprocessing() == seen
-    assert from_dict(Recipe, to_dict(recipe)) == recipe
+    assert from_dict(PictureRecipe, to_dict(recipe)) == recipe
 
 
 def test_without_a_checkpoint_what_is_left_open_is_imagenets():
-    recipe = Recipe("x", data=Data(img_size=None, mean=None))
+    recipe = PictureRecipe("x", data=Data(img_size=None, mean=None))
     assert recipe.data == Data()
 
 

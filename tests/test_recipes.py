@@ -2,7 +2,7 @@
 
 import pytest
 
-from resmlp.config import Recipe
+from resmlp.config import PictureRecipe
 from resmlp.recipes import RECIPES
 
 VARIANTS = {
@@ -33,7 +33,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", [*NAMES, *(f"s12-{variant}" for variant in VARIANTS)])
 def test_fixed_names_exist(name):
-    assert isinstance(RECIPES[name], Recipe)
+    assert isinstance(RECIPES[name], PictureRecipe)
 
 
 @pytest.mark.parametrize("name", RECIPES)

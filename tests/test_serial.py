@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
 from resmlp.errors import UserError, did_you_mean, lookup
 from resmlp.objectives import Supervised, Task
 from resmlp.preprocessing import Preprocessing
@@ -19,7 +19,7 @@ def through_json(value):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_round_trips(name):
-    assert from_dict(Recipe, through_json(RECIPES[name])) == RECIPES[name]
+    assert from_dict(PictureRecipe, through_json(RECIPES[name])) == RECIPES[name]
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_types_come_back_as_written_in_the_class():
 
 
 def test_missing_fields_take_their_defaults():
-    assert from_dict(Recipe, {"name": "x"}) == Recipe("x")
+    assert from_dict(PictureRecipe, {"name": "x"}) == PictureRecipe("x")
 
 
 def test_a_task_keeps_its_kind():
-    described = through_json(Recipe("x", task=Supervised(label_smoothing=0.3)))
+    described = through_json(PictureRecipe("x", task=Supervised(label_smoothing=0.3)))
     assert described["task"] == {"kind": "supervised", "label_smoothing": 0.3}
     assert from_dict(Task, described["task"]) == Supervised(0.3)
 
@@ -120,13 +120,13 @@ WRONG = [
 @pytest.mark.parametrize(("path", "value"), WRONG, ids=[f"{p}={v!r}"[:50] for p, v in WRONG])
 def test_wrong_values_are_refused(path, value):
     with pytest.raises(UserError):
-        from_dict(Recipe, changed(path, value))
+        from_dict(PictureRecipe, changed(path, value))
 
 
 @pytest.mark.parametrize("path", ["model.depth", "data.mean", "augment.policy", "run.seed", "task.label_smoothing"])
 def test_the_field_is_named(path):
     with pytest.raises(UserError, match=path.replace(".", r"\.")):
-        from_dict(Recipe, changed(path, "?"))
+        from_dict(PictureRecipe, changed(path, "?"))
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_the_field_is_named(path):
 )
 def test_unknown_fields_are_named_and_the_meant_one_is_shown(path, meant):
     with pytest.raises(UserError, match=f"unknown field {path}".replace(".", r"\.")) as error:
-        from_dict(Recipe, changed(path, 1))
+        from_dict(PictureRecipe, changed(path, 1))
     assert meant is None or meant in error.value.hint
 
 
 def test_a_missing_field_is_said():
     with pytest.raises(UserError, match="name"):
-        from_dict(Recipe, {})
+        from_dict(PictureRecipe, {})
     with pytest.raises(UserError, match="size"):
         from_dict(Preprocessing, {})
 
@@ -158,7 +158,7 @@ def test_a_missing_field_is_said():
 @pytest.mark.parametrize("value", [None, 1, "x", [], [["name", "x"]]], ids=repr)
 def test_what_is_no_object_is_refused(value):
     with pytest.raises(UserError, match="JSON object"):
-        from_dict(Recipe, value)
+        from_dict(PictureRecipe, value)
 
 
 @pytest.mark.parametrize("kind", [[], {}, 3, None], ids=repr)

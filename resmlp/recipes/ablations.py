@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from resmlp.config import Recipe
+from resmlp.config import PictureRecipe
 from resmlp.recipes.imagenet import S12
 
 
-def row(variant: str, paper: str, top1: float) -> Recipe:
+def row(variant: str, paper: str, top1: float) -> PictureRecipe:
     """`s12-<variant>`: Table 3's row, with the top-1 it reports."""
     return replace(
         S12,

@@ -6,11 +6,11 @@ open by the paper, and `--task.local-crops` chooses.
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
 from resmlp.objectives import Dino
 from resmlp.recipes.small import CIFAR10 as SUPERVISED
 
-DINO = Recipe(
+DINO = PictureRecipe(
     name="dino",
     about="ImageNet-1k without labels, 300 epochs of DINO with ten views of a picture",
     paper="Table 2, ResMLP-S12, k-NN (DINO's own settings)",

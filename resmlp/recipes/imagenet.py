@@ -6,10 +6,10 @@ defaults for what both leave open.
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
 from resmlp.objectives import Supervised
 
-S12 = Recipe(
+S12 = PictureRecipe(
     name="imagenet-s12",
     about="ImageNet-1k, 400 epochs with DeiT's augmentation",
     paper="Table 1, ResMLP-S12",

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
 from resmlp.objectives import Supervised
 
-DIGITS = Recipe(
+DIGITS = PictureRecipe(
     name="digits",
     about="handwritten digits, 8x8, embedded: the whole path in a minute on two cores",
     task=Supervised(label_smoothing=0.1),
@@ -19,7 +19,7 @@ DIGITS = Recipe(
     expected=(("top1", 0.975),),
 )
 
-CIFAR10 = Recipe(
+CIFAR10 = PictureRecipe(
     name="cifar10",
     about="CIFAR-10 at 32x32 with a network under 1 M parameters",
     model=Model("resmlp_cifar", init="local", layer_scale=1.0),
@@ -50,7 +50,7 @@ CIFAR10_OLDSCHOOL = replace(
     expected=(),
 )
 
-FOLDER = Recipe(
+FOLDER = PictureRecipe(
     name="folder",
     about="any ImageFolder tree, from scratch",
     model=Model("resmlp_s12", drop_path=0.05),

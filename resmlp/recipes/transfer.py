@@ -7,14 +7,14 @@ from weights trained on ImageNet-1k at 224x224; give them with --model.checkpoin
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, Recipe, Run
+from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
 from resmlp.objectives import Supervised
 from resmlp.recipes.imagenet import B24
 
 AS_CHECKPOINT = Data(img_size=None, crop_ratio=None, interpolation=None, mean=None, std=None)
 """pictures as the checkpoint saw them"""
 
-FINETUNE = Recipe(
+FINETUNE = PictureRecipe(
     name="finetune",
     about="from a checkpoint (--model.checkpoint) to another ImageFolder tree; the head is swapped",
     paper="Table 4, for any data; the settings are ours",
@@ -27,7 +27,7 @@ FINETUNE = Recipe(
 
 MIXED = Augment(policy="rand", mixup=0.8, cutmix=1.0, repeats=3)
 
-CIFAR10 = Recipe(
+CIFAR10 = PictureRecipe(
     name="finetune-cifar10",
     about="from a checkpoint to CIFAR-10, enlarged to its size",
     paper="Table 4, CIFAR-10 (deit #117; the rate ends at 1e-5, above its peak, as theirs did)",

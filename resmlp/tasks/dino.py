@@ -61,7 +61,7 @@ class Dino(PictureTask):
     model: Viewer
     state: Teacher
 
-    def __init__(self, recipe: config.Recipe, place: Place):
+    def __init__(self, recipe: config.PictureRecipe, place: Place):
         super().__init__()
         task, data, run = cast(objectives.Dino, recipe.task), recipe.data, recipe.run
         _check(recipe, task)
@@ -216,7 +216,7 @@ def _some(images: ImageSet, count: int) -> ImageSet:
     return images.subset(sorted(np.random.default_rng(0).permutation(len(images))[:count].tolist()))
 
 
-def _check(recipe: config.Recipe, task: objectives.Dino) -> None:
+def _check(recipe: config.PictureRecipe, task: objectives.Dino) -> None:
     """Refuse what cannot be trained, and settings that would have no effect."""
     data, patch = recipe.data, recipe.model.network()[1].patch_size
     alone = f"--data.batch-size {data.batch_size}: the centre of a single picture's outputs leaves nothing to learn"

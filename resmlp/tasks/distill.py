@@ -42,7 +42,7 @@ class Distill(Supervised):
     that gives logits B K, stands in for the one that the recipe names.
     """
 
-    def __init__(self, recipe: config.Recipe, place: Place, teacher: Ask | None = None):
+    def __init__(self, recipe: config.PictureRecipe, place: Place, teacher: Ask | None = None):
         super().__init__(recipe, place)
         self.options = task = cast(objectives.Distill, recipe.task)
         classes = len(self.classes)

@@ -52,7 +52,7 @@ class Supervised(PictureTask):
     model: Trunk
     metric = "top1"
 
-    def __init__(self, recipe: config.Recipe, place: Place):
+    def __init__(self, recipe: config.PictureRecipe, place: Place):
         super().__init__()
         data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes

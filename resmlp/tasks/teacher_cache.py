@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from resmlp.checks import demand
-from resmlp.config import Recipe
+from resmlp.config import PictureRecipe
 from resmlp.errors import UserError, printable
 from resmlp.files import read_json, write_json
 from resmlp.serial import difference, to_dict
@@ -48,7 +48,9 @@ def _nearly(found: dict[str, Any], ours: dict[str, Any]) -> bool:
 class AnswerCache:
     """The answers to one process, each found by (epoch, number of the micro-batch)."""
 
-    def __init__(self, folder: Path, teacher: Teacher, recipe: Recipe, place: Place, kept: int, num_classes: int):
+    def __init__(
+        self, folder: Path, teacher: Teacher, recipe: PictureRecipe, place: Place, kept: int, num_classes: int
+    ):
         self.folder, self.rank, self.num_classes = folder, place.rank, num_classes
         self.shape = recipe.data.batch_size // (place.world * recipe.run.accumulate), kept
         self.body = MARK + 8 * self.shape[0] * kept  # the pictures' digest, values, indices
@@ -122,7 +124,7 @@ class AnswerCache:
         return self.folder / f"epoch-{epoch:05d}-rank-{self.rank:03d}.bin", number * self.size
 
 
-def _fingerprint(teacher: Teacher, recipe: Recipe, place: Place, kept: int, num_classes: int) -> dict[str, Any]:
+def _fingerprint(teacher: Teacher, recipe: PictureRecipe, place: Place, kept: int, num_classes: int) -> dict[str, Any]:
     """All that decides which pictures are in a micro-batch, and what the teacher says of them."""
     return {
         "format": FORMAT,

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 
 from resmlp.api import make_accelerator
 from resmlp.cli import main
-from resmlp.config import Data, Model, Optim, Recipe, Run
+from resmlp.config import Data, Model, Optim, PictureRecipe, Run
 from resmlp.engine import Engine
 from resmlp.tasks import Supervised, Task
 
@@ -35,14 +35,16 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def toy_recipe() -> Callable[..., Recipe]:
+def toy_recipe() -> Callable[..., PictureRecipe]:
     """A recipe whose engine settings count; `toy_recipe(optim={...}, epochs=3)`."""
 
-    def make(optim: dict | None = None, **run) -> Recipe:
+    def make(optim: dict | None = None, **run) -> PictureRecipe:
         options = {"name": "adamw", "lr": 1e-2, "weight_decay": 0.1, "warmup_epochs": 0.5} | (optim or {})
         settings = {"epochs": 2, "device": "cpu", "tensorboard": False, "log_every": 1, "save_minutes": 1e6} | run
         data = Data(source="digits", img_size=(8,), batch_size=8)
-        return Recipe("toy", model=Model("resmlp_digits"), data=data, optim=Optim(**options), run=Run(**settings))
+        return PictureRecipe(
+            "toy", model=Model("resmlp_digits"), data=data, optim=Optim(**options), run=Run(**settings)
+        )
 
     return make
 
@@ -51,7 +53,7 @@ def toy_recipe() -> Callable[..., Recipe]:
 def engine(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     """`engine(task, recipe)`: an engine over `tmp_path/run`, with Accelerate's global settings reset between two."""
 
-    def make(task: Task, recipe: Recipe, folder: str = "run") -> Engine:
+    def make(task: Task, recipe: PictureRecipe, folder: str = "run") -> Engine:
         AcceleratorState._reset_state(reset_partial_state=True)
         (tmp_path / folder).mkdir(exist_ok=True)
         return Engine(task, recipe, tmp_path / folder, make_accelerator(recipe.run))

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from resmlp import create_model
 from resmlp.api import make_accelerator, train
-from resmlp.config import Data, Model, Optim, Recipe, Run
+from resmlp.config import Data, Model, Optim, PictureRecipe, Run
 from resmlp.data.unlabelled import Collection, open_collection
 from resmlp.engine import Engine
 from resmlp.errors import UserError
@@ -48,7 +48,7 @@ OPTIONS = Dino(
     teacher_momentum=0.9,
     knn_pictures=30,
 )
-RECIPE = Recipe(
+RECIPE = PictureRecipe(
     "toy",
     task=OPTIONS,
     model=Model("resmlp_digits", init="fan-in", depth=1, dim=16),
@@ -70,12 +70,12 @@ def _few(monkeypatch):
     monkeypatch.setattr(dino, "open_collection", few)
 
 
-def recipe(data: dict | None = None, run: dict | None = None, optim: dict | None = None, **task) -> Recipe:
+def recipe(data: dict | None = None, run: dict | None = None, optim: dict | None = None, **task) -> PictureRecipe:
     parts = {"task": task, "data": data or {}, "run": run or {}, "optim": optim or {}}
     return replace(RECIPE, **{name: replace(getattr(RECIPE, name), **changes) for name, changes in parts.items()})
 
 
-def make(settings: Recipe = RECIPE, place: Place = Place()) -> Task:  # noqa: B008
+def make(settings: PictureRecipe = RECIPE, place: Place = Place()) -> Task:  # noqa: B008
     seed_all(0)
     return make_task(settings, place)
 
@@ -90,7 +90,7 @@ def batch(pictures: int = 6, local: int = 2, side: int = 4, seed: int = 0) -> di
 def engine(tmp_path: Path):
     """`engine(task, recipe)` over `tmp_path/run`."""
 
-    def build(task: Task, settings: Recipe) -> Engine:
+    def build(task: Task, settings: PictureRecipe) -> Engine:
         AcceleratorState._reset_state(reset_partial_state=True)
         (tmp_path / "run").mkdir(exist_ok=True)
         return Engine(task, settings, tmp_path / "run", make_accelerator(settings.run))
@@ -508,7 +508,7 @@ def test_two_processes_are_one(tmp_path):
 
 # --- what is refused, and the recipes
 
-REFUSED: list[tuple[Callable[[], Recipe], str]] = [
+REFUSED: list[tuple[Callable[[], PictureRecipe], str]] = [
     (lambda: recipe(data={"batch_size": 1}), "--data.batch-size 1: "),
     (lambda: recipe(run={"ema": 0.9}), "--run.ema 0.9"),
     (lambda: recipe(optim={"freeze_epochs": 1}), "--optim.freeze-epochs"),
@@ -553,4 +553,4 @@ def test_the_recipe_of_table_2():
 def test_recipes_survive_json(name):
     from resmlp.serial import from_dict
 
-    assert from_dict(Recipe, to_dict(RECIPES[name])) == RECIPES[name]
+    assert from_dict(PictureRecipe, to_dict(RECIPES[name])) == RECIPES[name]

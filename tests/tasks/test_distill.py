@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from resmlp import create_model
 from resmlp.api import make_accelerator
-from resmlp.config import Augment, Data, Model, Optim, Preprocessing, Recipe, Run
+from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Preprocessing, Run
 from resmlp.engine import Engine
 from resmlp.errors import UserError
 from resmlp.logbook import read_metrics
@@ -29,7 +29,7 @@ from resmlp.tasks.teacher import Frozen, Teacher
 
 MEAN, STD = (0.3, 0.35, 0.4), (0.38, 0.36, 0.34)
 MIXED = Augment("pad", flip=0, mixup=0.8, cutmix=1.0, erasing=0.5)
-RECIPE = Recipe(
+RECIPE = PictureRecipe(
     "toy",
     task=Distill(),
     model=Model("resmlp_digits", init="fan-in", depth=1, dim=16, drop_path=0.1),
@@ -61,7 +61,7 @@ class Spy(nn.Module):
         return self.said[-1]
 
 
-def recipe(augment: Augment = MIXED, data: dict | None = None, run: dict | None = None, **task) -> Recipe:
+def recipe(augment: Augment = MIXED, data: dict | None = None, run: dict | None = None, **task) -> PictureRecipe:
     changes = {"data": replace(RECIPE.data, **data or {}), "run": replace(RECIPE.run, **run or {})}
     return replace(RECIPE, task=Distill(**task), augment=augment, **changes)
 
@@ -464,4 +464,4 @@ def test_the_recipe_goes_to_json_and_back():
     from resmlp.serial import from_dict, to_dict
 
     settings = recipe(targets="soft", teacher_size=(3, 4), cache="x", top_k=2)
-    assert from_dict(Recipe, json.loads(json.dumps(to_dict(settings)))) == settings
+    assert from_dict(PictureRecipe, json.loads(json.dumps(to_dict(settings)))) == settings

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from resmlp import create_model
-from resmlp.config import Augment, Data, Model, Recipe, Run
+from resmlp.config import Augment, Data, Model, PictureRecipe, Run
 from resmlp.errors import UserError
 from resmlp.models import save_model
 from resmlp.objectives import Supervised
@@ -36,7 +36,7 @@ def tree(tmp_path) -> Path:
 def make(tree) -> Callable:
     def make(augment: Augment | None = None, smoothing: float = 0.1, model: Model | None = None, **data):
         options = {"root": str(tree), "img_size": (8,), "batch_size": 8, "workers": 0, "crop_ratio": 1.0} | data
-        recipe = Recipe(
+        recipe = PictureRecipe(
             "toy",
             task=Supervised(smoothing),
             model=model or Model("resmlp_digits", init="fan-in"),

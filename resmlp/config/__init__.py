@@ -1,0 +1,28 @@
+"""What a run is: frozen dataclasses, checked once when they are made, in the words the user typed.
+
+Every field is a flag of the command line (`--data.batch-size 64`) and a key of `recipe.json`; the text under a field is
+its help. This package loads nothing heavy.
+"""
+
+from resmlp.config.pictures import INHERITED, Augment, Data
+from resmlp.config.recipe import PictureRecipe, Recipe, TextRecipe
+from resmlp.config.text import Seq2Seq, Text
+from resmlp.config.training import Optim, Run
+from resmlp.network import FROM_CHECKPOINT, Model
+from resmlp.preprocessing import Preprocessing
+
+__all__ = [
+    "FROM_CHECKPOINT",
+    "INHERITED",
+    "Augment",
+    "Data",
+    "Model",
+    "Optim",
+    "PictureRecipe",
+    "Preprocessing",
+    "Recipe",
+    "Run",
+    "Seq2Seq",
+    "Text",
+    "TextRecipe",
+]

@@ -1,0 +1,87 @@
+"""Parallel text: where it comes from, how it becomes tokens; and the network that translates it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
+from resmlp.seq2seq import Activation, Mixer, Norm, Seq2SeqArchitecture, changed
+
+
+@dataclass(frozen=True)
+class Text:
+    """Where the sentences come from, and how they are cut into tokens and batches."""
+
+    source: Literal["files", "numbers"] = "files"
+    """files (pairs of lines), or numbers (embedded: English number words to those of --data.target-language)"""
+    root: str | None = None
+    """folder of NAME.en and NAME.de (or .tsv with a tab between the two; or .gz of either) for each name below"""
+    source_language: str = "en"
+    """ending of the files that are translated"""
+    target_language: str = "de"
+    """ending of their translations"""
+    train: tuple[str, ...] = ("train",)
+    """names of the files to learn from; several are put together"""
+    val: str = "val"
+    """name of the files that are held out"""
+    vocabulary: int = 8000
+    """size of the joint vocabulary (byte-pair encoding), learned from the training text and kept with the run"""
+    tokenizer: str | None = None
+    """a tokenizer.json, or the run folder that holds one, in place of a new vocabulary"""
+    long_sentences: Literal["drop", "truncate", "error"] = "drop"
+    """pairs of which one side has more tokens than the network can take: in training; held-out ones are truncated"""
+    batch_size: int = 4096
+    """tokens in one optimiser step, padding included, of the longer side, over all processes and accumulated parts"""
+    workers: int = 0
+    """as for pictures; sentences are encoded once, so loader processes would have nothing to do"""
+
+    def __post_init__(self):
+        if self.root is not None:  # absolute, so that a run finds its data from wherever it is continued or evaluated
+            object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
+        check_choices("--data.", self)
+        check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), vocabulary=(1, 2**20))
+        demand(bool(self.train), "--data.train names no files", "the name of train.en and train.de is train")
+        same = f"--data.source-language and --data.target-language are both {self.source_language}"
+        demand(self.source_language != self.target_language, same, "give two endings, such as en and de")
+
+
+@dataclass(frozen=True)
+class Seq2Seq:
+    """Which network translates; every field left at None is as the named model has it."""
+
+    name: Annotated[str, arg(aliases=["--model"])] = "resmlp_mt6"
+    """a name of `resmlp list models` that translates"""
+    checkpoint: str | None = None
+    """start from these weights: a run folder of the same network and vocabulary"""
+    dropout: float = 0.1
+    """share of the channels that is zeroed in training, of the embeddings and of each sublayer's output"""
+    dim: int | None = None
+    hidden: int | None = None
+    """width of the feed-forward sublayers"""
+    encoder_depth: int | None = None
+    decoder_depth: int | None = None
+    heads: int | None = None
+    """heads of the attention to the source, and of self-attention"""
+    mixer: Mixer | None = None
+    """linear: a matrix over the positions, triangular in the decoder; attention: the Transformer's self-attention"""
+    norm: Norm | None = None
+    activation: Activation | None = None
+    layer_scale: float | None = None
+    """initial LayerScale; 0 for none"""
+    max_length: int | None = None
+    """tokens of the longest sentence, its end included"""
+
+    def __post_init__(self):
+        check_range("--model.", self, dropout=(0, BELOW_ONE), layer_scale=(0, ANY), dim=(POSITIVE, ANY))
+        self.network()
+
+    def network(self) -> tuple[str, Seq2SeqArchitecture]:
+        """The network's name, and its architecture with this model's changes."""
+        return self.name, changed(self.name, **self.changes())
+
+    def changes(self) -> dict[str, Any]:
+        """The parts that differ from the named model's."""
+        own = ("name", "checkpoint", "dropout")
+        return {key: value for key, value in vars(self).items() if key not in own and value is not None}
