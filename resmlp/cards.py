@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from resmlp.architectures import Architecture
 from resmlp.checks import BELOW_ONE, check_range, demand
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.preprocessing import Preprocessing
+from resmlp.seq2seq import Seq2SeqArchitecture
 from resmlp.serial import from_dict, shown
 
 FORMAT = 1
@@ -42,6 +43,42 @@ class TrunkConfig:
 
 
 @dataclass(frozen=True)
+class SegmenterConfig:
+    """A trunk, or a backbone of timm's, below UPerNet's decoder."""
+
+    size: tuple[int, int]
+    """(height, width) of the window that it sees, in pixels"""
+    num_classes: int
+    trunk: TrunkConfig | None = None
+    """a trunk of ours, without a classifier"""
+    backbone: str | None = None
+    """timm's name of a network, in its place"""
+    width: int = 512
+    """channels of the decoder"""
+    auxiliary: int = 256
+    """channels of the auxiliary head; 0: there is none"""
+
+    def __post_init__(self):
+        check_range("", self, size=(1, 2**15), num_classes=(1, 2**16), width=(1, 2**14), auxiliary=(0, 2**14))
+        one = "a segmenter stands on a trunk or on a backbone of timm's"
+        demand((self.trunk is None) != (self.backbone is None), one, "name one of them")
+
+
+@dataclass(frozen=True)
+class Seq2SeqConfig:
+    """All that is needed to build the same network that translates again."""
+
+    name: str
+    architecture: Seq2SeqArchitecture
+    vocabulary: int
+    """tokens there are"""
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        check_range("", self, vocabulary=(4, 2**24), dropout=(0, BELOW_ONE))
+
+
+@dataclass(frozen=True)
 class Card:
     """The contents of model.json."""
 
@@ -55,6 +92,43 @@ class Card:
         counts = f"{len(self.classes)} class names for {self.model.num_classes} classes"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits, counts, "was it changed by hand?")
+
+
+@dataclass(frozen=True)
+class SegmenterCard:
+    """The contents of model.json of a network that labels each pixel."""
+
+    model: SegmenterConfig
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...] = ()
+    """a colour for each class, for people; empty: some are made up"""
+    kind: Literal["segmenter"] = "segmenter"
+    format: int = FORMAT
+
+    def __post_init__(self):
+        names = f"{len(self.classes)} class names for {self.model.num_classes} classes"
+        demand(len(self.classes) == self.model.num_classes, names, "was it changed by hand?")
+        check_range("", self, palette=(0, 255))
+        colours = f"{len(self.palette)} colours for {self.model.num_classes} classes"
+        demand(len(self.palette) in (0, self.model.num_classes), colours, "was it changed by hand?")
+
+
+@dataclass(frozen=True)
+class TranslatorCard:
+    """The contents of model.json of a network that translates; tokenizer.json lies beside it."""
+
+    model: Seq2SeqConfig
+    source_language: str
+    target_language: str
+    beam: int = 4
+    length_penalty: float = 0.6
+    kind: Literal["translator"] = "translator"
+    format: int = FORMAT
+
+
+CARDS: dict[str, type] = {"classifier": Card, "segmenter": SegmenterCard, "translator": TranslatorCard}
+"""by the "kind" that a model.json says; one that says none is a classifier"""
 
 
 def card_from(values: Any) -> Card:

@@ -6,6 +6,9 @@ from typing import Literal
 from resmlp.checks import ANY, check_choices, check_range, demand
 from resmlp.errors import UserError, lookup
 
+PAD, BOS, EOS, UNK = 0, 1, 2, 3
+"""numbers of the tokens that stand for no text: filling, beginning, end, and what the vocabulary lacks"""
+
 Mixer = Literal["linear", "attention"]
 Norm = Literal["affine", "layernorm"]
 Activation = Literal["gelu", "relu", "silu", "hardswish"]
