@@ -24,6 +24,7 @@ bench: .venv/ready  ## what the machine gives; writes results/
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/timm_suite.py
 	$(BIN)/python benchmarks/data_check.py
+	$(BIN)/python benchmarks/knn.py
 
 docs: .venv/ready  ## write the tables of README.md and docs/ from results/
 	$(BIN)/python docs/build.py

@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from resmlp.analysis.overlay import draw_examples
 from resmlp.analysis.report import write_report
 from resmlp.checkpoint import Progress
 from resmlp.config import Recipe, Run
@@ -24,7 +25,7 @@ from resmlp.errors import UserError
 from resmlp.files import read_json, write_json
 from resmlp.logbook import console, show_table
 from resmlp.models import count_parameters
-from resmlp.optim import undecayed
+from resmlp.optim import in_words, undecayed
 from resmlp.randomness import seed_all
 from resmlp.recipes import open_recipe
 from resmlp.serial import difference, from_dict, to_dict
@@ -123,11 +124,7 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
     split = f" over {world} processes x {run.accumulate} parts" if world * run.accumulate > 1 else ""
     length = f"{task.steps_per_epoch:,} steps an epoch, {run.epochs} epoch{'s' * (run.epochs > 1)}"
     yield "batch", f"{task.samples_per_step}{split}; {length}"
-    ends = f"{optim.schedule} to {optim.min_lr:g}" if optim.schedule == "cosine" else f"/10 at {optim.milestones}"
-    warmup = f"{optim.warmup_epochs:g} warm-up epochs"
-    if optim.warmup_epochs >= run.epochs:
-        warmup += ", which is the whole run: it never reaches that rate"
-    yield "optimiser", f"{optim.name}, effective lr {optim.lr:g}, {warmup}, {ends}"
+    yield "optimiser", in_words(optim, task.steps_per_epoch, run.epochs)
     slow = [f"each layer at {optim.layer_decay:g} of the next one's rate"] * (optim.layer_decay < 1)
     if optim.freeze_epochs:
         slow.append(f"the head alone for {min(optim.freeze_epochs, run.epochs)} of {run.epochs} epochs")
@@ -158,6 +155,7 @@ def finish(engine: Engine, progress: Progress) -> dict[str, Any]:
     }
     write_json(folder / "summary.json", summary)
     try:
+        draw_examples(engine.task, engine.kinds[weights], folder)
         write_report(folder)
     except UserError as error:
         raise UserError(f"the run is finished and saved, but {error.what}", error.hint) from None

@@ -1,11 +1,11 @@
 """What is said about a network beside its weights: enough to build it again and to feed it. Loads no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from resmlp.architectures import Architecture
-from resmlp.checks import BELOW_ONE, check_range, demand
+from resmlp.checks import BELOW_ONE, POSITIVE, check_range, demand
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.preprocessing import Preprocessing
@@ -62,6 +62,10 @@ class SegmenterConfig:
         check_range("", self, size=(1, 2**15), num_classes=(1, 2**16), width=(1, 2**14), auxiliary=(0, 2**14))
         one = "a segmenter stands on a trunk or on a backbone of timm's"
         demand((self.trunk is None) != (self.backbone is None), one, "name one of them")
+        if self.trunk is not None:
+            sizes = "its trunk sees {}x{} and it {}x{}".format(*self.trunk.size, *self.size)
+            demand(self.trunk.size == self.size, sizes, "build the trunk for the window")
+            demand(self.trunk.num_classes == 0, "its trunk has a classifier", "a trunk below a decoder has none")
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,22 @@ class SegmenterCard:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...] = ()
     """a colour for each class, for people; empty: some are made up"""
+    base_size: tuple[int, ...] | None = None
+    """what a picture is resized to before windows of it are seen, as `objectives.Segment` has it"""
+    stride: float = 2 / 3
+    """the step of the sliding window, as a share of its side"""
+    whole: bool = False
+    """the picture is seen at once, resized to the window"""
     kind: Literal["segmenter"] = "segmenter"
     format: int = FORMAT
 
     def __post_init__(self):
+        check_range("", self, base_size=(1, 2**15), stride=(POSITIVE, 1))
+        demand(self.base_size is None or len(self.base_size) in (1, 2), "its base_size", "one or two numbers")
         names = f"{len(self.classes)} class names for {self.model.num_classes} classes"
         demand(len(self.classes) == self.model.num_classes, names, "was it changed by hand?")
-        check_range("", self, palette=(0, 255))
+        bright = all(0 <= value <= 255 for colour in self.palette for value in colour)
+        demand(bright, "a colour of its palette is none", "three numbers from 0 to 255 each")
         colours = f"{len(self.palette)} colours for {self.model.num_classes} classes"
         demand(len(self.palette) in (0, self.model.num_classes), colours, "was it changed by hand?")
 
@@ -121,6 +134,8 @@ class TranslatorCard:
     model: Seq2SeqConfig
     source_language: str
     target_language: str
+    tokenizer: str = ""
+    """fingerprint of that vocabulary: tokens of another have other numbers"""
     beam: int = 4
     length_penalty: float = 0.6
     kind: Literal["translator"] = "translator"
@@ -131,21 +146,43 @@ CARDS: dict[str, type] = {"classifier": Card, "segmenter": SegmenterCard, "trans
 """by the "kind" that a model.json says; one that says none is a classifier"""
 
 
-def card_from(values: Any) -> Card:
-    """The card that `to_dict` described. Raises `UserError`, for a newer format before anything that is new in it."""
+C = TypeVar("C", Card, SegmenterCard, TranslatorCard)
+
+
+def kind_from(values: Any) -> str:
+    """Which key of `CARDS` the contents of a model.json belong to. Raises `UserError`, for a newer format first."""
     demand(isinstance(values, dict), "it holds no JSON object", "was it changed by hand?")
-    form = values.get("format", FORMAT)
+    form, kind = values.get("format", FORMAT), values.get("kind", "classifier")
     newer = type(form) is int and form > FORMAT
     demand(not newer, f"its format is {shown(form)}", "written by a newer resmlp: update it")
     demand(form == FORMAT, f"its format is {shown(form)}", f"it should be {FORMAT}")
+    demand(isinstance(kind, str) and kind in CARDS, f"its kind is {shown(kind)}", f"known are {', '.join(CARDS)}")
+    return kind
+
+
+def card_from(values: Any, wanted: type[C]) -> C:
+    """The card that `to_dict` described. Raises `UserError`, also for a card of another kind than `wanted`."""
+    kind = kind_from(values)
+    name = next(key for key, card in CARDS.items() if card is wanted)
+    use = "; resmlp translate takes it" if kind == "translator" else ""
+    demand(CARDS[kind] is wanted, f"it describes a {kind}", f"a {name} is wanted here{use}")
+    known = [field.name for field in fields(wanted)]
     for part in ("model", "preprocessing"):
-        demand(part in values, f"it has no {part!r}", "was it changed by hand?")
-    return from_dict(Card, values)
+        demand(part in values or part not in known, f"it has no {part!r}", "was it changed by hand?")
+    return from_dict(wanted, {key: value for key, value in values.items() if key != "kind"})
 
 
-def read_card(path: Path) -> Card:
+def read_kind(path: Path) -> str:
+    """What a model.json is of, a key of `CARDS`."""
+    try:
+        return kind_from(read_json(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error.what}", error.hint) from None
+
+
+def read_card(path: Path, wanted: type[C]) -> C:
     """A model.json; what is wrong with it is said with its name."""
     try:
-        return card_from(read_json(path))
+        return card_from(read_json(path), wanted)
     except UserError as error:
         raise UserError(f"{path}: {error.what}", error.hint) from None

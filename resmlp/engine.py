@@ -6,13 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from copy import deepcopy
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 
+from resmlp.averages import Average, EpochAverage, MovingAverage
 from resmlp.checkpoint import Checkpoints, Progress
 from resmlp.config import Recipe
 from resmlp.errors import UserError
@@ -22,23 +21,6 @@ from resmlp.randomness import seed_all
 from resmlp.tasks import Batch, Task
 
 
-class Average(nn.Module):
-    """An exponential moving average of a model's weights; buffers are copied."""
-
-    def __init__(self, model: nn.Module, decay: float):
-        super().__init__()
-        self.module = deepcopy(model).requires_grad_(False)
-        self.decay = decay
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Move towards `model` after optimiser step `step`; early steps move faster, so that the start is forgotten."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), 1 - decay)
-        for mine, theirs in zip(self.module.buffers(), model.buffers()):
-            mine.copy_(theirs)
-
-
 class Engine:
     """Trains a task as its recipe says, from wherever the run folder stands, to the end."""
 
@@ -46,14 +28,18 @@ class Engine:
         self.task, self.recipe, self.run, self.accelerator = task, recipe, recipe.run, accelerator
         self.folder, self.total = folder, task.steps_per_epoch * recipe.run.epochs
         self.raw = task.model.to(accelerator.device)
-        self.kinds: dict[str, nn.Module] = {"raw": self.raw}
-        self.average = Average(self.raw, self.run.ema) if self.run.ema else None
-        if self.average:
-            self.kinds["ema"] = self.average.module
+        self.averages: dict[str, Average] = {}
+        if self.run.ema:
+            self.averages["ema"] = MovingAverage(self.raw, self.run.ema)
+        if self.run.average:
+            self.averages["avg"] = EpochAverage(self.raw, self.run.average)
+        self.kinds = {"raw": self.raw} | {kind: average.module for kind, average in self.averages.items()}
         self.model, self.optimizer = accelerator.prepare(self.raw, make_optimizer(self.raw, recipe.optim))
         if self.run.compile:  # training alone: evaluation has batches of other sizes, and would compile for each
             self.model = torch.compile(self.model)
-        saved = self.kinds | ({"task": task.state.to(accelerator.device)} if task.state is not None else {})
+        saved = self.kinds | {f"{kind}-state": a.state for kind, a in self.averages.items() if a.state is not None}
+        if task.state is not None:
+            saved["task"] = task.state.to(accelerator.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", saved, self.optimizer)
         self.progress = Progress()
 
@@ -106,8 +92,10 @@ class Engine:
         set_schedule(self.optimizer, self.rate(step), self.decay(step))
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.average:
-            self.average.update(self.raw, step)
+        for average in self.averages.values():
+            average.after_step(self.raw, step)
+            if (step + 1) % self.task.steps_per_epoch == 0:
+                average.after_epoch(self.raw)
         self.task.after_step(self.raw, step)
         self.window.samples += self.task.samples_per_step
 

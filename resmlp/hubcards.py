@@ -29,7 +29,7 @@ def from_hub(config: Any) -> Card:
     if "resmlp" in config:
         ours = config["resmlp"]
         demand(isinstance(ours, dict), 'its "resmlp" is no JSON object', HAND)
-        return card_from(ours)
+        return card_from(ours, Card)
     name = config.get("architecture")
     demand(isinstance(name, str), "it names no architecture", "is it a model's config.json, as timm writes it?")
     cfg = {"crop_pct": 0.875, "num_classes": 1000} | _mapping(config, "pretrained_cfg")

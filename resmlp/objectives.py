@@ -76,6 +76,9 @@ class Dino(Task):
     """width of the projection head's two hidden layers"""
     bottleneck: int = 256
     """width before its last layer"""
+    head_norm: Literal["none", "batchnorm"] = "none"
+    """batchnorm: after each hidden layer, over the views of a step in each process (DINO's --use_bn_in_head): what
+    all pictures have in common is taken away at once, so that few steps on small pictures do not end in a collapse"""
     freeze_last: int = 1
     """first epochs in which the head's last layer does not learn"""
     student_temp: float = 0.1
@@ -108,6 +111,49 @@ class Dino(Task):
         for name in ("global", "local"):
             low, high = getattr(self, f"{name}_scale")
             demand(low <= high, f"--task.{name}-scale {low} {high}", "the smaller share first")
+
+
+@dataclass(frozen=True)
+class Segment(Task):
+    """Semantic segmentation: a class for each pixel, by UPerNet's decoder (section 3.6, Table 6)."""
+
+    ignore_index: int | None = 255
+    """label in the files that counts for nothing, neither in the loss nor in the mIoU; None: all count"""
+    reduce_zero_label: bool = False
+    """label 0 counts for nothing as well, and 1 to K are classes 0 to K-1, as in ADE20K"""
+    base_size: tuple[int, ...] | None = None
+    """bounds of a picture's longer and shorter side that it is resized to before the window is cut, its proportions
+    kept, or one number for the shorter side alone; None: it stays of its own size"""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """training: the base size is multiplied by a random number from here to there"""
+    max_class_share: float = 0.75
+    """training: a window is cut again, up to 10 times, where one class takes this share of its labels or more"""
+    flip: float = 0.5
+    """probability of a horizontal flip"""
+    jitter: float = 1.0
+    """strength of the change of colours; 1: brightness by 32 of 255, contrast and saturation by half, hue by a tenth of
+    the circle, each in half of the pictures; 0: none"""
+    auxiliary: float = 0.4
+    """weight in the loss of a second, small decoder; 0: there is none"""
+    width: int = 512
+    """channels of the decoder"""
+    backbone: str | None = None
+    """timm's name of a network of feature maps, in place of --model: resnet18, convnext_tiny, ..."""
+    stride: float = 2 / 3
+    """evaluation: the step of the sliding window, as a share of its side"""
+    whole: bool = False
+    """evaluation: see the picture at once, resized to the window, and slide nothing"""
+
+    def __post_init__(self):
+        share = (POSITIVE, 1)
+        check_range("--task.", self, ignore_index=(0, 2**16 - 1), base_size=(1, 2**15), scale=(POSITIVE, 2**8))
+        check_range("--task.", self, max_class_share=share, stride=share, flip=(0, 1), jitter=(0, 2))
+        check_range("--task.", self, auxiliary=(0, ANY), width=(1, 2**14))
+        sides, (low, high) = self.base_size, self.scale
+        shown = " ".join(map(str, sides or ()))
+        one_or_two = "give one number, or those of the longer and the shorter side"
+        demand(sides is None or len(sides) in (1, 2), f"--task.base-size {shown}", one_or_two)
+        demand(low <= high, f"--task.scale {low} {high}", "the smaller first")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Optimisers by role, and schedules as functions of the step."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -8,10 +9,13 @@ import torch
 from torch import nn
 
 from resmlp import config
-from resmlp.schedules import cosine
+from resmlp.schedules import cosine, poly
 
-DECAYED = (nn.Linear, nn.Conv2d)
-"""the modules whose `weight` is decayed; subclasses, the linear token mixer among them, count"""
+DECAYED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+"""the modules whose `weight` is decayed; subclasses, the linear token mixer among them, count
+
+An embedding is not among them: in most steps a rare token's row has next to no gradient, and decay alone would move it.
+"""
 LAYER = re.compile(r"(^|\.)(embed|blocks\.(?P<block>\d+))\.")
 
 
@@ -66,11 +70,13 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float =
 
 
 def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimizer:
-    """LAMB (timm's), AdamW or SGD over `model`'s parameters by role."""
+    """LAMB (timm's), AdamW, SGD or Adagrad (eps 1e-10, as fairseq's) over `model`'s parameters by role."""
     groups = parameter_groups(model, optim.weight_decay, optim.layer_decay)
     betas = (optim.momentum, optim.beta2)
     if optim.name == "sgd":
         return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum)
+    if optim.name == "adagrad":
+        return torch.optim.Adagrad(groups, lr=optim.lr, eps=1e-10)
     if optim.name == "adamw":
         return torch.optim.AdamW(groups, lr=optim.lr, betas=betas, fused=True)
     from timm.optim import Lamb
@@ -79,14 +85,43 @@ def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimiz
 
 
 def learning_rate(optim: config.Optim, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The rate of step `step`, from 0: linear warm-up, then half a cosine to `min_lr`, or /10 at milestones."""
-    epoch = step / steps_per_epoch
-    if epoch < optim.warmup_epochs:
-        return optim.warmup_lr + (optim.lr - optim.warmup_lr) * epoch / optim.warmup_epochs
+    """The rate of step `step`, from 0: a linear warm-up, then the schedule.
+
+    That is half a cosine to `min_lr`, a power of what is left to it, a tenth at each milestone, the inverse square root
+    of the step, or nothing more.
+    """
+    epoch, warmup = step / steps_per_epoch, optim.warmup(steps_per_epoch)
+    if epoch < warmup:
+        return optim.warmup_lr + (optim.lr - optim.warmup_lr) * epoch / warmup
     if optim.schedule == "step":
         return optim.lr * 0.1 ** sum(epoch >= milestone for milestone in optim.milestones)
-    progress = (epoch - optim.warmup_epochs) / max(epochs - optim.warmup_epochs, 1e-9)
+    if optim.schedule == "inverse-sqrt":
+        return optim.lr * math.sqrt(warmup / epoch)
+    if optim.schedule == "constant":
+        return optim.lr
+    progress = (epoch - warmup) / max(epochs - warmup, 1e-9)
+    if optim.schedule == "poly":
+        return poly(optim.lr, optim.min_lr, progress, optim.power)
     return cosine(optim.lr, optim.min_lr, progress)
+
+
+def in_words(optim: config.Optim, steps_per_epoch: int, epochs: int) -> str:
+    """The optimiser and its rate over the run, for people."""
+    warmup = optim.warmup(steps_per_epoch)
+    first = f"{optim.warmup_epochs:g} warm-up epochs"
+    if optim.warmup_steps is not None:
+        first = f"{optim.warmup_steps:,} warm-up steps ({warmup:.3g} epochs)"
+    if warmup >= epochs:
+        first += ", which is the whole run: it never reaches that rate"
+    last = learning_rate(optim, steps_per_epoch * epochs, steps_per_epoch, epochs)
+    then = {
+        "cosine": f"cosine to {optim.min_lr:g}",
+        "step": f"/10 at {optim.milestones}",
+        "inverse-sqrt": f"inverse square root of the step, to {last:.3g}",
+        "constant": "constant",
+        "poly": f"poly of power {optim.power:g} to {optim.min_lr:g}",
+    }
+    return f"{optim.name}, effective lr {optim.lr:g}, {first}, {then[optim.schedule]}"
 
 
 def weight_decay(optim: config.Optim, step: int, total: int) -> float:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from resmlp.architectures import ARCHITECTURES
-from resmlp.cards import Card, TrunkConfig, read_card
+from resmlp.cards import Card, TrunkConfig, read_card, read_kind
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.hub import fetch
@@ -61,12 +61,18 @@ def card_of(source: str) -> Card | None:
     if source.startswith(HUB):
         return _hub_card(source, fetch(source.removeprefix(HUB), "config.json"))
     if own := _own_card(source):
-        return read_card(own)
+        return read_card(own, Card)
     if weights := published_of(source):
         network = TrunkConfig(weights.model, ARCHITECTURES[weights.model], num_classes=weights.num_classes)
         return Card(network, weights.preprocessing)
     copied = Path(source) / "config.json"  # a copy of a hub's repository
     return _hub_card(source, copied) if exists(str(copied)) else None
+
+
+def kind_of(source: str) -> str:
+    """What a run folder or a file of weights is of, a key of `cards.CARDS`: what its .json says, or a classifier."""
+    own = _own_card(source)
+    return read_kind(own) if own else "classifier"
 
 
 def _own_card(source: str) -> Path | None:

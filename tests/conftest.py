@@ -34,3 +34,36 @@ def hub() -> Iterator[Hub]:
     """A hub of our own, empty. `hub.env(folder)` is the environment of a process that asks it."""
     with Hub() as hub:
         yield hub
+
+
+@pytest.fixture(scope="session")
+def translator_run(tmp_path_factory) -> Path:
+    """The run folder of a network that translates number words into something, and its text. Not to be written to.
+
+    Its weights are random and large, so that what it says depends on what it is told.
+    """
+    from resmlp.cards import Seq2SeqConfig, TranslatorCard
+    from resmlp.config import Text, TextRecipe
+    from resmlp.data import Tokenizer, open_pairs
+    from resmlp.files import write_json
+    from resmlp.models import Seq2Seq
+    from resmlp.seq2seq import changed
+    from resmlp.serial import to_dict
+    from resmlp.tasks.savedtranslator import save_translator
+
+    root, folder = tmp_path_factory.mktemp("text"), tmp_path_factory.mktemp("translator") / "run"
+    _, numbers = open_pairs(Text(source="numbers"))
+    for name, part in (("train", slice(200)), ("val", slice(200, 230)), ("test", slice(230, 240))):
+        for end, lines in (("en", numbers.sources), ("de", numbers.targets)):
+            (root / f"{name}.{end}").write_text("".join(f"{line}\n" for line in lines[part]), encoding="utf-8")
+    tokenizer = Tokenizer.train([*numbers.sources[:200], *numbers.targets[:200]], 320)
+    small = {"dim": 32, "hidden": 64, "heads": 2, "encoder_depth": 1, "decoder_depth": 1, "max_length": 24}
+    config = Seq2SeqConfig("resmlp_mt_tiny", changed("resmlp_mt_tiny", **small), tokenizer.size)
+    torch.manual_seed(0)
+    model = Seq2Seq(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    save_translator(folder, model, tokenizer, TranslatorCard(config, "en", "de"))
+    write_json(folder / "recipe.json", to_dict(TextRecipe("text", data=Text(root=str(root)))))
+    return folder

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resmlp.config import PictureRecipe
+from resmlp.config import PictureRecipe, TextRecipe
 from resmlp.recipes import RECIPES
 
 VARIANTS = {
@@ -28,6 +28,9 @@ NAMES = [
     "cifar10-oldschool",
     "imagenet21k-b24",
     "imagenet-from21k",
+    "scenes",
+    "camvid",
+    "ade20k",
 ]
 
 
@@ -193,3 +196,32 @@ def test_an_ablation_changes_the_network_alone(variant):
 @pytest.mark.parametrize("name", RECIPES)
 def test_expected_numbers_are_fractions(name):
     assert all(0 < number <= 1 for key, number in RECIPES[name].expected if key.startswith("top"))
+
+
+# Table 5, and section 2 of paper.md for its settings
+TABLE_5 = {"wmt14-ende": (26.4, 0.15, 32_000, "de"), "wmt14-enfr": (40.3, 0.1, 40_000, "fr")}
+
+
+@pytest.mark.parametrize("name", TABLE_5)
+def test_translation(name):
+    recipe, (bleu, dropout, vocabulary, target) = RECIPES[name], TABLE_5[name]
+    assert dict(recipe.expected) == {"tokenised_bleu": bleu}
+    assert recipe.paper.startswith("Table 5, ")
+    optim = recipe.optim
+    assert (optim.name, optim.lr, optim.warmup_steps, optim.schedule) == ("adagrad", 0.2, 32_000, "constant")
+    assert (recipe.model.name, recipe.model.dropout, recipe.task.label_smoothing) == ("resmlp_mt6", dropout, 0.1)
+    network = recipe.model.network()[1]
+    assert (network.dim, network.hidden, network.layer_scale) == (512, 2048, 0.2)
+    assert (recipe.task.beam, recipe.task.length_penalty) == (4, 0.6)
+    assert recipe.run.average > 1
+    assert (recipe.data.vocabulary, recipe.data.source_language, recipe.data.target_language) == (
+        vocabulary,
+        "en",
+        target,
+    )
+
+
+@pytest.mark.parametrize("name", ["numbers", "multi30k"])
+def test_translation_without_an_accelerator(name):
+    assert isinstance(RECIPES[name], TextRecipe)
+    assert RECIPES[name].expected

@@ -13,6 +13,7 @@ from resmlp.data.trees import in_order
 FEWEST, MOST = 10, 5_000  # pictures on a map
 NAMED = 20  # classes with a colour of their own and a place in the legend
 COLUMNS = 4  # of the legend
+FLATTEST = 0.6  # height over width of a map
 COMPONENTS = 50  # before t-SNE (van der Maaten and Hinton 2008, section 4.2, has 30)
 COLOURS = ("#0072b2", "#e69f00", "#00805c", "#cc3311", "#a4508b", "#56b4e9", "#8a6d1f", "#332288", "#88aa00", "#ee6fa8")
 MARKS = ("o", "^")  # of the first ten classes, and of the next
@@ -58,7 +59,9 @@ def _draw(places: np.ndarray, labels: Sequence[str | None], total: int, path: Pa
     names = in_order({label for label in labels if label is not None})
     named = 0 < len(names) <= NAMED
     rows = -(-(len(names) + 1) // COLUMNS) if named else 0
-    with sheet(path, WIDTH * 0.86 + 0.24 * rows) as figure:
+    wide, high = np.ptp(places, axis=0)
+    share = min(1.0, max(FLATTEST, high / wide)) if wide else 1.0  # a flat map leaves no empty paper
+    with sheet(path, WIDTH * 0.86 * share + 0.24 * rows) as figure:
         axes = figure.subplots()
         size = min(26.0, max(5.0, 9_000 / len(places)))
         for i, name in enumerate([None, *names] if named else [None]):

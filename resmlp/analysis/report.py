@@ -28,6 +28,7 @@ from resmlp.logbook import read_metrics
 LONG = 12  # rows of a table that is folded away
 CAPTIONS = {
     "confusion": "Row: the true class. Column: what it was taken for.",
+    "labelled": "Held-out pictures, the labels of their pixels (white: counts for nothing), and what the network says.",
     "predictions": "The predicted class and its probability; below a mistake, what it is.",
 }
 
@@ -148,8 +149,11 @@ class Folder:
     def commands(self) -> list[str]:
         """What to type to use the model, once there is one."""
         folder = shlex.quote(str(self.path))
-        there = (self.path / "model.json").is_file()
-        return [f"resmlp eval {folder} --data.root PATH", f"resmlp predict {folder} FILE..."] if there else []
+        if not (self.path / "model.json").is_file():
+            return []
+        translates = _read(self.path / "model.json").get("kind") == "translator"
+        use = f"resmlp translate {folder} FILE" if translates else f"resmlp predict {folder} FILE..."
+        return [f"resmlp eval {folder} --data.root PATH", use]
 
     def evaluations(self) -> str:
         """The table of all evaluations, folded away where it is long."""

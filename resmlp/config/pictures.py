@@ -14,7 +14,8 @@ class Data:
 
     source: str = "folder"
     """folder (ImageFolder tree or archives of one), digits (embedded), or a published set, as packed or as
-    a tree: cifar10, cifar100, flowers, cars, inat18, inat19"""
+    a tree: cifar10, cifar100, flowers, cars, inat18, inat19; for segmentation masks, camvid, ade20k (images/ beside
+    labels/ or annotations/), scenes (embedded)"""
     root: str | None = None
     """folder or .tar / .tar.gz: train/ and val/ (or test/) with a sub-folder a class, or one such tree to be split"""
     img_size: tuple[int, ...] | None = (224,)
@@ -27,6 +28,9 @@ class Data:
     """share held out where the data has no val/ or test/ of its own"""
     split_seed: int = 0
     """the held-out share is a function of this seed alone"""
+    fraction: float = 1.0
+    """share of the training pictures of each class that is learned from (the same ones for the same --data.split-seed),
+    one at least; what is held out stays whole"""
     crop_ratio: float | None = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the centre (authors 0.9, timm 0.875)"""
     interpolation: Interpolation | None = "bicubic"
@@ -49,7 +53,7 @@ class Data:
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
-        check_range("--data.", self, mean=(-ANY, ANY))
+        check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -41,7 +41,7 @@ class Text:
         if self.root is not None:  # absolute, so that a run finds its data from wherever it is continued or evaluated
             object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
         check_choices("--data.", self)
-        check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), vocabulary=(1, 2**20))
+        check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), vocabulary=(260, 2**20))
         demand(bool(self.train), "--data.train names no files", "the name of train.en and train.de is train")
         same = f"--data.source-language and --data.target-language are both {self.source_language}"
         demand(self.source_language != self.target_language, same, "give two endings, such as en and de")

@@ -95,10 +95,7 @@ def check(
 def _open(path: str) -> tuple[Parts, list[Stray]]:
     """The tree, and what was passed over in it."""
     strays: list[Stray] = []
-    try:
-        tree = open_tree(path, strays.append)
-    except UserError as error:
-        raise UserError(error.what.removeprefix("--data.root "), error.hint) from error
+    tree = open_tree(path, strays.append, "PATH")
     for stray in strays:
         if stray.error and not tree.whole.pictures:
             raise stray.error

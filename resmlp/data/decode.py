@@ -37,7 +37,7 @@ def decode(name: str, open_file: Callable[[], BinaryIO]) -> Image.Image:
             ImageOps.exif_transpose(image, in_place=True)
             return to_rgb(image)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
-        raise UnreadableImage(name, _reason(error)) from error
+        raise UnreadableImage(name, reason(error)) from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -58,7 +58,8 @@ def _grey_8bit(image: Image.Image) -> Image.Image:
     return Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 / 255 = 257
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What Pillow says of a file that it cannot decode, in one line."""
     if isinstance(error, UnidentifiedImageError):
         return "not a picture, or of a format we do not read"
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -13,6 +13,7 @@ from resmlp.data.trees import Tree, class_folders, open_tree, some
 from resmlp.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
+SHARE = 1  # in the key of the random order that a share is taken by, which is not that of holding out
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,13 @@ class ImageSet:
         """The pictures of these indices, in this order, with the classes of all."""
         indices = list(indices)
         return ImageSet(self.classes, [self.labels[i] for i in indices], [self.pictures[i] for i in indices])
+
+    def members(self) -> list[list[int]]:
+        """The pictures of each class, those of label 0 first; a set without classes is as one class."""
+        members: list[list[int]] = [[] for _ in self.classes or ("",)]
+        for i, label in enumerate(self.labels):
+            members[label].append(i)
+        return members
 
 
 class Splits(NamedTuple):
@@ -77,9 +85,9 @@ def folder_eval(data: Data) -> ImageSet:
     return _images(val or whole)
 
 
-def folder_train(data: Data) -> ImageSet:
-    """train/ of the tree at `data.root`, or all of one that is not divided; raises `UserError`."""
-    train, val, whole = open_tree(str(data.root))
+def folder_train(data: Data, flag: str = "--data.root") -> ImageSet:
+    """train/ of the tree at `data.root`, or all of one that is not divided; raises `UserError`, which says `flag`."""
+    train, val, whole = open_tree(str(data.root), flag=flag)
     if val and not train:
         raise UserError(f"{val.where} has no train/ beside it", "give a tree to learn from")
     return _images(train or whole)
@@ -104,9 +112,7 @@ def same_classes(train: str, in_train: set[str], val: str, in_val: set[str]) -> 
 
 def _split(images: ImageSet, data: Data) -> Splits:
     """Hold out the same share of each class, at least one picture and not all of them."""
-    members: list[list[int]] = [[] for _ in images.classes]
-    for i, label in enumerate(images.labels):
-        members[label].append(i)
+    members = images.members()
     if single := [name for name, own in zip(images.classes, members) if len(own) < 2]:
         raise UserError(
             f"classes of one picture cannot be split: {some(single)}", "add pictures, or a val/ of your own"
@@ -118,6 +124,20 @@ def _split(images: ImageSet, data: Data) -> Splits:
         val += sorted(order[:count])
         train += sorted(order[count:])
     return Splits(images.subset(train), images.subset(val))
+
+
+def share(images: ImageSet, data: Data) -> ImageSet:
+    """`data.fraction` of the pictures of each class, one at least, in their order; with 1 all of them.
+
+    They are a function of `data.split_seed`, and a smaller share is a part of a larger one.
+    """
+    if data.fraction == 1:
+        return images
+    kept: list[int] = []
+    for label, own in enumerate(images.members()):
+        order = np.random.default_rng([data.split_seed, label, SHARE]).permutation(own).tolist()
+        kept += order[: max(1, round(data.fraction * len(own)))]
+    return images.subset(sorted(kept))
 
 
 def digits_splits(data: Data) -> Splits:

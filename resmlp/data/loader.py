@@ -9,16 +9,16 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from resmlp.config import Augment, Data
 from resmlp.data.decode import UnreadableImage
 from resmlp.data.images import ImageSet
+from resmlp.data.masksets import MaskSet
 from resmlp.data.transforms import Transform, eval_transform, train_transform
 from resmlp.errors import UserError
 from resmlp.preprocessing import Preprocessing
@@ -27,8 +27,21 @@ from resmlp.randomness import generators_kept, seed_host
 MAX_IN_A_ROW = 50  # unreadable pictures, before it is the data that is broken
 
 Batch = dict[str, Any]
-Views = Callable[[Image.Image], torch.Tensor | dict[str, torch.Tensor]]
-"""from a picture to the uint8 tensor of one view, or to several by name"""
+Views = Callable[[Any], torch.Tensor | dict[str, torch.Tensor]]
+"""from what a set reads, such as a picture, to the uint8 tensor of one view, or to several by name"""
+
+
+class Examples(Protocol):
+    """What is trained on: an `ImageSet`, or a `MaskSet`, of which pictures are read with the labels of their pixels."""
+
+    @property
+    def labels(self) -> list[int] | None:
+        """Of each picture as a whole; None: there are none, nor are they in a batch."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, i: int) -> Any:
+        """Example `i`; raises `UnreadableImage`, which names it."""
 
 
 class TrainBatches:
@@ -46,7 +59,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        images: ImageSet,
+        images: Examples,
         data: Data,
         augment: Augment,
         *,
@@ -56,7 +69,7 @@ class TrainBatches:
         accumulate: int = 1,
         transform: Views | None = None,
     ):
-        _check_batch(len(images), data.batch_size, world, accumulate, mixes=bool(augment.mixup or augment.cutmix))
+        _check_batch(len(images), data, world, accumulate, mixes=bool(augment.mixup or augment.cutmix))
         self.steps: int = len(images) // data.batch_size
         """optimiser steps in an epoch; the pictures left over wait for another epoch"""
         size = data.batch_size // (world * accumulate)
@@ -100,7 +113,29 @@ class EvalBatches:
         return _results(self._loader)
 
 
-def _check_batch(pictures: int, batch: int, world: int, accumulate: int, mixes: bool) -> None:
+class EvalPairs:
+    """Every picture of a `MaskSet` once and in order, one at a time, as they are of any size; ranks as `EvalBatches`.
+
+    A batch is `{"image": uint8 1 3 h w, "mask": uint8 1 H W, "index": int64 1, "unreadable": []}` as `transform` makes
+    the two of a pair. Of a pair that cannot be read the first dimension is 0, and "unreadable" names it; with `strict`
+    it raises `UserError`, as a mask that does not match its picture always does.
+    """
+
+    def __init__(
+        self, masks: MaskSet, transform: Views, workers: int, *, rank: int = 0, world: int = 1, strict: bool = False
+    ):
+        self._order = range(rank, len(masks), world)
+        self._loader = _loader(_EvalPairs(masks, transform, strict), self._order, workers)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _results(self._loader)
+
+
+def _check_batch(pictures: int, data: Data, world: int, accumulate: int, mixes: bool) -> None:
+    batch = data.batch_size
     unit = world * accumulate * (2 if mixes else 1)  # mixup pairs up the pictures of a micro-batch
     if batch % unit:
         parts = f"{world} processes x {accumulate} accumulated parts" + (
@@ -112,7 +147,8 @@ def _check_batch(pictures: int, batch: int, world: int, accumulate: int, mixes: 
         )
     if pictures < batch:
         hint = f"try {pictures // unit * unit}" if pictures >= unit else "add pictures"
-        raise UserError(f"--data.batch-size {batch} exceeds the {pictures} training pictures", hint)
+        share = "" if data.fraction == 1 else f" that --data.fraction {data.fraction:g} leaves"
+        raise UserError(f"--data.batch-size {batch} exceeds the {pictures} training pictures{share}", hint)
 
 
 @dataclass
@@ -148,7 +184,7 @@ class _Failure(NamedTuple):
 
 @dataclass
 class _TrainPictures(Dataset):
-    images: ImageSet
+    images: Examples
     transform: Views
     strict: bool
 
@@ -157,16 +193,18 @@ class _TrainPictures(Dataset):
         try:
             with generators_kept():  # without workers, this is the engine's own process
                 for first, key in picks:
-                    index, image, passed = _next_readable(self.images, first, self.strict)
+                    index, example, passed = _next_readable(self.images, first, self.strict)
                     seed_host(key)
-                    views.append(self.transform(image))
-                    labels.append(self.images.labels[index])
+                    views.append(self.transform(example))
+                    if self.images.labels is not None:
+                        labels.append(self.images.labels[index])
                     unreadable += passed
         except UserError as error:
             return _Failure(error.what, error.hint)
         stacks = default_collate(views)
         stacks = stacks if isinstance(stacks, dict) else {"image": stacks}
-        return stacks | {"label": torch.tensor(labels), "unreadable": unreadable}
+        own = {"label": torch.tensor(labels)} if labels else {}
+        return stacks | own | {"unreadable": unreadable}
 
 
 @dataclass
@@ -194,8 +232,25 @@ class _EvalPictures(Dataset):
         }
 
 
-def _next_readable(images: ImageSet, first: int, strict: bool) -> tuple[int, Image.Image, list[str]]:
-    """The first readable picture from `first` on: its index, itself, and the names of those passed over."""
+@dataclass
+class _EvalPairs(Dataset):
+    masks: MaskSet
+    transform: Views
+    strict: bool
+
+    def __getitem__(self, i: int) -> Batch | _Failure:
+        try:
+            views = default_collate([self.transform(self.masks.read(i))])
+        except UserError as error:
+            if self.strict or not isinstance(error, UnreadableImage):
+                return _Failure(error.what, error.hint)
+            nothing = {"image": torch.empty(0, 3, 1, 1, dtype=torch.uint8), "mask": torch.empty(0, 1, 1).byte()}
+            return nothing | {"index": torch.empty(0, dtype=torch.int64), "unreadable": [error.name]}
+        return views | {"index": torch.tensor([i]), "unreadable": []}
+
+
+def _next_readable(images: Examples, first: int, strict: bool) -> tuple[int, Any, list[str]]:
+    """The first readable example from `first` on: its index, itself, and the names of those passed over."""
     unreadable: list[str] = []
     for index in range(first, first + MAX_IN_A_ROW):
         index %= len(images)
@@ -208,7 +263,7 @@ def _next_readable(images: ImageSet, first: int, strict: bool) -> tuple[int, Ima
     raise UserError(f"{MAX_IN_A_ROW} pictures in a row cannot be read, from {unreadable[0]} on", "look at the files")
 
 
-def _loader(pictures: Dataset, order: Iterable[list], workers: int) -> DataLoader:
+def _loader(pictures: Dataset, order: Iterable, workers: int) -> DataLoader:
     """A loader whose items are batches already: `pictures[order[i]]`."""
     return DataLoader(
         pictures,

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from resmlp.checks import demand
 from resmlp.config import Data
-from resmlp.data.images import ImageSet, Splits, digits_splits, folder_eval, folder_splits
+from resmlp.data.images import ImageSet, Splits, digits_splits, folder_eval, folder_splits, share
 from resmlp.data.known import KNOWN
+from resmlp.data.masks import MASKED
 from resmlp.errors import UserError, lookup
 
 
@@ -22,10 +24,12 @@ def open_splits(data: Data) -> Splits:
     """The training and the held-out pictures of `data`.
 
     A tree with train/ and val/ (or validation/, valid/, test/) is taken as it is; any other is split class by class,
-    by `data.val_fraction` and `data.split_seed`. Raises `UserError` for a root that is missing, empty or not a tree of
-    class folders, for a single class, and where the classes of train and val differ.
+    by `data.val_fraction` and `data.split_seed`. Of the training pictures `data.fraction` of each class is kept. Raises
+    `UserError` for a root that is missing, empty or not a tree of class folders, for a single class, and where the
+    classes of train and val differ.
     """
-    return _source(data).splits(data)
+    splits = _source(data).splits(data)
+    return splits._replace(train=share(splits.train, data))
 
 
 def open_eval(data: Data) -> ImageSet:
@@ -48,6 +52,8 @@ def other_counts(source: str, splits: Splits) -> str:
 
 
 def _source(data: Data) -> Source:
+    pixels = f"--data.source {data.source} labels pixels, and here pictures are labelled as a whole"
+    demand(data.source not in MASKED, pixels, f"a recipe of segmentation takes it; choose from {', '.join(SOURCES)}")
     source = lookup("--data.source", data.source, SOURCES)
     if source.place and data.root is None:
         raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", source.place)

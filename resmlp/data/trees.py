@@ -61,27 +61,25 @@ def _stop(stray: Stray) -> None:
         raise stray.error
 
 
-def open_tree(root: str, notice: Notice = _stop) -> Parts:
+def open_tree(root: str, notice: Notice = _stop, flag: str = "--data.root") -> Parts:
     """The pictures under `root`: a folder, an archive, or a folder that holds archives and no folders.
 
     Raises `UserError` where there is no such thing, or where a folder or an archive in it cannot be read; a `notice`
-    that does not raise is told of these, and the rest is listed.
+    that does not raise is told of these, and the rest is listed. `flag` is what gave the root, for messages.
     """
     try:
-        return _open_tree(root, Path(root).expanduser(), notice)
+        return _open_tree(f"{flag} {root}", Path(root).expanduser(), notice)
     except OSError as error:
         raise _unlisted(error) from error
 
 
-def _open_tree(root: str, path: Path, notice: Notice) -> Parts:
+def _open_tree(given: str, path: Path, notice: Notice) -> Parts:
     if not path.exists():
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        raise UserError(
-            f"--data.root {root}: no such file or folder", did_you_mean(path.name, [near.name for near in beside])
-        )
+        raise UserError(f"{given}: no such file or folder", did_you_mean(path.name, [near.name for near in beside]))
     if path.is_file():
         if not path.name.lower().endswith(ARCHIVES):
-            raise UserError(f"--data.root {root} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
+            raise UserError(f"{given} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
         return _divide(_list_archives(str(path), [path], notice), archived=True)
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from resmlp.config import Data
-from resmlp.data.images import ImageSet
+from resmlp.data.images import ImageSet, share
 from resmlp.data.sources import open_splits
 from resmlp.data.trees import class_folders, open_tree
 from resmlp.errors import UserError
@@ -22,8 +22,8 @@ class Collection(NamedTuple):
 def open_collection(data: Data, labels: bool = True) -> Collection:
     """The pictures of `data` as `open_splits` divides them; where it cannot, all under the root, whatever their folder.
 
-    So it is with `labels` False. A tree with a train/ of folders gives the pictures of that alone. Raises `UserError`
-    where there are no pictures.
+    So it is with `labels` False. A tree with a train/ of folders gives the pictures of that alone. Without labels
+    `data.fraction` is a share of all. Raises `UserError` where there are no pictures.
     """
     if data.source != "folder" or data.root is None:
         train, val = open_splits(data)
@@ -34,7 +34,7 @@ def open_collection(data: Data, labels: bool = True) -> Collection:
             return Collection(*open_splits(data))
         except UserError as error:
             why = error.what
-    return Collection(_all_pictures(data.root), None, why)
+    return Collection(share(_all_pictures(data.root), data), None, why)
 
 
 def _all_pictures(root: str) -> ImageSet:

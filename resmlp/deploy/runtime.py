@@ -54,7 +54,9 @@ class Predictor:
     def rank(self, images: Sequence[Image.Image] | Tensor, top: int = 5) -> list[Prediction]:
         """The `top` likeliest classes of each picture. Raises `UserError` for a network without a classifier."""
         if not self.saved.has_classifier:
-            raise UserError("the model has no classifier, its output is features", "give it one: resmlp train finetune")
+            raise UserError(
+                "the model has no classifier, its output is features", "resmlp train probe or finetune gives it one"
+            )
         probabilities = self.logits(images).softmax(1)
         values, indices = probabilities.topk(min(top, probabilities.shape[1]))
         return [

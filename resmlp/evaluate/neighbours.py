@@ -13,7 +13,7 @@ from resmlp.checks import POSITIVE, demand
 
 KS = (10, 20, 100, 200)
 REPORTED = 20  # the k of DINO's tables
-ROWS, COLUMNS = 512, 16_384  # similarities at once; with their keys, 24 bytes each
+ROWS, COLUMNS = 1024, 8_192  # similarities at once; with their keys, 24 bytes each
 GRAIN = 2**24  # of the coordinates of unit vectors: products are multiples of 2**-48, and so float64 sums are exact
 FINE = 2**30  # steps in which cosines are told apart
 NEVER = 2**62  # the rank of a class without a vote
@@ -76,17 +76,18 @@ def nearest(queries: Tensor, train: Tensor, k: int, columns: int = COLUMNS) -> t
     In decreasing order; of equal ones the lower place comes first. The cosines are float64 and exact, so `columns`,
     threads and device change nothing. Tensors have M x `columns` elements, however large N is.
     """
-    queries = queries.double()
+    queries = queries.double() * FINE  # a power of 2: products are as exact
     cosines, keys = queries.new_zeros(len(queries), 0), train.new_zeros(len(queries), 0, dtype=torch.int64)
     for start in range(0, len(train), columns):
         found = queries @ train[start : start + columns].double().T
         places = torch.arange(start, start + found.shape[1], device=train.device)
-        own = (found * FINE).round_().long().mul_(SHIFT).sub_(places)  # no two alike, and so one order
+        own = found.round().long()
+        torch.add(-places, own, alpha=SHIFT, out=own)  # no two alike, and so one order
         own, order = own.topk(min(k, own.shape[1]))
         cosines, keys = torch.cat([cosines, found.gather(1, order)], 1), torch.cat([keys, own], 1)
         keys, order = keys.topk(min(k, keys.shape[1]))
         cosines = cosines.gather(1, order)
-    return cosines, -keys % SHIFT
+    return cosines / FINE, -keys % SHIFT
 
 
 def _right(

@@ -3,14 +3,25 @@
 from resmlp.models.build import create_model, list_models
 from resmlp.models.count import count_macs, count_parameters
 from resmlp.models.saved import Saved, load_saved, open_model, save_model
+from resmlp.models.savedsegmenter import SavedSegmenter, open_segmenter, save_segmenter
+from resmlp.models.search import Hypothesis, translate
+from resmlp.models.segmenter import Segmenter, build_segmenter
+from resmlp.models.seq2seq import Cache, Memory, Seq2Seq
 from resmlp.models.trunk import Trunk, TrunkConfig
 from resmlp.models.weights import Weights, load_into, read_weights
 
 __all__ = [
+    "Cache",
+    "Hypothesis",
+    "Memory",
     "Saved",
+    "SavedSegmenter",
+    "Segmenter",
+    "Seq2Seq",
     "Trunk",
     "TrunkConfig",
     "Weights",
+    "build_segmenter",
     "count_macs",
     "count_parameters",
     "create_model",
@@ -18,6 +29,9 @@ __all__ = [
     "load_into",
     "load_saved",
     "open_model",
+    "open_segmenter",
     "read_weights",
     "save_model",
+    "save_segmenter",
+    "translate",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -12,12 +13,14 @@ from resmlp.architectures import ALIASES, ARCHITECTURES
 from resmlp.cards import Card, TrunkConfig
 from resmlp.errors import UserError, did_you_mean, notice
 from resmlp.files import write_json, write_whole
+from resmlp.models.backbones import timm_network
 from resmlp.models.build import create_model
 from resmlp.models.infer import infer
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
 from resmlp.preprocessing import Preprocessing
 from resmlp.published import FILE_ENDINGS
+from resmlp.seq2seq import SEQ2SEQ
 from resmlp.serial import to_dict
 from resmlp.sources import HUB, card_of, exists, is_published, published_of
 
@@ -44,9 +47,14 @@ class Saved:
 
 def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
+    save_network(folder, model, Card(model.config, preprocessing, tuple(classes)))
+
+
+def save_network(folder: Path, model: nn.Module, card: Any) -> None:
+    """The same of a network of any kind, with a card of its kind (`resmlp.cards.CARDS`)."""
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
-    write_json(folder / "model.json", to_dict(Card(model.config, preprocessing, tuple(classes))))
+    write_json(folder / "model.json", to_dict(card))
 
 
 def load_saved(source: str | Path) -> Saved:
@@ -55,16 +63,10 @@ def load_saved(source: str | Path) -> Saved:
     A .json beside a file says which network it is; without one, the tensors do.
     """
     source = str(source)
-    path = Path(source)
-    folder = exists(source) and path.is_dir()
-    if folder and not (path / "model.safetensors").is_file():
-        hint = "the run is not finished: the same train command continues it"
-        raise UserError(
-            f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder"
-        )
+    folder = check_folder(source)
     card = card_of(source)
     if folder and card is None:
-        raise UserError(f"no model.json in {path}", "it says which network the weights are of: copy it as well")
+        raise UserError(f"no model.json in {source}", "it says which network the weights are of: copy it as well")
     weights = read_weights(source)
     found = card or infer(weights.state, source)
     with torch.device("meta"):  # nothing is allocated before all shapes have been compared
@@ -76,6 +78,18 @@ def load_saved(source: str | Path) -> Saved:
     if known and known.vocabulary:
         classes, words = imagenet_classes(known.vocabulary)
     return Saved(model.eval(), classes, found.preprocessing, words=words)
+
+
+def check_folder(source: str) -> bool:
+    """Whether `source` is a folder. Raises `UserError` for one that holds no weights."""
+    path = Path(source)
+    folder = exists(source) and path.is_dir()
+    if folder and not (path / "model.safetensors").is_file():
+        hint = "the run is not finished: the same train command continues it"
+        raise UserError(
+            f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder"
+        )
+    return folder
 
 
 def _described(card: Card) -> str:
@@ -110,6 +124,8 @@ def open_model(name: str) -> Saved:
     if name in ARCHITECTURES or name in ALIASES:
         model = create_model(name).eval()
         return Saved(model, (), Preprocessing(model.config.size), trained=False)
+    if name in SEQ2SEQ:
+        raise UserError(f"{name} sees no pictures, it translates", "resmlp translate takes a run folder of one")
     if "/" in name:
         raise UserError(
             f"no model at {name}",
@@ -123,15 +139,7 @@ def _from_timm(name: str) -> Saved:
     """Any network of timm's, with its own preprocessing; pretrained weights where it has some at hand."""
     import timm
 
-    if not timm.is_model(name.split(".")[0]):
-        raise UserError(f"timm has no model {name!r}", did_you_mean(name, timm.list_models()))
-    try:
-        model = timm.create_model(name, pretrained="." in name).eval()
-    except (RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"timm cannot make {name}: {reason}", "check the tag, and that the hub can be reached"
-        ) from None
+    model = timm_network(name, pretrained="." in name).eval()
     data = timm.data.resolve_model_data_config(model)
     size = tuple(data["input_size"][1:])
     preprocessing = Preprocessing(size, data["crop_pct"], data["interpolation"], data["mean"], data["std"])

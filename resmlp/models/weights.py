@@ -95,7 +95,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray] | None:
         return {name: arrays[name] for name in arrays.files}
 
 
-def _check(file: Path, state: State) -> None:
+def check_state(file: Path, state: State) -> None:
     """Raise `UserError` for tensors that no network computes with."""
     for key, tensor in state.items():
         plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
@@ -118,7 +118,7 @@ def read_weights(source: str | Path) -> Weights:
     if state is None:
         known = ", ".join(DIALECTS)
         raise UserError(f"{file} is of no dialect we know", f"a known one has a key that ends in one of {known}")
-    _check(file, state)
+    check_state(file, state)
     demand(state.get("head.weight", EMPTY).ndim == 2, f"{file}: head.weight is no matrix", "is it a classifier?")
     weights, meant = Weights(state, source), published_of(source)
     return weights.without_head() if meant and meant.num_classes == 0 else weights

@@ -3,6 +3,9 @@
 B views, D channels, K dimensions of the output.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,15 +25,27 @@ class UnitLinear(nn.Linear):
         return F.linear(x, F.normalize(self.weight, dim=1))
 
 
-class ProjectionHead(nn.Module):
-    """A 3-layer MLP to a bottleneck, whose output is brought to length 1, and a `UnitLinear` of it: K cosines."""
+HEAD_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda dim: nn.Identity(),
+    "batchnorm": partial(nn.BatchNorm1d, track_running_stats=False),  # of the batch, also in the teacher, as in DINO's
+}
 
-    def __init__(self, dim: int, hidden: int, bottleneck: int, out_dim: int):
+
+class ProjectionHead(nn.Module):
+    """A 3-layer MLP to a bottleneck, whose output is brought to length 1, and a `UnitLinear` of it: K cosines.
+
+    With `norm` "batchnorm" each hidden layer is normalised over the views that this process sees in a step.
+    """
+
+    def __init__(self, dim: int, hidden: int, bottleneck: int, out_dim: int, norm: str = "none"):
         super().__init__()
+        make = HEAD_NORMS[norm]
         self.mlp = nn.Sequential(
             nn.Linear(dim, hidden),
+            make(hidden),
             nn.GELU(),
             nn.Linear(hidden, hidden),
+            make(hidden),
             nn.GELU(),
             nn.Linear(hidden, bottleneck),
         )

@@ -30,7 +30,7 @@ class Residual(nn.Module):
         self.norm = norm
         self.fn = fn
         self.scale = scale
-        self.drop_path = DropPath(drop_path)
+        self.drop_path: nn.Module = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""

@@ -11,6 +11,7 @@ from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
 from resmlp.objectives import Supervised
 from resmlp.recipes.imagenet import B24
 
+WHOLE_RUN = 10**6  # epochs: more than any run has
 AS_CHECKPOINT = Data(img_size=None, crop_ratio=None, interpolation=None, mean=None, std=None)
 """pictures as the checkpoint saw them"""
 
@@ -23,6 +24,18 @@ FINETUNE = PictureRecipe(
     augment=Augment(policy="three", jitter=0.3),
     optim=Optim("adamw", lr=1e-4, weight_decay=0.05, warmup_epochs=1, min_lr=1e-6, clip=1.0),
     run=Run(epochs=20, ema=0.999),
+)
+
+PROBE = PictureRecipe(
+    name="probe",
+    about="a linear classifier on the frozen trunk of a checkpoint (--model.checkpoint), with crops and flips",
+    paper="Table 2, linear evaluation, for any data; the settings are ours",
+    task=Supervised(label_smoothing=0.0),
+    model=Model("checkpoint"),
+    data=replace(AS_CHECKPOINT, batch_size=64),
+    augment=Augment(),
+    optim=Optim("sgd", lr=0.1, weight_decay=0.0, warmup_epochs=0, min_lr=0.0, freeze_epochs=WHOLE_RUN),
+    run=Run(epochs=30, eval_every=5),
 )
 
 MIXED = Augment(policy="rand", mixup=0.8, cutmix=1.0, repeats=3)
@@ -113,4 +126,4 @@ FROM21K = replace(
     expected=(("top1", 0.844),),
 )
 
-RECIPES = (FINETUNE, CIFAR10, CIFAR100, FLOWERS, CARS, INAT18, INAT19, IMAGENET21K, FROM21K)
+RECIPES = (FINETUNE, PROBE, CIFAR10, CIFAR100, FLOWERS, CARS, INAT18, INAT19, IMAGENET21K, FROM21K)

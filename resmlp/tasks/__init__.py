@@ -7,12 +7,16 @@ from resmlp import config, objectives
 from resmlp.tasks.base import Batch, Place, Task
 from resmlp.tasks.dino import Dino
 from resmlp.tasks.distill import Distill
+from resmlp.tasks.segment import Segment
 from resmlp.tasks.supervised import Supervised
+from resmlp.tasks.translate import Translate
 
 TASKS: dict[type[objectives.Task], Callable[..., Task]] = {
     objectives.Supervised: Supervised,
     objectives.Distill: Distill,
     objectives.Dino: Dino,
+    objectives.Segment: Segment,
+    objectives.Translate: Translate,
 }
 
 
@@ -24,4 +28,4 @@ def make_task(recipe: config.Recipe, place: Place, **parts: Any) -> Task:
     return TASKS[type(recipe.task)](recipe, place, **parts)
 
 
-__all__ = ["TASKS", "Batch", "Dino", "Distill", "Place", "Supervised", "Task", "make_task"]
+__all__ = ["TASKS", "Batch", "Dino", "Distill", "Place", "Segment", "Supervised", "Task", "Translate", "make_task"]

@@ -23,7 +23,7 @@ from resmlp.schedules import cosine, line
 from resmlp.serial import difference, to_dict
 from resmlp.tasks.base import Batch, Place
 from resmlp.tasks.dino_views import LOCAL, Viewer, cross_views
-from resmlp.tasks.pictures import PictureTask
+from resmlp.tasks.pictures import PictureTask, share_in_words
 from resmlp.tasks.supervised import build_model, in_words
 
 RANKED = 2048  # pictures whose features' rank stands in for k-NN where there are no labels
@@ -69,13 +69,13 @@ class Dino(PictureTask):
         found = open_collection(data, labels=task.labels == "auto")
         self.preprocessing = data.preprocessing()
         self.counts = {"train": len(found.train), "val": len(found.val) if found.val else 0}
-        self.without = found.why
+        self.without, self.share = found.why, share_in_words(data, found.train.classes)
         trunk, self.weights = build_model(recipe.model, data.size, ())
         trunk.checkpoint_activations = run.checkpoint_activations
         small = (task.local_size[0], task.local_size[-1])
         self.small = task.local_views if task.local_crops != "none" else 0
         local = LOCAL[task.local_crops](trunk, small) if self.small else None
-        head = ProjectionHead(trunk.config.architecture.dim, task.hidden, task.bottleneck, task.out_dim)
+        head = ProjectionHead(trunk.config.architecture.dim, task.hidden, task.bottleneck, task.out_dim, task.head_norm)
         self.model = Viewer(trunk, head, local)
         self.state = Teacher(self.model, task.out_dim)
         self.train = TrainBatches(
@@ -94,7 +94,8 @@ class Dino(PictureTask):
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
         self.total = self.steps_per_epoch * run.epochs
         self.log_every = run.log_every
-        self.grace = max(1, recipe.optim.warmup_epochs) * self.steps_per_epoch  # until then, nothing is learned yet
+        warmup = recipe.optim.warmup(self.steps_per_epoch)
+        self.grace = max(1, warmup) * self.steps_per_epoch  # until then, nothing is learned yet
         self.said: list[Tensor] = []
         self.told: set[str] = set()
 
@@ -118,7 +119,7 @@ class Dino(PictureTask):
         yield "weights", self.weights
         yield "head", f"{task.hidden}-{task.hidden}-{task.bottleneck}-{task.out_dim}"
         held_out = f"{self.counts['val']:,} held out for k-NN" if self.val else f"without labels ({self.without})"
-        yield "pictures", f"{self.counts['train']:,} to train on, {held_out}"
+        yield "pictures", f"{self.counts['train']:,} to train on{self.share}, {held_out}"
         small = f", {self.small} of {'x'.join(map(str, task.local_size))} ({task.local_crops})" if self.small else ""
         yield "views", f"2 of {height}x{width}{small}"
 
@@ -221,18 +222,19 @@ def _check(recipe: config.PictureRecipe, task: objectives.Dino) -> None:
     data, patch = recipe.data, recipe.model.network()[1].patch_size
     alone = f"--data.batch-size {data.batch_size}: the centre of a single picture's outputs leaves nothing to learn"
     demand(data.batch_size > 1, alone, "2 at least, 64 or more to learn much")
-    averaged = f"--run.ema {recipe.run.ema}: DINO's teacher is an average of the weights already"
-    demand(recipe.run.ema is None, averaged, "leave it out; --task.teacher-momentum is its decay")
+    flag = "--run.average" if recipe.run.average else f"--run.ema {recipe.run.ema}"
+    averaged = f"{flag}: DINO's teacher is an average of the weights already"
+    demand(flag == "--run.ema None", averaged, "leave it out; --task.teacher-momentum is its decay")
     demand(recipe.optim.freeze_epochs == 0, "--optim.freeze-epochs: DINO's head is new", "leave it out")
     changed = difference(to_dict(config.Augment()), to_dict(recipe.augment), "--augment")
     demand(not changed, f"{'; '.join(changed[:2])}: DINO has views of its own", "leave it out; see --task.global-scale")
     height, width = task.local_size[0], task.local_size[-1]
     small = f"--task.local-size {height}x{width}"
-    if task.local_crops == "interpolate":
+    if task.local_crops == "interpolate" and task.local_views:
         whole = f"{small} does not divide into patches of {patch}, as --task.local-crops interpolate wants"
         near = max(1, round(height / patch)) * patch, max(1, round(width / patch)) * patch
         demand(height % patch == width % patch == 0, whole, f"try {near[0]}x{near[1]}, or --task.local-crops resize")
-    if task.local_crops == "pad":
+    if task.local_crops == "pad" and task.local_views:
         fits = height <= data.size[0] and width <= data.size[1]
         large = "{}x{}".format(*data.size)
         demand(fits, f"{small} does not fit into --data.img-size {large}, to be padded", "make it smaller")

@@ -1,11 +1,18 @@
 """What tasks that learn from pictures share: those that cannot be read are named, and counted."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from resmlp.config import Data
 from resmlp.logbook import console
 from resmlp.tasks.base import Batch, Task
+
+
+def share_in_words(data: Data, classes: Sequence[str]) -> str:
+    """What share of the training pictures, which are of `classes`, a run learns from; empty for all."""
+    share = f" ({data.fraction:g} of {'each class' if classes else 'all'}, one at least)"
+    return "" if data.fraction == 1 else share
 
 
 class PictureTask(Task):

@@ -15,7 +15,7 @@ from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weight
 from resmlp.models.surgery import resize_to
 from resmlp.sources import card_of
 from resmlp.tasks.base import Batch, Place
-from resmlp.tasks.pictures import PictureTask
+from resmlp.tasks.pictures import PictureTask, share_in_words
 
 
 def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Trunk, str]:
@@ -57,8 +57,9 @@ class Supervised(PictureTask):
         data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
         self.counts = {"train": len(splits.train), "val": len(splits.val)}
-        self.pictures = f"{len(splits.train):,} to train on, {len(splits.val):,} held out, {len(self.classes)} classes"
-        if published := other_counts(data.source, splits):
+        own = f"{len(splits.train):,} to train on{share_in_words(data, self.classes)}"
+        self.pictures = f"{own}, {len(splits.val):,} held out, {len(self.classes)} classes"
+        if data.fraction == 1 and (published := other_counts(data.source, splits)):
             self.pictures += f" ({published})"
         self.smoothing = cast(objectives.Supervised | objectives.Distill, recipe.task).label_smoothing
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)

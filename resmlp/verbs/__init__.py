@@ -8,6 +8,7 @@ from resmlp.verbs.listing import List
 from resmlp.verbs.predict import Predict
 from resmlp.verbs.push import Push
 from resmlp.verbs.train import Demo, Train
+from resmlp.verbs.translate import Translate
 
 VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
@@ -15,6 +16,7 @@ VERBS: dict[str, type[Verb]] = {
     "train": Train,
     "eval": Eval,
     "predict": Predict,
+    "translate": Translate,
     "embed": Embed,
     "data": DataCheck,
     "push": Push,

@@ -181,7 +181,7 @@ def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":
     from resmlp.data.pictures import ENDINGS
     from resmlp.data.trees import open_tree
 
-    tree = open_tree(root)
+    tree = open_tree(root, flag="PATH")
     demand(bool(tree.whole.pictures), f"no pictures in {root}", "pictures end in " + " ".join(ENDINGS))
     layout = lay_out(tree)
     names = [layout.places[place][1] or None if place >= 0 else None for place in layout.place]

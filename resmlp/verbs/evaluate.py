@@ -9,27 +9,30 @@ from tyro.conf import Positional, arg
 
 from resmlp.checks import demand
 from resmlp.errors import UserError, lookup
+from resmlp.sources import kind_of
 from resmlp.verbs.base import Device, Verb
 from resmlp.verbs.exam import EvalData, Exam, Weights, take_place
 from resmlp.verbs.frozen import Knn, Linear
-from resmlp.verbs.protocols import PROTOCOLS
+from resmlp.verbs.protocols import DEFAULTS, PROTOCOLS
 
 WORST = 20  # classes that are shown
 
+ABOUT = "; ".join(f"{name}: {protocol.about}" for name, protocol in PROTOCOLS.items())
 Names = Annotated[
-    tuple[str, ...], arg(metavar="NAME...", help="; ".join(f"{k}: {p.about}" for k, p in PROTOCOLS.items()))
+    tuple[str, ...] | None,
+    arg(metavar="NAME...", help=f"{ABOUT}; default by what the model is: {' or '.join(DEFAULTS.values())}"),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval(Verb):
-    """accuracy on labelled pictures: top-1, top-5, each class, and which class is taken for which"""
+    """accuracy on labelled pictures: top-1, top-5, each class; mIoU of segmentation, BLEU of translations"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """a run folder, a file of weights, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or pixels (for knn
     and linear)"""
     data: EvalData = field(default_factory=EvalData)
-    protocol: Names = ("top1",)
+    protocol: Names = None
     real: Path | None = None
     """real.json, the ReaL labels"""
     indices: Path | None = None
@@ -41,18 +44,29 @@ class Eval(Verb):
     weights: Weights = "best"
     """of a run folder: those it chose (best), or its last checkpoint's, averaged (ema) or not (raw)"""
     out: Path | None = None
-    """where figures/ goes; default the run folder, if the model is one"""
+    """where figures/ or hypotheses.txt goes; default the run folder, if the model is one"""
     device: Device = "auto"
 
     def __post_init__(self):
-        demand(bool(self.protocol), "--protocol names nothing", "choose from " + ", ".join(PROTOCOLS))
-        asked = [lookup("protocol", name, PROTOCOLS) for name in self.protocol]
+        demand(self.protocol != (), "--protocol names nothing", "choose from " + ", ".join(PROTOCOLS))
+        asked = [lookup("protocol", name, PROTOCOLS) for name in self.protocols]
         for file in ("real", "indices", "train"):
             given, read = getattr(self, file) is not None, [p for p in asked if p.needs == file]
             users = " or ".join(name for name, protocol in PROTOCOLS.items() if protocol.needs == file)
             demand(bool(read) or not given, f"--{file} is given, and nothing reads it", f"add --protocol {users}")
             if not given and any(not protocol.optional for protocol in read):
                 raise UserError(f"--protocol {users} needs --{file}", "see docs/evaluation.md")
+        text = "bleu" in self.protocols
+        demand(text or self.data.val is None, "--data.val is given, and nothing reads it", "add --protocol bleu")
+        demand(not (text and self.data.crop_ratio), "--data.crop-ratio is given, and text has none", "leave it out")
+
+        unread = f"--data.split {self.data.split}: only --protocol miou reads it"
+        demand(self.data.split is None or "miou" in self.protocols, unread, "leave it out")
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Those that were asked for, or the usual one of such a model."""
+        return self.protocol or (DEFAULTS.get(kind_of(self.model), "top1"),)
 
     def run(self) -> dict[str, Any]:
         """Evaluate by each protocol and through each crop; of several processes the first returns the numbers."""
@@ -84,7 +98,7 @@ class Eval(Verb):
 
     def ask(self, exam: Exam) -> dict[str, Any]:
         """The numbers of all protocols."""
-        found = [PROTOCOLS[name].run(exam) for name in self.protocol]  # all are checked before the network runs
+        found = [PROTOCOLS[name].run(exam) for name in self.protocols]  # all are checked before the network runs
         return {name: value for each in found for name, value in each}
 
 
@@ -93,8 +107,11 @@ def show(result: dict[str, Any], where: str = "") -> Iterator[str]:
     numbers = {name: value for name, value in result.items() if isinstance(value, float)}
     intervals = {name: result.get(f"{name}_interval") for name in numbers}
     shown = [f"{name} {value:.4f}" + _around(intervals[name]) for name, value in numbers.items()]
-    counted = f"  on {result['pictures']:,} pictures" if "pictures" in result else ""
+    counted = "".join(f"  on {result[what]:,} {what}" for what in ("pictures", "sentences") if what in result)
     yield "  ".join(shown) + counted + where
+    for name, value in result.items():
+        if name.endswith("_signature"):
+            yield f"  {name.removesuffix('_signature')} is {value}"
     if "train_pictures" in result:
         yield f"  learned from {result['train_pictures']:,} training pictures"
     if "linear_grid" in result:
@@ -117,6 +134,8 @@ def show(result: dict[str, Any], where: str = "") -> Iterator[str]:
         yield f"  left out of training, cannot be read: {name}"
     if "not_drawn" in result:
         yield f"not drawn: {result['not_drawn']}"
+    if "hypotheses" in result:
+        yield f"written: {result['hypotheses']}"
     for figure in result.get("figures", ()):
         yield f"drawn: {figure}"
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from resmlp.checks import ANY, POSITIVE, check_range, demand
-from resmlp.config import Data, Recipe
+from resmlp.config import Data, Recipe, Text
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.serial import from_dict
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Weights = Literal["best", "raw", "ema"]
 Columns = tuple[int, ...]
+D = TypeVar("D", Data, Text)
 
 PIXELS = "pixels"
 """the MODEL that gives the pixels themselves"""
@@ -38,7 +39,12 @@ class EvalData:
     """What to evaluate on; for a run folder, by default what that run held out."""
 
     root: str | None = None
-    """an ImageFolder tree or archive: its val/ (or test/), else all of it"""
+    """an ImageFolder tree or archive: its val/ (or test/), else all of it; a folder of text, for a translator; of
+    images/ and labels/, for a segmenter"""
+    val: str | None = None
+    """for a translator: NAME of the files NAME.en and NAME.de, say; default those that the run held out"""
+    split: str | None = None
+    """for a segmenter: the part of the data, such as CamVid's test; default that which the run held out, or val"""
     batch_size: int = 64
     workers: int = 2
     crop_ratio: tuple[float, ...] = ()
@@ -91,7 +97,10 @@ class Exam:
     def num_classes(self) -> int:
         """How many classes the model tells apart. Raises `UserError` where its output is features."""
         if not self.predictor.saved.has_classifier:
-            raise UserError(f"{self.model} has no classifier", "give it one: resmlp train finetune")
+            raise UserError(
+                f"{self.model} has no classifier",
+                "--protocol knn or linear measures its features; resmlp train probe or finetune gives it one",
+            )
         import torch
 
         blank = torch.zeros(1, 3, *self.predictor.preprocessing.size, dtype=torch.uint8)
@@ -106,6 +115,8 @@ class Exam:
     def suffix(self) -> str:
         """What figures are called after, so that those of other data do not replace those of the run's own."""
         root = "" if self.data.root is None else "-" + re.sub(r"[^\w.-]", "_", Path(self.data.root).resolve().name)
+        root += "" if self.data.val is None else "-" + re.sub(r"[^\w.-]", "_", self.data.val)
+        root += "" if self.data.split is None else "-" + re.sub(r"[^\w.-]", "_", self.data.split)
         crop = "" if self.crop is None else f"-crop{self.crop:g}"
         return root + crop + ("" if self.weights == "best" else f"-{self.weights}")
 
@@ -185,8 +196,13 @@ def open_weights(model: str, weights: Weights) -> "Saved":
         demand(weights == "best", f"--weights {weights}: pixels have none", "leave it out")
         return _pixels()
     saved = open_model(model)
-    if weights == "best":
-        return saved
+    if weights != "best":
+        load_into(saved.model, read_weights(kept(model, weights)))
+    return saved
+
+
+def kept(model: str, weights: Weights) -> Path:
+    """The file of a run's last raw or averaged weights. Raises `UserError` where there is none."""
     checkpoints = sorted(Path(model).glob("checkpoints/step-" + "[0-9]" * 8))
     if not checkpoints:
         raise UserError(
@@ -197,8 +213,7 @@ def open_weights(model: str, weights: Weights) -> "Saved":
         raise UserError(
             f"--weights ema: {model} kept no average of its weights", "--weights raw; or train with --run.ema"
         )
-    load_into(saved.model, read_weights(file))
-    return saved
+    return file
 
 
 def open_pictures(model: str, data: EvalData) -> "ImageSet":
@@ -229,7 +244,7 @@ def open_training(model: str, data: EvalData, train: Path | None) -> "ImageSet":
     from resmlp.data import folder_train, open_splits
 
     if train is not None:
-        return folder_train(Data(root=str(train)))
+        return folder_train(Data(root=str(train)), "--train")
     own = own_data(model)
     if own and data.root is None:
         return open_splits(own).train
@@ -240,10 +255,15 @@ def open_training(model: str, data: EvalData, train: Path | None) -> "ImageSet":
     return folder_train(Data(root=data.root))
 
 
-def own_data(model: str) -> Data | None:
-    """What a run folder was trained on; None for any other model."""
+def own_data(model: str, kind: type[D] = Data) -> D | None:  # type: ignore[assignment]
+    """What a run folder was trained on; None for any other model. Raises `UserError` for data of another kind."""
     recipe = Path(model) / "recipe.json"
-    return from_dict(Recipe, read_json(recipe)).data if recipe.is_file() else None
+    if not recipe.is_file():
+        return None
+    data = from_dict(Recipe, read_json(recipe)).data
+    learned = f"{model} has learned from {'text' if isinstance(data, Text) else 'pictures'}"
+    demand(isinstance(data, kind), learned, "choose another --protocol")
+    return data
 
 
 def _same_root(own: Data, data: EvalData) -> bool:

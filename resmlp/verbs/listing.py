@@ -9,6 +9,7 @@ from tyro.conf import Positional
 from resmlp.architectures import ARCHITECTURES, TIMM_NAMES
 from resmlp.published import PUBLISHED
 from resmlp.recipes import RECIPES
+from resmlp.seq2seq import SEQ2SEQ
 from resmlp.verbs.base import Verb
 
 
@@ -29,12 +30,19 @@ class List(Verb):
 
 
 def models() -> list[dict[str, Any]]:
-    """Each model's sizes and parts, and timm's name for it."""
+    """Each model's sizes and parts, and timm's name for it; a model that translates has no patches, and two depths."""
     keep = ("patch_size", "dim", "depth", "mixer", "norm", "pool")
-    return [
+    vision = [
         {"name": name, **{k: v for k, v in asdict(arch).items() if k in keep}, "timm": TIMM_NAMES.get(name, "")}
         for name, arch in ARCHITECTURES.items()
     ]
+    empty = dict.fromkeys(vision[0])
+    translators = []
+    for name, arch in SEQ2SEQ.items():
+        depth = f"{arch.encoder_depth}+{arch.decoder_depth}"
+        own = {"name": name, "dim": arch.dim, "depth": depth, "mixer": arch.mixer, "norm": arch.norm}
+        translators.append({**empty, **own})
+    return vision + translators
 
 
 def recipes() -> list[dict[str, Any]]:

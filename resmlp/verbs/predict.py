@@ -9,32 +9,45 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from resmlp.checks import demand
 from resmlp.errors import UserError
+from resmlp.sources import kind_of
 from resmlp.verbs.base import Device, Verb, warn_untrained
+from resmlp.verbs.labelled import OUT, label_files
 
 BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Verb):
-    """what is in these pictures: a line for each, the likeliest class first"""
+    """what is in these pictures: a line for each, the likeliest class first; of a segmenter, pictures in its colours"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """a run folder, a file of weights, a name of `resmlp list weights`, hf-hub:ORG/NAME, or timm:NAME"""
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
     """pictures, or folders of them"""
-    top: int = 3
-    """how many classes to name"""
+    top: int | None = None
+    """how many classes to name; default 3"""
+    out: Path | None = None
+    """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png; default predictions/"""
     device: Device = "auto"
 
     def run(self) -> dict[str, Any]:
         """Predict every file that can be read; those that cannot are named, and make the exit code 2."""
+        if kind_of(self.model) == "segmenter":
+            demand(self.top is None, f"--top {self.top} is for classifiers", "a segmenter shares out all pixels")
+            return label_files(self.model, list_pictures(self.files), self.out or OUT, self.device, self.json)
+        demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints what it finds")
+        return self.rank(3 if self.top is None else self.top)
+
+    def rank(self, top: int) -> dict[str, Any]:
+        """What a classifier says."""
         from resmlp.data import UnreadableImage
         from resmlp.data.pictures import File
         from resmlp.deploy import load
 
-        if self.top < 1:
-            raise UserError(f"--top {self.top}", "at least 1")
+        if top < 1:
+            raise UserError(f"--top {top}", "at least 1")
         waiting = iter(list_pictures(self.files))
         predictor = load(self.model, self.device)
         warn_untrained(self.model, predictor.saved.trained)
@@ -47,7 +60,7 @@ class Predict(Verb):
                     images[file] = File(file).read()
                 except UnreadableImage as error:
                     broken.append(error)
-            for file, prediction in zip(images, predictor.rank(list(images.values()), self.top) if images else []):
+            for file, prediction in zip(images, predictor.rank(list(images.values()), top) if images else []):
                 ranked = dict(zip(prediction.labels, prediction.probabilities))
                 found.append({"file": file, "label": prediction.labels[0], "probabilities": ranked})
                 if not self.json:

@@ -15,6 +15,8 @@ from resmlp.checks import demand
 from resmlp.errors import UserError, notice
 from resmlp.verbs.exam import Exam
 from resmlp.verbs.frozen import knn, linear
+from resmlp.verbs.segmented import miou
+from resmlp.verbs.translated import bleu
 
 if TYPE_CHECKING:
     from resmlp.evaluate import Ranking, Tally
@@ -112,7 +114,12 @@ PROTOCOLS: dict[str, Protocol] = {
         "the nearest training pictures vote by their features (DINO), --train", knn, "train", optional=True
     ),
     "linear": Protocol("a grid of linear classifiers on the features, --train", linear, "train", optional=True),
+    "miou": Protocol("the class of each pixel: mean intersection over union, and each class", miou),
+    "bleu": Protocol("translations against their references: BLEU, chrF, whole lines", bleu),
 }
+
+DEFAULTS = {"classifier": "top1", "segmenter": "miou", "translator": "bleu"}
+"""by the kind of model, as its card says"""
 
 
 def _check_order(key: str, exam: Exam) -> None:

@@ -70,6 +70,13 @@ def test_a_finished_run(run):
     assert len([attributes for attributes in page.of("tr") if attributes.get("class") == "best"]) == 1
 
 
+def test_a_translator_is_used_to_translate(run):
+    (run / "model.json").write_text('{"kind": "translator"}')
+    page = report(run)
+    assert f"resmlp translate '{run}' FILE" in page.text
+    assert "resmlp predict" not in page.text
+
+
 def test_names_are_text_and_nothing_else(run):
     page = report(run)
     assert page.text.count(NASTY) >= 5

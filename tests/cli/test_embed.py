@@ -150,7 +150,7 @@ def test_what_cannot_be_embedded(resmlp, trained, tmp_path):
     plant(tmp_path / "few", count=3)
     out = ("--out", tmp_path / "f.npy")
     for args, says in (
-        ((trained, "nowhere", *out), "no such file or folder"),
+        ((trained, "nowhere", *out), "error: PATH nowhere: no such file or folder"),
         ((trained, tmp_path / "empty", *out), "no pictures in"),
         (("resmlp_s99", tmp_path / "few", *out), "unknown model"),
         ((trained, tmp_path / "few", "--map", "m.png"), "a map of 9 pictures (at least 10)"),
@@ -224,7 +224,7 @@ def test_classes_are_matched_by_name(evaluate, trained, divided, tmp_path):
         (["--linear.layers", "2", "--protocol", "linear"], "the last 2 layers of a network of 1"),
         (["--linear.epochs", "0"], "--linear.epochs 0"),
         (["--data.root", "undivided"], "36 pictures are to be learned from and evaluated on"),
-        (["--train", "nowhere"], "no such file or folder"),
+        (["--train", "nowhere"], "nowhere: no such file or folder"),
         (["--train", "bare"], "lie directly in"),
         (["--train", "one"], "the training pictures are of one class, red"),
         (["--train", "two"], "no training picture is of class green"),

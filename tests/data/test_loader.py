@@ -137,6 +137,8 @@ def test_batches_that_do_not_divide(many):
         batches(many, world=3)
     with pytest.raises(UserError, match=r"exceeds the 42 training pictures.*try 40"):
         batches(many, batch_size=64, accumulate=4)
+    with pytest.raises(UserError, match=r"exceeds the 42 training pictures that --data.fraction 0.5 leaves .*try 42"):
+        batches(many, batch_size=64, fraction=0.5)
     with pytest.raises(UserError, match=r"mixed.*try 4 or 8"):
         batches(many, replace(AUGMENT, mixup=0.2), batch_size=6, world=2)
 

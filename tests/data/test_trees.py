@@ -10,6 +10,7 @@ import pytest
 
 from resmlp.config import Data
 from resmlp.data import open_eval, open_splits, pictures
+from resmlp.data.unlabelled import open_collection
 from resmlp.errors import UserError
 
 PAIR = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
@@ -266,3 +267,55 @@ def test_real_uncompressed_archive(shared):
 def test_real_folder(shared):
     train, val = open_splits(Data(root=str(shared / "caltech20")))
     assert (len(train), len(val), len(val.classes)) == (1371, 589, 20)
+
+
+# --- a share of the training pictures
+
+SHARED = [f"{name}/{i}.png" for name, count in (("a", 40), ("b", 10), ("c", 3)) for i in range(count)]
+
+
+def test_a_share_is_of_each_class_and_of_the_training_pictures_alone(plant):
+    root = plant(*SHARED)
+    whole, held_out = open_splits(Data(root=root))  # 32 + 8 + 2, 8 + 2 + 1
+    for fraction, counts in ((0.25, [8, 2, 1]), (0.5, [16, 4, 1]), (1e-300, [1, 1, 1]), (0.999, [32, 8, 2])):
+        train, val = open_splits(Data(root=root, fraction=fraction))
+        assert np.bincount(train.labels).tolist() == counts
+        assert names(val) == names(held_out)
+        assert train.classes == whole.classes
+        places = [names(whole).index(name) for name in names(train)]
+        assert places == sorted(places), "in their order"
+        assert [whole.labels[i] for i in places] == train.labels
+        assert names(open_splits(Data(root=root, fraction=fraction)).train) == names(train)
+
+
+def test_a_smaller_share_is_part_of_a_larger_one_and_the_seed_decides_which(plant):
+    root = plant(*(f"train/{path}" for path in SHARED), *(f"val/{name}/0.png" for name in "abc"))
+    shares = [set(names(open_splits(Data(root=root, fraction=f / 20)).train)) for f in range(1, 21)]
+    assert all(less <= more for less, more in zip(shares, shares[1:]))
+    assert len(shares[-1]) == len(SHARED)
+    other = open_splits(Data(root=root, fraction=0.25, split_seed=1))
+    assert set(names(other.train)) != shares[4]
+    assert len(other.train) == len(shares[4])
+
+
+def test_a_share_of_embedded_digits_and_of_cifar(shared):
+    train, val = open_splits(Data(source="digits", fraction=0.1))
+    whole, _ = open_splits(Data(source="digits"))
+    assert len(val) == 360
+    assert np.bincount(train.labels).tolist() == [round(0.1 * n) for n in np.bincount(whole.labels)]
+    train, val = open_splits(Data(source="cifar10", root=str(shared / "cifar10"), fraction=0.01))
+    assert (np.bincount(train.labels).tolist(), len(val)) == ([50] * 10, 10_000)
+
+
+def test_without_labels_a_share_is_of_all(plant):
+    root = plant(*SHARED)
+    found = open_collection(Data(root=root, fraction=0.5), labels=False)
+    assert len(found.train) == round(0.5 * len(SHARED))
+    flat = open_collection(Data(root=plant("flat/1.png", "flat/2.png") + "/flat", fraction=0.001))
+    assert len(flat.train) == 1
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])
+def test_a_share_that_is_none_is_refused(fraction):
+    with pytest.raises(UserError, match="--data.fraction"):
+        Data(fraction=fraction)

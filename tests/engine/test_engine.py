@@ -18,7 +18,8 @@ from torch import nn
 from toys import STEPS, TOYS, Distill, SelfDistill, Toy
 
 import resmlp
-from resmlp.engine import Average, Engine
+from resmlp.averages import EpochAverage, MovingAverage
+from resmlp.engine import Engine
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.logbook import read_metrics
@@ -60,6 +61,7 @@ def bare_loop(task: Toy, recipe) -> None:
         "adamw": lambda: torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=True),
         "sgd": lambda: torch.optim.SGD(groups, momentum=0.9),
         "lamb": lambda: Lamb(groups, betas=(0.9, 0.999)),
+        "adagrad": lambda: torch.optim.Adagrad(groups, eps=1e-10),
     }[optim.name]()
     model.train()
     step, parts = 0, recipe.run.accumulate
@@ -78,7 +80,7 @@ def bare_loop(task: Toy, recipe) -> None:
             step += 1
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "adagrad"])
 @pytest.mark.parametrize(("clip", "parts"), [(None, 1), (0.05, 1), (0.05, 2)])
 def test_the_engine_is_the_bare_loop_to_the_bit(engine, toy_recipe, name, clip, parts):
     recipe = toy_recipe({"name": name, "clip": clip}, epochs=3, accumulate=parts, seed=5)
@@ -128,7 +130,7 @@ def test_average_is_the_weighted_sum_of_all_weights(engine, toy_recipe):
     made.fit()
     decays = [min(0.6, (1 + i) / (10 + i)) for i in range(24)]
     assert len(history) == 25
-    for key, tensor in weights(made.average.module).items():
+    for key, tensor in weights(made.averages["ema"].module).items():
         expected = history[0][key].double() * math.prod(decays)
         for i, decay in enumerate(decays):
             expected += (1 - decay) * math.prod(decays[i + 1 :]) * history[i + 1][key].double()
@@ -137,12 +139,36 @@ def test_average_is_the_weighted_sum_of_all_weights(engine, toy_recipe):
 
 def test_average_copies_buffers_and_is_not_trained():
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = Average(model, 0.9)
+    average = MovingAverage(model, 0.9)
     model(torch.randn(8, 2))
-    average.update(model, 3)
+    average.after_step(model, 3)
     assert torch.equal(average.module[1].running_mean, model[1].running_mean)
     assert average.module[1].num_batches_tracked == 1
-    assert not any(p.requires_grad for p in average.parameters())
+    assert not any(p.requires_grad for p in average.module.parameters())
+
+
+@pytest.mark.parametrize(("count", "epochs"), [(1, 3), (3, 5), (4, 2)])
+def test_the_mean_of_the_last_epochs_is_that_of_the_weights_at_their_ends(engine, toy_recipe, count, epochs):
+    task, ends = Toy(), []
+    task.after_step = lambda model, step: ends.append(weights(model)) if (step + 1) % STEPS == 0 else None
+    made = engine(task, toy_recipe(epochs=epochs, average=count))
+    progress = made.fit()
+    for key, tensor in weights(made.kinds["avg"]).items():
+        expected = sum(end[key].double() for end in ends[-count:]) / min(count, epochs)
+        torch.testing.assert_close(tensor.double(), expected, atol=1e-6, rtol=0)
+    assert {entry["weights"] for entry in read_metrics(made.folder) if entry["kind"] == "eval"} == {"raw", "avg"}
+    assert set(progress.last) == {"raw", "avg"}
+    assert_same(read_tensors(made.checkpoints.path(epochs * STEPS) / "avg.safetensors"), weights(made.kinds["avg"]))
+
+
+def test_a_mean_of_epochs_copies_whole_numbers():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = EpochAverage(model, 2)
+    for _ in range(3):
+        model(torch.randn(8, 2))
+        average.after_epoch(model)
+    assert average.module[1].num_batches_tracked == 3
+    assert not any(p.requires_grad for p in average.module.parameters())
 
 
 def test_each_step_has_the_rate_of_its_schedule_and_the_log_says_so(engine, toy_recipe):
@@ -251,7 +277,7 @@ def test_state_is_saved_but_not_optimised(engine, toy_recipe):
 @pytest.mark.parametrize("name", TOYS)
 @pytest.mark.parametrize("parts", [1, 2])
 def test_interrupted_in_an_epoch_every_task_continues_to_the_same_bits(engine, toy_recipe, name, parts):
-    recipe = toy_recipe({"name": "lamb"}, epochs=3, accumulate=parts, ema=0.9)
+    recipe = toy_recipe({"name": "lamb"}, epochs=3, accumulate=parts, ema=0.9, average=2)
     whole = engine(TOYS[name](parts=parts), recipe, "whole")
     whole.fit()
 

@@ -10,7 +10,8 @@ from torch import nn
 from resmlp import create_model
 from resmlp.architectures import ARCHITECTURES
 from resmlp.config import Optim
-from resmlp.optim import layers, learning_rate, make_optimizer, parameter_groups, roles, undecayed
+from resmlp.errors import UserError
+from resmlp.optim import in_words, layers, learning_rate, make_optimizer, parameter_groups, roles, undecayed
 
 SMALL = {"dim": 12, "depth": 1}
 ENDS = ["embed.patches.proj.weight", "head.weight"]
@@ -144,7 +145,7 @@ def test_the_layers_of_a_wrapped_trunk_are_found_and_those_of_no_trunk_are_one()
     assert len(parameter_groups(nn.Linear(3, 3), 0.1, layer_decay=0.5)) == 2
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "adagrad"])
 def test_optimisers_take_their_settings(name):
     optim = Optim(name, lr=0.5, weight_decay=0.25, momentum=0.8, beta2=0.95)
     made = make_optimizer(nn.Linear(3, 2), optim)
@@ -152,7 +153,32 @@ def test_optimisers_take_their_settings(name):
     assert [group["weight_decay"] for group in made.param_groups] == [0.25, 0.0]
     for group in made.param_groups:
         assert group["lr"] == 0.5
-        assert group.get("momentum") == 0.8 if name == "sgd" else tuple(group["betas"]) == (0.8, 0.95)
+        if name in ("adamw", "lamb"):
+            assert tuple(group["betas"]) == (0.8, 0.95)
+        assert group.get("momentum") == (0.8 if name == "sgd" else None)
+
+
+def test_adagrad_divides_by_the_root_of_all_squared_gradients():
+    """w -= lr g / (sqrt(sum of g^2 so far) + eps), Duchi et al. 2011."""
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    made, expected, squares = make_optimizer(layer, Optim("adagrad", lr=0.2, weight_decay=0.0)), 1.0, 0.0
+    for gradient in (0.5, -2.0, 1e-6):
+        layer.weight.grad = torch.full((1, 1), gradient)
+        made.step()
+        squares += gradient**2
+        expected -= 0.2 * gradient / (math.sqrt(squares) + 1e-10)
+        assert layer.weight.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_embedding_is_not_decayed_even_where_it_is_the_output_matrix():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.inner = nn.Embedding(5, 3), nn.Linear(3, 3)
+
+    assert decayed(Tied()) == {"inner.weight"}
+    assert undecayed(Tied()) == "Embedding 1, bias 1 tensors"
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
@@ -194,6 +220,58 @@ def test_warm_up_then_half_a_cosine(step, expected):
 def test_steps_divide_by_ten_at_milestones(epoch, power):
     optim = Optim("sgd", lr=0.1, schedule="step", milestones=(30, 60, 80), warmup_epochs=0)
     assert learning_rate(optim, round(epoch * 100), 100, 90) == pytest.approx(0.1 / 10**power)
+
+
+INVERSE = Optim("adamw", lr=0.4, schedule="inverse-sqrt", warmup_steps=16, warmup_lr=0.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 0.0), (1, 0.025), (15, 0.375), (16, 0.4), (64, 0.2), (100, 0.16), (1600, 0.04)]
+)
+def test_the_inverse_root_of_the_step(step, expected):
+    """Vaswani et al. 2017, equation 3, with the peak as the rate: lr * min(step / warm-up, sqrt(warm-up / step))."""
+    for steps_per_epoch in (1, 10, 7777):  # it counts in steps
+        assert learning_rate(INVERSE, step, steps_per_epoch, 10) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (8_000, 0.05), (32_000, 0.2), (10**6, 0.2)])
+def test_a_constant_rate_after_the_warm_up(step, expected):
+    optim = Optim("adagrad", lr=0.2, schedule="constant", warmup_steps=32_000, warmup_lr=0.0)
+    assert learning_rate(optim, step, 5_000, 300) == pytest.approx(expected, rel=1e-12)
+
+
+def test_warm_up_steps_stand_in_for_epochs():
+    steps, epochs = Optim(warmup_steps=20), Optim(warmup_epochs=2)
+    assert [learning_rate(steps, i, 10, 10) for i in range(100)] == [
+        learning_rate(epochs, i, 10, 10) for i in range(100)
+    ]
+    assert learning_rate(Optim(lr=0.1, warmup_steps=0), 0, 10, 10) == 0.1
+
+
+def test_an_inverse_root_needs_a_warm_up():
+    for none in ({"warmup_steps": 0}, {"warmup_epochs": 0}):
+        with pytest.raises(UserError, match="--optim.schedule inverse-sqrt"):
+            Optim(schedule="inverse-sqrt", **none)
+
+
+@pytest.mark.parametrize(
+    ("optim", "words"),
+    [
+        (COSINE, "lamb, effective lr 0.2, 2 warm-up epochs, cosine to 0.02"),
+        (INVERSE, "adamw, effective lr 0.4, 16 warm-up steps (1.6 epochs), inverse square root of the step, to 0.16"),
+        (
+            Optim("adagrad", lr=0.2, schedule="constant", warmup_steps=32_000),
+            "adagrad, effective lr 0.2, 32,000 warm-up steps (3.2e+03 epochs), which is the whole run: it never "
+            "reaches that rate, constant",
+        ),
+        (
+            Optim("sgd", lr=0.1, schedule="step", milestones=(3, 6), warmup_epochs=0),
+            "sgd, effective lr 0.1, 0 warm-up epochs, /10 at (3, 6)",
+        ),
+    ],
+)
+def test_the_schedule_in_words(optim, words):
+    assert in_words(optim, 10, 10) == words
 
 
 def test_rates_fall_from_step_to_step_after_the_warm_up():

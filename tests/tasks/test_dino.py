@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,61 @@ def test_the_centre_moves_by_the_mean_over_all_parts_of_a_step():
         assert torch.equal(task.state.centre, before), "the step is centred by the steps before it"
     task.after_step(task.model, 0)
     torch.testing.assert_close(task.state.centre, 0.9 * before + 0.1 * said.mean(0), rtol=1e-6, atol=1e-6)
+
+
+def test_one_step_is_that_of_the_published_algorithm(engine):
+    """Caron et al. 2021, algorithm 1, written again: loss, gradients, clip, SGD, teacher, and then the centre."""
+    settings = recipe(optim={"name": "sgd", "lr": 0.5, "weight_decay": 0.0, "final_weight_decay": None, "clip": 0.3})
+    settings = replace(settings, optim=replace(settings.optim, momentum=0.0), task=replace(OPTIONS, freeze_last=0))
+    task, given = make(settings), batch(16)
+    task.batches = lambda epoch, start: iter([given])
+    task.steps_per_epoch, task.total = 1, 2  # warm-up of the temperature over one step; half of the momentum's cosine
+    task.state.centre.copy_(torch.linspace(-0.2, 0.2, 24))
+    with torch.no_grad():
+        for parameter in task.state.network.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape)
+    student = {name: p.detach().double() for name, p in task.model.named_parameters()}
+    teacher = {name: p.detach().double() for name, p in task.state.network.named_parameters()}
+    centre = task.state.centre.double()
+    seen = task.preprocessing
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (seen.mean, seen.std))
+    large, small = ([(given[kind][:, i] / 255 - mean) / std for i in range(2)] for kind in ("global", "local"))
+    views = large + [F.interpolate(x, (8, 8), mode="bicubic", antialias=True) for x in small]
+    network = deepcopy(task.model.trunk).double()
+
+    def said(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        trunk = {name.removeprefix("trunk."): w for name, w in weights.items() if name.startswith("trunk.")}
+        z = torch.func.functional_call(network, trunk, (x,))
+        hidden = [name.removesuffix(".weight") for name in weights if name.startswith("head.mlp.") and "weight" in name]
+        for i, layer in enumerate(hidden):
+            z = z @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
+            z = z if i == 2 else z * (1 + torch.erf(z / 2**0.5)) / 2
+        last = weights["head.last.weight"]
+        return z / z.norm(dim=1, keepdim=True) @ (last / last.norm(dim=1, keepdim=True)).T
+
+    leaves = {name: w.clone().requires_grad_() for name, w in student.items()}
+    with torch.no_grad():
+        t = [said(teacher, x) for x in views[:2]]
+    losses = []
+    for i in range(2):
+        p = ((t[i] - centre) / 0.04).exp()
+        p /= p.sum(1, keepdim=True)
+        losses += [-(p * (said(leaves, v) / 0.1).log_softmax(1)).sum(1).mean() for j, v in enumerate(views) if j != i]
+    loss = sum(losses) / len(losses)
+    gradients = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()))))
+    length = torch.sqrt(sum((g**2).sum() for g in gradients.values()))
+    assert length > 0.3, "the clip has something to do"
+    moved = {name: w - 0.5 * gradients[name] * 0.3 / length for name, w in student.items()}
+    followed = {name: 0.9 * w + 0.1 * moved[name] for name, w in teacher.items()}
+
+    engine(task, replace(settings, run=replace(settings.run, epochs=1))).fit()
+    for name, parameter in task.model.named_parameters():
+        torch.testing.assert_close(parameter.double(), moved[name], rtol=1e-4, atol=1e-6, msg=name)
+    for name, parameter in task.state.network.named_parameters():
+        torch.testing.assert_close(parameter.double(), followed[name], rtol=1e-4, atol=1e-6, msg=name)
+    torch.testing.assert_close(
+        task.state.centre.double(), 0.9 * centre + 0.1 * torch.cat(t).mean(0), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_schedules_are_dinos():

@@ -1,0 +1,153 @@
+"""Where pictures with a label for each pixel come from: `MASKED` lists their --data.source.
+
+Masks are looked at before training, so that what is amiss is said then: each pixel of up to 2,000, at 1.5 ms for one of
+480 x 360, and of all others the headers, at 0.1 ms; the rest of these is checked as they are used.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from resmlp.checks import demand
+from resmlp.config import Data
+from resmlp.data.classnames import Naming, name_classes, naming, numbered, read_palette
+from resmlp.data.images import SHARE
+from resmlp.data.maskfiles import IGNORED, MOST_CLASSES, Labelling
+from resmlp.data.masksets import FilePair, MaskSet
+from resmlp.data.masktrees import LAYOUT, Files, MaskTree, open_mask_tree
+from resmlp.data.scenes import scene_splits
+from resmlp.data.trees import some
+from resmlp.errors import UserError, did_you_mean
+from resmlp.objectives import Segment
+
+CHECKED = 2000  # masks of which each pixel is looked at before training
+MASKED = ("masks", "camvid", "ade20k", "scenes")
+"""--data.source of pictures whose pixels have labels"""
+
+
+class MaskSplits(NamedTuple):
+    """What is trained on and what is held out, with the same classes."""
+
+    train: MaskSet
+    val: MaskSet
+
+
+def open_masks(data: Data, task: Segment) -> MaskSplits:
+    """The training and the held-out pairs of `data`, checked as `check_masks` does.
+
+    A set with a part val (or validation, valid, test) is taken as it is; of any other `data.val_fraction` is held out,
+    by `data.split_seed`. Of the training pairs `data.fraction` is kept. Raises `UserError` for what cannot be trained.
+    """
+    if _source(data) == "scenes":
+        train, val = scene_splits(data)
+        return MaskSplits(_share(train, data), val)
+    tree = open_mask_tree(str(data.root))
+    train, val = _open(tree, data, task, _divided(tree, data))
+    return MaskSplits(_share(train, data), val)
+
+
+def open_eval_masks(data: Data, task: Segment, split: str | None = None, classes: Sequence[str] = ()) -> MaskSet:
+    """Pairs to evaluate on: the part `split`, such as CamVid's test; None: val, or all of a set without parts.
+
+    `classes` are those of a network, which the set must have, and has where nothing at its root names its own. For the
+    held-out share of a set that training divided itself, take `open_masks(data, task).val`. Raises `UserError`.
+    """
+    if _source(data) == "scenes":
+        parts = scene_splits(data)._asdict()
+        demand((split or "val") in parts, f"scenes have no part {split!r}", did_you_mean(str(split), parts))
+        return parts[split or "val"]
+    tree = open_mask_tree(str(data.root))
+    part = tree.part(split) if split else tree.whole or tree.val
+    if part is None:
+        raise UserError(f"{tree.root}/images has no part val to evaluate on", f"name one: {some(tree.parts)}")
+    return _open(tree, data, task, [part.files()], classes)[0]
+
+
+def check_masks(pairs: Sequence[FilePair], most: int | None = CHECKED) -> np.ndarray:
+    """Look at the headers of all pairs and at the pixels of `most` masks, evenly spread (None: of all).
+
+    Gives how many pixels there are of each label, int64 of 256. Raises `UserError` for the first mask that is damaged,
+    no mask, of another size than its picture, or with a label out of range.
+    """
+    counts = np.zeros(IGNORED + 1, np.int64)
+    whole = len(pairs) if most is None else min(most, len(pairs))
+    chosen = set(np.linspace(0, len(pairs) - 1, whole).astype(int).tolist())
+    for i, pair in enumerate(pairs):
+        pair.check()
+        if i in chosen:
+            counts += np.bincount(pair.labelling.read(pair.mask).ravel(), minlength=len(counts))
+    return counts
+
+
+def _source(data: Data) -> str:
+    """The source, if it has masks, and a root where it needs one."""
+    has = f"--data.source {data.source} holds no labels of pixels, which segmentation needs"
+    demand(data.source in MASKED, has, did_you_mean(data.source, MASKED))
+    rootless = f"--data.root is not given, and --data.source {data.source} needs it"
+    demand(data.source == "scenes" or data.root is not None, rootless, f"a folder with {LAYOUT}")
+    return data.source
+
+
+def _divided(tree: MaskTree, data: Data) -> list[Files]:
+    """The files to train on and those held out."""
+    part = tree.train or tree.whole
+    if part is None:
+        raise UserError(f"{tree.root}/images has no part train to learn from", LAYOUT)
+    if tree.train and tree.val:
+        return [tree.train.files(), tree.val.files()]
+    both, alone = part.files()
+    demand(len(both) > 1, f"{part.images} holds a single picture, which cannot be split", "add pictures, or a part val")
+    order = np.random.default_rng(data.split_seed).permutation(len(both)).tolist()
+    count = min(max(1, round(data.val_fraction * len(both))), len(both) - 1)
+    val, train = ([both[i] for i in sorted(own)] for own in (order[:count], order[count:]))
+    return [Files(train, alone), Files(val, [])]
+
+
+def _open(tree: MaskTree, data: Data, task: Segment, found: list[Files], classes: Sequence[str] = ()) -> list[MaskSet]:
+    """Sets of these files, the first of which is to be learned from if there are two; each is checked."""
+    first, ignored = numbered(task, data.source)
+    named = _named(tree.root, data.source, task, tuple(classes))
+    colours = tuple(sorted(read_palette(tree.root, first).items()))
+    labelling = named.labelling if named else Labelling(MOST_CLASSES, first, ignored, colours)
+    pairs = [[FilePair(*paths, labelling) for paths in files.both] for files in found]
+    counts = [check_masks(own, CHECKED if named else None) for own in pairs]
+    notes = [
+        [f"masks without a picture are passed over: {some(files.alone)}"] if files.alone else [] for files in found
+    ]
+    if named is None:
+        seen = np.flatnonzero(np.sum(counts, 0)[:IGNORED])
+        demand(len(seen) > 0, f"the masks of {tree.root} have no label that counts", "see --task.ignore-index")
+        numbers = range(first, first + int(seen[-1]) + 1)
+        named = name_classes(tuple(map(str, numbers)), first, ignored, dict(colours))
+        notes[0].append(f"no classes.txt names the classes: the masks have {len(numbers)}, which are called by number")
+    absent = [name for label, name in enumerate(named.classes) if not counts[0][label]]
+    if absent and len(found) > 1 and len(pairs[0]) <= CHECKED:
+        notes[0].append(f"no training mask has a pixel of {some(absent)}")
+    return [
+        MaskSet(named.classes, named.palette, [pair._replace(labelling=named.labelling) for pair in own], tuple(told))
+        for own, told in zip(pairs, notes)
+    ]
+
+
+def _named(root: Path, source: str, task: Segment, classes: tuple[str, ...]) -> Naming | None:
+    """The naming of the set at `root`, which must be of these `classes`, if there are any."""
+    named = naming(root, source, task)
+    if not classes:
+        return named
+    if named is None:
+        first, ignored = numbered(task, source)
+        return name_classes(classes, first, ignored, read_palette(root, first))
+    ours, theirs = (f"{len(names)} ({some(names, 3)})" for names in (classes, named.classes))
+    hint = "evaluate on pictures of the classes that it was trained on, in their order"
+    demand(named.classes == classes, f"the network's classes are {ours}, those of {root} {theirs}", hint)
+    return named
+
+
+def _share(masks: MaskSet, data: Data) -> MaskSet:
+    """`data.fraction` of the pairs, one at least; a smaller share is a part of a larger one."""
+    if data.fraction == 1:
+        return masks
+    order = np.random.default_rng([data.split_seed, 0, SHARE]).permutation(len(masks)).tolist()
+    return masks.subset(sorted(order[: max(1, round(data.fraction * len(masks)))]))

@@ -1,0 +1,112 @@
+"""A network that labels each pixel: a backbone, UPerNet over its features, logits at the picture's resolution."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resmlp.cards import SegmenterConfig, TrunkConfig
+from resmlp.checks import demand
+from resmlp.config import Model
+from resmlp.errors import UserError
+from resmlp.models.backbones import Backbone, TimmFeatures, TrunkFeatures, make_backbone
+from resmlp.models.surgery import Size, resize_to
+from resmlp.models.trunk import Trunk
+from resmlp.models.upernet import Decoder, PyramidNeck, classifier, fcn_head, initialise
+from resmlp.models.weights import load_into, read_weights
+from resmlp.sources import card_of
+
+THREE_QUARTERS = 2
+"""which of the four maps the auxiliary head reads"""
+
+
+class Segmenter(nn.Module):
+    """Backbone -> pyramid -> UPerNet's decoder -> classifier, and an auxiliary head on the features after 3/4.
+
+    `forward` gives logits B K H W; in training a tuple of them, one for each head, the auxiliary one last (where
+    `config.auxiliary` is 0, there is one). It reads pictures of `config.size`; `at` moves it to another size. A
+    `backbone` that has been built already, with pretrained weights, takes the place of a random one.
+    """
+
+    def __init__(self, config: SegmenterConfig, backbone: Backbone | None = None):
+        super().__init__()
+        self.config = config
+        self.backbone = backbone or make_backbone(config)
+        channels = self.backbone.channels
+        self.neck: nn.Module = nn.Identity() if self.backbone.is_pyramid else PyramidNeck(channels[0])
+        self.decoder = Decoder(channels, config.width)
+        self.classifier = classifier(config.width, config.num_classes)
+        self.auxiliary: nn.Module | None = None
+        if config.auxiliary:
+            self.auxiliary = fcn_head(channels[THREE_QUARTERS], config.auxiliary, config.num_classes)
+        for head in (self.decoder, self.classifier, self.auxiliary):
+            if head is not None:
+                initialise(head)
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """B 3 H W -> B K H W; in training (B K H W, B K H W). Raises `UserError` for pictures of another size."""
+        self._check(images)
+        maps = self.backbone(images)
+        logits = [self.classifier(self.decoder(self.neck(maps)))]
+        if self.training and self.auxiliary is not None:
+            logits.append(self.auxiliary(maps[THREE_QUARTERS]))
+        stretched = [F.interpolate(x, images.shape[-2:], mode="bilinear", align_corners=False) for x in logits]
+        return tuple(stretched) if self.training else stretched[0]
+
+    def at(self, size: Size) -> "Segmenter":
+        """The same network for pictures of `size` (height, width), to label a whole picture at once in evaluation.
+
+        It is in evaluation mode and shares all parameters that are not fixed to the grid. Raises `UserError` for a size
+        that does not divide into patches, and for a backbone that cannot be moved.
+        """
+        backbone = self.backbone.at(size)
+        shared = {id(parameter): parameter for parameter in self.parameters()}
+        other = deepcopy(self, shared | {id(self.backbone): backbone})
+        trunk = backbone.trunk.config if isinstance(backbone, TrunkFeatures) else None
+        other.config = replace(self.config, size=size, trunk=trunk)
+        return other.eval()
+
+    def _check(self, images: Tensor) -> None:
+        height, width = self.config.size
+        if images.shape[-2:] != (height, width):
+            what = f"the segmenter was built for windows of {height}x{width}, got {tuple(images.shape)}"
+            raise UserError(what, "cut or pad them, or move it there by segmenter.at(size)")
+        if self.training and len(images) == 1:
+            alone = any(type(part) is nn.BatchNorm2d and part.training for part in self.decoder.modules())
+            what = "UPerNet pools a picture to one value a channel, and BatchNorm cannot train on one picture"
+            demand(not alone, what, "give a process --data.batch-size 2 or more in each step, or SyncBatchNorm")
+
+
+def build_segmenter(
+    model: Model,
+    size: Size,
+    num_classes: int,
+    backbone: str | None = None,
+    width: int = 512,
+    auxiliary: int = 256,
+) -> tuple[Segmenter, str]:
+    """The recipe's segmenter for windows of `size` (height, width), and in words where its weights come from.
+
+    The trunk is that of `model` with the weights of its checkpoint: their head is left behind, and what is fixed to
+    another grid of tokens is interpolated. `backbone`, a name of timm's, takes its place, pretrained where it has a
+    tag. `width` and `auxiliary` are channels (`SegmenterConfig`).
+    """
+    if backbone:
+        foreign = TimmFeatures(backbone, size, pretrained="." in backbone)
+        parts = SegmenterConfig(size, num_classes, None, backbone, width, auxiliary)
+        return Segmenter(parts, foreign), f"timm:{backbone}" if "." in backbone else "new"
+    trunk, words = _pretrained(TrunkConfig(*model.network(), size, 0, model.drop_path), model.checkpoint)
+    own = TrunkFeatures(trunk)
+    return Segmenter(SegmenterConfig(size, num_classes, trunk.config, None, width, auxiliary), own), words
+
+
+def _pretrained(network: TrunkConfig, source: str | None) -> tuple[Trunk, str]:
+    """A trunk without a classifier, with the weights of `source` moved to its grid, and in words where from."""
+    if source is None:
+        return Trunk(network), "new"
+    weights, card = read_weights(source).without_head(), card_of(source)
+    weights, network, resized = resize_to(weights, network, card.model.size if card else None)
+    trunk = Trunk(network)
+    load_into(trunk, weights)
+    return trunk, source + (f", but {resized}" if resized else "")

@@ -1,0 +1,210 @@
+"""The network that translates (section 2, "Sequence-to-Sequence ResMLP"); with other parts, a Transformer.
+
+B sentences, S source and T target tokens, K hypotheses of each sentence, D channels, V tokens there are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from resmlp.cards import Seq2SeqConfig
+from resmlp.checks import demand
+from resmlp.nn import (
+    ACTIVATIONS,
+    INITS,
+    NORMS,
+    SCALES,
+    SEQUENCE_MIXERS,
+    CrossAttention,
+    Mlp,
+    Past,
+    SharedEmbedding,
+    Sublayer,
+)
+from resmlp.seq2seq import PAD
+
+Make = Callable[[], nn.Module]
+
+
+class Memory(NamedTuple):
+    """What the decoder knows of the source sentences."""
+
+    states: Tensor
+    """B S D, after the encoder's last norm"""
+    mask: Tensor
+    """B S, true for tokens and false for padding"""
+    layers: list[Tensor]
+    """2 B H S D/H for each decoder layer: keys and values, which all hypotheses of a sentence share"""
+
+    def select(self, sentences: Tensor) -> "Memory":
+        """Those sentences alone, by their numbers."""
+        layers = [keys_values.index_select(1, sentences) for keys_values in self.layers]
+        return Memory(self.states[sentences], self.mask[sentences], layers)
+
+
+@dataclass
+class Cache:
+    """What a decoder has seen of K hypotheses for each of B sentences, after some steps (see `resmlp.nn.Past`)."""
+
+    memory: Memory
+    tables: list[Tensor]
+    """rows x width for each decoder layer"""
+    tokens: Tensor
+    """rows: the token that was put in for each"""
+    rows: Tensor
+    """B*K t: the rows of each hypothesis"""
+    used: int = 0
+    """rows that are written"""
+
+    @property
+    def length(self) -> int:
+        """Steps taken, t."""
+        return self.rows.shape[1]
+
+    def extend(self, tokens: Tensor) -> None:
+        """A new row for each hypothesis, and B K tokens in it."""
+        if not self.length:  # the empty hypothesis of a sentence may become any number of them
+            self.rows = self.rows.new_empty(tokens.numel(), 0)
+        new = torch.arange(self.used, self.used + tokens.numel(), device=tokens.device)
+        self.tokens[self.used : self.used + tokens.numel()] = tokens.flatten()
+        self.rows = torch.cat([self.rows, new.unsqueeze(1)], dim=1)
+        self.used += tokens.numel()
+
+    def past(self) -> list[Past]:
+        """The past of each layer, for the rows that were made last."""
+        return [Past(table, self.rows, self.used - len(self.rows)) for table in self.tables]
+
+    def reorder(self, hypotheses: Tensor) -> None:
+        """Make B K hypotheses of those at these numbers, which count over all B*K there are: some fork, some end."""
+        self.rows = self.rows[hypotheses.flatten()]
+
+    def text(self, hypotheses: Tensor) -> Tensor:
+        """n t: the tokens that were put in for n hypotheses, by their numbers."""
+        return self.tokens[self.rows[hypotheses]]
+
+
+class EncoderLayer(nn.Module):
+    """Token mixing, then the feed-forward sublayer."""
+
+    def __init__(self, tokens: Sublayer, channels: Sublayer):
+        super().__init__()
+        self.tokens = tokens
+        self.channels = channels
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """B S D, B S -> B S D"""
+        return self.channels(self.tokens(x, mask))
+
+
+class DecoderLayer(nn.Module):
+    """Token mixing that looks back alone, attention to the source, then the feed-forward sublayer."""
+
+    def __init__(self, tokens: Sublayer, source: Sublayer, channels: Sublayer):
+        super().__init__()
+        self.tokens = tokens
+        self.source = source
+        self.channels = channels
+
+    def forward(self, x: Tensor, keys_values: Tensor, mask: Tensor) -> Tensor:
+        """B T D, 2 B H S D/H, B S -> B T D"""
+        return self.channels(self.source(self.tokens(x), keys_values, mask))
+
+    def step(self, x: Tensor, keys_values: Tensor, mask: Tensor, past: Past) -> Tensor:
+        """B K D, 2 B H S D/H, B S -> B K D: the newest token of each hypothesis."""
+        return self.channels(self.source(self.tokens.step(x, past), keys_values, mask))
+
+
+class Seq2Seq(nn.Module):
+    """Tokens of a sentence and of the beginning of its translation -> logits of what comes next.
+
+    `forward` sees whole translations, as in training. `encode`, `start`, then `step` after `step` see one token more of
+    each hypothesis at a time, and give the same logits. A sentence gives the same alone and in any batch.
+    """
+
+    def __init__(self, config: Seq2SeqConfig):
+        super().__init__()
+        arch = config.architecture
+        mixing = SEQUENCE_MIXERS[arch.mixer]
+        norm: Make = partial(NORMS[arch.norm], arch.dim)
+        scale: Make = partial(SCALES["layerscale" if arch.layer_scale else "none"], arch.dim, arch.layer_scale)
+
+        def sublayer(fn: nn.Module) -> Sublayer:
+            return Sublayer(norm(), fn, scale(), config.dropout)
+
+        def channels() -> Sublayer:
+            return sublayer(Mlp(arch.dim, arch.hidden, ACTIVATIONS[arch.activation]))
+
+        def encoder_layer() -> EncoderLayer:
+            return EncoderLayer(sublayer(mixing.encoder(arch)), channels())
+
+        def decoder_layer() -> DecoderLayer:
+            source = sublayer(CrossAttention(arch.dim, arch.heads))
+            return DecoderLayer(sublayer(mixing.decoder(arch)), source, channels())
+
+        self.config = config
+        self.embedding = SharedEmbedding(config.vocabulary, arch.dim)
+        self.positions = mixing.positions(arch)
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoder = nn.ModuleList(encoder_layer() for _ in range(arch.encoder_depth))
+        self.encoder_norm = norm()
+        self.decoder: Any = nn.ModuleList(decoder_layer() for _ in range(arch.decoder_depth))
+        self.decoder_norm = norm()
+        self.apply(lambda module: INITS["fan-in"](module, (arch.max_length, 1)))
+
+    def encode(self, source: Tensor) -> Memory:
+        """B S token numbers, filled up with `PAD` -> what the decoder needs of them. Raises `UserError` if too long."""
+        mask = source != PAD
+        x = self._embed(source)
+        for layer in self.encoder:
+            x = layer(x, mask)
+        states = self.encoder_norm(x)
+        return Memory(states, mask, [layer.source.fn.read(states) for layer in self.decoder])
+
+    def decode(self, target: Tensor, memory: Memory) -> Tensor:
+        """B T tokens, `BOS` first -> B T D: the states of which `logits` says the token after each."""
+        x = self._embed(target)
+        for layer, keys_values in zip(self.decoder, memory.layers):
+            x = layer(x, keys_values, memory.mask)
+        return self.decoder_norm(x)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """B T D -> B T V"""
+        return self.embedding.logits(states)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """B S, B T -> B T V: logits of the token after each of `target`, which begins with `BOS`."""
+        return self.logits(self.decode(target, self.encode(source)))
+
+    def start(self, memory: Memory, beams: int, steps: int | None = None) -> Cache:
+        """An empty cache for at most `beams` hypotheses of each sentence and `steps`, or all that the network takes."""
+        arch = self.config.architecture
+        rows = len(memory.mask) * beams * (steps or arch.max_length)
+        tables = [memory.states.new_empty(rows, layer.tokens.fn.remembered * arch.dim) for layer in self.decoder]
+        tokens = torch.empty(rows, dtype=torch.int64, device=memory.mask.device)
+        return Cache(memory, tables, tokens, tokens.new_empty(0, 0))
+
+    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """B K tokens, the newest of each hypothesis -> B K V: what `forward` says after them. Not for training."""
+        return self.logits(self.advance(tokens, cache))
+
+    def advance(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """B K -> B K D: as `step`, short of the logits."""
+        x = self._embed(tokens.view(-1, 1), cache.length).view(*tokens.shape, -1)
+        cache.extend(tokens)
+        for layer, keys_values, past in zip(self.decoder, cache.memory.layers, cache.past()):
+            x = layer.step(x, keys_values, cache.memory.mask, past)
+        return self.decoder_norm(x)
+
+    def _embed(self, tokens: Tensor, first: int = 0) -> Tensor:
+        """B N -> B N D, the tokens being those at `first` and after."""
+        self._check_length(first + tokens.shape[1])
+        return self.dropout(self.positions(self.embedding(tokens), first))
+
+    def _check_length(self, length: int) -> None:
+        most = self.config.architecture.max_length
+        what = f"a sentence of {length} tokens; {self.config.name} takes {most}, the end included"
+        demand(length <= most, what, "shorten it, or train with a larger --model.max-length")

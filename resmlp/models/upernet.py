@@ -1,0 +1,84 @@
+"""UPerNet over four maps of features: a neck that makes a pyramid of them, the decoder, and the auxiliary head.
+
+As BEiT and XCiT build it (their `semantic_segmentation` folders, on mmsegmentation's UPerHead and FCNHead). B pictures,
+D channels of the backbone, C of a head, h x w positions.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from resmlp.errors import UserError
+
+DROPOUT = 0.1
+
+
+class PyramidNeck(nn.Module):
+    """Four maps of one resolution, of stride p, become a pyramid of strides p/4, p/2, p and 2p.
+
+    Two transposed convolutions with a norm and GELU between, one, none, and max pooling: BEiT's and XCiT's `fpn1` to
+    `fpn4` for patches of 16. They move the pyramid of patches of 8 by an octave; here it stays relative to the patch.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.levels = nn.ModuleList(
+            [
+                nn.Sequential(_doubled(dim), nn.BatchNorm2d(dim), nn.GELU(), _doubled(dim)),
+                _doubled(dim),
+                nn.Identity(),
+                nn.MaxPool2d(2, ceil_mode=True),  # a grid with an odd side loses no token
+            ]
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """4 x B D h w -> B D 4h 4w, B D 2h 2w, B D h w, B D h/2 w/2 (halves rounded up)"""
+        return [level(features) for level, features in zip(self.levels, maps)]
+
+
+def _doubled(dim: int) -> nn.ConvTranspose2d:
+    """B D h w -> B D 2h 2w"""
+    return nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2)
+
+
+class Decoder(nn.Module):
+    """UPerNet's pyramid pooling (bins 1, 2, 3, 6), top-down path and fusion (arXiv:1807.10221), C channels wide.
+
+    This is segmentation-models-pytorch's decoder, without the LayerNorm that it puts before each map: UPerNet has none.
+    Raises `UserError` where that package is missing.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int):
+        super().__init__()
+        try:
+            from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
+        except ImportError as error:
+            needs = f"segmentation needs segmentation-models-pytorch ({error})"
+            raise UserError(needs, "pip install 'resmlp[segment]'") from None
+        self.upernet = UPerNetDecoder([0, 0, *channels], decoder_channels=width)
+        self.upernet.feature_norms = nn.ModuleList(nn.Identity() for _ in channels)
+
+    def forward(self, pyramid: list[Tensor]) -> Tensor:
+        """Maps, the finest first -> B C h w at the resolution of the finest"""
+        return self.upernet([pyramid[0], pyramid[0], *pyramid])  # it skips two, an encoder's of strides 1 and 2
+
+
+def classifier(width: int, num_classes: int) -> nn.Sequential:
+    """The last layer of a head: B C h w -> B K h w"""
+    return nn.Sequential(nn.Dropout2d(DROPOUT), nn.Conv2d(width, num_classes, 1))
+
+
+def fcn_head(dim: int, width: int, num_classes: int) -> nn.Sequential:
+    """The auxiliary head, one 3x3 convolution and a classifier: B D h w -> B K h w"""
+    conv = nn.Conv2d(dim, width, 3, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(), *classifier(width, num_classes))
+
+
+def initialise(head: nn.Module) -> None:
+    """mmseg's start, in place: He et al. by the outputs, but std 0.01 for a classifier, which has a bias."""
+    for module in head.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is None:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,157 @@
+"""Semantic segmentation: a class for each pixel (the paper's section 3.6 and Table 6)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from resmlp import config, objectives
+from resmlp.cards import SegmenterCard
+from resmlp.checks import demand
+from resmlp.config import Augment
+from resmlp.data import (
+    IGNORED,
+    EvalPairs,
+    JointTransform,
+    MaskSet,
+    TrainBatches,
+    UnreadableImage,
+    normalise,
+    open_masks,
+)
+from resmlp.evaluate import count_pixels
+from resmlp.models import Segmenter, build_segmenter, count_macs, save_segmenter
+from resmlp.tasks.base import Batch, Place
+from resmlp.tasks.labeller import Labeller
+from resmlp.tasks.pictures import PictureTask, share_in_words
+
+
+class Labelled(NamedTuple):
+    """A picture of H x W pixels, and what is said of each."""
+
+    name: str
+    picture: Image.Image
+    """RGB"""
+    truth: np.ndarray
+    """uint8 H W, 255 where it counts for nothing"""
+    said: np.ndarray
+    """int16 H W, -1 for nothing"""
+
+
+def pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of the pixels that count: logits B K H W and labels B H W -> a scalar, 0 where none counts."""
+    counted = (labels != IGNORED).sum().clamp(min=1)
+    return F.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="sum") / counted
+
+
+class Segment(PictureTask):
+    """Cross-entropy of each pixel that counts, of the decoder and, with a weight, of the auxiliary one."""
+
+    model: Segmenter
+    metric = "miou"
+
+    def __init__(self, recipe: config.PictureRecipe, place: Place):
+        super().__init__()
+        self.recipe, self.place = recipe, place
+        self.options = task = cast(objectives.Segment, recipe.task)
+        data, run = recipe.data, recipe.run
+        own = "--task.scale, --task.flip and --task.jitter say what becomes of pictures and labels"
+        demand(recipe.augment == Augment(), "--augment.* is for pictures without masks", own)
+        frozen = f"--optim.freeze-epochs {recipe.optim.freeze_epochs} is for classifiers"
+        demand(recipe.optim.freeze_epochs == 0, frozen, "--optim.layer-decay slows the trunk down")
+        train, self.held_out = masks = open_masks(data, task)
+        self.counts = {"train": len(train), "val": len(self.held_out)}
+        self.told = [note for part in masks for note in part.notes]
+        auxiliary = max(1, task.width // 2) if task.auxiliary else 0
+        self.model, self.weights = build_segmenter(
+            recipe.model, data.size, len(train.classes), task.backbone, task.width, auxiliary
+        )
+        self.model.backbone.checkpoint_activations(run.checkpoint_activations)
+        self.card = SegmenterCard(
+            self.model.config,
+            data.preprocessing(),
+            train.classes,
+            train.palette,
+            task.base_size,
+            task.stride,
+            task.whole,
+        )
+        part: dict[str, Any] = {"rank": place.rank, "world": place.world}
+        cut = JointTransform(data, task)
+        self.train = TrainBatches(
+            train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, transform=cut, **part
+        )
+        self.val = EvalPairs(self.held_out, self._labeller().prepare, data.workers, strict=data.strict, **part)
+        self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
+
+    def describe(self) -> Iterator[tuple[str, str]]:
+        """The network, the pictures, and how each is looked at."""
+        task, (height, width) = self.options, self.card.model.size
+        names = self.card.classes
+        yield "model", in_words(self.model, self.recipe.model)
+        yield "weights", self.weights
+        share = share_in_words(self.recipe.data, ())
+        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        yield "pictures", f"{self.counts['train']:,} to train on{share}, {self.counts['val']:,} held out"
+        yield "classes", f"{len(names)}: {shown}"
+        step = "the whole picture resized to it" if task.whole else "steps of {}x{}".format(*self._labeller().step)
+        base = "" if task.base_size is None else f", pictures fitted to {'x'.join(map(str, task.base_size))}"
+        yield "windows", f"{height}x{width}; in evaluation {step}{base}"
+        for note in self.told:
+            yield "note", note
+
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Windows, uint8 B 3 h w, and their labels, uint8 B h w; what cannot be read is named once and counted."""
+        yield from self.readable(self.train.epoch(epoch, start), "another picture stands in for it")
+
+    def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The decoder's cross-entropy, and the auxiliary one's times its weight."""
+        p = self.card.preprocessing
+        images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "mask"))
+        main, *others = (pixel_loss(logits, labels) for logits in model(normalise(images, p.mean, p.std)))
+        if not others:
+            return {"loss": main}
+        return {"loss": main + self.options.auxiliary * others[0], "main": main, "auxiliary": others[0]}
+
+    def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
+        """mIoU and the share of right pixels, of the held-out pictures at their own size."""
+        batches = self.readable(self.val, "left out")
+        yield from count_pixels(self._labeller(model).label, batches, len(self.card.classes)).scores()
+
+    def save(self, folder: Path, model: nn.Module) -> None:
+        """`model.safetensors` and `model.json`."""
+        save_segmenter(folder, cast(Segmenter, model), self.card)
+
+    def examples(self, model: nn.Module, count: int) -> list[Labelled]:
+        """A few of the held-out pictures, evenly spread, with what `model` says of them."""
+        return examples(self._labeller(model.eval()), self.held_out, count)
+
+    def _labeller(self, model: nn.Module | None = None) -> Labeller:
+        return Labeller(model or self.model, self.card, self.place.device)
+
+
+def examples(labeller: Labeller, masks: MaskSet, count: int) -> list[Labelled]:
+    """What a network says of `count` pictures of a set, evenly spread; those that cannot be read are passed over."""
+    found = []
+    for i in np.linspace(0, len(masks) - 1, min(count, len(masks))).astype(int).tolist():
+        try:
+            picture, truth = masks.read(i)
+        except UnreadableImage:
+            continue
+        found.append(Labelled(masks.name(i), picture, truth, labeller.read(picture)))
+    return found
+
+
+def in_words(model: Segmenter, settings: config.Model) -> str:
+    """A segmenter by its backbone, what changes that, its decoder and its cost."""
+    built = model.config
+    name = f"timm's {built.backbone}" if built.trunk is None else built.trunk.name
+    changed = "" if built.trunk is None else "".join(f", {key} {value}" for key, value in settings.changes().items())
+    with torch.device("meta"):
+        macs = count_macs(Segmenter(built).eval(), torch.empty(1, 3, *built.size))
+    return f"{name}{changed}, UPerNet {built.width} wide, {macs / 1e9:.3g} GMACs a window"

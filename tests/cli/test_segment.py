@@ -1,0 +1,222 @@
+"""Segmentation from the command line: train, evaluate, predict."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resmlp.cli import main
+from resmlp.verbs.labelled import output_names
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `painted`
+
+from painted import CLASSES, COLOURS, IGNORED, PARTS, plant
+
+FLAGS = [
+    *("--data.source", "masks", "--data.img-size", "24", "32", "--data.batch-size", "4", "--data.workers", "0"),
+    *("--model", "resmlp_digits", "--model.patch-size", "4", "--model.dim", "16", "--model.depth", "2"),
+    *("--task.width", "8", "--task.jitter", "0", "--optim.lr", "0.01", "--optim.warmup-epochs", "0"),
+    *("--run.epochs", "24", "--run.eval-every", "24", "--run.device", "cpu", "--run.precision", "fp32"),
+    *("--run.ema", "None", "--run.no-tensorboard"),
+]
+
+
+@pytest.fixture(scope="session")
+def masks(tmp_path_factory) -> Path:
+    """Pictures with labels, in the parts train, val and test. Not to be written to."""
+    return plant(tmp_path_factory.mktemp("masks") / "painted")
+
+
+@pytest.fixture(scope="session")
+def segmenter(tmp_path_factory, masks) -> Path:
+    """The run folder of a network that tells the colours apart. Not to be written to, but by `eval`."""
+    folder = tmp_path_factory.mktemp("segmenter") / "run"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    assert main(["train", "scenes", *FLAGS, "--data.root", str(masks), "--out", str(folder)]) == 0
+    torch.set_num_threads(threads)
+    return folder
+
+
+def numbers(ended) -> dict:
+    assert ended.code == 0, ended.err
+    return json.loads(ended.out)
+
+
+def labels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        return np.asarray(image)
+
+
+def test_a_run_holds_a_model_its_colours_and_a_sheet_in_the_report(segmenter):
+    summary = json.loads((segmenter / "summary.json").read_text())
+    assert summary["miou"] > 0.75
+    assert summary["pixel_accuracy"] > 0.9
+    card = json.loads((segmenter / "model.json").read_text())
+    assert (card["kind"], tuple(card["classes"])) == ("segmenter", CLASSES)
+    assert len(card["palette"]) == len(CLASSES)
+    with Image.open(segmenter / "figures" / "labelled.png") as sheet:
+        drawn = {colour for _, colour in sheet.convert("RGB").getcolors(2**24)}
+    assert {tuple(colour) for colour in card["palette"]} <= drawn, "the legend has the classes' very colours"
+    report = (segmenter / "report.html").read_text()
+    assert "what the network says" in report
+    assert report.count("<img") == 2, "the curves and the sheet"
+
+
+def test_eval_says_what_training_said(resmlp, segmenter):
+    found = numbers(resmlp("eval", segmenter, "--json", "--data.workers", 0))
+    summary = json.loads((segmenter / "summary.json").read_text())
+    for name in ("miou", "pixel_accuracy"):
+        assert found[name] == pytest.approx(summary["last"]["raw"][name], abs=1e-6)
+    assert list(found["per_class"]) == list(CLASSES)
+    assert found["miou"] == pytest.approx(np.mean(list(found["per_class"].values())))
+    assert found["pictures"] == PARTS["val"]
+    assert all(Path(figure).is_file() for figure in found["figures"])
+
+
+def test_eval_takes_another_part_and_counts_its_pixels(resmlp, segmenter, masks, tmp_path):
+    found = numbers(resmlp("eval", segmenter, "--json", "--data.split", "test", "--data.workers", 0))
+    assert found["pictures"] == PARTS["test"]
+    files = sorted((masks / "images" / "test").iterdir())
+    numbers(resmlp("predict", segmenter, *files, "--out", tmp_path / "out", "--json"))
+    right = counted = 0
+    for file in files:
+        truth = np.asarray(Image.open(masks / "labels" / "test" / file.name))
+        said = labels_of(tmp_path / "out" / f"{file.stem}-labels.png")
+        right += int(((truth == said) & (truth != IGNORED)).sum())
+        counted += int((truth != IGNORED).sum())
+    assert found["pixel_accuracy"] == pytest.approx(right / counted), "what predict writes is what eval counts"
+
+
+def test_eval_on_another_root(resmlp, segmenter, masks, tmp_path):
+    own = numbers(resmlp("eval", segmenter, "--json", "--data.workers", 0))
+    os.symlink(masks, tmp_path / "again")
+    again = numbers(resmlp("eval", segmenter, "--json", "--data.root", tmp_path / "again", "--data.workers", 0))
+    assert again["miou"] == own["miou"]
+    lone = tmp_path / "model.safetensors"
+    lone.write_bytes((segmenter / "model.safetensors").read_bytes())
+    (tmp_path / "model.json").write_bytes((segmenter / "model.json").read_bytes())
+    alone = numbers(resmlp("eval", lone, "--json", "--data.root", masks, "--data.workers", 0))
+    assert alone["miou"] == own["miou"], "a file of weights and its .json are enough"
+    assert "nothing to evaluate" in resmlp("eval", lone).error
+
+
+def test_eval_refuses_other_classes(resmlp, segmenter, tmp_path):
+    other = plant(tmp_path / "other", ("ground", "blue", "red"))
+    ended = resmlp("eval", segmenter, "--data.root", other)
+    assert ended.code == 2
+    assert "classes are" in ended.error
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--data.split", "tests"], "did you mean test?"),
+        (["--data.crop-ratio", "0.9"], ""),
+        (["--protocol", "top1"], "segmenter"),
+        (["--protocol", "top1", "--data.split", "test"], "only --protocol miou reads it"),
+        (["--weights", "ema"], "no average"),
+    ],
+)
+def test_eval_says_what_is_amiss(resmlp, segmenter, flags, said):
+    ended = resmlp("eval", segmenter, *flags)
+    assert ended.code == 2
+    assert said in ended.error
+
+
+def test_predict_draws_and_numbers(resmlp, segmenter, masks, tmp_path):
+    picture, out = masks / "images" / "val" / "0.png", tmp_path / "out"
+    [found] = numbers(resmlp("predict", segmenter, picture, "--out", out, "--json"))["predictions"]
+    assert found["file"] == str(picture)
+    assert sum(found["shares"].values()) == pytest.approx(1)
+    labels = labels_of(found["labels"])
+    assert labels.shape == np.asarray(Image.open(picture)).shape[:2]
+    counts = {name: float((labels == i).mean()) for i, name in enumerate(CLASSES)}
+    assert found["shares"] == pytest.approx({name: share for name, share in counts.items() if share})
+    shown = np.asarray(Image.open(found["overlay"]).convert("RGB")).astype(int)
+    height, width = labels.shape
+    assert shown.shape[0] > height, "a legend lies below"
+    palette = np.array(json.loads((segmenter / "model.json").read_text())["palette"])
+    wanted = 0.45 * np.asarray(Image.open(picture).convert("RGB")) + 0.55 * palette[labels]
+    assert np.abs(shown[:height, :width] - wanted).max() <= 1.5
+    ended = resmlp("predict", segmenter, picture, "--out", out)
+    assert ended.out.startswith(f"{found['overlay']}: ground 0.")
+    assert sorted(path.name for path in out.iterdir()) == ["0-labels.png", "0-overlay.png"]
+
+
+def test_pictures_of_one_name_keep_apart(resmlp, segmenter, masks, tmp_path):
+    files = [masks / "images" / part / "0.png" for part in ("val", "test")]
+    found = numbers(resmlp("predict", segmenter, *files, files[0], "--json", "--out", tmp_path))["predictions"]
+    assert [Path(each["overlay"]).name for each in found] == ["val-0-overlay.png", "test-0-overlay.png"]
+    first, second = (labels_of(each["labels"]) for each in found)
+    alone = numbers(resmlp("predict", segmenter, files[1], "--json", "--out", tmp_path))["predictions"][0]
+    assert np.array_equal(labels_of(alone["labels"]), second)
+    assert not np.array_equal(first, second)
+
+
+def test_names_of_outputs_are_never_alike(tmp_path):
+    files = ["a/x.png", "b/X.jpg", "c/a-x.png", "d/a/x.webp", "d/a/x.png", "y.png", "y.png"]
+    names = output_names(files, tmp_path)
+    assert list(names) == files[:-1]
+    assert len({name.casefold() for name in names.values()}) == len(names)
+    assert names["y.png"] == "y"
+
+
+def test_predict_twice_in_a_folder_takes_no_prediction_for_a_picture(resmlp, segmenter, tmp_path):
+    Image.new("RGB", (40, 30), COLOURS[1]).save(tmp_path / "x.png")
+    for _ in range(2):
+        found = numbers(resmlp("predict", segmenter, ".", "--out", ".", "--json"))["predictions"]
+        assert [each["file"] for each in found] == ["x.png"]
+    assert "all the pictures are predictions" in resmlp("predict", segmenter, "x-overlay.png", "--out", ".").error
+
+
+def test_predict_never_replaces_a_picture(resmlp, segmenter, tmp_path):
+    for name in ("x.png", "x-overlay.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30)).save(tmp_path / "in" / name)
+    os.symlink(tmp_path / "in" / "x-overlay.png", tmp_path / "y.png")
+    ended = resmlp("predict", segmenter, tmp_path / "in" / "x.png", tmp_path / "y.png", "--out", tmp_path / "in")
+    assert ended.code == 2
+    assert "would be replaced" in ended.error
+
+
+def test_unreadable_pictures_are_named_at_the_end(resmlp, segmenter, masks, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    good = masks / "images" / "val" / "0.png"
+    ended = resmlp("predict", segmenter, tmp_path / "bad.png", good, "--json")
+    assert ended.code == 2
+    assert "bad.png" in ended.error
+    found = json.loads(ended.out)
+    assert found["unreadable"] == [str(tmp_path / "bad.png")]
+    assert Path(found["predictions"][0]["overlay"]).is_file(), "predictions/ of the working folder"
+
+
+def test_flags_of_the_other_kind_are_refused(resmlp, segmenter, trained, tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "x.png")
+    assert "--top 3 is for classifiers" in resmlp("predict", segmenter, "x.png", "--top", 3).error
+    assert "--out o is for segmenters" in resmlp("predict", trained, "x.png", "--out", "o").error
+    (tmp_path / "file").touch()
+    assert "is a file" in resmlp("predict", segmenter, "x.png", "--out", "file").error
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_a_disk_that_refuses_is_said_in_a_line(resmlp, segmenter, tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "x.png")
+    (tmp_path / "out" / "x-labels.png").mkdir(parents=True)
+    ended = resmlp("predict", segmenter, "x.png", "--out", "out")
+    assert ended.code == 2
+    assert "cannot write" in ended.error
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_settings_that_nothing_reads_are_refused(resmlp, masks):
+    start = ("train", "scenes", *FLAGS, "--data.root", masks)
+    assert "--augment.*" in resmlp(*start, "--augment.erasing", 0.5).error
+    assert "--optim.freeze-epochs 1" in resmlp(*start, "--optim.freeze-epochs", 1).error
