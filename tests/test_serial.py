@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
+from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Recipe, Run
 from resmlp.errors import UserError, did_you_mean, lookup
 from resmlp.objectives import Supervised, Task
 from resmlp.preprocessing import Preprocessing
@@ -19,7 +19,7 @@ def through_json(value):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_round_trips(name):
-    assert from_dict(PictureRecipe, through_json(RECIPES[name])) == RECIPES[name]
+    assert from_dict(Recipe, through_json(RECIPES[name])) == RECIPES[name]
 
 
 @pytest.mark.parametrize(

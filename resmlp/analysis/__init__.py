@@ -1,7 +1,8 @@
 """Looking at what was learned: figures, and the report of a run.
 
-`figures` draws, `overlay` colours the classes of pixels, `sheet` is the look that all figures share, `report` gathers what a run folder says, and `page` turns
-that into HTML. Matplotlib is imported when the first figure is drawn, not before.
+`figures` draws, `overlay` colours the classes of pixels, `sheet` is the look that all figures share, `report` gathers
+what a run folder says, and `page` turns that into HTML. Matplotlib is imported when the first figure is drawn, not
+before.
 """
 
 from resmlp.analysis.figures import confusion, curves, predictions

@@ -116,9 +116,7 @@ def draw_labelled(found: Sequence[Labelled], classes: Sequence[str], shades: Pal
                 _show(axes, np.asarray(pixels))
             row[0].set_ylabel(shorten(Path(each.name).name, 24), size=SMALL)
         handles = [
-            Patch(
-                facecolor=_of_one(shades[label]), edgecolor=INK, linewidth=0.5, label=shorten(classes[label], 22)
-            )
+            Patch(facecolor=_of_one(shades[label]), edgecolor=INK, linewidth=0.5, label=shorten(classes[label], 22))
             for label in listed
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=SMALL)

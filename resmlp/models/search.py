@@ -90,11 +90,13 @@ def beam_search(model: Seq2Seq, source: Tensor, search: Search) -> list[list[Hyp
     """B S tokens, filled up with `PAD` -> the best hypotheses of each sentence, best first.
 
     In each step a sentence's K likeliest continuations that do not end it go on, and of its K likeliest of all those
-    that end are kept. It is done when K are kept, or when none that goes on can become better than those wanted.
+    that end are kept. It is done when none that goes on can become better than those wanted, by growing to twice its
+    length. To stop as soon as K have ended, as others do, loses the best one where poor ones end early.
     """
     cache = model.start(model.encode(source), search.beam, search.limit)
     beams = Beams.of(source, search.n_best)
     found: list[list[Hypothesis]] = [[] for _ in source]
+    greedy = search.beam == 1  # the first end is the only one
     for length in range(1, search.limit + 1):
         logits = model.step(beams.tokens, cache)
         options = likeliest(logits, 2 * search.beam) if length < search.limit else ending(logits)
@@ -109,8 +111,9 @@ def beam_search(model: Seq2Seq, source: Tensor, search: Search) -> list[list[Hyp
                 found[number].append(Hypothesis(tuple(text), score))
             beams.keep(penalised.where(ends, -torch.inf))
         parents = beams.follow(choices, search.beam)
-        reachable = beams.scores[:, 0] / search.penalty(search.limit)  # a longer sentence is never likelier
-        going = ((beams.kept < search.beam) & (reachable > beams.best[:, -1])).nonzero()[:, 0]
+        reachable = beams.scores[:, 0] / search.penalty(min(2 * length, search.limit))
+        done = (reachable <= beams.best[:, -1]) | (ends.any(1) & greedy)
+        going = (~done).nonzero()[:, 0]
         if not len(going):
             break
         if len(going) < len(parents):
@@ -142,8 +145,6 @@ class Beams:
     """B K: the newest of each hypothesis"""
     scores: Tensor
     """B K: log-probabilities, highest first"""
-    kept: Tensor
-    """B: how many translations of it are complete"""
     best: Tensor
     """B n_best: their highest scores, penalised"""
 
@@ -153,9 +154,7 @@ class Beams:
         sentences = torch.arange(len(source), device=source.device)
         tokens = source.new_full((len(source), 1), BOS)
         scores = torch.zeros(tokens.shape, device=source.device)
-        return cls(
-            sentences, tokens, scores, torch.zeros_like(sentences), scores.new_full((len(source), n_best), -torch.inf)
-        )
+        return cls(sentences, tokens, scores, scores.new_full((len(source), n_best), -torch.inf))
 
     def choices(self, values: Tensor, words: Tensor, count: int) -> Choices:
         """B K M log-probabilities of M tokens after each hypothesis, and B K M tokens -> the `count` likeliest."""
@@ -164,8 +163,7 @@ class Beams:
         return Choices(scores, words.flatten(1).gather(1, index), first + index // words.shape[2])
 
     def keep(self, scores: Tensor) -> None:
-        """Count translations that are complete: B C penalised scores, -inf for none."""
-        self.kept = self.kept + scores.isfinite().sum(1)
+        """Note translations that are complete: B C penalised scores, -inf for none."""
         self.best = torch.cat([self.best, scores], dim=1).topk(self.best.shape[1]).values
 
     def follow(self, choices: Choices, beam: int) -> Tensor:

@@ -13,10 +13,10 @@ SCENES = PictureRecipe(
     name="scenes",
     about="digits strewn over patterns, 96x96, embedded: a class for each pixel in minutes on two cores",
     task=Segment(width=32, scale=(0.8, 1.25), flip=0.0, jitter=0.5, max_class_share=1.0),
-    model=Model("resmlp_cifar", patch_size=8, init="local", layer_scale=1.0),
-    data=Data(source="scenes", img_size=(48,), batch_size=32, workers=0, crop_ratio=1.0, interpolation="bilinear"),
+    model=Model("resmlp_cifar", patch_size=8, init="local"),
+    data=Data(source="scenes", img_size=(48,), batch_size=16, workers=0, crop_ratio=1.0, interpolation="bilinear"),
     optim=Optim("adamw", lr=3e-3, weight_decay=0.05, warmup_epochs=0.5, clip=1.0),
-    run=Run(epochs=20, precision="bf16", ema=0.99, log_every=20, eval_every=10),
+    run=Run(epochs=20, precision="bf16", ema=0.99, log_every=40, eval_every=10),
     expected=(("miou", 0.85),),
 )
 
@@ -24,7 +24,7 @@ CAMVID = PictureRecipe(
     name="camvid",
     about="CamVid's streets at 480x360, 11 classes, from scratch in well under an hour on two cores",
     task=Segment(width=64, scale=(0.75, 1.5), max_class_share=0.9),
-    model=Model("resmlp_s12_p8", dim=256, depth=8, drop_path=0.05, init="local", layer_scale=1.0),
+    model=Model("resmlp_s12_p8", dim=256, depth=8, drop_path=0.05, init="local"),
     data=Data(source="camvid", img_size=(120, 160), batch_size=16, workers=1, crop_ratio=1.0, interpolation="bilinear"),
     optim=Optim("adamw", lr=1e-3, weight_decay=0.05, warmup_epochs=2, clip=1.0),
     run=Run(epochs=60, precision="bf16", ema=0.998, log_every=20, eval_every=20),

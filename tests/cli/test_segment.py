@@ -1,7 +1,6 @@
 """Segmentation from the command line: train, evaluate, predict."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -20,7 +19,18 @@ from painted import CLASSES, COLOURS, IGNORED, PARTS, plant
 FLAGS = [
     *("--data.source", "masks", "--data.img-size", "24", "32", "--data.batch-size", "4", "--data.workers", "0"),
     *("--model", "resmlp_digits", "--model.patch-size", "4", "--model.dim", "16", "--model.depth", "2"),
-    *("--task.width", "8", "--task.jitter", "0", "--optim.lr", "0.01", "--optim.warmup-epochs", "0"),
+    *(
+        "--task.width",
+        "16",
+        "--task.jitter",
+        "0",
+        "--model.layer-scale",
+        "0.1",
+        "--optim.lr",
+        "0.01",
+        "--optim.warmup-epochs",
+        "0",
+    ),
     *("--run.epochs", "24", "--run.eval-every", "24", "--run.device", "cpu", "--run.precision", "fp32"),
     *("--run.ema", "None", "--run.no-tensorboard"),
 ]
@@ -97,7 +107,7 @@ def test_eval_takes_another_part_and_counts_its_pixels(resmlp, segmenter, masks,
 
 def test_eval_on_another_root(resmlp, segmenter, masks, tmp_path):
     own = numbers(resmlp("eval", segmenter, "--json", "--data.workers", 0))
-    os.symlink(masks, tmp_path / "again")
+    (tmp_path / "again").symlink_to(masks)
     again = numbers(resmlp("eval", segmenter, "--json", "--data.root", tmp_path / "again", "--data.workers", 0))
     assert again["miou"] == own["miou"]
     lone = tmp_path / "model.safetensors"
@@ -181,7 +191,7 @@ def test_predict_never_replaces_a_picture(resmlp, segmenter, tmp_path):
     for name in ("x.png", "x-overlay.png"):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.new("RGB", (40, 30)).save(tmp_path / "in" / name)
-    os.symlink(tmp_path / "in" / "x-overlay.png", tmp_path / "y.png")
+    (tmp_path / "y.png").symlink_to(tmp_path / "in" / "x-overlay.png")
     ended = resmlp("predict", segmenter, tmp_path / "in" / "x.png", tmp_path / "y.png", "--out", tmp_path / "in")
     assert ended.code == 2
     assert "would be replaced" in ended.error

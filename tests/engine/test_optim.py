@@ -282,3 +282,12 @@ def test_rates_fall_from_step_to_step_after_the_warm_up():
 
 def test_a_warm_up_as_long_as_the_run_is_no_error():
     assert learning_rate(COSINE, 19, 10, 2) == pytest.approx(0.01 + 0.19 * 0.95)
+
+
+@pytest.mark.parametrize("power", [1.0, 0.9])
+def test_poly_is_a_power_of_what_is_left(power):
+    optim = Optim(lr=0.4, schedule="poly", power=power, warmup_steps=10, warmup_lr=0.0, min_lr=0.1)
+    rates = [learning_rate(optim, step, steps_per_epoch=10, epochs=6) for step in range(61)]
+    assert rates[5] == pytest.approx(0.2), "the middle of the warm-up"
+    for step in range(10, 61):
+        assert rates[step] == pytest.approx(0.1 + 0.3 * ((60 - step) / 50) ** power)

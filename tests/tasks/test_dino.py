@@ -610,3 +610,29 @@ def test_recipes_survive_json(name):
     from resmlp.serial import from_dict
 
     assert from_dict(PictureRecipe, to_dict(RECIPES[name])) == RECIPES[name]
+
+
+def test_a_normalised_head_is_that_of_the_batch_in_training_and_evaluation():
+    """BatchNorm over the views of a step, biased variance, written out; nothing of earlier batches is kept."""
+    torch.manual_seed(0)
+    head, x = ProjectionHead(6, 10, 4, 12, "batchnorm"), torch.randn(7, 6)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_(std=0.5)
+    z, layers = x.double(), list(head.mlp)
+    for linear, norm in zip(layers[0::3], [*layers[1::3], None]):
+        z = z @ linear.weight.double().T + linear.bias.double()
+        if norm is not None:
+            z = (z - z.mean(0)) / (z.var(0, correction=0) + 1e-5).sqrt() * norm.weight.double() + norm.bias.double()
+            z = z * (1 + torch.erf(z / 2**0.5)) / 2
+    last = head.last.weight.double()
+    expected = z / z.norm(dim=1, keepdim=True) @ (last / last.norm(dim=1, keepdim=True)).T
+    for mode in (True, False):
+        torch.testing.assert_close(head.train(mode)(x).double(), expected, rtol=1e-5, atol=1e-6)
+    assert not list(head.buffers())
+    assert optimised_norms(head) == {"BatchNorm1d"}, "never decayed"
+
+
+def optimised_norms(head: ProjectionHead) -> set[str]:
+    """The roles of the head's parameters beside weights and biases."""
+    return {role for _, role in roles(head)} - {"weight", "bias"}

@@ -1,0 +1,130 @@
+"""A copy of a network that translates, made for decoding: it gives the same, sooner.
+
+A step of the decoder is a few large matrices times one token of each hypothesis. The Affine and LayerScale beside a
+matrix are folded into it, and oneDNN lays it out once, as it reads it best: else it is laid out again in each step,
+which for few hypotheses takes longer than to multiply.
+"""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from resmlp.models.seq2seq import Seq2Seq
+from resmlp.nn import (
+    Affine,
+    CausalAttention,
+    CrossAttention,
+    LayerScale,
+    MaskedAttention,
+    Mlp,
+    SharedEmbedding,
+    Sublayer,
+)
+
+ENDS: dict[type, tuple[str, str]] = {
+    Mlp: ("fc1", "fc2"),
+    CrossAttention: ("q", "proj"),
+    CausalAttention: ("qkv", "proj"),
+    MaskedAttention: ("qkv", "proj"),
+}
+"""of what is in a sublayer, the linear layer that sees its input and the one that makes its output"""
+
+POINTWISE: dict[type, str] = {
+    nn.Identity: "none",
+    nn.GELU: "gelu",
+    nn.ReLU: "relu",
+    nn.SiLU: "swish",
+    nn.Hardswish: "hardswish",
+}
+"""what oneDNN calls an activation"""
+
+
+@torch.no_grad()
+def prepare(model: Seq2Seq) -> Seq2Seq:
+    """A copy of `model` for `translate`, in evaluation mode. It is not to be trained, moved or saved.
+
+    Folded anywhere; laid out by oneDNN where that is at hand: on a CPU, with numbers of 32 bits.
+    """
+    copy = deepcopy(model).eval().requires_grad_(False)
+    head = linear_of(copy.embedding.weight, None)
+    if isinstance(copy.decoder_norm, Affine):
+        head, copy.decoder_norm = fold_before(copy.decoder_norm, head), nn.Identity()
+    for part in list(copy.modules()):
+        if isinstance(part, Sublayer) and type(part.fn) in ENDS:
+            fold(part)
+        if isinstance(part, Mlp):
+            part.fc1, part.act = packed(part.fc1, part.act), nn.Identity()  # type: ignore[assignment]
+        for name, child in part.named_children():
+            if type(child) is nn.Linear:
+                setattr(part, name, packed(child))
+    copy.embedding = PackedEmbedding(copy.embedding, packed(head))
+    return copy
+
+
+def fold(sublayer: Sublayer) -> None:
+    """Take the Affine before a sublayer and the LayerScale behind it into its first and its last linear layer."""
+    fn, (first, last) = sublayer.fn, ENDS[type(sublayer.fn)]
+    if isinstance(sublayer.norm, Affine):
+        setattr(fn, first, fold_before(sublayer.norm, getattr(fn, first)))
+        sublayer.norm = nn.Identity()
+    if isinstance(sublayer.scale, LayerScale):
+        setattr(fn, last, fold_after(getattr(fn, last), sublayer.scale))
+        sublayer.scale = nn.Identity()
+
+
+def fold_before(affine: Affine, linear: nn.Linear) -> nn.Linear:
+    """W (alpha x + beta) + b as one layer: W diag(alpha) and W beta + b."""
+    bias = linear.weight @ affine.beta
+    return linear_of(linear.weight * affine.alpha, bias if linear.bias is None else bias + linear.bias)
+
+
+def fold_after(linear: nn.Linear, scale: LayerScale) -> nn.Linear:
+    """gamma (W x + b) as one layer: diag(gamma) W and gamma b."""
+    return linear_of(scale.gamma.unsqueeze(1) * linear.weight, scale.gamma * linear.bias)
+
+
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """The linear layer of these tensors."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    linear.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    return linear
+
+
+def packed(linear: nn.Linear, act: nn.Module | None = None) -> nn.Module:
+    """`act(linear(x))` in the fastest way there is."""
+    act = nn.Identity() if act is None else act
+    return PackedLinear(linear, POINTWISE[type(act)]) if packable(linear.weight) else nn.Sequential(linear, act)
+
+
+def packable(weight: Tensor) -> bool:
+    """Whether oneDNN lays out such a matrix. Inductor packs with the same operators, which have no public name."""
+    mkldnn = torch.backends.mkldnn
+    there = mkldnn.is_available() and mkldnn.enabled and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return there and weight.device.type == "cpu" and weight.dtype == torch.float32
+
+
+class PackedLinear(nn.Module):
+    """`act(W x + b)`, W laid out by oneDNN."""
+
+    def __init__(self, linear: nn.Linear, act: str):
+        super().__init__()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self.bias, self.act = linear.bias, act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """... D_in -> ... D_out"""
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, self.act, [], "none")
+
+
+class PackedEmbedding(SharedEmbedding):
+    """A shared embedding whose logits another matrix gives: the Affine before it is in there."""
+
+    def __init__(self, embedding: SharedEmbedding, head: nn.Module):
+        nn.Embedding.__init__(self, *embedding.weight.shape, _weight=embedding.weight, _freeze=True)
+        self.head = head
+
+    def logits(self, states: Tensor) -> Tensor:
+        """B N D -> B N V"""
+        return self.head(states)
