@@ -11,6 +11,7 @@ import torch
 from resmlp.deploy.runtime import find_device
 from resmlp.errors import UserError, notice
 from resmlp.models import translate
+from resmlp.models.packed import prepare
 from resmlp.seq2seq import EOS
 from resmlp.tasks.savedtranslator import SavedTranslator, open_translator
 
@@ -42,7 +43,8 @@ class Translator:
     ):
         """`batch_size` in sentences; `long` is what to do with one that has more tokens than the network can take."""
         self.saved, self.device, self.batch_size, self.long = saved, device, batch_size, long
-        self.model, self.tokenizer, self.card = saved.model.to(device).eval(), saved.tokenizer, saved.card
+        model, self.tokenizer, self.card = saved.model.to(device).eval(), saved.tokenizer, saved.card
+        self.model = prepare(model) if device.type == "cpu" else model
         self.room = self.card.model.architecture.max_length - 1
         """tokens that a sentence may have: its end is one as well"""
 

@@ -3,6 +3,7 @@
 B sentences still searched, K hypotheses of each, D channels, V tokens there are.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from resmlp.models.seq2seq import Seq2Seq
 from resmlp.seq2seq import BOS, EOS, PAD
 
 BLOCK = 128  # tokens of the vocabulary of which one maximum is kept
+LOG2_E = math.log2(math.e)
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
         values, index = _top(values, count)
         words = words.gather(2, index)
     largest = values[..., :1]
-    total = logits.sub_(largest).exp_().sum(2, keepdim=True)
+    total = logits.sub_(largest).mul_(LOG2_E).exp2_().sum(2, keepdim=True)  # 2^x, of which a CPU makes more than of e^x
     return values - largest - total.log(), words
 
 

@@ -31,7 +31,7 @@ from resmlp.models.othersize import OtherSize
 from resmlp.models.surgery import along, resize
 from resmlp.nn.projection import ProjectionHead, UnitLinear
 from resmlp.objectives import Dino
-from resmlp.optim import weight_decay
+from resmlp.optim import roles, weight_decay
 from resmlp.randomness import seed_all
 from resmlp.recipes import RECIPES
 from resmlp.serial import to_dict

@@ -1,0 +1,169 @@
+"""Tokens a second of translation on the CPU, beside CTranslate2 and Hugging Face's Marian, of the same shape.
+
+All have 6 + 6 layers of 512 channels, a vocabulary of 32,000 and random weights of 32 bits; CTranslate2 has those of
+our transformer_mt6, and must find its translations with it. They translate the same sentences to the same length in
+turns, so that a noisy machine disturbs them alike. The ratio of each turn is taken; reported are the median and the
+quartiles. Needs `pip install ctranslate2 transformers`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+from decoding_peers import Sentences, Translate, ctranslate2_transformer, marian
+from machine import machine
+from torch import Tensor
+
+from resmlp.cards import Seq2SeqConfig
+from resmlp.models import Seq2Seq, translate
+from resmlp.models.packed import prepare
+from resmlp.seq2seq import EOS, SEQ2SEQ
+
+VOCABULARY, LENGTH, SHORTEST, LONGEST = 32_000, 30, 20, 36  # tokens: of a translation, and of a source sentence
+BATCHES, BEAMS = (1, 32), (1, 4)
+OURS = "resmlp_mt6"
+BOUNDS = {"ctranslate2": 1.0, "marian": 3.0}
+RESULT = Path(__file__).parent.parent / "results" / "decoding.json"
+
+
+def network(name: str) -> Seq2Seq:
+    """One of ours, of random weights: fresh ones would say the same token again and again."""
+    torch.manual_seed(0)
+    model = Seq2Seq(Seq2SeqConfig(name, SEQ2SEQ[name], VOCABULARY)).eval()
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if key.endswith(("bias", "beta")):
+                parameter.normal_(std=0.02)
+        last = next(model.decoder_norm.parameters())
+        last *= torch.randint(2, last.shape) * 2 - 1  # else the likeliest token is the one that was put in
+    return model
+
+
+def ours(model: Seq2Seq) -> Translate:
+    """Our search, in which no sentence ends before the last step."""
+    logits = model.logits
+
+    def endless(states: Tensor) -> Tensor:
+        values = logits(states)
+        values[..., EOS] -= 1e4
+        return values
+
+    def run(sources: Sentences, beam: int, length: int) -> list[list[int]]:
+        found = translate(model, sources, beam=beam, max_length=length, batch_size=len(sources))
+        return [[*best.tokens, EOS] for (best,) in found]
+
+    model.logits = endless
+    return run
+
+
+def peers(threads: int) -> dict[str, Translate]:
+    """All that are measured."""
+    transformer = network("transformer_mt6")
+    return {
+        OURS: ours(prepare(network(OURS))),
+        "transformer_mt6": ours(prepare(transformer)),
+        "resmlp_mt6_unprepared": ours(network(OURS)),
+        "ctranslate2": ctranslate2_transformer(transformer, threads),
+        "marian": marian(transformer),
+    }
+
+
+def sentences(count: int) -> Sentences:
+    """Random tokens, of various lengths."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(SHORTEST, LONGEST + 1, (count,), generator=generator).tolist()
+    return [[*torch.randint(4, VOCABULARY, (n - 1,), generator=generator).tolist(), EOS] for n in lengths]
+
+
+def agreement(all_peers: dict[str, Translate], count: int = 32) -> tuple[int, int]:
+    """Of how many sentences CTranslate2's greedy translation is our Transformer's, and how many of ours differ."""
+    names = ("transformer_mt6", "ctranslate2")
+    mine, theirs = ([one[: LENGTH - 1] for one in all_peers[name](sentences(count), 1, LENGTH)] for name in names)
+    return sum(one == other for one, other in zip(mine, theirs)), len(set(map(tuple, mine)))
+
+
+def turns(all_peers: dict[str, Translate], batch: int, beam: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each peer in each round; one round more warms up. Each begins a round once, then another does."""
+    sources, names = sentences(batch), list(all_peers)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(-1, rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            since = time.perf_counter()
+            found = all_peers[name](sources, beam, LENGTH)
+            took = time.perf_counter() - since
+            if {len(one) for one in found} != {LENGTH} or len(found) != batch:
+                sys.exit(f"error: {name} did not translate {batch} sentences to {LENGTH} tokens each")
+            if turn >= 0:
+                seconds[name].append(took)
+    return seconds
+
+
+def compared(seconds: dict[str, list[float]], batch: int) -> dict:
+    """Tokens a second of each, and how many times as fast ours is."""
+    ratios = {}
+    for name in seconds.keys() - {OURS}:
+        quotients = [other / mine for other, mine in zip(seconds[name], seconds[OURS])]
+        low, median, high = statistics.quantiles(quotients, n=4)
+        ratios[name] = {"ratio": round(median, 3), "quartile_low": round(low, 3), "quartile_high": round(high, 3)}
+    speeds = {name: round(batch * LENGTH / statistics.median(some), 1) for name, some in seconds.items()}
+    return {"tokens_per_second": speeds, "times_as_fast_as": dict(sorted(ratios.items()))}
+
+
+def main() -> int:
+    """Returns 1 where a bound is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15, help="of each setting")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each peer")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error("--rounds: 2 at least, for quartiles")
+    torch.set_num_threads(options.threads)
+    all_peers = peers(options.threads)
+    same, distinct = agreement(all_peers)
+    print(
+        f"CTranslate2 gives {same} of our Transformer's 32 translations, {distinct} of them distinct", file=sys.stderr
+    )
+    if same < 30 or distinct < 30:  # in two, tokens may have been as likely as each other
+        sys.exit("error: CTranslate2 runs another network than ours, or one that says nothing: nothing is measured")
+    settings = {}
+    for batch in BATCHES:
+        for beam in BEAMS:
+            name = f"batch {batch}, beam {beam}"
+            settings[name] = compared(turns(all_peers, batch, beam, options.rounds), batch)
+            print(name, json.dumps(settings[name]), file=sys.stderr, flush=True)
+    reached = {peer: settings["batch 32, beam 4"]["times_as_fast_as"][peer]["ratio"] for peer in BOUNDS}
+    result = {
+        "what": f"times as fast as other programs: {OURS} translating on a CPU at beam 4, 32 sentences at a time",
+        "numbers": reached,
+        "must_reach": {peer: f"at least {bound}" for peer, bound in BOUNDS.items()},
+        "command": "python benchmarks/decoding.py",
+        "settings": settings,
+        "agreement": {"as_ctranslate2": same, "distinct": distinct, "sentences": 32},
+        "rounds": options.rounds,
+        "threads": options.threads,
+        "tokens_each": LENGTH,
+        "machine": machine(),
+        "versions": versions(),
+    }
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(reached), file=sys.stderr)
+    return int(any(reached[peer] < bound for peer, bound in BOUNDS.items()))
+
+
+def versions() -> dict[str, str]:
+    """Of all that was compared."""
+    import ctranslate2
+    import transformers
+
+    return {module.__name__: module.__version__ for module in (torch, ctranslate2, transformers)}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
