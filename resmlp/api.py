@@ -80,8 +80,8 @@ def train(recipe: Recipe | str, out: str | Path | None = None, **parts: Any) -> 
 
 def make_accelerator(run: Run) -> Accelerator:
     """Accelerate on the device of `run`; processes come from `accelerate launch` or `torchrun`."""
-    find_device(run.device)
-    return Accelerator(cpu=run.device == "cpu", mixed_precision="no")  # the engine casts by itself
+    cpu = find_device(run.device).type == "cpu"  # told so, Accelerate joins processes that compute on it
+    return Accelerator(cpu=cpu, mixed_precision="no")  # the engine casts by itself
 
 
 def keep_freed_memory() -> None:

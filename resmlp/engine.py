@@ -105,6 +105,8 @@ class Engine:
         ends_epoch = done % self.task.steps_per_epoch == 0
         if done % self.run.log_every == 0 or ends_epoch:
             self.log(epoch)
+            if error := self.task.hopeless():
+                raise UserError(error.what, f"{self.last_checkpoint()}; {error.hint}")
         stop = self.agreed(interrupted())
         if last or (ends_epoch and (epoch + 1) % self.run.eval_every == 0):
             self.evaluate(epoch)
@@ -174,10 +176,13 @@ class Engine:
 
     def spoilt(self, what: str, step: int) -> UserError:
         """What went bad, when, at which rate, and what is left."""
-        steps = self.checkpoints.steps()
-        good = f"the last good checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "no checkpoint yet"
-        hint = f"{good}; try another --out with a lower --optim.lr, --optim.clip 1, or fp32"
+        hint = f"{self.last_checkpoint()}; try another --out with a lower --optim.lr, --optim.clip 1, or fp32"
         return UserError(f"{what} not finite at step {step} (lr {self.rate(step):.3g})", hint)
+
+    def last_checkpoint(self) -> str:
+        """Where it is, in words."""
+        steps = self.checkpoints.steps()
+        return f"the last checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "no checkpoint yet"
 
     def agreed(self, here: bool) -> bool:
         """Whether any process was interrupted; several ask each other only now and then."""

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,26 @@ def explained(path: Path) -> Iterator[None]:
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Have `write(aside)` fill a file beside `path`, then put it in `path`'s place at once."""
-    aside = path.with_name(f".{path.name}.part")
-    with explained(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(aside)
-            _sync(aside)
-            aside.replace(path)
-            _sync(path.parent)
-        finally:
-            aside.unlink(missing_ok=True)
+    write_together({path: write})
+
+
+def write_together(writes: dict[Path, Callable[[Path], Any]]) -> None:
+    """As `write_whole`, for files that belong together: none takes its place before all are on the disk."""
+    asides = {path: path.with_name(f".{path.name}.part") for path in writes}
+    try:
+        for path, write in writes.items():
+            with explained(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(asides[path])
+                _sync(asides[path])
+        for path, aside in asides.items():
+            with explained(path):
+                aside.replace(path)
+                _sync(path.parent)
+    finally:
+        for aside in asides.values():
+            with suppress(OSError):
+                aside.unlink()
 
 
 def write_folder(path: Path, write: Callable[[Path], Any]) -> None:

@@ -138,17 +138,16 @@ def _check_batch(pictures: int, data: Data, world: int, accumulate: int, mixes: 
     batch = data.batch_size
     unit = world * accumulate * (2 if mixes else 1)  # mixup pairs up the pictures of a micro-batch
     if batch % unit:
-        parts = f"{world} processes x {accumulate} accumulated parts" + (
-            " x 2 pictures that are mixed" if mixes else ""
-        )
+        parts = f"{world} processes x {accumulate} accumulated parts" + " x 2 pictures that are mixed" * mixes
         raise UserError(
             f"--data.batch-size {batch} does not divide into {parts}",
             f"try {max(1, batch // unit) * unit} or {(batch // unit + 1) * unit}",
         )
     if pictures < batch:
-        hint = f"try {pictures // unit * unit}" if pictures >= unit else "add pictures"
+        hint = f"try {pictures // unit * unit}" if pictures >= max(unit, 2) else "add pictures"
         share = "" if data.fraction == 1 else f" that --data.fraction {data.fraction:g} leaves"
-        raise UserError(f"--data.batch-size {batch} exceeds the {pictures} training pictures{share}", hint)
+        there = f"the {pictures} training picture{'s' * (pictures != 1)}{share}"
+        raise UserError(f"--data.batch-size {batch} exceeds {there}", hint)
 
 
 @dataclass
@@ -252,7 +251,8 @@ class _EvalPairs(Dataset):
 def _next_readable(images: Examples, first: int, strict: bool) -> tuple[int, Any, list[str]]:
     """The first readable example from `first` on: its index, itself, and the names of those passed over."""
     unreadable: list[str] = []
-    for index in range(first, first + MAX_IN_A_ROW):
+    most = min(MAX_IN_A_ROW, len(images))
+    for index in range(first, first + most):
         index %= len(images)
         try:
             return index, images.read(index), unreadable
@@ -260,7 +260,7 @@ def _next_readable(images: Examples, first: int, strict: bool) -> tuple[int, Any
             if strict:
                 raise
             unreadable.append(error.name)
-    raise UserError(f"{MAX_IN_A_ROW} pictures in a row cannot be read, from {unreadable[0]} on", "look at the files")
+    raise UserError(f"{most} pictures in a row cannot be read, from {unreadable[0]} on", "look at the files")
 
 
 def _loader(pictures: Dataset, order: Iterable, workers: int) -> DataLoader:

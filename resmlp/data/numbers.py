@@ -6,15 +6,17 @@ endings depend on what follows (`deux cents`, `deux cent trois`).
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import pairwise, starmap
 
 from resmlp.config import Text
 from resmlp.data.pairs import Pairs
 from resmlp.errors import lookup
 
 TOP = 10**6
-SMALL = 1000  # below it, numbers have every word, and are too few to be left to chance
-TRAIN, VAL = (950, 19_050), (50, 950)
-"""how many numbers below `SMALL`, and how many from there to `TOP`, are learned from and held out"""
+BOUNDS = (0, 100, 1000, TOP)
+TRAIN, VAL, TIMES = (100, 850, 16_450), (0, 50, 950), (10, 3, 1)
+"""how many numbers of each part between `BOUNDS` are learned from and held out, and how often one is in the text: the
+short ones, which people try first, are few"""
 SEED = 2105  # of the one choice that everybody's numbers are compared on
 
 ENGLISH, GERMAN, FRENCH = (
@@ -96,7 +98,7 @@ WORDS: dict[str, Callable[[int], str]] = {"en": english, "de": german, "fr": fre
 
 
 def numbers_pairs(data: Text) -> tuple[Pairs, Pairs]:
-    """20,000 numbers to learn from and 1,000 others, in the words of `data`'s two languages.
+    """20,000 pairs to learn from and 1,000 others, numbers in the words of `data`'s two languages.
 
     The choice is always the same. Raises `UserError` for a language other than en, de and fr.
     """
@@ -111,8 +113,8 @@ def _split() -> tuple[Sequence[int], Sequence[int]]:
     rng = random.Random(SEED)
     train: list[int] = []
     val: list[int] = []
-    for numbers, learned, held_out in zip((range(SMALL), range(SMALL, TOP)), TRAIN, VAL):
+    for numbers, learned, held_out, times in zip(starmap(range, pairwise(BOUNDS)), TRAIN, VAL, TIMES):
         chosen = rng.sample(numbers, learned + held_out)
-        train += chosen[:learned]
+        train += times * chosen[:learned]
         val += chosen[learned:]
     return train, val

@@ -1,4 +1,4 @@
-"""Scenes to segment, embedded: handwritten digits strewn over patterned canvases, with the class of each pixel.
+"""Scenes to segment, embedded: light handwritten digits strewn over dark patterns, with the class of each pixel.
 
 A scene is a function of its seed and its number alone. 0 is the background, and 1 to 10 are the digits 0 to 9.
 """
@@ -18,10 +18,11 @@ from resmlp.data.masksets import Labelled, MaskSet
 
 SIDE = 96  # pixels of a scene
 TRAIN, VAL = 1500, 200
-MOST_DIGITS = 5
-ENLARGED = (3.5, 5.5)  # of digits of 8 x 8
+MOST_DIGITS = 7
+ENLARGED = (3, 4)  # of digits of 8 x 8
 STROKE = 0.3  # share of the darkest ink from which on a pixel is the digit's
-CONTRAST = 0.35  # of luminance, at least, between a digit and what is behind it
+CONTRAST = 0.35  # of luminance, at least, by which a digit is lighter than what is behind it
+DARK, LIGHT = (0.05, 0.5), (0.6, 1)  # value, of HSV, of patterns and of digits
 CLASSES = ("background", *"0123456789")
 DOWN, ACROSS = np.mgrid[:SIDE, :SIDE].astype(np.float32) / SIDE - 0.5
 
@@ -88,7 +89,7 @@ def scene_splits(data: Data) -> SceneSplits:
 
 
 def _places(rng: np.random.Generator) -> list[_Place]:
-    """Squares for one to five digits, which do not touch."""
+    """Squares for one to seven digits, which do not touch."""
     places: list[_Place] = []
     for _ in range(int(rng.integers(1, MOST_DIGITS + 1)) * 4):  # some find no room
         side = round(8 * rng.uniform(*ENLARGED))
@@ -106,7 +107,7 @@ def _draw(
     square = np.s_[place.top : place.top + place.side, place.left : place.left + place.side]
     ink = np.asarray(digit.convert("L").resize((place.side, place.side), Image.Resampling.BICUBIC), np.float32) / 255
     behind = float(_luminance(canvas[square]).mean())
-    while abs(float(_luminance(colour := _colour(rng))) - behind) < CONTRAST:
+    while float(_luminance(colour := _colour(rng, LIGHT))) - behind < CONTRAST:
         pass
     alpha = ((ink - STROKE) * 4 + 0.5).clip(0, 1)[..., None]  # soft over a pixel or two about the edge
     canvas[square] += alpha * (colour - canvas[square])
@@ -114,15 +115,14 @@ def _draw(
 
 
 def _canvas(rng: np.random.Generator) -> np.ndarray:
-    """A pattern of two colours, H W 3 in [0, 1]."""
+    """A pattern of two dark colours, H W 3 in [0, 1]."""
     share = PATTERNS[rng.integers(len(PATTERNS))](rng)[..., None]
-    dark = _colour(rng)
-    light = dark + rng.uniform(-0.3, 0.3, 3).astype(np.float32)
-    return (dark + share * (light - dark)).clip(0, 1)
+    one, other = _colour(rng, DARK), _colour(rng, DARK)
+    return (one + share * (other - one)).clip(0, 1)
 
 
-def _colour(rng: np.random.Generator) -> np.ndarray:
-    return np.array(colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0, 0.9), rng.uniform(0.1, 1)), np.float32)
+def _colour(rng: np.random.Generator, value: tuple[float, float]) -> np.ndarray:
+    return np.array(colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0, 0.9), rng.uniform(*value)), np.float32)
 
 
 def _luminance(rgb: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from resmlp.config import Data
 from resmlp.data.images import ImageSet, share
 from resmlp.data.sources import open_splits
-from resmlp.data.trees import class_folders, open_tree
+from resmlp.data.trees import TRAIN, VAL, Tree, class_folders, open_tree
 from resmlp.errors import UserError
 
 
@@ -16,30 +16,38 @@ class Collection(NamedTuple):
     val: ImageSet | None
     """of the classes of `train`; None: there are no labels, and those of `train` are all 0"""
     why: str = ""
-    """why there are none"""
+    """why there are none, and which folder alone is learned from"""
 
 
 def open_collection(data: Data, labels: bool = True) -> Collection:
     """The pictures of `data` as `open_splits` divides them; where it cannot, all under the root, whatever their folder.
 
-    So it is with `labels` False. A tree with a train/ of folders gives the pictures of that alone. Without labels
-    `data.fraction` is a share of all. Raises `UserError` where there are no pictures.
+    So it is with `labels` False. A tree with a train/ of folders, or with train/ and val/, gives the pictures of train/
+    alone. Without labels `data.fraction` is a share of all. Raises `UserError` where there are no pictures.
     """
     if data.source != "folder" or data.root is None:
-        train, val = open_splits(data)
-        return Collection(train, val) if labels else Collection(train, None, "not asked for")
+        splits = open_splits(data)
+        return Collection(*splits) if labels else Collection(splits.train, None, "not asked for")
     why = "not asked for"
     if labels:
         try:
             return Collection(*open_splits(data))
         except UserError as error:
             why = error.what
-    return Collection(share(_all_pictures(data.root), data), None, why)
+    train, _, whole = open_tree(data.root)
+    if not train and (train := _bare_train(whole)) and labels:
+        why = f"{train.where} has no class folders"
+    pictures = share(_all_pictures(train or whole), data)
+    return Collection(pictures, None, f"{why}; {train.where} alone is learned from" if train else why)
 
 
-def _all_pictures(root: str) -> ImageSet:
-    train, _, whole = open_tree(root)
-    tree = train or whole
+def _bare_train(tree: Tree) -> Tree | None:
+    """A train/ without folders, where val/ is beside it: else it may be a class of vehicles."""
+    found = {folder.lower(): folder for folder in tree.folders()}
+    return tree.inside(found[TRAIN[0]]) if TRAIN[0] in found and not found.keys().isdisjoint(VAL) else None
+
+
+def _all_pictures(tree: Tree) -> ImageSet:
     if not tree.pictures:
         class_folders(tree)  # says what there is instead
     pictures = [picture for _, picture in sorted(tree.pictures, key=lambda item: item[0])]  # not as the disk lists them

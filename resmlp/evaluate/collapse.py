@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 NEAR = 0.01  # of log K: that close to an end of its range, an entropy is taken to be there
+ELSEWHERE = "try another --out with"
 ALWAYS = "a lower --optim.lr, a larger --data.batch-size"
 
 
@@ -66,11 +67,11 @@ def diagnose(out_dim: int, teacher_entropy: float, mean_entropy: float) -> Colla
     limit = math.log(out_dim)
     if teacher_entropy > (1 - NEAR) * limit:
         same = "it gives every dimension the same, as one that has learned nothing yet"
-        what = f"{same} (entropy {teacher_entropy:.3f} of at most {limit:.3f} nats)"
+        what = f"{same}, entropy {teacher_entropy:.3f} of at most {limit:.3f} nats"
         hint = "a lower --task.warmup-teacher-temp and --task.teacher-temp, a higher --task.centre-momentum"
-        return Collapse("uniform", what, f"try {hint}, {ALWAYS}")
+        return Collapse("uniform", what, f"{ELSEWHERE} {hint}, {ALWAYS}")
     if mean_entropy < NEAR * limit:
-        what = f"it gives every picture the same one dimension (entropy {mean_entropy:.3f} of at most {limit:.3f} nats)"
+        what = f"it gives every picture the same one dimension, entropy {mean_entropy:.3f} of at most {limit:.3f} nats"
         hint = "a lower --task.centre-momentum, a higher --task.warmup-teacher-temp and --task.teacher-temp"
-        return Collapse("one dimension", what, f"try {hint}, {ALWAYS}")
+        return Collapse("one dimension", what, f"{ELSEWHERE} {hint}, {ALWAYS}")
     return None

@@ -46,6 +46,8 @@ def extract(model: Network, batches: Iterable[dict], device: torch.device | str)
 class Pixels(nn.Module):
     """The features that cost nothing, to compare others with: the normalised pixels, B 3 H W -> B 3*H*W."""
 
+    num_classes = 0
+
     def forward(self, images: Tensor) -> Tensor:
         """B 3 H W -> B 3*H*W"""
         return images.flatten(1)

@@ -42,7 +42,8 @@ class Saved:
     def has_classifier(self) -> bool:
         """Whether the output is logits, and not features."""
         config = getattr(self.model, "config", None)
-        return not isinstance(config, TrunkConfig) or config.num_classes > 0
+        owner = config if isinstance(config, TrunkConfig) else self.model  # timm's networks have the number as well
+        return getattr(owner, "num_classes", None) != 0
 
 
 def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:

@@ -12,10 +12,10 @@ from resmlp.objectives import Segment
 SCENES = PictureRecipe(
     name="scenes",
     about="digits strewn over patterns, 96x96, embedded: a class for each pixel in minutes on two cores",
-    task=Segment(width=32, scale=(0.8, 1.25), flip=0.0, jitter=0.5, max_class_share=1.0),
+    task=Segment(width=32, scale=(0.9, 1.1), flip=0.0, jitter=0.0, max_class_share=1.0, stride=0.5),
     model=Model("resmlp_cifar", patch_size=8, init="local"),
-    data=Data(source="scenes", img_size=(48,), batch_size=16, workers=0, crop_ratio=1.0, interpolation="bilinear"),
-    optim=Optim("adamw", lr=3e-3, weight_decay=0.05, warmup_epochs=0.5, clip=1.0),
+    data=Data(source="scenes", img_size=(64,), batch_size=16, workers=0, crop_ratio=1.0, interpolation="bilinear"),
+    optim=Optim("adamw", lr=5e-3, weight_decay=0.05, warmup_epochs=0.25, clip=1.0),
     run=Run(epochs=20, precision="bf16", ema=0.99, log_every=40, eval_every=10),
     expected=(("miou", 0.85),),
 )

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resmlp.errors import UserError
+
 Batch = dict[str, Any]
 
 
@@ -25,8 +27,9 @@ class Task(ABC):
     """Turns a batch into `{"loss": ...}` and a model into named numbers.
 
     The engine calls, for each micro-batch of a step, `loss(model, batch, step)`; around the optimiser's step,
-    `before_step(model, step)` and `after_step(model, step)`; after an epoch, `evaluate(model)` for the raw and for the
-    averaged weights. Every random generator is seeded by (seed, step) before `loss`, so a task draws from them freely.
+    `before_step(model, step)` and `after_step(model, step)`; after a line of the log `hopeless()`; after an epoch,
+    `evaluate(model)` for the raw and for the averaged weights. Every random generator is seeded by (seed, step) before
+    `loss`, so a task draws from them freely.
     """
 
     model: nn.Module
@@ -61,6 +64,10 @@ class Task(ABC):
 
     def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027 (a hook most tasks leave alone)
         """Runs after the optimiser's step `step`."""
+
+    def hopeless(self) -> UserError | None:
+        """Why nothing more will be learned and the run stops, the same in every process; None: it goes on."""
+        return None
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """Lines for the table at the start: (what, value)."""

@@ -19,6 +19,7 @@ from resmlp.evaluate.collapse import diagnose, effective_rank, entropy, gram, ov
 from resmlp.logbook import console
 from resmlp.models import save_model
 from resmlp.nn.projection import ProjectionHead
+from resmlp.recipes import RECIPES
 from resmlp.schedules import cosine, line
 from resmlp.serial import difference, to_dict
 from resmlp.tasks.base import Batch, Place
@@ -94,10 +95,11 @@ class Dino(PictureTask):
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
         self.total = self.steps_per_epoch * run.epochs
         self.log_every = run.log_every
-        warmup = recipe.optim.warmup(self.steps_per_epoch)
-        self.grace = max(1, warmup) * self.steps_per_epoch  # until then, nothing is learned yet
+        warmup = max(1, recipe.optim.warmup(self.steps_per_epoch)) * self.steps_per_epoch
+        self.grace = min(warmup, self.total / 2)  # until then, nothing is learned yet
         self.said: list[Tensor] = []
         self.told: set[str] = set()
+        self.collapsed: UserError | None = None
 
     def in_order(self, images: ImageSet, data: config.Data) -> EvalBatches:
         """Whole pictures, to be evaluated."""
@@ -168,12 +170,16 @@ class Dino(PictureTask):
         mean_entropy, rank = entropy(everywhere[:-1]), effective_rank(over_processes(gram(features)))
         collapse = diagnose(task.out_dim, everywhere[-1].item(), mean_entropy.item()) if step >= self.grace else None
         if collapse and task.stop_on_collapse:
-            raise UserError(f"the teacher has collapsed at step {step}: {collapse.what}", collapse.hint)
-        if collapse and collapse.kind not in self.told and self.place.rank == 0:
+            self.collapsed = UserError(f"the teacher has collapsed at step {step}: {collapse.what}", collapse.hint)
+        elif collapse and collapse.kind not in self.told and self.place.rank == 0:
             self.told.add(collapse.kind)
             told = f"step {step}: the teacher has collapsed: {collapse.what}; {collapse.hint}"
             console.print(told, soft_wrap=True)
         return {"mean_entropy": mean_entropy, "feature_rank": torch.tensor(rank)}
+
+    def hopeless(self) -> UserError | None:
+        """The teacher has collapsed, and the run is to stop at that."""
+        return self.collapsed
 
     def before_step(self, model: nn.Module, step: int) -> None:
         """At first the head's last layer has no gradient: no step and no weight decay moves it."""
@@ -234,7 +240,19 @@ def _check(recipe: config.PictureRecipe, task: objectives.Dino) -> None:
         whole = f"{small} does not divide into patches of {patch}, as --task.local-crops interpolate wants"
         near = max(1, round(height / patch)) * patch, max(1, round(width / patch)) * patch
         demand(height % patch == width % patch == 0, whole, f"try {near[0]}x{near[1]}, or --task.local-crops resize")
-    if task.local_crops == "pad" and task.local_views:
+    if task.local_crops != "none" and task.local_views:
         fits = height <= data.size[0] and width <= data.size[1]
-        large = "{}x{}".format(*data.size)
-        demand(fits, f"{small} does not fit into --data.img-size {large}, to be padded", "make it smaller")
+        demand(fits, "{} does not fit into --data.img-size {}x{}".format(small, *data.size), "make it smaller")
+    else:
+        _check_no_small_views(recipe, task)
+
+
+def _check_no_small_views(recipe: config.PictureRecipe, task: objectives.Dino) -> None:
+    """Refuse settings of small views, but those of the recipe that was begun from, where there are none."""
+    base = RECIPES[recipe.name].task if recipe.name in RECIPES else None
+    usual = base if isinstance(base, objectives.Dino) else objectives.Dino()
+    off = "--task.local-views 0" if task.local_crops != "none" else "--task.local-crops none"
+    own = {name: getattr(task, name) for name in ("local_views", "local_size", "local_scale")}
+    changed = [name for name, value in own.items() if value and value != getattr(usual, name)]
+    shown = ", ".join("--task." + name.replace("_", "-") for name in changed)
+    demand(not changed, f"{shown}: with {off} there are no small views", "leave it out")

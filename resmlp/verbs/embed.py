@@ -1,6 +1,7 @@
 """`resmlp embed`."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from resmlp.checks import ANY, check_range, demand
 from resmlp.errors import UserError
-from resmlp.files import explained, write_json, write_whole
+from resmlp.files import read_json, write_together, write_whole
 from resmlp.verbs.base import Device, Verb, warn_untrained
 from resmlp.verbs.exam import check_counts, open_weights, take_place
 
@@ -62,9 +63,10 @@ class Embed(Verb):
     def run(self) -> dict[str, Any]:
         """Write the features; those that cannot be read are named and left out."""
         if self.out:
-            FORMATS[self.out.suffix.lower()].check()
-        for file in filter(None, (self.out, self.map)):
-            check_writable(file)
+            check_writable(f"--out {self.out}", self.out)
+            FORMATS[self.out.suffix.lower()].check(self.out)
+        if self.map:
+            check_writable(f"--map {self.map}", self.map)
         pictures, labels = list_tree(self.path)
         if self.map:
             from resmlp.analysis.map import check_map
@@ -119,23 +121,34 @@ class Format(NamedTuple):
     """A kind of file that features are kept in."""
 
     write: Callable[[Path, Embedded, dict[str, Any]], None]
-    check: Callable[[], None] = lambda: None
+    check: Callable[[Path], None]
     """raises `UserError` where it cannot be written here"""
 
 
 def _write_npy(path: Path, embedded: Embedded, about: dict[str, Any]) -> None:
-    """float32 N D, and what its rows are in a .json beside it; the .npy comes last, so where it is both are whole."""
+    """float32 N D, and what its rows are in a .json beside it; what was there stays until both are whole."""
     import numpy as np
 
-    with explained(path):
-        path.unlink(missing_ok=True)
-    write_json(path.with_suffix(".json"), {**about, "paths": embedded.paths, "labels": embedded.labels})
+    rows = json.dumps({**about, "paths": embedded.paths, "labels": embedded.labels}, indent=2, ensure_ascii=False)
 
     def write(aside: Path) -> None:
         with aside.open("wb") as file:
             np.save(file, embedded.features, allow_pickle=False)
 
-    write_whole(path, write)
+    write_together({path.with_suffix(".json"): lambda aside: aside.write_text(rows + "\n", "utf-8"), path: write})
+
+
+def _check_beside(path: Path) -> None:
+    """The .json beside can be written too, and is not of another program, such as the model.json of a run."""
+    beside = path.with_suffix(".json")
+    check_writable(f"{beside}, beside --out {path}", beside)
+    if beside.exists():
+        try:
+            found = read_json(beside)
+        except UserError:
+            found = None
+        ours = isinstance(found, dict) and "paths" in found
+        demand(ours, f"--out {path} would replace {beside}, which is not of embed", "choose another --out")
 
 
 def _write_parquet(path: Path, embedded: Embedded, about: dict[str, Any]) -> None:
@@ -155,20 +168,24 @@ def _write_parquet(path: Path, embedded: Embedded, about: dict[str, Any]) -> Non
     write_whole(path, lambda aside: pyarrow.parquet.write_table(table, aside))
 
 
-def _need_pyarrow() -> None:
+def _need_pyarrow(path: Path) -> None:
     if importlib.util.find_spec("pyarrow") is None:
         raise UserError("parquet needs pyarrow, which is not installed", "pip install pyarrow; or --out FILE.npy")
 
 
-FORMATS = {".npy": Format(_write_npy), ".parquet": Format(_write_parquet, _need_pyarrow)}
+FORMATS = {".npy": Format(_write_npy, _check_beside), ".parquet": Format(_write_parquet, _need_pyarrow)}
 
 
-def check_writable(path: Path) -> None:
-    """Raises `UserError` where `path` cannot be written: before the network runs, and not after hours of it."""
-    demand(not path.is_dir(), f"{path} is a folder", "give the name of a file")
+def check_writable(given: str, path: Path) -> None:
+    """Raises `UserError`, which says what was `given`, where `path` cannot be written: before the network runs."""
+    demand(not path.is_dir(), f"{given} is a folder", "give the name of a file")
     trial = path.with_name(f".{path.name}.{os.getpid()}")  # of several processes each tries
-    write_whole(trial, lambda aside: aside.touch())
-    trial.unlink()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write {given}: {error.strerror}", "choose another place") from None
 
 
 def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":

@@ -1,6 +1,7 @@
 """`resmlp train dino-folder`: with labels and without, what is refused, and what goes on from it."""
 
 import json
+import math
 from collections.abc import Callable
 
 import pytest
@@ -73,10 +74,17 @@ def test_a_picture_that_cannot_be_read_is_named(dino, tmp_path):
 
 def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
     flags = ["--task.teacher-temp", "100", "--task.warmup-teacher-temp", "100", "--run.epochs", "3"]
+    flags += ["--run.eval-every", "1"]
     ended = dino(*flags, "--task.stop-on-collapse")
     assert ended.code == 2
     assert "the teacher has collapsed at step 5: it gives every dimension the same" in ended.error
-    ended = dino(*flags)
+    assert ended.error.count("(") == ended.error.count(")") == 1
+    assert f"(the last checkpoint is {tmp_path / 'run'}/checkpoints/step-00000003; try another --out" in ended.error
+    assert ended.err.count("the teacher has collapsed") == 1
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    proof = [line["teacher_entropy"] for line in lines if line["kind"] == "train" and line["step"] == 6]
+    assert proof == [pytest.approx(math.log(16), rel=1e-3)], "the numbers that prove it are logged"
+    ended = dino(*flags)  # goes on from there, and says it
     assert ended.code == 0, ended.err
     assert ended.err.count("the teacher has collapsed") == 1
 
@@ -88,6 +96,8 @@ def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
         (["--data.batch-size", "64"], "--data.batch-size 64 exceeds the"),
         (["--task.local-crops", "interpolate", "--task.local-size", "5"], "--task.local-size 5x5 does not divide"),
         (["--task.local-crops", "pad", "--task.local-size", "9"], "does not fit into --data.img-size 8x8"),
+        (["--task.local-size", "9"], "--task.local-size 9x9 does not fit into --data.img-size 8x8"),
+        (["--task.local-crops", "none"], "--task.local-views, --task.local-size: with --task.local-crops none there"),
         (["--augment.mixup", "0.5"], "--augment.mixup: 0.0 -> 0.5"),
         (["--run.ema", "0.9"], "--run.ema 0.9"),
         (["--task.local-crops", "shrink"], "shrink"),

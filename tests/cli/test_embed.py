@@ -130,19 +130,46 @@ def test_a_map(embed, trained, divided, tmp_path):
         (["--out", "f"], "--out f (it ends in"),
         (["--map", "m.svg"], "--map m.svg (it ends in .png)"),
         (["--out", "taken.npy"], "taken.npy is a folder"),
-        (["--out", "file/f.npy"], "cannot write"),
-        (["--map", "file/m.png"], "cannot write"),
+        (["--out", "file/f.npy"], "cannot write --out file/f.npy: "),
+        (["--map", "file/m.png"], "cannot write --map file/m.png: "),
+        (["--out", "held.npy"], "held.json, beside --out held.npy is a folder"),
         (["--out", "f.npy", "--batch-size", "0"], "--batch-size 0"),
     ],
     ids=str,
 )
 def test_where_features_cannot_go(resmlp, trained, tree, tmp_path, flags, says):
     (tmp_path / "taken.npy").mkdir()
+    (tmp_path / "held.json").mkdir()
     (tmp_path / "file").write_text("")
     ended = resmlp("embed", trained, tree, *flags)
     assert ended.code == 2
     assert says in ended.error
-    assert {file.name for file in tmp_path.iterdir()} == {"taken.npy", "file"}
+    assert {file.name for file in tmp_path.iterdir()} == {"taken.npy", "held.json", "file"}
+
+
+@pytest.mark.parametrize("text", ['{"model": 1}', "[1, 2]", "no json", ""])
+def test_a_json_of_another_program_is_not_replaced(resmlp, embed, trained, tree, tmp_path, text):
+    (tmp_path / "model.json").write_text(text)
+    ended = resmlp("embed", "no-such-model", tree, "--out", tmp_path / "model.npy")
+    assert ended.code == 2
+    assert f"would replace {tmp_path / 'model.json'}, which is not of embed" in ended.error
+    assert (tmp_path / "model.json").read_text() == text
+    assert {file.name for file in tmp_path.iterdir()} == {"model.json"}
+
+
+def test_what_was_there_stays_until_both_files_are_whole(resmlp, embed, tree, tmp_path, monkeypatch):
+    embed("pixels", tree, "--out", tmp_path / "f.npy")  # its own .json it may replace
+    embed("pixels", tree / "red", "--out", tmp_path / "f.npy")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert before.keys() == {"f.npy", "f.json"}
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    ended = resmlp("embed", "pixels", tree, "--out", tmp_path / "f.npy", "--workers", 0, "--device", "cpu")
+    assert (ended.code, "No space left" in ended.error) == (2, True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_what_cannot_be_embedded(resmlp, trained, tmp_path):
@@ -244,6 +271,13 @@ def test_what_cannot_be_measured(resmlp, trained, divided, tmp_path, flags, says
     assert ended.code == 2
     assert says in ended.error
     assert ended.out == ""
+
+
+@pytest.mark.parametrize("flags", [[], ["--protocol", "top1"]], ids=str)
+def test_pixels_have_no_classifier(resmlp, divided, flags):
+    ended = resmlp("eval", "pixels", "--data.root", divided, "--data.workers", 0, *flags)
+    assert ended.code == 2
+    assert "pixels has no classifier (--protocol knn or linear" in ended.error
 
 
 def test_people_see_the_grid(resmlp, trained):

@@ -132,13 +132,15 @@ def test_generators_are_left_alone(many, workers):
     assert states() == before
 
 
-def test_batches_that_do_not_divide(many):
+def test_batches_that_do_not_divide(many, plant):
     with pytest.raises(UserError, match=r"does not divide into 3 processes x 1 .*try 6 or 9"):
         batches(many, world=3)
     with pytest.raises(UserError, match=r"exceeds the 42 training pictures.*try 40"):
         batches(many, batch_size=64, accumulate=4)
     with pytest.raises(UserError, match=r"exceeds the 42 training pictures that --data.fraction 0.5 leaves .*try 42"):
         batches(many, batch_size=64, fraction=0.5)
+    with pytest.raises(UserError, match=r"exceeds the 1 training picture \(add pictures\)"):
+        batches(plant("a/1.png"))
     with pytest.raises(UserError, match=r"mixed.*try 4 or 8"):
         batches(many, replace(AUGMENT, mixup=0.2), batch_size=6, world=2)
 
@@ -177,8 +179,15 @@ def test_strict_stops_at_an_unreadable_picture(many, workers):
 
 def test_nothing_readable(many):
     broken(many, *(f"{name}/{i:02}.png" for name in "abc" for i in range(14)))
-    with pytest.raises(UserError, match="50 pictures in a row"):
+    with pytest.raises(UserError, match="42 pictures in a row"):
         list(batches(many).epoch(0))
+
+
+def test_the_search_for_a_readable_picture_ends_at_fifty(plant):
+    root = plant(*(f"{name}/{i:02}.png" for name in "ab" for i in range(40)))
+    broken(root, *(f"{name}/{i:02}.png" for name in "ab" for i in range(40)))
+    with pytest.raises(UserError, match="50 pictures in a row"):
+        list(batches(root).epoch(0))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

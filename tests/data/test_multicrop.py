@@ -1,5 +1,7 @@
 """Views of multi-crop: shapes, a function of the key, and their distribution; pictures without labels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -178,6 +180,23 @@ def test_an_archive_without_classes(pack):
     found = open_collection(Data(root=pack("a.tar", "x/1.png", "x/2.png", "3.png"), img_size=(8,)))
     assert len(found.train) == 3
     assert found.train.read(0).mode == "RGB"
+
+
+@pytest.mark.parametrize("held_out", [["val/3.png"], ["val/a/3.png", "val/b/4.png"], ["Test/a/3.png"]], ids=" ".join)
+@pytest.mark.parametrize("labels", [True, False])
+def test_of_a_train_folder_without_classes_val_is_not_learned(plant, held_out, labels):
+    found = open_collection(Data(root=plant("train/1.png", "train/2.png", *held_out), img_size=(8,)), labels)
+    assert [Path(found.train.name(i)).name for i in range(len(found.train))] == ["1.png", "2.png"]
+    assert "tree/train alone is learned from" in found.why
+    assert "beside it" not in found.why
+    assert ("no class folders" in found.why) == labels
+
+
+def test_a_class_of_trains_is_no_part(plant):
+    vehicles = Data(root=plant("bus/1.png", "bus/2.png", "train/3.png", "train/4.png"), img_size=(8,))
+    found = open_collection(vehicles, labels=False)
+    assert (len(found.train), found.why) == (4, "not asked for")
+    assert open_collection(vehicles).train.classes == ("bus", "train")
 
 
 @pytest.mark.parametrize("paths", [[], ["notes.txt"]])

@@ -30,7 +30,7 @@ from resmlp.models import (
 )
 from resmlp.models.backbones import TimmFeatures, TrunkFeatures, quarters
 from resmlp.models.surgery import change
-from resmlp.models.upernet import PyramidNeck
+from resmlp.models.upernet import PyramidNeck, initialise
 from resmlp.preprocessing import Preprocessing
 from resmlp.sources import card_of, kind_of
 
@@ -129,6 +129,14 @@ def test_published_settings_are_the_defaults():
     assert model.classifier[1].weight.std().item() == pytest.approx(0.01, rel=0.1)
     fusion = model.decoder.upernet.fusion_block[0].weight
     assert fusion.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(("width", "std"), [(512, 0.01), (64, 0.08), (32, 0.16)])
+def test_a_narrower_classifier_starts_larger(width, std):
+    layer = nn.Conv2d(width, 100, 1)
+    initialise(layer)
+    assert layer.weight.std().item() == pytest.approx(std, rel=0.1)
+    assert not layer.bias.any()
 
 
 def test_transposed_convolutions_of_the_neck_paint_each_token():

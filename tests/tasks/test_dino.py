@@ -299,8 +299,11 @@ def test_a_collapse_is_said_once_or_stops_the_run(words, capsys):
         task.loss(task.model, batch(), STEPS - 1)  # too early to say
         assert capsys.readouterr().err == ""
         if stop:
-            with pytest.raises(UserError, match=rf"at step {ends_line}: .*{words}.*\(try "):
-                task.loss(task.model, batch(), ends_line)
+            assert task.hopeless() is None
+            task.loss(task.model, batch(), ends_line)
+            assert f"at step {ends_line}: " in task.hopeless().what
+            assert words in task.hopeless().what
+            assert "another --out" in task.hopeless().hint
             continue
         for step in (ends_line, ends_line + STEPS, ends_line + STEPS - 1):
             numbers = task.loss(task.model, batch(), step)
@@ -309,6 +312,15 @@ def test_a_collapse_is_said_once_or_stops_the_run(words, capsys):
         assert told.count("the teacher has collapsed") == 1
         assert words in told
         assert "mean_entropy" not in numbers or numbers["mean_entropy"].item() >= 0
+
+
+def test_a_run_that_is_all_warm_up_is_watched_from_its_half_on(capsys):
+    task = make(recipe(optim={"warmup_epochs": 2}, stop_on_collapse=True))  # of two epochs
+    task.state.network.head = Constant(torch.zeros(24))
+    task.loss(task.model, batch(), STEPS - 1)
+    assert task.hopeless() is None
+    task.loss(task.model, batch(), 2 * STEPS - 1)
+    assert task.hopeless()
 
 
 def test_numbers_at_the_end_of_a_line_of_the_log():
@@ -457,6 +469,7 @@ def test_enlarged_views_are_what_the_trunk_sees():
 @pytest.mark.parametrize("mode", ["resize", "interpolate", "pad", "none", "no views"])
 def test_all_ways_train(mode, engine):
     views = {"local_views": 0} if mode == "no views" else {"local_crops": mode}
+    views |= {"local_views": 0, "local_size": Dino().local_size} if mode.startswith("no") else {}
     settings = recipe(data={"batch_size": 20}, run={"epochs": 1, "log_every": 1}, **views)
     task = make(settings)
     start = [p.detach().clone() for p in task.model.parameters()]
@@ -535,7 +548,9 @@ def test_two_processes_are_one(tmp_path):
     from resmlp.models.weights import read_tensors
 
     settings = recipe(run={"log_every": 1}, local_crops="interpolate")
-    write_json(tmp_path / "recipe.json", to_dict(settings))
+    write_json(
+        tmp_path / "recipe.json", to_dict(recipe(run={"log_every": 1, "device": "auto"}, local_crops="interpolate"))
+    )
     (tmp_path / "go.py").write_text(TWO)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -544,7 +559,7 @@ def test_two_processes_are_one(tmp_path):
     paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
         [sys.executable, *launch, str(tmp_path / "go.py"), str(tmp_path / "recipe.json"), str(tmp_path / "two")],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""},  # auto is the CPU
         capture_output=True,
         text=True,
         timeout=120,
@@ -572,6 +587,10 @@ REFUSED: list[tuple[Callable[[], PictureRecipe], str]] = [
     (lambda: recipe(local_size=(5,), local_crops="interpolate"), "--task.local-size 5x5 does not divide .* \\(try 4x4"),
     (lambda: recipe(local_size=(1, 4), local_crops="interpolate"), "1x4 does not divide .* \\(try 2x4"),
     (lambda: recipe(local_size=(9,), local_crops="pad"), "9x9 does not fit into --data.img-size 8x8"),
+    (lambda: recipe(local_size=(4, 9)), "4x9 does not fit into --data.img-size 8x8"),
+    (lambda: recipe(local_crops="none", local_size=(96,)), "^--task.local-views: with --task.local-crops none there"),
+    (lambda: recipe(local_crops="none", local_views=8), "^--task.local-size: with --task.local-crops none there"),
+    (lambda: recipe(local_views=0), "^--task.local-size: with --task.local-views 0 there are no small views"),
     (lambda: recipe(local_crops="crop"), "--task.local-crops 'crop'"),
     (lambda: recipe(local_size=(1, 2, 3)), "--task.local-size 1 2 3"),
     (lambda: recipe(local_scale=(0.5, 0.1)), "--task.local-scale 0.5 0.1"),
@@ -588,6 +607,14 @@ def test_what_cannot_be_trained_is_said_in_a_line(settings, says):
     with pytest.raises(UserError, match=says) as refusal:
         make(settings())
     assert "\n" not in str(refusal.value)
+
+
+def test_a_recipe_with_small_views_may_be_run_without_them():
+    cifar = RECIPES["dino-cifar10"]
+    dino._check(replace(cifar, task=replace(cifar.task, local_crops="none")), replace(cifar.task, local_crops="none"))
+    changed = replace(cifar.task, local_crops="none", local_size=(12,), local_scale=(0.1, 0.2))
+    with pytest.raises(UserError, match="^--task.local-size, --task.local-scale: with"):
+        dino._check(replace(cifar, task=changed), changed)
 
 
 def test_the_recipe_of_table_2():
