@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 from hubserver import Hub
 
 torch.set_num_threads(2)
+# a shell's background jobs ignore Ctrl-C, and so would every program that a test starts and then interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
