@@ -302,8 +302,7 @@ def test_without_the_package(monkeypatch):
     assert "pip install 'resmlp[segment]'" in str(error.value)
 
 
-def test_compiled(monkeypatch):
-    monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)
+def test_compiled():
     model, images = scramble(segmenter(depth=1)), torch.randn(2, 3, *SIZE)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     model.eval()
