@@ -4,9 +4,6 @@ The number of workers changes nothing, and an epoch taken up in the middle goes 
 the epoch's order has its own key, and all generators are seeded with it before that picture is transformed.
 """
 
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +17,7 @@ from resmlp.data.decode import UnreadableImage
 from resmlp.data.images import ImageSet
 from resmlp.data.masksets import MaskSet
 from resmlp.data.transforms import Transform, eval_transform, train_transform
+from resmlp.data.workers import start_worker
 from resmlp.errors import UserError
 from resmlp.preprocessing import Preprocessing
 from resmlp.randomness import generators_kept, seed_host
@@ -275,24 +273,6 @@ def _loader(pictures: Dataset, order: Iterable, workers: int) -> DataLoader:
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each epoch would draw a number from the global one
     )
-
-
-def start_worker(_: int) -> None:
-    """Ctrl-C, and perhaps SIGTERM, reach every process of the group; the main one answers, and may want batches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    sys.excepthook = _say_unless_cut_off
-
-
-def _leave(number: int, frame: object) -> None:
-    """End without complaint: a worker that dies of a signal would make torch raise in the main process, which saves."""
-    os._exit(0)
-
-
-def _say_unless_cut_off(kind, error, trace) -> None:
-    """A worker whose main process left in the middle of taking a batch from it has nothing to tell."""
-    if not issubclass(kind, ConnectionError | EOFError):
-        sys.__excepthook__(kind, error, trace)
 
 
 def _results(loader: DataLoader) -> Iterator[Batch]:
