@@ -3,6 +3,7 @@
 B pictures of H x W pixels, D channels, h x w positions of a map.
 """
 
+from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from resmlp.models.trunk import Trunk
 MAPS = 4
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """`forward`: B 3 H W -> four maps B D h w, from the shallowest to the deepest layer."""
 
     channels: tuple[int, ...]
@@ -32,13 +33,13 @@ class Backbone(nn.Module):
         """Whether the maps are of several resolutions, as a convolutional network's."""
         return len(set(self.strides)) > 1
 
+    @abstractmethod
     def at(self, size: Size) -> "Backbone":
         """The same for pictures of `size` (height, width). Raises `UserError` where it cannot be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def checkpoint_activations(self, on: bool) -> None:
         """Trade time for memory in training."""
-        raise NotImplementedError
 
 
 class TrunkFeatures(Backbone):
