@@ -22,7 +22,7 @@ SCENES = PictureRecipe(
 
 CAMVID = PictureRecipe(
     name="camvid",
-    about="CamVid's streets at 480x360, 11 classes, from scratch in well under an hour on two cores",
+    about="CamVid's streets at 480x360, 11 classes, from scratch",
     task=Segment(width=64, scale=(0.75, 1.5), max_class_share=0.9),
     model=Model("resmlp_s12_p8", dim=256, depth=8, drop_path=0.05, init="local"),
     data=Data(source="camvid", img_size=(120, 160), batch_size=16, workers=1, crop_ratio=1.0, interpolation="bilinear"),
