@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.architectures import Architecture
+from resmlp.nn.attention import attend, split
 from resmlp.nn.layers import ACTIVATIONS, Mlp, Part
 
 Grid = tuple[int, int]
@@ -79,8 +80,7 @@ class AttentionMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()  # B heads N D/heads
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.proj(attend(*split(self.qkv(x), 3, self.heads)))
 
 
 def linear(grid: Grid, arch: Architecture) -> LinearMixer:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resmlp.nn.attention import attend, split
 from resmlp.nn.layers import Part
 from resmlp.nn.mixers import AttentionMixer, LinearMixer
 from resmlp.nn.residual import Residual
@@ -99,7 +100,7 @@ class MaskedAttention(AttentionMixer):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """B S D, and B S which is true for tokens -> B S D"""
         q, k, v = split(self.qkv(x), 3, self.heads)
-        return self.proj(join(F.scaled_dot_product_attention(q, k, v, mask[:, None, None])))
+        return self.proj(attend(q, k, v, mask[:, None, None]))
 
 
 class CausalAttention(AttentionMixer):
@@ -111,7 +112,7 @@ class CausalAttention(AttentionMixer):
     def forward(self, x: Tensor) -> Tensor:
         """B T D -> B T D"""
         q, k, v = split(self.qkv(x), 3, self.heads)
-        return self.proj(join(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
+        return self.proj(attend(q, k, v, causal=True))
 
     def step(self, x: Tensor, past: Past) -> Tensor:
         """B K D -> B K D: the newest token of each hypothesis looks at the t tokens of it."""
@@ -120,7 +121,7 @@ class CausalAttention(AttentionMixer):
         past.write(seen)
         (q,) = split(q.reshape(-1, 1, dim), 1, self.heads)  # B*K H 1 D/H
         k, v = split(past.table[past.rows], 2, self.heads)  # B*K H t D/H
-        return self.proj(join(F.scaled_dot_product_attention(q, k, v)).view_as(x))
+        return self.proj(attend(q, k, v).view_as(x))
 
 
 class CrossAttention(nn.Module):
@@ -141,17 +142,7 @@ class CrossAttention(nn.Module):
         """B T D (or B K D), what `read` gave, and B S which is true for tokens -> B T D"""
         (q,) = split(self.q(x), 1, self.heads)
         k, v = keys_values.unbind()
-        return self.proj(join(F.scaled_dot_product_attention(q, k, v, mask[:, None, None])))
-
-
-def split(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
-    """B N parts*D -> B H N D/H, for each of the `parts`"""
-    return x.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-
-
-def join(x: Tensor) -> Tensor:
-    """B H N D/H -> B N D"""
-    return x.transpose(1, 2).flatten(2)
+        return self.proj(attend(q, k, v, mask[:, None, None]))
 
 
 class SharedEmbedding(nn.Embedding):

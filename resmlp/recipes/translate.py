@@ -24,19 +24,10 @@ MULTI30K = TextRecipe(
     name="multi30k",
     about="Multi30k, captions in English to German, on two cores; --data.root: train.en, train.de, val.en, val.de",
     task=Translate(label_smoothing=0.1),
-    model=Seq2Seq("resmlp_mt_small", dropout=0.3),
-    data=Text(vocabulary=6000, batch_size=2048),
-    optim=Optim(
-        "adamw",
-        lr=1.5e-3,
-        weight_decay=0.01,
-        beta2=0.98,
-        schedule="inverse-sqrt",
-        warmup_steps=800,
-        warmup_lr=0.0,
-        clip=1.0,
-    ),
-    run=Run(epochs=16, precision="bf16", average=4, eval_every=4, log_every=50),
+    model=Seq2Seq("resmlp_mt_small", dropout=0.2),
+    data=Text(vocabulary=6000, batch_size=1024),
+    optim=Optim("adamw", lr=2e-3, weight_decay=0.01, beta2=0.98, warmup_steps=400, warmup_lr=0.0, clip=1.0),
+    run=Run(epochs=12, precision="bf16", eval_every=4, log_every=50),
     expected=(("bleu", 33.0),),
 )
 
