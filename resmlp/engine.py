@@ -212,6 +212,12 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(caught)
+    except UserError:
+        raise
+    except Exception as error:  # the same Ctrl-C may have ended a compiler that we wait for
+        if caught:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

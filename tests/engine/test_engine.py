@@ -325,6 +325,27 @@ def test_a_second_ctrl_c_stops_at_once(engine, toy_recipe):
     assert made.checkpoints.steps() == []
 
 
+@pytest.mark.parametrize(
+    ("signalled", "failure", "seen"),
+    [
+        (True, RuntimeError, KeyboardInterrupt),
+        (True, lambda what: UserError(what, "free some"), UserError),
+        (False, RuntimeError, RuntimeError),
+    ],
+)
+def test_what_fails_because_of_ctrl_c_is_an_interruption(engine, toy_recipe, signalled, failure, seen):
+    task = Toy()
+
+    def failing(model, batch, step):
+        if signalled:
+            os.kill(os.getpid(), signal.SIGINT)
+        raise failure("what was waited for ended")
+
+    task.loss = failing
+    with pytest.raises(seen):
+        engine(task, toy_recipe()).fit()
+
+
 # numbers that are none
 
 
