@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from resmlp.architectures import Architecture
-from resmlp.checks import BELOW_ONE, POSITIVE, check_range, demand
+from resmlp.checks import BELOW_ONE, check_range, demand
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.preprocessing import Preprocessing
-from resmlp.seq2seq import Seq2SeqArchitecture
+from resmlp.seq2seq import SEARCH, Seq2SeqArchitecture
 from resmlp.serial import from_dict, shown
 
 FORMAT = 1
+STRIDE = (0.05, 1.0)
+"""bounds of a sliding window's step, as a share of its side; 0.05 sees each pixel 400 times"""
 
 
 @dataclass(frozen=True)
@@ -108,16 +110,16 @@ class SegmenterCard:
     palette: tuple[tuple[int, int, int], ...] = ()
     """a colour for each class, for people; empty: some are made up"""
     base_size: tuple[int, ...] | None = None
-    """what a picture is resized to before windows of it are seen, as `objectives.Segment` has it"""
+    """what a picture is resized to before it is seen, as `objectives.Segment` has it for evaluation"""
     stride: float = 2 / 3
     """the step of the sliding window, as a share of its side"""
     whole: bool = False
-    """the picture is seen at once, resized to the window"""
+    """all of the picture is seen at once, by the network moved to its size"""
     kind: Literal["segmenter"] = "segmenter"
     format: int = FORMAT
 
     def __post_init__(self):
-        check_range("", self, base_size=(1, 2**15), stride=(POSITIVE, 1))
+        check_range("", self, base_size=(1, 2**15), stride=STRIDE)
         demand(self.base_size is None or len(self.base_size) in (1, 2), "its base_size", "one or two numbers")
         names = f"{len(self.classes)} class names for {self.model.num_classes} classes"
         demand(len(self.classes) == self.model.num_classes, names, "was it changed by hand?")
@@ -140,6 +142,9 @@ class TranslatorCard:
     length_penalty: float = 0.6
     kind: Literal["translator"] = "translator"
     format: int = FORMAT
+
+    def __post_init__(self):
+        check_range("", self, **SEARCH)
 
 
 CARDS: dict[str, type] = {"classifier": Card, "segmenter": SegmenterCard, "translator": TranslatorCard}

@@ -24,7 +24,7 @@ def check_range(owner: str, value: Any, **bounds: tuple[float, float]) -> None:
         if not all(number is None or low <= number <= high for number in numbers):
             words = "finite" if low == -ANY else f"above {low:.0f}" if low == POSITIVE else f"{low} or more"
             if high != ANY:
-                words += f", below {high:.0f}" if high == BELOW_ONE else f", at most {high}"
+                words += f", below {high:.0f}" if high == math.nextafter(math.ceil(high), 0) else f", at most {high}"
             shown = " ".join(map(str, numbers))
             raise UserError(f"{owner}{name.replace('_', '-')} {shown}", words)
 

@@ -1,11 +1,13 @@
 """The command line: reads a verb and its flags, runs it, and turns what goes wrong into one line and an exit code."""
 
 import contextlib
+import errno
 import io
 import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import tyro
 from tyro.conf import FlagCreatePairsOff
@@ -14,19 +16,17 @@ from resmlp.errors import UserError, lookup
 from resmlp.verbs import VERBS, Verb
 
 INTERRUPTED = 130
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `argv`; returns the exit code: 0 done, 1 a failure of ours, 2 a mistake of the user's, 130 on Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
+    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        verb = parse(args)
-        result = verb.run()
-        if verb.json and result:  # of several processes the first has it
-            print(json.dumps(result, ensure_ascii=False))
-        sys.stdout.flush()
+        run(args)
         return 0
     except UserError as error:
         if "--debug" in args:
@@ -37,18 +37,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go()
         return 0
     except Exception as error:
         if "--debug" in args:
             raise
+        if isinstance(error, OSError) and error.errno in FULL:  # files say so by themselves (`files.explained`)
+            _let_go()
+            print(f"error: cannot write to standard output: {error.strerror} (see to where it goes)", file=sys.stderr)
+            return 2
         what = " ".join(str(error).split())[:300]
         if "out of memory" in what.lower() or "allocate memory" in what:
-            remedy = "a smaller network or --data.batch-size, or more --run.accumulate"
+            remedy = "take a smaller network or batch; in training, more --run.accumulate"
             print(f"error: not enough memory: {what} ({remedy})", file=sys.stderr)
             return 2
         print(f"error: {type(error).__name__}: {what} (a fault of resmlp; --debug shows where)", file=sys.stderr)
         return 1
+
+
+def run(args: list[str]) -> None:
+    """Do what `args` ask for, and print the JSON object where they ask for one."""
+    try:
+        verb = parse(args)
+        result = verb.run()
+        if verb.json and result:  # of several processes the first has it
+            print(json.dumps(result, ensure_ascii=False))
+    finally:
+        sys.stdout.flush()  # what it refuses is told now, and not when Python ends
 
 
 def parse(args: list[str]) -> Verb:
@@ -80,6 +95,19 @@ def overview() -> str:
     lines = [f"  {name:<10} {(kind.__doc__ or '').splitlines()[0]}" for name, kind in VERBS.items()]
     head = "usage: resmlp VERB ...\n\nResMLP and its family: train, evaluate, use, look inside.\n"
     return "\n".join([head, *lines, "\n`resmlp VERB --help` shows a verb's flags; start with `resmlp demo`."])
+
+
+def _open_closed() -> None:
+    """Give a stream that was closed before we started an end that takes everything: Python has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (open to the end)
+
+
+def _let_go() -> None:
+    """What standard output did not take goes nowhere: Python would try again when it ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(complaint: str, name: str) -> UserError:

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from resmlp.cards import STRIDE
 from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
+from resmlp.seq2seq import SEARCH
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class Segment(Task):
     base_size: tuple[int, ...] | None = None
     """bounds of a picture's longer and shorter side that it is resized to before the window is cut, its proportions
     kept, or one number for the shorter side alone; None: it stays of its own size"""
+    eval_size: tuple[int, ...] | None = None
+    """evaluation: the same bounds in place of --task.base-size; None: those"""
     scale: tuple[float, float] = (0.5, 2.0)
     """training: the base size is multiplied by a random number from here to there"""
     max_class_share: float = 0.75
@@ -133,6 +137,9 @@ class Segment(Task):
     jitter: float = 1.0
     """strength of the change of colours; 1: brightness by 32 of 255, contrast and saturation by half, hue by a tenth of
     the circle, each in half of the pictures; 0: none"""
+    balance: float = 0.0
+    """training: a pixel weighs as much as the share of its class among all labels, to the power of minus this; 0: all
+    pixels alike; 1: all classes alike"""
     auxiliary: float = 0.4
     """weight in the loss of a second, small decoder; 0: there is none"""
     width: int = 512
@@ -142,17 +149,20 @@ class Segment(Task):
     stride: float = 2 / 3
     """evaluation: the step of the sliding window, as a share of its side"""
     whole: bool = False
-    """evaluation: see the picture at once, resized to the window, and slide nothing"""
+    """evaluation: see all of the picture at once, the network moved to its size, and slide nothing"""
 
     def __post_init__(self):
         share = (POSITIVE, 1)
         check_range("--task.", self, ignore_index=(0, 2**16 - 1), base_size=(1, 2**15), scale=(POSITIVE, 2**8))
-        check_range("--task.", self, max_class_share=share, stride=share, flip=(0, 1), jitter=(0, 2))
-        check_range("--task.", self, auxiliary=(0, ANY), width=(1, 2**14))
-        sides, (low, high) = self.base_size, self.scale
-        shown = " ".join(map(str, sides or ()))
-        one_or_two = "give one number, or those of the longer and the shorter side"
-        demand(sides is None or len(sides) in (1, 2), f"--task.base-size {shown}", one_or_two)
+        check_range("--task.", self, max_class_share=share, stride=STRIDE, flip=(0, 1), jitter=(0, 2))
+        check_range("--task.", self, balance=(0, 1), auxiliary=(0, ANY), width=(1, 2**14))
+        check_range("--task.", self, eval_size=(1, 2**15))
+        for name in ("base_size", "eval_size"):
+            sides = getattr(self, name)
+            shown = f"--task.{name.replace('_', '-')} {' '.join(map(str, sides or ()))}"
+            one_or_two = "give one number, or those of the longer and the shorter side"
+            demand(sides is None or len(sides) in (1, 2), shown, one_or_two)
+        low, high = self.scale
         demand(low <= high, f"--task.scale {low} {high}", "the smaller first")
 
 
@@ -164,7 +174,8 @@ class Translate(Task):
     beam: int = 4
     """hypotheses that the search for the best translation keeps; 1 is greedy"""
     length_penalty: float = 0.6
-    """a hypothesis of n tokens scores its log-probability / ((5 + n) / 6) ** this (Wu et al. 2016, equation 14)"""
+    """a hypothesis of n tokens, its end included, scores its log-probability / ((5 + n) / 6) ** this (Wu et al. 2016,
+    equation 14)"""
     metric: Literal["bleu", "exact_match"] = "bleu"
     """which number decides what is best; both are shown"""
     val_sentences: int = 0
@@ -172,5 +183,4 @@ class Translate(Task):
 
     def __post_init__(self):
         check_choices("--task.", self)
-        check_range("--task.", self, label_smoothing=(0, BELOW_ONE), beam=(1, 2**10), length_penalty=(0, ANY))
-        check_range("--task.", self, val_sentences=(0, ANY))
+        check_range("--task.", self, label_smoothing=(0, BELOW_ONE), **SEARCH, val_sentences=(0, ANY))

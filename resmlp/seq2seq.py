@@ -1,5 +1,6 @@
 """Every network that translates, as values (section 2, "Sequence-to-Sequence ResMLP"; sizes of Table 5)."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -8,6 +9,9 @@ from resmlp.errors import UserError, lookup
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 """numbers of the tokens that stand for no text: filling, beginning, end, and what the vocabulary lacks"""
+
+SEARCH = {"beam": (1, 2**10), "length_penalty": (0, math.nextafter(100, 0))}
+"""least and most of what the search for a translation can be told, wherever that is said"""
 
 Mixer = Literal["linear", "attention"]
 Norm = Literal["affine", "layernorm"]

@@ -28,6 +28,7 @@ SHOWN = 5  # pictures of a sheet
 LISTED = 24  # classes of its legend
 LARGEST = 512  # pixels of a side in a sheet
 FEWEST = 192  # pixels across, so that a legend has room
+FLATTEST, TALLEST = 0.25, 2.0  # height over width of a row's places; what is beyond lies in them with white around it
 
 
 def colours(card: SegmenterCard) -> Palette:
@@ -101,7 +102,7 @@ def draw_labelled(found: Sequence[Labelled], classes: Sequence[str], shades: Pal
     if not found:
         return
     rows = found[:SHOWN]
-    heights = [WIDTH / 3.4 * each.picture.height / each.picture.width for each in rows]
+    heights = [WIDTH / 3.4 * _shape(each.picture) for each in rows]
     listed = _occurring(rows, len(classes))
     with sheet(path, sum(heights) + 0.15 * len(rows) + 0.5 + 0.2 * -(-len(listed) // 4)) as figure:
         from matplotlib.patches import Patch
@@ -120,6 +121,11 @@ def draw_labelled(found: Sequence[Labelled], classes: Sequence[str], shades: Pal
             for label in listed
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=SMALL)
+
+
+def _shape(picture: Image.Image) -> float:
+    """Height over width of the place that a picture gets."""
+    return min(max(picture.height / picture.width, FLATTEST), TALLEST)
 
 
 def _reduced(labels: np.ndarray, shades: Palette) -> Image.Image:

@@ -31,7 +31,8 @@ class Text:
     tokenizer: str | None = None
     """a tokenizer.json, or the run folder that holds one, in place of a new vocabulary"""
     long_sentences: Literal["drop", "truncate", "error"] = "drop"
-    """pairs of which one side has more tokens than the network can take: in training; held-out ones are truncated"""
+    """pairs of which one side has more tokens than the network can take: drop leaves them out of training, and
+    truncates those held out; error names the first one's file and line"""
     batch_size: int = 4096
     """tokens in one optimiser step, padding included, of the longer side, over all processes and accumulated parts"""
     workers: int = 0

@@ -18,7 +18,7 @@ from resmlp.data.images import ImageSet, Splits, folder_train
 from resmlp.data.joint import BaseSize, JointTransform
 from resmlp.data.loader import EvalBatches, EvalPairs, TrainBatches
 from resmlp.data.maskfiles import IGNORED
-from resmlp.data.masks import MASKED, MaskSplits, open_eval_masks, open_masks
+from resmlp.data.masks import MASKED, MaskSplits, label_shares, open_eval_masks, open_masks
 from resmlp.data.masksets import MaskSet
 from resmlp.data.parallel import Pairs, open_pairs, open_val, read_lines
 from resmlp.data.sources import open_eval, open_splits, other_counts
@@ -45,6 +45,7 @@ __all__ = [
     "UnreadableImage",
     "eval_transform",
     "folder_train",
+    "label_shares",
     "normalise",
     "open_eval",
     "open_eval_masks",

@@ -17,6 +17,7 @@ from resmlp.config import Data
 from resmlp.data.maskfiles import IGNORED
 from resmlp.data.masksets import Labelled
 from resmlp.objectives import Segment
+from resmlp.preprocessing import Interpolation
 
 TRIES = 10  # windows, before one that is nearly all of one class is taken
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 32, 0.5, 0.5, 0.1  # of 255; about 1; about 1; of the circle
@@ -81,19 +82,15 @@ class JointTransform:
 
 
 class BaseSize:
-    """For evaluation: the picture at `task.base_size`, uint8 3 h w, and its labels as they are, uint8 H W.
+    """For evaluation: the picture `fitted` to a base size, uint8 3 h w, and its labels as they are, uint8 H W."""
 
-    With `task.whole` it is of the window's size, whatever its proportions were.
-    """
-
-    def __init__(self, data: Data, task: Segment):
-        self.base_size, self.size = task.base_size, data.size if task.whole else None
-        self.resample = Image.Resampling[data.preprocessing().interpolation.upper()]
+    def __init__(self, base_size: tuple[int, ...] | None, interpolation: Interpolation):
+        self.base_size, self.resample = base_size, Image.Resampling[interpolation.upper()]
 
     def __call__(self, pair: Labelled) -> dict[str, Tensor]:
         """One picture and its labels."""
         image, labels = pair
-        height, width = self.size or fitted(labels.shape, self.base_size)
+        height, width = fitted(labels.shape, self.base_size)
         if (width, height) != image.size:
             image = image.resize((width, height), self.resample)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -5,6 +5,7 @@ Masks are looked at before training, so that what is amiss is said then: each pi
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from resmlp.checks import demand
 from resmlp.config import Data
 from resmlp.data.classnames import Naming, name_classes, naming, numbered, read_palette
+from resmlp.data.decode import UnreadableImage
 from resmlp.data.images import SHARE
 from resmlp.data.maskfiles import IGNORED, MOST_CLASSES, Labelling
 from resmlp.data.masksets import FilePair, MaskSet
@@ -23,6 +25,11 @@ from resmlp.errors import UserError, did_you_mean
 from resmlp.objectives import Segment
 
 CHECKED = 2000  # masks of which each pixel is looked at before training
+ABSENT = (
+    "no training mask has a pixel of {}",
+    "no held-out mask has a pixel of {}: it is not in the mean, or with 0 where the network says it",
+)
+"""what is to be heard of classes that are lacking in what is trained on, and in what is held out"""
 MASKED = ("masks", "camvid", "ade20k", "scenes")
 """--data.source of pictures whose pixels have labels"""
 
@@ -81,6 +88,20 @@ def check_masks(pairs: Sequence[FilePair], most: int | None = CHECKED) -> np.nda
     return counts
 
 
+def label_shares(masks: MaskSet, most: int = CHECKED) -> np.ndarray:
+    """The share of each class among the labels that count, of `most` pairs, evenly spread: float64 of K.
+
+    What cannot be read is left out. Raises `UserError` where no label counts.
+    """
+    counts = np.zeros(IGNORED + 1, np.int64)
+    for i in np.unique(np.linspace(0, len(masks) - 1, min(most, len(masks))).astype(int)).tolist():
+        with suppress(UnreadableImage):
+            counts += np.bincount(masks.read(i)[1].ravel(), minlength=len(counts))
+    counted = counts[: len(masks.classes)]
+    demand(bool(counted.any()), "no label of the training masks counts", "see --task.ignore-index")
+    return counted / counted.sum()
+
+
 def _source(data: Data) -> str:
     """The source, if it has masks, and a root where it needs one."""
     has = f"--data.source {data.source} holds no labels of pixels, which segmentation needs"
@@ -116,19 +137,35 @@ def _open(tree: MaskTree, data: Data, task: Segment, found: list[Files], classes
     notes = [
         [f"masks without a picture are passed over: {some(files.alone)}"] if files.alone else [] for files in found
     ]
+    for own, seen in zip(pairs, counts):
+        nothing = f"no label of the masks in {Path(own[0].mask).parent} counts"
+        demand(bool(seen[:IGNORED].any()), nothing, "see --task.ignore-index and --task.reduce-zero-label")
     if named is None:
-        seen = np.flatnonzero(np.sum(counts, 0)[:IGNORED])
-        demand(len(seen) > 0, f"the masks of {tree.root} have no label that counts", "see --task.ignore-index")
-        numbers = range(first, first + int(seen[-1]) + 1)
-        named = name_classes(tuple(map(str, numbers)), first, ignored, dict(colours))
-        notes[0].append(f"no classes.txt names the classes: the masks have {len(numbers)}, which are called by number")
-    absent = [name for label, name in enumerate(named.classes) if not counts[0][label]]
-    if absent and len(found) > 1 and len(pairs[0]) <= CHECKED:
-        notes[0].append(f"no training mask has a pixel of {some(absent)}")
+        named = name_classes(_numbers(tree.root, first, np.sum(counts, 0)), first, ignored, dict(colours))
+        called = f"the masks have {len(named.classes)}, which are called by number"
+        notes[0].append(f"no classes.txt names the classes: {called}")
+    remarks = ABSENT if len(found) > 1 else ()
+    for i, remark in enumerate(remarks):
+        absent = [name for label, name in enumerate(named.classes) if not counts[i][label]]
+        if absent and len(pairs[i]) <= CHECKED:
+            notes[i].append(remark.format(some(absent)))
     return [
         MaskSet(named.classes, named.palette, [pair._replace(labelling=named.labelling) for pair in own], tuple(told))
         for own, told in zip(pairs, notes)
     ]
+
+
+def _numbers(root: Path, first: int, counts: np.ndarray) -> tuple[str, ...]:
+    """The classes that nothing names, by their numbers in the masks, whose labels are `counts`; from `first` on."""
+    seen = np.flatnonzero(counts[:IGNORED])
+    last = first + int(seen[-1])
+    alone = f"all pixels of the masks of {root} that count have label {last}"
+    own = "a class whose pixels have a label to be ignored, such as 255, needs a number of its own"
+    demand(last > first, alone, own)
+    many = last - first + 1
+    gaps = f"the labels of the masks of {root} go up to {last}, and only {len(seen)} of {many} occur"
+    demand(2 * len(seen) >= many, gaps, f"list the classes in classes.txt, or --task.ignore-index {last}")
+    return tuple(map(str, range(first, last + 1)))
 
 
 def _named(root: Path, source: str, task: Segment, classes: tuple[str, ...]) -> Naming | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from resmlp.checks import demand
 from resmlp.data.pictures import ENDINGS
 from resmlp.data.trees import TRAIN, VAL, some
 from resmlp.errors import UserError, did_you_mean
@@ -110,8 +111,9 @@ def _by_stem(folder: Path) -> dict[str, str]:
     """Names of the picture files directly in a folder, by what stands before their ending."""
     found: dict[str, str] = {}
     for path in _listed(folder):
-        if path.suffix.lower() not in ENDINGS or not path.is_file():
+        if path.suffix.lower() not in ENDINGS:
             continue
+        demand(path.is_file(), f"{path} is no file", "it is a folder, or a link that leads to none: take it away")
         if path.stem in found:
             what = f"{folder} holds both {found[path.stem]} and {path.name}"
             raise UserError(what, "a mask belongs to a picture by its name: keep one of them")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise, starmap
 
 from resmlp.config import Text
-from resmlp.data.pairs import Pairs
+from resmlp.data.pairs import Pairs, pairs_of
 from resmlp.errors import lookup
 
 TOP = 10**6
@@ -104,7 +104,7 @@ def numbers_pairs(data: Text) -> tuple[Pairs, Pairs]:
     """
     languages = (data.source_language, data.target_language)
     source, target = (lookup("language of --data.source numbers", name, WORDS) for name in languages)
-    train, val = (Pairs([*map(source, part)], [*map(target, part)], "the embedded numbers") for part in _split())
+    train, val = (pairs_of([*map(source, part)], [*map(target, part)], "the embedded numbers") for part in _split())
     return train, val
 
 

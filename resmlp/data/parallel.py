@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from resmlp.config import Text
 from resmlp.data.numbers import numbers_pairs
-from resmlp.data.pairs import Pairs, joined, read_lines, read_pairs
+from resmlp.data.pairs import Pairs, joined, names_in, read_lines, read_pairs
+from resmlp.data.trees import some
 from resmlp.errors import UserError, did_you_mean, lookup
 
 __all__ = ["Pairs", "open_pairs", "open_val", "read_lines"]
@@ -22,7 +23,7 @@ class Source(NamedTuple):
 def open_pairs(data: Text) -> tuple[Pairs, Pairs]:
     """The pairs to learn from, and those held out.
 
-    Of the first, pairs with an empty side are left out and counted in `empty`; of the second, none is. Raises
+    Of the first, pairs with an empty side are left out (`Pairs.left_out`); of the second, none is. Raises
     `UserError` for a root or files that are missing, broken, empty, or not as many lines.
     """
     return _source(data).both(data)
@@ -47,7 +48,10 @@ def _files_pairs(data: Text) -> tuple[Pairs, Pairs]:
 
 
 def _files_val(data: Text) -> Pairs:
-    return read_pairs(_root(data), data.val, data.source_language, data.target_language)
+    root, languages = _root(data), (data.source_language, data.target_language)
+    others = [name for name in names_in(root, *languages) if name not in data.train]
+    instead = f"--data.val takes the name of other files, such as {some(others, most=3)}" if others else ""
+    return read_pairs(root, data.val, *languages, instead)
 
 
 def _root(data: Text) -> Path:

@@ -6,7 +6,9 @@ sentences of one length comes where, and which micro-batch when, is drawn anew f
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Literal
 
 import numpy as np
@@ -25,8 +27,8 @@ class TokenBatches:
     tokens divided by it becomes, once averaged over parts and processes, the mean over the step's tokens.
 
     A network that takes `longest` positions takes sides of `longest - 1` tokens; of a longer pair, `long` says what
-    becomes: it is dropped, its sides are cut, or it is an error. B times the longer of S and T - 1 (what the decoder
-    reads, and what it tells) is at most batch_size / (world * accumulate).
+    becomes: it is dropped, its sides are cut, or it is an error, which says `place` of its number, from 0. B times the
+    longer of S and T - 1 (what the decoder reads, and what it tells) is at most batch_size / (world * accumulate).
 
     Each pair comes once in an epoch, except those of at most `world * accumulate - 1` micro-batches, others each time,
     which would not make a whole step. Raises `UserError` for a pair that is too long, a batch that does not hold the
@@ -45,6 +47,7 @@ class TokenBatches:
         world: int = 1,
         accumulate: int = 1,
         long: Literal["drop", "truncate", "error"] = "drop",
+        place: Callable[[int], str] = "pair {}, from 0,".format,
     ):
         self.dropped = 0
         """pairs left out, as a side has more tokens than the network takes"""
@@ -52,7 +55,7 @@ class TokenBatches:
         """pairs of which a side was cut"""
         self._seed, self._rank, self._world = seed, rank, world
         self._sources, self._targets = _Ragged(), _Ragged()
-        self._take(zip(sources, targets, strict=True), longest - 1, long)
+        self._take(zip(sources, targets, strict=True), longest - 1, long, place)
         self.pairs: int = len(self._sources)
         """pairs that are kept"""
         what = f"no pairs to learn from, and {self.dropped} are longer than the network's {longest} tokens"
@@ -78,13 +81,28 @@ class TokenBatches:
             batch = self._batch(order[self._cuts[turn] : self._cuts[turn + 1]].tolist())
             yield batch | {"mean_tokens": float(means[number * self.steps // self._own])}
 
-    def _take(self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]], room: int, long: str) -> None:
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve characters that other tokens, or these in another order, do not have."""
+        digest = blake2b(digest_size=6)
+        for side in (self._sources, self._targets):
+            side.add_to(digest)
+        return digest.hexdigest()
+
+    def _take(
+        self,
+        pairs: Iterable[tuple[Sequence[int], Sequence[int]]],
+        room: int,
+        long: str,
+        place: Callable[[int], str],
+    ) -> None:
         """Keep the pairs, those with a side of more than `room` tokens as `long` says."""
-        for number, (source, target) in enumerate(pairs, 1):
+        for number, (source, target) in enumerate(pairs):
             most = max(len(source), len(target))
             if most > room and long == "error":
                 hint = "--data.long-sentences drop or truncate, or a larger --model.max-length"
-                raise UserError(f"pair {number} has {most} tokens, and the network takes {room} and the end", hint)
+                what = f"{place(number)} has {most} tokens, and the network takes {room} and the end"
+                raise UserError(what, hint)
             if most > room and long == "drop":
                 self.dropped += 1
                 continue
@@ -130,6 +148,10 @@ class _Ragged:
     def append(self, row: Sequence[int]) -> None:
         self._tokens.extend(row)
         self._ends.append(len(self._tokens))
+
+    def add_to(self, digest: blake2b) -> None:
+        digest.update(self._ends)
+        digest.update(self._tokens)
 
     def lengths(self) -> np.ndarray:
         return np.diff(np.frombuffer(self._ends, np.int64))

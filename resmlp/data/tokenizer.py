@@ -6,6 +6,7 @@ back. A blank is put before each text, so that a word is the same token at the b
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
@@ -22,6 +23,8 @@ SPECIALS = {"<pad>": PAD, "<s>": BOS, "</s>": EOS, "<unk>": UNK}
 SMALLEST = len(SPECIALS) + 256
 """tokens that every vocabulary has: the special ones and the bytes"""
 Merges = list[tuple[str, str]]
+LINE_BREAKS = re.compile(r"[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+"""what some program takes for the end of a line; a vocabulary of bytes can say each of them"""
 AT_ONCE = 4096  # texts encoded together: what the library keeps of each is far larger than its tokens
 
 
@@ -98,6 +101,10 @@ class Tokenizer:
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of the tokens; special ones have none, and bytes that are no UTF-8 become U+FFFD."""
         return self._inner.decode(list(tokens), skip_special_tokens=True)
+
+    def line(self, tokens: Iterable[int]) -> str:
+        """The same in one line, without blanks at its ends: what a translation is."""
+        return LINE_BREAKS.sub(" ", self.decode(tokens)).strip()
 
 
 def _library() -> Any:

@@ -129,7 +129,7 @@ def in_order(classes: Iterable[str]) -> list[str]:
 
 def some(names: Iterable[str], most: int = 5) -> str:
     """At most five of the names in order, and how many more there are."""
-    names = sorted(names)
+    names = in_order(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

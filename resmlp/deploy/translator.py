@@ -1,6 +1,5 @@
 """From sentences to their translations."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,6 @@ from resmlp.seq2seq import EOS
 from resmlp.tasks.savedtranslator import SavedTranslator, open_translator
 
 SHOWN = 5  # lines that a message names
-
-LINE_BREAKS = re.compile(r"[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
-"""what some program takes for the end of a line; a vocabulary of bytes can say each of them"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Translator:
     ) -> list[str]:
         """The best translation of each line, in their order; of an empty line an empty one.
 
-        `beam` hypotheses are kept in the search, and of n tokens one scores its log-probability over
+        `beam` hypotheses are kept in the search, and of n tokens, the end included, one scores its log-probability over
         ((5 + n) / 6) ** `length_penalty`; None: as the model's card says. Raises `UserError`.
         """
         return [best.text for best, *_ in self.n_best(lines, 1, beam, length_penalty)]
@@ -68,7 +64,8 @@ class Translator:
     ) -> list[list[Translation]]:
         """Up to `n` translations of each line, at least one, best first; `first` is the number of the first line.
 
-        Raises `UserError` where `n` is more than the beam, and, if that was asked for, at a line that is too long.
+        Of hypotheses that are the same text in other tokens the best is kept: then fewer come back. Raises `UserError`
+        where `n` is more than the beam, and, if that was asked for, at a line that is too long.
         """
         beam = self.card.beam if beam is None else beam
         penalty = self.card.length_penalty if length_penalty is None else length_penalty
@@ -77,7 +74,10 @@ class Translator:
         given = [[*sources[i], EOS] for i in filled]
         found = [[Translation("", 0.0)] for _ in lines]
         for i, hypotheses in zip(filled, translate(self.model, given, beam, penalty, n, batch_size=self.batch_size)):
-            found[i] = [Translation(self.text(said.tokens), said.score) for said in hypotheses]
+            scores: dict[str, float] = {}
+            for said in hypotheses:  # best first
+                scores.setdefault(self.tokenizer.line(said.tokens), said.score)
+            found[i] = [Translation(text, score) for text, score in scores.items()]
         return found
 
     def tokens(self, lines: Sequence[str], first: int = 1) -> list[list[int]]:
@@ -94,10 +94,6 @@ class Translator:
                 raise UserError(what, "divide what is longer into sentences")
             notice(f"{what}; the rest is not translated")
         return [source[: self.room] for source in sources]
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """What the tokens say, in one line."""
-        return LINE_BREAKS.sub(" ", self.tokenizer.decode(tokens)).strip()
 
 
 def load_translator(path: str | Path, device: str = "auto", batch_size: int = 32) -> Translator:

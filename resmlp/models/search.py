@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from resmlp.checks import demand
+from resmlp.checks import check_range, demand
 from resmlp.models.seq2seq import Seq2Seq
-from resmlp.seq2seq import BOS, EOS, PAD
+from resmlp.seq2seq import BOS, EOS, PAD, SEARCH
 
 BLOCK = 128  # tokens of the vocabulary of which one maximum is kept
 LOG2_E = math.log2(math.e)
@@ -43,9 +43,8 @@ class Search:
     """most tokens of a translation, its `EOS` included"""
 
     def __post_init__(self):
-        demand(self.beam >= 1, f"a beam of {self.beam}", "1 is greedy, 4 is usual")
+        check_range("", self, **SEARCH)
         demand(1 <= self.n_best <= self.beam, f"{self.n_best} best of a beam of {self.beam}", "at most the beam")
-        demand(0 <= self.length_penalty < 100, f"a length penalty of {self.length_penalty}", "0 is none, 0.6 is usual")
         demand(self.limit >= 1, f"translations of {self.limit} tokens", "the end of a sentence takes one")
 
     def penalty(self, length: int) -> float:

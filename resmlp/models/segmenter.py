@@ -67,6 +67,12 @@ class Segmenter(nn.Module):
         other.config = replace(self.config, size=size, trunk=trunk)
         return other.eval()
 
+    def whole_patches(self, size: Size) -> Size:
+        """The least size, not below `size` (height, width), that the positions of the backbone's coarsest map tile."""
+        side = max(self.backbone.strides)
+        height, width = (-(-own // side) * side for own in size)
+        return height, width
+
     def _check(self, images: Tensor) -> None:
         height, width = self.config.size
         if images.shape[-2:] != (height, width):

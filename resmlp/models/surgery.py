@@ -167,6 +167,6 @@ def rule_of(key: str) -> Rule | None:
 def _resized(key: str, tensor: Tensor, c: Change) -> Tensor:
     rule = rule_of(key)
     try:
-        return rule(tensor.double(), c).to(tensor.dtype) if rule else tensor
+        return rule(tensor.cpu().double(), c).to(tensor) if rule else tensor  # not every device has doubles
     except (RuntimeError, IndexError):  # of another shape than its key says: `load_into` names it
         return tensor

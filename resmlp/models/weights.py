@@ -156,6 +156,8 @@ def _hint(key: str) -> str:
     """The likeliest reason why this tensor's shape differs."""
     if key.startswith("head."):
         return "another class count than the file, or what describes it, says elsewhere"
+    if key.startswith(("encoder.", "decoder.")) and ".tokens.fn." in key:
+        return "another max_length: a token mixer's matrix is of that size"
     if ".tokens.fn." in key or key.startswith("embed.position"):
         return "another img_size: a token mixer's matrix is fixed to its grid"
     return "it is of another model"

@@ -80,7 +80,8 @@ class AttentionMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
-        return self.proj(attend(*split(self.qkv(x), 3, self.heads)))
+        q, k, v = split(self.qkv(x), 3, self.heads)
+        return self.proj(attend(q, k, v))
 
 
 def linear(grid: Grid, arch: Architecture) -> LinearMixer:

@@ -150,7 +150,9 @@ class SharedEmbedding(nn.Embedding):
 
     def __init__(self, vocabulary: int, dim: int):
         super().__init__(vocabulary, dim)
-        nn.init.normal_(self.weight, std=dim**-0.5)  # logits of variance 1, and tokens of variance 1 once scaled
+        # tokens have variance 1 once scaled, and logits have where states do; but at the start states are much like the
+        # token just put in where the norm is an Affine, and its logit is about sqrt(D)
+        nn.init.normal_(self.weight, std=dim**-0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """B N -> B N D"""

@@ -21,11 +21,14 @@ from resmlp.data import (
     MaskSet,
     TrainBatches,
     UnreadableImage,
+    label_shares,
     normalise,
     open_masks,
 )
 from resmlp.evaluate import count_pixels
 from resmlp.models import Segmenter, build_segmenter, count_macs, save_segmenter
+from resmlp.recipes import RECIPES
+from resmlp.serial import difference, to_dict
 from resmlp.tasks.base import Batch, Place
 from resmlp.tasks.labeller import Labeller
 from resmlp.tasks.pictures import PictureTask, share_in_words
@@ -43,10 +46,24 @@ class Labelled(NamedTuple):
     """int16 H W, -1 for nothing"""
 
 
-def pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of the pixels that count: logits B K H W and labels B H W -> a scalar, 0 where none counts."""
-    counted = (labels != IGNORED).sum().clamp(min=1)
-    return F.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="sum") / counted
+def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Mean cross-entropy of the pixels that count: logits B K H W and labels B H W -> a scalar, 0 where none counts.
+
+    Each pixel weighs as `weights` (K) says of its class.
+    """
+    labels = labels.long()
+    loss = F.cross_entropy(logits.float(), labels, weights, ignore_index=IGNORED, reduction="sum")
+    weight = weights.take(labels.clamp(max=len(weights) - 1)).masked_fill(labels == IGNORED, 0).sum()
+    return loss / weight.clamp(min=weights.min())  # which is what a single pixel weighs at least
+
+
+def class_weights(shares: np.ndarray, power: float) -> Tensor:
+    """What a pixel of each class weighs, by the classes' shares (K): share^-power, 1 for the most frequent class.
+
+    A class without a pixel weighs as the rarest that has some. At 1 it is SegNet's balancing but for its median.
+    """
+    least = shares[shares > 0].min()
+    return torch.from_numpy((shares.max() / np.maximum(shares, least)) ** power).float()
 
 
 class Segment(PictureTask):
@@ -64,20 +81,28 @@ class Segment(PictureTask):
         demand(recipe.augment == Augment(), "--augment.* is for pictures without masks", own)
         frozen = f"--optim.freeze-epochs {recipe.optim.freeze_epochs} is for classifiers"
         demand(recipe.optim.freeze_epochs == 0, frozen, "--optim.layer-decay slows the trunk down")
+        if task.backbone:
+            check_no_trunk(recipe)
+        check_batch(data.batch_size // (run.accumulate * place.world))
         train, self.held_out = masks = open_masks(data, task)
         self.counts = {"train": len(train), "val": len(self.held_out)}
         self.told = [note for part in masks for note in part.notes]
+        self.class_weights = torch.ones(len(train.classes), device=place.device)
+        if task.balance:
+            self.class_weights = class_weights(label_shares(train), task.balance).to(place.device)
         auxiliary = max(1, task.width // 2) if task.auxiliary else 0
         self.model, self.weights = build_segmenter(
             recipe.model, data.size, len(train.classes), task.backbone, task.width, auxiliary
         )
         self.model.backbone.checkpoint_activations(run.checkpoint_activations)
+        if task.whole:  # what cannot be moved says so before it is trained
+            self.model.at(self.model.whole_patches((data.size[0] + 1, data.size[1])))
         self.card = SegmenterCard(
             self.model.config,
             data.preprocessing(),
             train.classes,
             train.palette,
-            task.base_size,
+            task.eval_size or task.base_size,
             task.stride,
             task.whole,
         )
@@ -99,9 +124,12 @@ class Segment(PictureTask):
         shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
         yield "pictures", f"{self.counts['train']:,} to train on{share}, {self.counts['val']:,} held out"
         yield "classes", f"{len(names)}: {shown}"
-        step = "the whole picture resized to it" if task.whole else "steps of {}x{}".format(*self._labeller().step)
-        base = "" if task.base_size is None else f", pictures fitted to {'x'.join(map(str, task.base_size))}"
-        yield "windows", f"{height}x{width}; in evaluation {step}{base}"
+        train, seen = ("" if s is None else f", pictures fitted to {'x'.join(map(str, s))}" for s in self._sizes())
+        step = "the whole picture at once" if task.whole else "steps of {}x{}".format(*self._labeller().step)
+        yield "windows", f"{height}x{width}{train}; in evaluation {step}{seen}"
+        if task.balance:
+            named = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names[:12], self.class_weights.tolist()))
+            yield "balance", named + (", ..." if len(names) > 12 else "")
         for note in self.told:
             yield "note", note
 
@@ -113,7 +141,8 @@ class Segment(PictureTask):
         """The decoder's cross-entropy, and the auxiliary one's times its weight."""
         p = self.card.preprocessing
         images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "mask"))
-        main, *others = (pixel_loss(logits, labels) for logits in model(normalise(images, p.mean, p.std)))
+        seen = model(normalise(images, p.mean, p.std))
+        main, *others = (pixel_loss(logits, labels, self.class_weights) for logits in seen)
         if not others:
             return {"loss": main}
         return {"loss": main + self.options.auxiliary * others[0], "main": main, "auxiliary": others[0]}
@@ -132,7 +161,24 @@ class Segment(PictureTask):
         return examples(self._labeller(model.eval()), self.held_out, count)
 
     def _labeller(self, model: nn.Module | None = None) -> Labeller:
-        return Labeller(model or self.model, self.card, self.place.device)
+        return Labeller(cast(Segmenter, model or self.model), self.card, self.place.device)
+
+    def _sizes(self) -> tuple[tuple[int, ...] | None, ...]:
+        """What pictures are fitted to, in training and in evaluation."""
+        return self.options.base_size, self.card.base_size
+
+
+def check_no_trunk(recipe: config.PictureRecipe) -> None:
+    """Refuse settings of a trunk whose place a backbone takes, but those of the recipe that was begun from."""
+    base = RECIPES[recipe.name].model if recipe.name in RECIPES else config.Model()
+    changed = difference(to_dict(base), to_dict(recipe.model), "--model")
+    demand(not changed, f"{'; '.join(changed[:2])}: --task.backbone takes the trunk's place", "leave one of them out")
+
+
+def check_batch(pictures: int) -> None:
+    """Refuse a batch of a process's that UPerNet's BatchNorm cannot train on."""
+    what = "one picture at a time: UPerNet pools each to a value a channel, and BatchNorm needs two to train on"
+    demand(pictures != 1, what, "give --data.batch-size 2 or more for each process and part of --run.accumulate")
 
 
 def examples(labeller: Labeller, masks: MaskSet, count: int) -> list[Labelled]:

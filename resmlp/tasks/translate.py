@@ -66,9 +66,18 @@ class Translate(Task):
             world=place.world,
             accumulate=run.accumulate,
             long=data.long_sentences,
+            place=train.place,
         )
-        held_out = encode(self.val.sources), encode(self.val.targets)
-        self.held_out = TokenBatches(*held_out, max(READ_AT_ONCE, longest), longest, seed=0, long="truncate")
+        self.empty = len(train.left_out)
+        self.held_out = TokenBatches(
+            encode(self.val.sources),
+            encode(self.val.targets),
+            max(READ_AT_ONCE, longest),
+            longest,
+            seed=0,
+            long="error" if data.long_sentences == "error" else "truncate",
+            place=self.val.place,
+        )
         self.sentences = min(task.val_sentences or len(self.val), len(self.val))
         room = longest - 1  # the end is a token as well
         self.sources = [[*tokens[:room], EOS] for tokens in encode(self.val.sources[: self.sentences])]
@@ -92,6 +101,7 @@ class Translate(Task):
         long = "".join(
             f", {count:,} of over {architecture.max_length} tokens {how}" for how, count in counts.items() if count
         )
+        long += f", {self.empty:,} with an empty side left out" if self.empty else ""
         less = f" ({self.sentences:,} translated in an evaluation)" if self.sentences < len(self.val) else ""
         cut = f", {self.held_out.truncated:,} truncated" if self.held_out.truncated else ""
         yield "pairs", f"{self.train.pairs:,} to learn from{long}; {len(self.val):,} held out{less}{cut}"
@@ -127,7 +137,7 @@ class Translate(Task):
         mine = range(self.place.rank, self.sentences, self.place.world)
         beam, penalty = self.options.beam, self.options.length_penalty
         found = translate(model, [self.sources[i] for i in mine], beam, penalty, batch_size=AT_ONCE)
-        said = {i: self.tokenizer.decode(best.tokens) for i, (best, *_) in zip(mine, found)}
+        said = {i: self.tokenizer.line(best.tokens) for i, (best, *_) in zip(mine, found)}
         everyone = {i: text for part in gather(said) for i, text in part.items()}
         return [everyone[i] if self.val.sources[i].strip() else "" for i in range(self.sentences)]
 
@@ -146,14 +156,15 @@ class Translate(Task):
         save_translator(folder, network, self.tokenizer, card)
 
     def notes(self) -> dict[str, str]:
-        """Which vocabulary the weights are of."""
-        return {"tokenizer": self.tokenizer.fingerprint}
+        """Which vocabulary the weights are of, and which tokens they have learned from."""
+        return {"tokenizer": self.tokenizer.fingerprint, "training_text": self.train.fingerprint}
 
     def recall(self, notes: dict[str, str]) -> None:
-        """Refuse the checkpoint of another vocabulary: the text that it was learned from has changed."""
-        before, now = notes.get("tokenizer"), self.tokenizer.fingerprint
-        what = f"the vocabulary learned from the training text is {now}, and the checkpoint's is {before}"
-        demand(before in (None, now), what, "bring back the files it began with, or choose another --out")
+        """Refuse the checkpoint of another vocabulary, or of other training text: the files have changed."""
+        for kind, now in self.notes().items():
+            before, what = notes.get(kind), "vocabulary" if kind == "tokenizer" else "training text"
+            other = f"the {what} is not the checkpoint's: its fingerprint is now {now}, and was {before}"
+            demand(before in (None, now), other, "bring back the files it began with, or choose another --out")
 
 
 def find_tokenizer(data: config.Text, train: Pairs, begun: SavedTranslator | None) -> tuple[Tokenizer, str]:

@@ -42,7 +42,8 @@ class Eval(Verb):
     knn: Knn = field(default_factory=Knn)
     linear: Linear = field(default_factory=Linear)
     weights: Weights = "best"
-    """of a run folder: those it chose (best), or its last checkpoint's, averaged (ema) or not (raw)"""
+    """of a run folder: those it chose (best), or its last checkpoint's: as trained (raw), their moving average (ema,
+    with --run.ema), or the mean of the last epochs (avg, with --run.average)"""
     out: Path | None = None
     """where figures/ or hypotheses.txt goes; default the run folder, if the model is one"""
     device: Device = "auto"

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from resmlp.models import Saved
     from resmlp.tasks import Place
 
-Weights = Literal["best", "raw", "ema"]
+Weights = Literal["best", "raw", "ema", "avg"]
+AVERAGES = {"ema": "--run.ema", "avg": "--run.average"}
+"""kinds of averaged weights -> the field with which a run keeps them"""
 Columns = tuple[int, ...]
 D = TypeVar("D", Data, Text)
 
@@ -202,18 +204,18 @@ def open_weights(model: str, weights: Weights) -> "Saved":
 
 
 def kept(model: str, weights: Weights) -> Path:
-    """The file of a run's last raw or averaged weights. Raises `UserError` where there is none."""
+    """The file of a run's last raw or averaged weights. Raises `UserError` where its checkpoint keeps none of these."""
     checkpoints = sorted(Path(model).glob("checkpoints/step-" + "[0-9]" * 8))
     if not checkpoints:
         raise UserError(
-            f"--weights {weights}: {model} has no checkpoints", "only a run folder keeps both; leave it out"
+            f"--weights {weights}: {model} has no checkpoints", "only a run folder keeps them; leave it out"
         )
-    file = checkpoints[-1] / f"{weights}.safetensors"
-    if weights == "ema" and not file.is_file():
-        raise UserError(
-            f"--weights ema: {model} kept no average of its weights", "--weights raw; or train with --run.ema"
-        )
-    return file
+    files = {kind: checkpoints[-1] / f"{kind}.safetensors" for kind in ("raw", *AVERAGES)}
+    if weights in AVERAGES and not files[weights].is_file():
+        there = " and ".join(kind for kind, file in files.items() if file.is_file()) or "none"
+        what = f"--weights {weights}: {model} kept no average of its weights by {AVERAGES[weights]}"
+        raise UserError(what, f"its last checkpoint has {there}; without --weights, those it chose are taken")
+    return files[weights]
 
 
 def open_pictures(model: str, data: EvalData) -> "ImageSet":

@@ -34,7 +34,9 @@ class Predict(Verb):
 
     def run(self) -> dict[str, Any]:
         """Predict every file that can be read; those that cannot are named, and make the exit code 2."""
-        if kind_of(self.model) == "segmenter":
+        kind = kind_of(self.model)
+        demand(kind != "translator", f"{self.model} sees no pictures, it translates", "resmlp translate takes it")
+        if kind == "segmenter":
             demand(self.top is None, f"--top {self.top} is for classifiers", "a segmenter shares out all pixels")
             return label_files(self.model, list_pictures(self.files), self.out or OUT, self.device, self.json)
         demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints what it finds")

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from resmlp.checks import ANY, check_range, demand
 from resmlp.errors import UserError, notice
+from resmlp.seq2seq import SEARCH
 from resmlp.verbs.base import Device, Verb
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ class Translate(Verb):
     beam: int | None = None
     """hypotheses that the search keeps, 1 is greedy; default as the run was evaluated (4, say)"""
     length_penalty: float | None = None
-    """a hypothesis of n tokens scores its log-probability / ((5 + n) / 6) ** this; default as the run's (0.6, say)"""
+    """a hypothesis of n tokens, its end included, scores its log-probability / ((5 + n) / 6) ** this; default as the
+    run's (0.6, say)"""
     n_best: int = 1
-    """above 1: the best translations of each line, each as SCORE, tab, TEXT, and after them an empty line"""
+    """above 1: the best translations of each line that differ, each as SCORE, tab, TEXT, and then an empty line"""
     scores: bool = False
     """SCORE and a tab before each translation"""
     batch_size: int = 32
@@ -44,12 +46,14 @@ class Translate(Verb):
     device: Device = "auto"
 
     def __post_init__(self):
-        check_range("--", self, beam=(1, 2**10), length_penalty=(0, ANY), n_best=(1, ANY), batch_size=(1, ANY))
+        check_range("--", self, **SEARCH, n_best=(1, ANY), batch_size=(1, ANY))
         few = self.beam is not None and self.n_best > self.beam
         demand(not few, f"--n-best {self.n_best} of --beam {self.beam}", "the search keeps no more than its beam")
 
     def run(self) -> dict[str, Any]:
         """Translate line by line; what was written stays where a later line is refused, or with Ctrl-C."""
+        closed = sys.__stdout__ is None  # before we started
+        demand(not closed, "standard output is closed, and the translations go there", "add > FILE")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # as the input is, whatever the terminal
         with self.opened() as file:
@@ -91,17 +95,12 @@ class Translate(Verb):
 
     def write(self, translations: list[list["Translation"]]) -> None:
         """Print those of some lines, and let them go."""
-        try:
-            for hypotheses in translations:
-                for said in hypotheses:
-                    print(f"{said.score:.4f}\t{said.text}" if self.scores or self.n_best > 1 else said.text)
-                if self.n_best > 1:
-                    print()
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise  # nobody reads on, which is no mistake
-        except OSError as error:
-            raise UserError(f"cannot write the translations: {error.strerror}", "see to where they go") from None
+        for hypotheses in translations:
+            for said in hypotheses:
+                print(f"{said.score:.4f}\t{said.text}" if self.scores or self.n_best > 1 else said.text)
+            if self.n_best > 1:
+                print()
+        sys.stdout.flush()
 
     def result(self, found: list[list["Translation"]]) -> dict[str, Any]:
         """What `--json` prints: the best of each line; with scores, or several, all hypotheses as well."""

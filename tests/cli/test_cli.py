@@ -592,6 +592,44 @@ def test_a_reader_that_leaves_is_no_error():
     assert ended.stderr == b""
 
 
+def shell(line: str) -> subprocess.CompletedProcess:
+    """`line` in a shell, `resmlp` in it being ours."""
+    text = line.replace("resmlp", f"{sys.executable} -m resmlp")
+    return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["list models --json", "list", "eval --help"])
+def test_a_full_disk_is_one_line(command):
+    """Whether a print fails or the flush at the end, and Python does not try again when it ends."""
+    ended = shell(f"resmlp {command} > /dev/full")
+    assert ended.returncode == 2
+    assert ended.stderr == "error: cannot write to standard output: No space left on device (see to where it goes)\n"
+
+
+@pytest.mark.parametrize("command", ["list models --json", "list", "eval --help"])
+def test_closed_streams_are_no_fault(command):
+    """`>&-`: Python then has None in place of standard output."""
+    ended = shell(f"resmlp {command} >&-")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    ended = shell("resmlp trian 2>&-")
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+def test_memory_is_the_users_affair(resmlp, monkeypatch):
+    """What to do about it holds for every verb."""
+    from resmlp.verbs import List
+
+    def fail(self):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
+
+    monkeypatch.setattr(List, "run", fail)
+    ended = resmlp("list")
+    assert ended.code == 2
+    assert "not enough memory" in ended.error
+    assert "a smaller network or batch" in ended.error
+    assert "--data.batch-size" not in ended.error
+
+
 # names that are hostile to a terminal
 
 

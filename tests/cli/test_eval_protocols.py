@@ -385,7 +385,9 @@ def test_weights_that_are_not_there(mistake, run, tmp_path):
         assert "has no checkpoints" in mistake(model, *data, "--weights", "raw")
     last = run / "checkpoints" / "step-00000020"
     (last / "ema.safetensors").unlink()
-    assert "kept no average of its weights" in mistake(run, *data, "--weights", "ema")
+    for kind, field in {"ema": "--run.ema", "avg": "--run.average"}.items():
+        said = mistake(run, *data, "--weights", kind)
+        assert f"kept no average of its weights by {field} (its last checkpoint has raw;" in said
     (last / "raw.safetensors").write_bytes(b"cut")
     assert "is no file of weights" in mistake(run, *data, "--weights", "raw")
     save_file({"other": torch.zeros(1)}, last / "raw.safetensors")
@@ -394,11 +396,12 @@ def test_weights_that_are_not_there(mistake, run, tmp_path):
     assert "no weights at" in mistake(run, *data, "--weights", "raw")
 
 
-def test_a_real_run_keeps_both(train, evaluate, tmp_path):
+def test_a_real_run_keeps_each_kind(train, evaluate, tmp_path):
     """Of a run that `train` wrote, each kind scores as its last evaluation did."""
-    assert train("--run.ema", 0.9, "--run.epochs", 3).code == 0
+    assert train("--run.ema", 0.9, "--run.average", 2, "--run.epochs", 3).code == 0
     last = json.loads((tmp_path / "run" / "summary.json").read_text())["last"]
-    for kind in ("raw", "ema"):
+    assert {*last} == {"raw", "ema", "avg"}
+    for kind in last:
         assert evaluate(tmp_path / "run", "--weights", kind)["top1"] == last[kind]["top1"]
 
 

@@ -175,7 +175,7 @@ def process(translator_run):
     for each in started:
         each.kill()
         each.wait()
-        for pipe in (each.stdin, each.stdout, each.stderr):
+        for pipe in filter(None, (each.stdin, each.stdout, each.stderr)):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
 
@@ -204,6 +204,23 @@ def test_it_ends_quietly_where_nobody_reads(process):
     assert (run.stderr.read(), run.wait(timeout=120)) == (b"", 0)
 
 
+def test_a_closed_output_ends_it_before_anything_is_read(process):
+    run = process("--json")
+    closed = subprocess.run(
+        ["bash", "-c", 'exec "$@" >&-', "-", *run.args], capture_output=True, text=True, check=False
+    )
+    assert (closed.returncode, closed.stderr.count("\n")) == (2, 1)
+    assert "error: standard output is closed" in closed.stderr
+
+
+def test_a_full_disk_is_told(process):
+    with Path("/dev/full").open("wb") as full:
+        run = process(stdout=full)
+        _, err = run.communicate(b"seven\n", timeout=120)
+    assert run.returncode == 2
+    assert err == b"error: cannot write to standard output: No space left on device (see to where it goes)\n"
+
+
 def test_a_closed_input_is_an_empty_one(piped, monkeypatch, resmlp, translator_run):
     """`<&-`: Python then has no standard input at all."""
     monkeypatch.setattr(sys, "stdin", None)
@@ -225,6 +242,8 @@ def test_a_closed_input_is_an_empty_one(piped, monkeypatch, resmlp, translator_r
         (["--n-best", "50"], ["--n-best 50", "--beam 50"]),
         (["--length-penalty", "-1"], ["--length-penalty -1"]),
         (["--length-penalty", "nan"], ["--length-penalty nan"]),
+        (["--length-penalty", "200"], ["--length-penalty 200", "0 or more, below 100"]),
+        (["--beam", "2000"], ["--beam 2000", "1 or more, at most 1024"]),
         (["--batch-size", "0"], ["--batch-size 0"]),
     ],
     ids=lambda value: " ".join(value),
@@ -256,6 +275,12 @@ def broken(folder: Path, how: str) -> None:
         card = read_json(folder / "model.json")
         card["model"]["vocabulary"] += 1
         write_json(folder / "model.json", card)
+    elif how == "shorter":
+        card = read_json(folder / "model.json")
+        card["model"]["architecture"]["max_length"] = 20
+        write_json(folder / "model.json", card)
+    elif how in ("beam", "length_penalty"):
+        write_json(folder / "model.json", read_json(folder / "model.json") | {how: 2000})
 
 
 @pytest.mark.parametrize(
@@ -269,6 +294,9 @@ def broken(folder: Path, how: str) -> None:
         ("damaged weights", "model.safetensors"),
         ("damaged card", "model.json"),
         ("another vocabulary", ""),
+        ("shorter", "max_length"),
+        ("beam", "model.json: beam 2000 (1 or more, at most 1024)"),
+        ("length_penalty", "model.json: length-penalty 2000.0 (0 or more, below 100)"),
     ],
 )
 def test_a_damaged_run_is_one_line(resmlp, translator_run, tmp_path, how, word):
@@ -301,7 +329,11 @@ def test_a_classifier_does_not_translate(resmlp, trained, tmp_path):
 def test_a_translator_sees_nothing(resmlp, translator_run, tree):
     """Every verb and protocol for pictures says so in a line, and which verb to use."""
     picture = next(tree.rglob("*.png"))
-    for command in (["predict", translator_run, picture], ["embed", translator_run, tree, "--out", "x.npy"]):
+    for command in (
+        ["predict", translator_run, picture],
+        ["predict", translator_run, "no.txt"],
+        ["embed", translator_run, tree, "--out", "x.npy"],
+    ):
         ended = resmlp(*command)
         assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended.err
         assert "resmlp translate" in ended.error
@@ -375,7 +407,7 @@ def test_a_model_alone_is_evaluated_on_what_is_given(resmlp, translator_run, tmp
     assert json.loads(ended.out)["sentences"] == len(held_out(translator_run, "test")[0])
 
 
-@pytest.mark.parametrize("flags", [["--data.crop-ratio", "0.9"], ["--weights", "ema"], ["--indices", "x"]])
+@pytest.mark.parametrize("flags", [["--data.crop-ratio", "0.9"], ["--weights", "avg"], ["--indices", "x"]])
 def test_what_is_for_pictures_is_refused(resmlp, translator_run, flags):
     ended = resmlp("eval", translator_run, *flags)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended.err

@@ -208,15 +208,14 @@ def test_batches_are_a_function_of_the_key_with_any_workers():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_evaluation_takes_pictures_of_any_size_one_at_a_time(workers):
     found = MaskSet(("a",) * 12, (), [Coloured((20 + i, 30), seed=i) for i in range(5)])
-    data = Data(img_size=(24, 30))
-    parts = [EvalPairs(found, BaseSize(data, Segment()), workers, rank=rank, world=2) for rank in (0, 1)]
+    parts = [EvalPairs(found, BaseSize(None, "bicubic"), workers, rank=rank, world=2) for rank in (0, 1)]
     seen = {int(batch["index"]): batch for part in parts for batch in part}
     assert [len(part) for part in parts] == [3, 2]
     for i in range(5):
         image, labels = found.read(i)
         assert np.array_equal(seen[i]["image"][0].permute(1, 2, 0), np.asarray(image))
         assert np.array_equal(seen[i]["mask"][0], labels)
-    small = next(iter(EvalPairs(found, BaseSize(data, Segment(base_size=(10,))), workers)))
+    small = next(iter(EvalPairs(found, BaseSize((10,), "bicubic"), workers)))
     assert (small["image"].shape, small["mask"].shape) == ((1, 3, 10, 15), (1, 20, 30))
 
 
@@ -226,8 +225,11 @@ def test_evaluation_takes_pictures_of_any_size_one_at_a_time(workers):
         {"scale": (2.0, 1.0)},
         {"base_size": (1, 2, 3)},
         {"base_size": ()},
+        {"eval_size": (1, 2, 3)},
+        {"eval_size": (0,)},
         {"base_size": (0,)},
         {"stride": 0.0},
+        {"stride": 0.04},
         {"max_class_share": 0.0},
         {"flip": 1.5},
         {"jitter": 3.0},

@@ -143,6 +143,41 @@ def test_classes_without_a_list_are_counted(tree):
     assert open_eval_masks(data, Segment(), classes=("x", "y", "z", "w")).classes == ("x", "y", "z", "w")
 
 
+def test_a_label_far_beyond_the_others_is_no_class(tree):
+    data = tree(classes="")
+    mask = Path(data.root) / "labels/train/1.png"
+    save(mask, Image.new("L", (8, 6), 200))
+    with pytest.raises(UserError, match=r"go up to 200, and only 4 of 201 occur.*--task.ignore-index 200"):
+        open_masks(data, Segment())
+    for file in (Path(data.root) / "labels").glob("*/*.png"):
+        pixels = np.asarray(Image.open(file))
+        save(file, Image.fromarray(np.where(pixels == 255, 200, pixels)))
+    assert open_masks(data, Segment(ignore_index=200)).train.classes == ("0", "1", "2")
+
+
+def test_a_mask_of_one_label_is_refused(tree):
+    """As many tools write them: 0 for all else, and 255, which counts for nothing, for what is meant."""
+    data = tree(classes="")
+    for part in ("train", "val"):
+        for file in (Path(data.root) / "labels" / part).iterdir():
+            labels = np.zeros((6, 8), np.uint8)
+            labels[2:4] = 255
+            save(file, Image.fromarray(labels))
+    with pytest.raises(UserError, match="that count have label 0.*number of its own"):
+        open_masks(data, Segment())
+
+
+def test_numbered_classes_are_named_in_order_of_number(tree):
+    data = tree(classes="")
+    for part in ("train", "val"):
+        for file in (Path(data.root) / "labels" / part).iterdir():
+            labels = np.arange(48, dtype=np.uint8).reshape(6, 8) % 12
+            save(file, Image.fromarray(np.where(np.isin(labels, (9, 10, 2)) & (part == "train"), 11, labels)))
+    train, val = open_masks(data, Segment())
+    assert train.notes[1] == "no training mask has a pixel of 2, 9, 10"
+    assert (val.notes, len(train.classes)) == ((), 12)
+
+
 def test_a_network_of_other_classes_is_refused(tree):
     with pytest.raises(UserError, match="the network's classes are 2"):
         open_eval_masks(tree(), Segment(), classes=("sky", "grass"))
@@ -151,10 +186,13 @@ def test_a_network_of_other_classes_is_refused(tree):
 def test_what_a_person_should_hear(tree):
     data = tree(classes="sky\ngrass\nroad\nmoon\n")
     (Path(data.root) / "labels/train/extra.png").write_bytes((Path(data.root) / "labels/train/0.png").read_bytes())
-    assert open_masks(data, Segment()).train.notes == (
+    save(Path(data.root) / "labels/val/2.png", Image.new("L", (8, 6), 1))
+    train, val = open_masks(data, Segment())
+    assert train.notes == (
         "masks without a picture are passed over: extra.png",
         "no training mask has a pixel of moon",
     )
+    assert [note.split(":")[0] for note in val.notes] == ["no held-out mask has a pixel of moon, road"]
 
 
 def png(bits: int, numbers: np.ndarray) -> bytes:
@@ -221,6 +259,11 @@ def save(path: Path, image: Image.Image, **how) -> None:
     image.save(path, **how)
 
 
+def ignore(root: Path, part: str) -> None:
+    for file in (root / "labels" / part).iterdir():
+        save(file, Image.new("L", (8, 6), 255))
+
+
 GREY, SMALL = Image.new("L", (8, 6)), Image.new("L", (8, 5))
 AMISS = {
     "a missing mask": (
@@ -238,6 +281,20 @@ AMISS = {
     "out of range": (
         lambda r: save(r / "labels/train/2.png", Image.new("L", (8, 6), 3)),
         "2.png has label 3, and the 3",
+    ),
+    "a folder in a mask's place": (
+        lambda r: ((r / "labels/train/1.png").unlink(), (r / "labels/train/1.png").mkdir()),
+        "labels/train/1.png is no file",
+    ),
+    "a link to itself": (
+        lambda r: ((r / "labels/val/1.png").unlink(), (r / "labels/val/1.png").symlink_to("1.png")),
+        "labels/val/1.png is no file",
+    ),
+    "nothing counts in train": (lambda r: ignore(r, "train"), "no label of the masks in .*labels/train counts"),
+    "nothing counts in val": (lambda r: ignore(r, "val"), "no label of the masks in .*labels/val counts"),
+    "nothing counts, and nothing is named": (
+        lambda r: (ignore(r, "val"), (r / "classes.txt").unlink()),
+        "no label of the masks in .*labels/val counts",
     ),
     "out of range, 16 bits": (
         lambda r: (r / "labels/train/2.png").write_bytes(png(16, np.full((6, 8), 60000))),

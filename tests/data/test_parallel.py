@@ -33,7 +33,7 @@ VAL = {"val.en": "v\n", "val.de": "w\n"}
 def test_two_files(place, zipped):
     files = {"train.en": f"one\n{ODD}\n", "train.de": "eins\nzwei"}  # the last line has no end
     train, val = open_pairs(place({name + ".gz" * (name in zipped): text for name, text in files.items()} | VAL))
-    assert (train.sources, train.targets, train.empty) == (["one", ODD], ["eins", "zwei"], 0)
+    assert (train.sources, train.targets, train.left_out) == (["one", ODD], ["eins", "zwei"], ())
     assert (val.sources, val.targets) == (["v"], ["w"])
     assert "train.en" in train.where
     assert "train.de" in train.where
@@ -67,9 +67,28 @@ def test_empty_sides_are_left_out_of_training_alone(place):
     files = {"en": "a\n\nc\n \u00a0\ne\n", "de": "A\nB\n\t\nD\nE\n"}
     data = place({f"{name}.{language}": text for name in ("train", "val") for language, text in files.items()})
     train, val = open_pairs(data)
-    assert (train.sources, train.targets, train.empty) == (["a", "e"], ["A", "E"], 3)
-    assert (len(val), val.empty) == (5, 0)
+    assert (train.sources, train.targets, train.left_out) == (["a", "e"], ["A", "E"], (1, 2, 3))
+    assert (len(val), val.left_out) == (5, ())
     assert val.sources[3] == " \u00a0"
+
+
+def test_a_pair_is_told_by_its_files_and_its_line(place):
+    """Over several files, and whatever was left out before it: that line of the file holds the text."""
+    files = {
+        "a.en": "\n1\n\n2\n",
+        "a.de": "x\n1\nx\n2\n",
+        "b.tsv": "\tx\n3\t3\n",
+        "c.en": "4\nx\n5",
+        "c.de": "4\n\n5\n",
+    }
+    train, val = open_pairs(place(files | {"val.tsv": "v\tw\nx\ty\n"}, train=("a", "b", "c")))
+    assert train.sources == train.targets == ["1", "2", "3", "4", "5"]
+    places = [train.place(number).rpartition("/")[2] for number in range(len(train))]
+    pair = "{0}.en and {0}.de, line {1}".format
+    assert places == [pair("a", 2), pair("a", 4), "b.tsv, line 2", pair("c", 1), pair("c", 3)]
+    assert val.place(1).endswith("val.tsv, line 2")
+    with pytest.raises(IndexError):
+        train.place(5)
 
 
 def test_a_line_of_a_megabyte(place):
@@ -102,6 +121,16 @@ def test_missing_files(place, tmp_path):
     refused(place({"train.de.gz": "x\n"}), "no train.en or train.en.gz, nor", "--data.train", "train.de.gz")
     (tmp_path / "train.en").mkdir()
     refused(Text(root=str(tmp_path)), "no train.en or")
+
+
+def test_names_that_are_there_are_said(place):
+    """Of both languages, or a table; those that are learned from are none to evaluate on."""
+    files = {f"{name}.{end}": "x\n" for name in ("train", "test") for end in ("en", "de")}
+    refused(place(files), "no val.en", "--data.val", "such as test)")
+    place({"tables.tsv.gz": "a\tb\n", "half.en": "x\n", "other.fr": "x\n", ".en": "", ".de": ""})
+    refused(place({}), "such as tables, test)")
+    refused(place({}, source_language="fr"), "such as tables)")
+    refused(place({}, train=("test", "tables")), "such as train)")
 
 
 def test_a_name_with_odd_characters_is_told_in_one_line(place):
@@ -160,7 +189,7 @@ def test_multi30k(shared):
     for language in ("de", "fr"):
         data = Text(root=str(shared / "mt" / "multi30k"), target_language=language)
         train, val = open_pairs(data)
-        assert (len(train), len(val), train.empty) == (29_000, 1_014, 0)
+        assert (len(train), len(val), train.left_out) == (29_000, 1_014, ())
     assert train.sources[0] == "Two young, White males are outside near many bushes."
     assert train.targets[0] == "Deux jeunes hommes blancs sont dehors près de buissons."
 

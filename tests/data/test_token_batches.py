@@ -144,9 +144,23 @@ def test_long_pairs():
     assert Counter(chain(*map(rows, cut.epoch(0)))) == Counter(expected)
     for batch in cut.epoch(0):
         assert max(batch["source"].shape[1], batch["target"].shape[1] - 1) <= 10
-    with pytest.raises(UserError, match="pair 2 has 10 tokens, and the network takes 9"):
+    with pytest.raises(UserError, match="pair 1, from 0, has 10 tokens, and the network takes 9"):
         TokenBatches(sources, targets, 100, 10, seed=0, long="error")
+    with pytest.raises(UserError, match="the line of 1 has 10 tokens"):
+        TokenBatches(sources, targets, 100, 10, seed=0, long="error", place="the line of {}".format)
     assert TokenBatches(sources[:1], targets[:1], 100, 10, seed=0, long="error").pairs == 1
+
+
+def test_a_fingerprint_is_of_what_is_learned_from():
+    """Whatever the batches and the seed; a token more, less or elsewhere is another."""
+
+    def fingerprint(sources, targets, batch=100, **options) -> str:
+        return TokenBatches(sources, targets, batch, 10, **{"seed": 0, **options}).fingerprint
+
+    base = fingerprint([[5, 6], [7]], [[8], [9, 10]])
+    assert fingerprint([[5, 6], [7], [4] * 10], [[8], [9, 10], [4]], 50, seed=3) == base, "the longest is dropped"
+    others = [([[5], [6, 7]], [[8], [9, 10]]), ([[7], [5, 6]], [[9, 10], [8]]), ([[5, 6], [7]], [[8], [9, 11]])]
+    assert len({base, *(fingerprint(*other) for other in others), fingerprint(*others[0][::-1])}) == 5
 
 
 def test_batches_that_cannot_be():

@@ -6,8 +6,11 @@ import pytest
 
 from resmlp.deploy import Translator, load_translator
 from resmlp.deploy import translator as module
+from resmlp.deploy.translator import Translation
 from resmlp.errors import UserError
+from resmlp.files import read_json
 from resmlp.models import translate
+from resmlp.models.search import Hypothesis
 from resmlp.seq2seq import EOS
 
 LINES = [
@@ -45,7 +48,7 @@ def test_each_line_has_its_own_translation_in_its_place(translator):
 
     def alone(line: str) -> str:
         tokens = [*translator.tokenizer.encode([line])[0], EOS]
-        return translator.text(translate(translator.model, [tokens], beam=3, length_penalty=1.0)[0][0].tokens)
+        return translator.tokenizer.line(translate(translator.model, [tokens], beam=3, length_penalty=1.0)[0][0].tokens)
 
     expected = [alone(line) if line.strip() else "" for line in LINES]
     assert len({*expected}) > 3, "the fixture says the same of everything"
@@ -70,7 +73,10 @@ def test_beam_and_penalty_are_the_cards_unless_given(translator, searched):
 
 def test_n_best_are_in_order_and_the_first_is_the_translation(translator):
     found = translator.n_best(LINES, 4, beam=4)
-    assert [len(each) for each in found] == [1 if not line.strip() else 4 for line in LINES]
+    assert [len(each) for each in found] == [
+        1 if not line.strip() else len({*each}) for line, each in zip(LINES, found)
+    ]
+    assert max(map(len, found)) == 4
     for each in found:
         scores = [said.score for said in each]
         assert scores == sorted(scores, reverse=True)
@@ -84,9 +90,9 @@ def test_more_than_the_beam_holds_is_refused(translator, n, beam):
         translator.n_best(["seven"], n, beam=beam)
 
 
-@pytest.mark.parametrize("penalty", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("penalty", [-1.0, 100, float("nan"), float("inf")])
 def test_a_penalty_is_a_number_from_zero_on(translator, penalty):
-    with pytest.raises(UserError, match="length penalty"):
+    with pytest.raises(UserError, match="length-penalty"):
         translator.translate(["seven"], length_penalty=penalty)
 
 
@@ -119,4 +125,17 @@ def test_text_is_normalised_as_in_training(translator):
 def test_a_translation_is_one_line(translator, end):
     """A vocabulary of bytes can say the end of a line."""
     tokens = translator.tokenizer.encode([f"ein{end}zwei{end}"])[0]
-    assert translator.text(tokens) == "ein zwei"
+    assert translator.tokenizer.line(tokens) == "ein zwei"
+
+
+def test_the_same_text_in_other_tokens_comes_once(translator, translator_run, monkeypatch):
+    """A word can be said in large tokens and in letters: of the two, the likelier counts."""
+    whole = translator.tokenizer.encode(["hundert"])[0]
+    vocabulary = read_json(translator_run / "tokenizer.json")["model"]["vocab"]
+    letters = [vocabulary[letter] for letter in "\u0120hundert"]  # the byte of a blank, and of each letter
+    assert len(whole) < len(letters)
+    assert translator.tokenizer.line(letters) == "hundert"
+    other = translator.tokenizer.encode(["neun"])[0]
+    found = [[Hypothesis(tuple(t), s) for t, s in ((letters, -1.0), (other, -2.0), (whole, -3.0))]]
+    monkeypatch.setattr(module, "translate", lambda *args, **options: found)
+    assert translator.n_best(["x"], 3, beam=4) == [[Translation("hundert", -1.0), Translation("neun", -2.0)]]

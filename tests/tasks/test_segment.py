@@ -14,12 +14,13 @@ from PIL import Image
 from resmlp.config import Augment, Model, Optim
 from resmlp.data import normalise
 from resmlp.errors import UserError
+from resmlp.models import Segmenter as Network
 from resmlp.models import open_segmenter
 from resmlp.objectives import Segment as Settings
 from resmlp.recipes import RECIPES
 from resmlp.tasks import Place, Segment, make_task
 from resmlp.tasks.labeller import Labeller
-from resmlp.tasks.segment import pixel_loss
+from resmlp.tasks.segment import check_no_trunk, class_weights, pixel_loss
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))  # for `painted`
 
@@ -43,23 +44,36 @@ def task(recipe) -> Segment:
     return make_task(recipe, Place())
 
 
-def test_the_loss_counts_each_labelled_pixel_once():
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (0.5, 1.0, 7.0)])
+def test_the_loss_counts_each_labelled_pixel_by_the_weight_of_its_class(weights):
     logits, labels = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5)).byte()
     labels[torch.rand(labels.shape) < 0.4] = 255
-    terms = [
-        -logits[b, :, y, x].log_softmax(0)[int(labels[b, y, x])]
-        for b, y, x in np.ndindex(2, 4, 5)
-        if labels[b, y, x] != 255
-    ]
-    assert pixel_loss(logits, labels).item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
+    total = weight = 0.0
+    for b, y, x in np.ndindex(2, 4, 5):
+        if (label := int(labels[b, y, x])) != 255:
+            total -= weights[label] * logits[b, :, y, x].log_softmax(0)[label].item()
+            weight += weights[label]
+    assert pixel_loss(logits, labels, torch.tensor(weights)).item() == pytest.approx(total / weight, rel=1e-5)
 
 
 def test_a_batch_that_counts_for_nothing_moves_nothing():
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = pixel_loss(logits, torch.full((1, 4, 4), 255).byte())
+    loss = pixel_loss(logits, torch.full((1, 4, 4), 255).byte(), torch.ones(3))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad.abs().sum() == 0
+
+
+def test_classes_are_balanced_by_their_share_of_the_labels(recipe):
+    assert class_weights(np.array([0.64, 0.32, 0.04]), 0.5).tolist() == pytest.approx([1, 2**0.5, 4])
+    assert class_weights(np.array([0.8, 0.2, 0]), 1).tolist() == pytest.approx([1, 4, 4])
+    assert make_task(recipe, Place()).class_weights.tolist() == [1] * len(CLASSES)
+    balanced = make_task(replace(recipe, task=replace(recipe.task, balance=1.0)), Place())
+    files = sorted(Path(recipe.data.root, "labels", "train").glob("*.png"))
+    labels = np.concatenate([np.asarray(Image.open(file)).ravel() for file in files])
+    counts = np.bincount(labels[labels != 255], minlength=len(CLASSES))
+    assert balanced.class_weights.tolist() == pytest.approx((counts.max() / counts).tolist())
+    assert "balance" in dict(balanced.describe())
 
 
 def test_the_auxiliary_decoder_has_its_weight(task, recipe):
@@ -83,28 +97,70 @@ def test_a_picture_of_one_window_is_labelled_by_one_pass(task, size):
     assert np.array_equal(ours, logits.argmax(0).numpy())
 
 
-def test_the_whole_picture_is_resized_to_the_window_and_its_logits_back(recipe):
-    task = make_task(replace(recipe, task=replace(recipe.task, whole=True)), Place())
-    picture = Image.fromarray(torch.randint(0, 256, (30, 40, 3)).byte().numpy())
+@pytest.mark.parametrize(
+    ("base_size", "eval_size", "fitted"),
+    [(None, None, (30, 41)), ((20, 16), None, (15, 20)), ((20, 16), (60, 80), (60, 80))],
+)
+def test_the_whole_picture_is_seen_by_the_network_at_its_size(recipe, base_size, eval_size, fitted):
+    options = replace(recipe.task, whole=True, base_size=base_size, eval_size=eval_size)
+    task = make_task(replace(recipe, task=options), Place())
+    assert task.card.base_size == (eval_size or base_size)
+    size = (30, 40) if base_size else (30, 41)
+    picture = Image.fromarray(torch.randint(0, 256, (*size, 3)).byte().numpy())
     ours = Labeller(task.model.eval(), task.card, torch.device("cpu")).read(picture)
-    small = torch.from_numpy(np.array(picture.resize((24, 16), Image.Resampling.BILINEAR))).permute(2, 0, 1)
-    p = task.card.preprocessing
+    p, tiled = task.card.preprocessing, tuple(-(-side // 4) * 4 for side in fitted)
+    canvas = torch.tensor([round(255 * mean) for mean in p.mean]).byte()[:, None, None].repeat(1, *tiled)
+    seen = np.array(picture.resize(fitted[::-1], Image.Resampling.BILINEAR))
+    canvas[:, : fitted[0], : fitted[1]] = torch.from_numpy(seen).permute(2, 0, 1)
     with torch.no_grad():
-        logits = F.interpolate(task.model(normalise(small[None], p.mean, p.std)), (30, 40), mode="bilinear")[0]
+        logits = task.model.at(tiled)(normalise(canvas[None], p.mean, p.std))[..., : fitted[0], : fitted[1]]
+        logits = F.interpolate(logits, size, mode="bilinear")[0]
     chosen = logits.gather(0, torch.from_numpy(ours).long()[None])[0]
-    assert torch.allclose(chosen, logits.max(0).values, atol=1e-5)
+    assert torch.allclose(chosen, logits.max(0).values, atol=1e-4)
+
+
+def test_of_the_windows_own_size_the_whole_picture_is_one_window(task):
+    picture = Image.fromarray(torch.randint(0, 256, (16, 24, 3)).byte().numpy())
+    model = task.model.eval()
+    one, whole = (
+        Labeller(model, replace(task.card, whole=whole), torch.device("cpu")).read(picture) for whole in (False, True)
+    )
+    assert np.array_equal(one, whole)
+
+
+def test_pictures_of_one_size_move_the_network_once(task, monkeypatch):
+    labeller = Labeller(task.model.eval(), replace(task.card, whole=True), torch.device("cpu"))
+    moved, at = [], Network.at
+    monkeypatch.setattr(Network, "at", lambda model, size: moved.append(size) or at(model, size))
+    for size in [(32, 20), (31, 19), (32, 20), (16, 24), (29, 18), (8, 8), (1, 1)]:
+        assert labeller.read(Image.new("RGB", size[::-1])).shape == size
+    assert moved == [(32, 20), (8, 8), (4, 4)]
+
+
+def test_a_network_that_cannot_be_moved_says_so_before_it_is_trained(recipe, monkeypatch):
+    def fixed(model, size):
+        raise UserError("fixed to its window", "test it by windows")
+
+    monkeypatch.setattr(Network, "at", fixed)
+    make_task(recipe, Place())
+    with pytest.raises(UserError, match="fixed to its window"):
+        make_task(replace(recipe, task=replace(recipe.task, whole=True)), Place())
 
 
 def test_ranks_see_every_picture_once(recipe):
+    recipe = replace(recipe, data=replace(recipe.data, batch_size=4))
     tasks = [make_task(recipe, Place(rank=rank, world=2)) for rank in range(2)]
     seen = [int(i) for task in tasks for batch in task.val for i in batch["index"]]
     assert sorted(seen) == list(range(PARTS["val"]))
 
 
-def test_what_is_saved_labels_as_what_was_trained(task, tmp_path):
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_saved_labels_as_what_was_trained(recipe, tmp_path, whole):
+    task = make_task(replace(recipe, task=replace(recipe.task, whole=whole, eval_size=(28, 21))), Place())
     task.save(tmp_path, task.model)
     saved = open_segmenter(tmp_path)
     assert saved.card == task.card
+    assert (saved.card.whole, saved.card.base_size) == (whole, (28, 21))
     assert saved.card.classes == CLASSES
     picture = Image.fromarray(torch.randint(0, 256, (30, 40, 3)).byte().numpy())
     again = Labeller(saved.model, saved.card, torch.device("cpu")).read(picture)
@@ -135,8 +191,27 @@ def test_a_deit_with_its_class_token_trains(recipe):
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"augment": Augment(mixup=0.2)}, "--augment"), ({"optim": Optim(freeze_epochs=1)}, "--optim.freeze-epochs 1")],
+    [
+        ({"augment": Augment(mixup=0.2)}, "--augment"),
+        ({"optim": Optim(freeze_epochs=1)}, "--optim.freeze-epochs 1"),
+        ({"task": Settings(backbone="resnet18")}, "--model.*--task.backbone takes the trunk's place"),
+    ],
 )
 def test_settings_that_nothing_reads_are_refused(recipe, changes, said):
     with pytest.raises(UserError, match=said):
         make_task(replace(recipe, **changes), Place())
+
+
+@pytest.mark.parametrize(("batch", "parts", "world"), [(1, 1, 1), (2, 2, 1), (2, 1, 2)])
+def test_one_picture_at_a_time_is_refused_before_anything_is_written(recipe, batch, parts, world):
+    few = replace(recipe, data=replace(recipe.data, batch_size=batch), run=replace(recipe.run, accumulate=parts))
+    with pytest.raises(UserError, match=r"one picture at a time.*--data\.batch-size 2 or more"):
+        make_task(few, Place(world=world))
+
+
+def test_a_recipe_keeps_its_own_network_beside_a_backbone():
+    recipe = RECIPES["ade20k-deit-s"]
+    assert recipe.task.backbone == "deit_small_patch16_224.fb_in1k"
+    check_no_trunk(recipe)
+    with pytest.raises(UserError, match="--model.depth: None -> 4"):
+        check_no_trunk(replace(recipe, model=replace(recipe.model, depth=4)))

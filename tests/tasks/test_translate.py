@@ -23,6 +23,7 @@ from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.logbook import read_metrics
 from resmlp.models import open_model
+from resmlp.models.search import Hypothesis
 from resmlp.objectives import Translate as Options
 from resmlp.seq2seq import BOS, EOS, PAD
 from resmlp.tasks import Place, Translate, make_task
@@ -215,6 +216,45 @@ def test_what_a_person_sees_at_the_start(make):
     assert "% padding" in lines["tokens"]
 
 
+def test_empty_and_long_pairs_are_told(make, text, tmp_path):
+    """How many, and with `error` which: the line of the file, whatever was left out before it."""
+    for name in ("train", "val"):
+        for end in ("en", "de"):
+            lines = (text / f"{name}.{end}").read_text(encoding="utf-8").splitlines()
+            lines[2:2] = ["", "x"] if end == "en" else ["y", " "]
+            (tmp_path / f"{name}.{end}").write_text("\n".join(lines), encoding="utf-8")
+    root = {"root": str(tmp_path), "model": {"max_length": 64}}
+    assert "150 to learn from, 2 with an empty side left out; 14 held out" in dict(make(**root).describe())["pairs"]
+    for name, shorter in (("val", 0), ("train", 1)):
+        with (tmp_path / f"{name}.en").open("a") as file:
+            file.write(" and" * 40)
+        sentences = (tmp_path / f"{name}.en").read_text(encoding="utf-8").splitlines()
+        told = dict(make(**root).describe())["pairs"]
+        assert "14 held out, 1 truncated" in told
+        assert ("149 to learn from, 1 of over 64 tokens dropped" in told) == bool(shorter)
+        with pytest.raises(UserError, match=f"{name}.en and {name}.de, line {len(sentences)} has") as caught:
+            make(**root, long_sentences="error")
+        assert "--data.long-sentences" in caught.value.hint
+
+
+def test_a_translation_is_one_line(make, monkeypatch):
+    """As `resmlp translate` gives it, so that an evaluation scores the same text."""
+    task = make(task={"val_sentences": 1})
+    said = task.tokenizer.encode([" ein\nzwei\r"])[0]
+    monkeypatch.setattr(module, "translate", lambda *args, **options: [[Hypothesis(tuple(said), -1.0)]])
+    assert task.translations(task.model) == ["ein zwei"]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [("--run.checkpoint-activations",), ("--task.length-penalty", "200"), ("--task.beam", "0")],
+    ids=" ".join,
+)
+def test_what_cannot_be_is_refused_before_anything_is_read(capsys, flag):
+    assert main(["train", "multi30k", "--data.root", "/nowhere", *flag]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {' '.join(flag)}")
+
+
 # whole runs
 
 
@@ -274,7 +314,21 @@ def test_changed_text_is_noticed_when_a_run_continues(tmp_path, train, text, int
     lines = (copy / "train.de").read_text(encoding="utf-8")
     (copy / "train.de").write_text(lines.replace("hundert", "hunnert"), encoding="utf-8")
     assert train("run", "--data.root", str(copy)) == 2
-    assert "the vocabulary learned from the training text" in capsys.readouterr().err
+    assert "the vocabulary is not the checkpoint's" in capsys.readouterr().err
+
+
+def test_changed_text_is_noticed_where_the_vocabulary_is_given(tmp_path, train, text, finished, interrupt_at, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(text, copy)
+    flags = ("--data.root", str(copy), "--data.tokenizer", str(finished))
+    interrupt_at(3)
+    assert train("run", *flags) == 130
+    lines = (copy / "train.de").read_text(encoding="utf-8")
+    (copy / "train.de").write_text(lines.replace("hundert", "hunnert", 1), encoding="utf-8")
+    assert train("run", *flags) == 2
+    assert "the training text is not the checkpoint's" in capsys.readouterr().err.splitlines()[-1]
+    (copy / "train.de").write_text(lines, encoding="utf-8")
+    assert train("run", *flags) == 0
 
 
 # files of a run

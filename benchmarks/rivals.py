@@ -1,0 +1,110 @@
+"""ResMLP beside an attention network of its shape: one recipe, one seed, as many epochs, a test set that neither saw.
+
+python benchmarks/rivals.py multi30k|camvid PATH OUT   trains what OUT lacks; writes results/multi30k.json or
+camvid.json
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from machine import machine
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+@dataclass(frozen=True)
+class Match:
+    """What is compared, and on what."""
+
+    what: str
+    metric: str
+    rival: str
+    """its name in the numbers"""
+    flags: tuple[str, ...]
+    """that make the recipe's network the rival"""
+    test: tuple[str, ...]
+    """flags of `resmlp eval`"""
+    bounds: dict[str, Any]
+    needed: float
+    """least of the metric"""
+    behind: float | None = None
+    """how far ResMLP may be behind the rival"""
+
+
+SHAPE = ("--model.patch-size", "8", "--model.dim", "192", "--model.depth", "6", "--model.heads", "4")
+MATCHES = {
+    "multi30k": Match(
+        what="Multi30k, English to German: sacreBLEU on test2016 of ResMLP and of the Transformer of its shape",
+        metric="bleu",
+        rival="transformer",
+        flags=("--model", "transformer_mt_small"),
+        test=("--data.val", "test_2016_flickr"),
+        bounds={"resmlp": 33.0, "behind": "at most 1.0"},
+        needed=33.0,
+        behind=1.0,
+    ),
+    "camvid": Match(
+        what="CamVid from scratch: mIoU on its test pictures, UPerNet on a ResMLP and on a DeiT of its shape",
+        metric="miou",
+        rival="deit",
+        flags=("--model", "deit_s", *SHAPE),
+        test=("--data.split", "test"),
+        bounds={"resmlp": 0.45},
+        needed=0.45,
+    ),
+}
+
+
+def resmlp(*args: str) -> dict:
+    """What a command of resmlp prints with --json. It inherits standard error."""
+    done = subprocess.run([sys.executable, "-m", "resmlp", *args, "--json"], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def contest(recipe: str, match: Match, name: str, root: str, out: Path) -> dict:
+    """Train one of the two unless it is trained, and evaluate it."""
+    folder = out / name
+    if not (folder / "summary.json").is_file():
+        flags = match.flags if name == match.rival else ()
+        resmlp("train", recipe, "--data.root", root, "--out", str(folder), *flags)
+    summary = json.loads((folder / "summary.json").read_text())
+    test = resmlp("eval", str(folder), "--data.root", root, *match.test)
+    kept = {key: value for key, value in test.items() if isinstance(value, float | str | dict) and key != "hypotheses"}
+    minutes = round(summary["seconds"] / 60, 1)
+    return {"test": kept, "held_out": summary["best"], "minutes": minutes, "parameters": summary["parameters"]}
+
+
+def main(recipe: str, root: str, out: Path) -> dict:
+    """Both networks; returns what is recorded."""
+    match = MATCHES[recipe]
+    found = {name: contest(recipe, match, name, root, out) for name in ("resmlp", match.rival)}
+    mine, theirs = (round(found[name]["test"][match.metric], 4) for name in found)
+    numbers = {"resmlp": mine, match.rival: theirs}
+    if match.behind is not None:
+        numbers["behind"] = round(theirs - mine, 4)
+    reached = mine >= match.needed and (match.behind is None or numbers["behind"] <= match.behind)
+    return {
+        "what": match.what,
+        "numbers": numbers,
+        "must_reach": match.bounds,
+        "reached": reached,
+        "command": f"python benchmarks/rivals.py {recipe} PATH OUT",
+        "seconds": round(sum(one["minutes"] for one in found.values()) * 60, 1),
+        "cores": len(os.sched_getaffinity(0)),
+        "seed": 0,
+        "networks": found,
+        "machine": machine(),
+        "versions": json.loads((out / "resmlp" / "summary.json").read_text())["versions"],
+    }
+
+
+if __name__ == "__main__":
+    recipe, root, out = sys.argv[1:]
+    result = main(recipe, root, Path(out))
+    (RESULTS / f"{recipe}.json").write_text(json.dumps(result, indent=2) + "\n")
+    raise SystemExit(0 if result["reached"] else f"error: short of {result['must_reach']}: {result['numbers']}")
