@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from resmlp.analysis.sheet import BLUE, DPI, FAINT, GREEN, INK, ORANGE, PURPLE, SMALL, sheet, shorten, spread
+from resmlp.analysis.sheet import BLUE, DPI, FAINT, GREEN, INK, ORANGE, PNG, PURPLE, SMALL, sheet, shorten, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ Entry = dict[str, Any]
 
 NO_METRIC = {"kind", "step", "epoch", "weights", "lr", "samples_per_s"}
 WEIGHTS = {"raw": BLUE, "ema": ORANGE}
-HEIGHTS = {"score": 2.6, "loss": 2.2, "rate": 0.7}  # inches
+HEIGHTS = {"score": 2.6, "loss": 2.2, "rate": 0.7, "curve": 2.6}  # inches
 MOST = 6  # metrics or losses that are drawn
 
 
@@ -34,7 +34,8 @@ class Panel(NamedTuple):
     """Curves that share a y axis."""
 
     title: str
-    kind: Literal["score", "loss", "rate"]
+    kind: Literal["score", "loss", "rate", "curve"]
+    """a curve's last value says nothing; of it and of a loss, the y axis is logarithmic where that shows more"""
     lines: list[Line]
 
 
@@ -54,15 +55,20 @@ def curves(metrics: Sequence[Entry], path: Path) -> None:
     Fractions share a panel with the main metric, the first one; other metrics have a panel each. Any of them may be
     missing; where no evaluation says how long an epoch is, time counts in steps.
     """
-    from matplotlib.ticker import MaxNLocator
-
     train = [entry for entry in metrics if entry.get("kind") == "train" and is_number(entry.get("step"))]
     evals = [entry for entry in metrics if entry.get("kind") == "eval" and is_number(entry.get("step"))]
     ends = [e["step"] / e["epoch"] for e in evals if is_number(e.get("epoch")) and e["epoch"] > 0 and e["step"] > 0]
     per_epoch = ends[-1] if ends else 1.0  # an evaluation follows the last step of its epoch
     panels = [*_score_panels(evals, per_epoch), *_train_panels(train, per_epoch)]
+    draw_panels(panels, path, "epoch" if ends else "step")
+
+
+def draw_panels(panels: Sequence[Panel], path: Path, xlabel: str, formats: Sequence[str] = PNG) -> None:
+    """Draw panels of lines, one above the other over a common x axis that begins at 0, to `path` (see `sheet`)."""
+    from matplotlib.ticker import MaxNLocator
+
     heights = [HEIGHTS[panel.kind] for panel in panels]
-    with sheet(path, sum(heights) + 0.55 * len(heights) + 0.3 if panels else 1.5) as figure:
+    with sheet(path, sum(heights) + 0.55 * len(heights) + 0.3 if panels else 1.5, formats) as figure:
         if not panels:
             figure.text(0.5, 0.5, "no numbers yet", color=FAINT, ha="center", va="center")
             return
@@ -70,7 +76,7 @@ def curves(metrics: Sequence[Entry], path: Path) -> None:
         for axes, panel in zip(rows, panels):
             _draw(axes, panel)
         end = max(line.x.max() for panel in panels for line in panel.lines)
-        rows[-1].set(xlim=(0, end or 1), xlabel="epoch" if ends else "step")
+        rows[-1].set(xlim=(0, end or 1), xlabel=xlabel)
         rows[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
         figure.draw_without_rendering()  # gives the panels their places
         for axes, panel in zip(rows, panels):
@@ -146,7 +152,7 @@ def _draw(axes: "Axes", panel: Panel) -> None:
         axes.set(ylim=(0, 1.15 * high or 1), yticks=[0, high] if high else [0])
         axes.yaxis.set_major_formatter("{x:.3g}")
         axes.fill_between(panel.lines[0].x, panel.lines[0].y, color=FAINT, alpha=0.12, linewidth=0)
-    elif panel.kind == "loss" and 0 < 4 * low < high:
+    elif panel.kind in ("loss", "curve") and 0 < 4 * low < high:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -166,5 +172,6 @@ def _name_ends(axes: "Axes", panel: Panel) -> None:
     ends = [axes.transData.transform((line.x[-1], y))[1] for line, y in zip(panel.lines, last)]
     places = spread([(end - box.y0) / box.height for end in ends], 1.35 * SMALL * DPI / 72 / box.height)
     for place, line, y in zip(places, panel.lines, last) if panel.kind != "rate" else ():
-        text = axes.text(1.02, place, f"{shorten(line.name, 18)} {y:.4g}".strip(), transform=axes.transAxes)
+        value = "" if panel.kind == "curve" else f"{y:.4g}"
+        text = axes.text(1.02, place, f"{shorten(line.name, 18)} {value}".strip(), transform=axes.transAxes)
         text.set(color=line.colour, size=SMALL, weight="bold" if line.strong else "normal", va="center")

@@ -22,7 +22,8 @@ PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'$policy">
 <link rel="icon" href="data:,">
 <title>$title</title>
 <style>
@@ -62,13 +63,13 @@ tr.best td { font-weight: 650; }
 summary { cursor: pointer; padding: .4rem 0; }
 pre { margin: 0; padding: .8rem 1rem; background: var(--panel); border-radius: 6px; overflow-x: auto;
   font: .875rem/1.6 ui-monospace, monospace; }
-</style>
+$style</style>
 </head>
 <body>
 <main>
 $body
 </main>
-</body>
+$script</body>
 </html>
 """)
 
@@ -96,9 +97,12 @@ def duration(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """The whole page; empty parts are left out."""
-    return PAGE.substitute(title=text(title), body="\n".join(part for part in parts if part))
+def page(title: str, parts: Iterable[str], style: str = "", script: str = "") -> str:
+    """The whole page; empty parts are left out. Only one that has a `script` of its own may run any."""
+    policy = "; script-src 'unsafe-inline'" if script else ""
+    script = f"<script>\n{script}</script>\n" if script else ""
+    body = "\n".join(part for part in parts if part)
+    return PAGE.substitute(title=text(title), body=body, policy=policy, style=style, script=script)
 
 
 def element(tag: str, content: object, kind: str = "") -> str:

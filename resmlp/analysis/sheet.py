@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resmlp.files import write_whole
+from resmlp.files import write_together
 
 if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 WIDTH, DPI = 7.0, 200  # inches; dots per inch
@@ -46,15 +48,22 @@ STYLE = {
     "xtick.minor.size": 0,
     "ytick.major.size": 0,
     "ytick.minor.size": 0,
+    "svg.hashsalt": "resmlp",  # the same figure is the same file
 }
+
+PNG, BOTH = ("png",), ("png", "svg")
+"""what a figure is written as"""
 
 FACES = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Noto Sans Arabic", "Arial Unicode MS")
 """the first is Matplotlib's own; the others, where installed, have the letters that it lacks"""
 
 
 @contextmanager
-def sheet(path: Path, height: float) -> Iterator["Figure"]:
-    """A white figure WIDTH x `height` inches to draw on; it is written to `path` as PNG at the end."""
+def sheet(path: Path, height: float, formats: Sequence[str] = PNG) -> Iterator["Figure"]:
+    """A white figure WIDTH x `height` inches to draw on; it is written to `path` at the end.
+
+    `path` ends in the first of `formats`; for any other its ending is replaced.
+    """
     from matplotlib import font_manager, style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -67,7 +76,21 @@ def sheet(path: Path, height: float) -> Iterator["Figure"]:
         figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.07))
         FigureCanvasAgg(figure)
         yield figure
-        write_whole(path, lambda aside: figure.savefig(aside, format="png"))
+        paths = [path, *(path.with_suffix(f".{kind}") for kind in formats[1:])]
+        undated = {"svg": {"Date": None}}
+        write_together(
+            {
+                file: partial(figure.savefig, format=kind, metadata=undated.get(kind))
+                for file, kind in zip(paths, formats)
+            }
+        )
+
+
+def diverging() -> "Colormap":
+    """Orange below zero, white at it, blue above; grey where there is no number."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("diverging", [ORANGE, "white", BLUE], bad=RULE)
 
 
 def printable(text: object) -> str:

@@ -1,0 +1,108 @@
+"""`resmlp inspect` from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from resmlp.cards import SegmenterCard, SegmenterConfig, TrunkConfig
+from resmlp.models import Segmenter, create_model, save_segmenter
+from resmlp.preprocessing import Preprocessing
+from resmlp.verbs.inspect import place_for
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory) -> Path:
+    """The files of a segmenter with random weights, on a grid that is not square."""
+    folder = tmp_path_factory.mktemp("inspect") / "segmenter"
+    trunk = create_model("resmlp_digits", img_size=(8, 12), num_classes=0, mixer="dwconv").config
+    config = SegmenterConfig((8, 12), 2, TrunkConfig(trunk.name, trunk.architecture, (8, 12), 0), None, 8, 0)
+    card = SegmenterCard(config, Preprocessing((8, 12)), ("a", "b"))
+    save_segmenter(folder, Segmenter(config), card)
+    return folder
+
+
+def test_a_run_folder(resmlp, trained, tmp_path):
+    ended = resmlp("inspect", trained, "--out", "seen", "--json", "--device", "cpu", "--threshold", "0.2")
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out)
+    assert result.pop("out") == "seen"
+    assert result == json.loads((tmp_path / "seen" / "inspect.json").read_text())
+    assert (result["trained"], result["threshold"], result["drawn"]) == (True, 0.2, [0])
+    assert "filters.png" in result["figures"]
+    (layer,) = result["layers"]
+    assert layer["tokens"] == [4, 4]
+    assert set(layer["sparsity"]) == {"A", "MLP 1", "MLP 2"}
+    assert 0 < layer["radius"] < 4
+    assert "below 20 % of the largest" in (tmp_path / "seen" / "sparsity.svg").read_text()
+
+
+def test_pictures_take_the_place_of_noise(resmlp, trained, tree):
+    picture = next(tree.rglob("*.png"))
+    found = [
+        json.loads(resmlp("inspect", trained, "--out", f"seen{i}", "--json", *images).out)["layers"][0]["radius"]
+        for i, images in enumerate(((), ("--images", picture), ("--images", picture)))
+    ]
+    assert found[0] != found[1] == found[2]
+
+
+def test_a_segmenter_shows_its_trunk(resmlp, segmenter):
+    ended = resmlp("inspect", segmenter, "--layers", 1, 3)
+    assert ended.code == 0, ended.err
+    result = json.loads((segmenter / "inspect" / "inspect.json").read_text())
+    assert (result["mixer"], result["drawn"]) == ("dwconv", [1, 3])
+    assert ended.out.count("below 5 %: kernels ") == 4
+    assert ended.out.endswith(f"written: {segmenter}/inspect/report.html\n")
+
+
+def test_a_translator_shows_its_triangular_matrices(resmlp, translator_run):
+    ended = resmlp("inspect", translator_run, "--out", "seen", "--json")
+    assert ended.code == 0, ended.err
+    layers = json.loads(ended.out)["layers"]
+    assert [layer["name"] for layer in layers] == ["encoder layer 0", "decoder layer 0"]
+    assert set(layers[1]["scales"]) == {"tokens", "source", "channels"}
+    assert "radius" not in layers[0]
+    error = resmlp("inspect", translator_run, "--images", "x.png")
+    assert error.code == 2
+
+
+def test_a_name_alone_is_random_and_has_a_folder_of_its_own(resmlp, tmp_path):
+    ended = resmlp("inspect", "mixer_s32", "--layers", 0)
+    assert ended.code == 0
+    assert "its weights are random" in ended.err
+    assert "These weights are random" in (tmp_path / "inspect" / "mixer_s32" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("mixer_s32", "--layers", 8), "--layers 8: mixer_s32 has none (they count from 0 to 7)"),
+        (("mixer_s32", "--layers", -1), "--layers -1"),
+        (("mixer_s32", "--threshold", 0), "--threshold 0"),
+        (("mixer_s32", "--out", "file"), "--out file is a file"),
+        (("mixer_s32", "--out", "file/below"), "cannot write --out file/below"),
+        (("mixer_s32", "--images", "nowhere.png"), "no picture at nowhere.png"),
+        (("mixer_s32", "--images", "file"), "cannot read file"),
+        (("resmlp_digitz",), "did you mean resmlp_digits"),
+        (("resmlp_mt_tiny",), "it translates"),
+        (("nowhere/at/all",), "no model at nowhere/at/all"),
+        (("timm:resmlp_12_224",), "give resmlp_12_224, without timm:"),
+    ],
+)
+def test_mistakes(args, words, resmlp, tmp_path):
+    (tmp_path / "file").write_text("no picture")
+    ended = resmlp("inspect", *args)
+    assert ended.code == 2
+    assert words in ended.error
+    assert not (tmp_path / "inspect" / "mixer_s32" / "report.html").exists()
+
+
+def test_where_results_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "w.v2.pth").touch()
+    assert place_for("run") == Path("run/inspect")
+    assert place_for(str(tmp_path / "w.v2.pth")) == Path("inspect/w.v2")
+    assert place_for("resmlp_s12.fb_in1k") == Path("inspect/resmlp_s12.fb_in1k")
+    assert place_for("hf-hub:me/../../x") == Path("inspect/hf-hub_me_.._.._x")
+    assert place_for("..") == Path("../inspect")
