@@ -4,9 +4,12 @@ from resmlp.verbs.base import Verb
 from resmlp.verbs.data import DataCheck
 from resmlp.verbs.embed import Embed
 from resmlp.verbs.evaluate import Eval
+from resmlp.verbs.inspect import Inspect
 from resmlp.verbs.listing import List
 from resmlp.verbs.predict import Predict
+from resmlp.verbs.profile import Profile
 from resmlp.verbs.push import Push
+from resmlp.verbs.reproduce import Reproduce
 from resmlp.verbs.train import Demo, Train
 from resmlp.verbs.translate import Translate
 
@@ -18,6 +21,9 @@ VERBS: dict[str, type[Verb]] = {
     "predict": Predict,
     "translate": Translate,
     "embed": Embed,
+    "inspect": Inspect,
+    "profile": Profile,
+    "reproduce": Reproduce,
     "data": DataCheck,
     "push": Push,
 }

@@ -1,0 +1,94 @@
+"""Tables 1 to 3 on a small scale: one network, one training, and for each row the one part that differs."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from resmlp.config import Optim, Run
+from resmlp.objectives import Distill
+from resmlp.reproduce.plan import Plan, Training, variant
+
+OTHERS = "a network of others; what it costs is counted, and it is not trained"
+THEIRS = "DINO's own numbers of a network that is not ours"
+S12_ALONE = "on this scale the rows of ResMLP-S12 alone are run"
+WIDE = "eight times the time of ResMLP-S12"
+
+PARTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "layernorm": ("LayerNorm", {"norm": "layernorm"}),
+    "classmlp": ("Class-MLP", {"pool": "classmlp"}),
+    "none": ("no token mixing", {"mixer": "none"}),
+    "mlp": ("token MLP", {"mixer": "mlp"}),
+    "conv3x3": ("3x3 convolution", {"mixer": "conv3x3"}),
+    "dwconv": ("depth-wise 3x3 convolution", {"mixer": "dwconv"}),
+    "sepconv": ("depth-separable 3x3 convolution", {"mixer": "sepconv"}),
+}
+"""row of Table 3 -> what differs, in words and as the model's fields"""
+
+
+@dataclass(frozen=True)
+class Small:
+    """What takes the place of ImageNet and ResMLP-S12; the rest of three tables follows from it."""
+
+    base: Training
+    """ResMLP-S12's row: Table 3's baseline"""
+    dino: Training
+    """the same network without labels: Table 2"""
+    oldschool: tuple[Optim, Run]
+    """training as of 2015"""
+    teacher: Training
+    """who teaches it"""
+    finer: int
+    """side of the picture in which patches are somewhat smaller, as 14 is to 16"""
+
+    @property
+    def deeper(self) -> dict[str, Any]:
+        """ResMLP-S24 beside S12: twice the layers."""
+        return {"depth": 2 * self.base.recipe.model.depth}
+
+    def table1(self) -> dict[str, Plan]:
+        """ResMLP-S12 and S24, and the Transformer of the same shape."""
+        model = self.base.recipe.model
+        attention: dict[str, Any] = {"mixer": "attention", "norm": "layernorm", "scale": "none", "layer_scale": None}
+        attention |= {"pool": "classtoken", "pos_embed": True, "heads": max(1, model.dim // 32), "init": "fan-in"}
+        named = ("cait-m48", "nfnet-f6", "efficientnet-b3", "efficientnet-b4", "efficientnet-b5", "cait-xs24", "deit-b")
+        others = (*named, "regnety-4gf", "regnety-8gf", "regnety-16gf")
+        deit = variant(self.base, "the Transformer of its shape (DeiT)", attention)
+        own: dict[str, Plan] = {"deit-s": deit, "s12": self.s12, "s24": self.s24, "b24": WIDE}
+        return {**dict.fromkeys(others, OTHERS), **own}
+
+    def table2(self) -> dict[str, Plan]:
+        """Features without labels, of the network and of the deeper one."""
+        deeper = variant(self.dino, "twice the layers", self.deeper)
+        others = dict.fromkeys(("resnet-50", "vit-s16", "vit-s8", "vit-b16"), THEIRS)
+        return {**others, "s12": self.dino, "s24": deeper}
+
+    def table3(self) -> dict[str, Plan]:
+        """The thirteen rows of ResMLP-S12."""
+        base, data = self.base, self.base.recipe.data
+        patch = base.recipe.model.network()[1].patch_size
+        optim, run = self.oldschool
+        size = data.img_size[0]
+        finer = f"{size // patch} x {size // patch} patches become {self.finer // patch} x {self.finer // patch}"
+        ssl = variant(base, "from DINO's weights")
+        distill = variant(base, "hard distillation", task=Distill(targets="hard"))
+        dino, teacher = replace(self.dino, at="table2/s12"), replace(self.teacher, at="table3/teacher")
+        return {
+            "s12": base,
+            **{row: variant(base, words, model) for row, (words, model) in PARTS.items()},
+            "p14": variant(base, finer, data=replace(data, img_size=(self.finer,))),
+            "p8": variant(base, f"patches of {patch // 2}", {"patch_size": patch // 2}),
+            "oldschool": variant(base, "SGD in steps", optim=optim, run=run),
+            "ssl": replace(ssl, start=dino),
+            "distill": replace(distill, teacher=teacher),
+            **dict.fromkeys(("s24", "b24", "b24-p8", "s24-ssl", "s24-distill", "b24-p8-distill"), S12_ALONE),
+            "b24-p8-21k": "there is no larger labelled set on this scale",
+        }
+
+    @property
+    def s12(self) -> Training:
+        """The baseline as another table names it."""
+        return replace(self.base, at="table3/s12")
+
+    @property
+    def s24(self) -> Training:
+        """The deeper network, whose run is Table 1's."""
+        return replace(variant(self.base, "twice the layers", self.deeper), at="table1/s24")

@@ -1,0 +1,133 @@
+"""The paper's row beside ours, as one JSON object: what the pages show, and what results/ keeps."""
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from math import copysign
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from resmlp.analysis.lines import is_number
+from resmlp.errors import UserError
+from resmlp.files import read_json
+from resmlp.paper import Row, Table
+from resmlp.reproduce.plan import Plan, Training, Weights, sets
+from resmlp.reproduce.ranks import spearman
+
+MEASURED = "measured.json"
+Counts = Callable[[str], dict[str, float]]
+"""a network's name -> its parameters and multiply-adds"""
+Runs = dict[int, dict[str, Any]]
+"""seed -> what was measured"""
+
+
+def read_measured(folder: Path) -> dict[str, Any] | None:
+    """What was measured in a row's folder; None where nothing was, or where the file is not ours."""
+    try:
+        found = read_json(folder / MEASURED)
+    except UserError:
+        return None
+    whole = isinstance(found, dict) and isinstance(found.get("numbers"), dict)
+    return found if whole and all(is_number(value) for value in found["numbers"].values()) else None
+
+
+def read_runs(folder: Path) -> Runs:
+    """All seeds of a row that are finished, in their order."""
+    named = [(re.fullmatch("seed-([0-9]{1,18})", path.name), path) for path in folder.glob("seed-*")]
+    found = {int(match[1]): read_measured(path) for match, path in named if match}
+    return {seed: runs for seed, runs in sorted(found.items()) if runs is not None}
+
+
+def summarised(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation (None of one value) and number."""
+    return {"mean": fmean(values), "spread": stdev(values) if len(values) > 1 else None, "n": len(values)}
+
+
+def make_record(
+    name: str, table: Table, plans: dict[str, Plan], scale: str, out: Path, failed: dict[str, str], count: Counts
+) -> dict[str, Any]:
+    """All rows of a table with whatever of them is finished in `out`; `failed`: row -> what went wrong."""
+    runs = {row.name: read_runs(out / name / scale / row.name) for row in table.rows}
+    rows = [_row(name, table, row, plans[row.name], scale, runs, count) for row in table.rows]
+    for entry in rows:
+        entry["failed"] = failed.get(entry["row"])
+    done = [run for own in runs.values() for run in own.values()]
+    compared = [row for row in rows if row["difference"]]
+    pairs = [(row["difference"]["paper"], row["difference"]["ours"]["mean"]) for row in compared]
+    rho = spearman([paper for paper, _ in pairs], [ours for _, ours in pairs])
+    means = {row["row"]: row["ours"][table.main]["mean"] for row in rows if table.main in row["ours"]}
+    numbers = {key: round(value, 6) for key, value in means.items()}
+    return {
+        "what": f"{name} at {scale} scale: {table.title}",
+        "numbers": numbers | ({} if rho is None else {"spearman": round(rho, 4)}),
+        "must_reach": {},
+        "command": command(name, scale, plans.values()),
+        "seconds": round(sum(run.get("seconds", 0) for run in done), 1),
+        "machine": ", ".join(dict.fromkeys(str(run.get("machine", "")) for run in done)),
+        "versions": done[-1].get("versions", {}) if done else {},
+        "table": name,
+        "scale": scale,
+        "main": table.main,
+        "columns": [{"name": c.name, "title": c.title, "factor": c.factor} for c in table.columns],
+        "spearman": rho,
+        "compared": len(pairs),
+        "other_signs": [row["row"] for row, (paper, ours) in zip(compared, pairs) if copysign(1, paper) * ours <= 0],
+        "rows": rows,
+    }
+
+
+def _row(
+    name: str, table: Table, row: Row, plan: Plan, scale: str, runs: dict[str, Runs], count: Counts
+) -> dict[str, Any]:
+    """A row: the paper's numbers, ours over the seeds, and both differences from the baseline."""
+    own, paper = runs[row.name], table.reported(row)
+    keys = dict.fromkeys(key for run in own.values() for key in run["numbers"])
+    ours = {
+        key: summarised([run["numbers"][key] for run in own.values() if key in run["numbers"]])
+        for key in keys
+        if key in {column.name for column in table.columns}
+    }
+    if row.model and "macs" in paper:
+        ours |= {key: {"mean": value, "spread": None, "n": 1} for key, value in count(row.model).items()}
+    seeds = f"{name}/{scale}/{row.name}/seed-"
+    return {
+        "row": row.name,
+        "what": row.what,
+        "paper": paper,
+        "printed": {c.name: str(value) for c, value in zip(table.columns, row.values) if value is not None},
+        "ours": ours,
+        "difference": _difference(table, row, runs),
+        "run": plan.recipe.about if isinstance(plan, Training) else plan.name if isinstance(plan, Weights) else "",
+        "why_not": plan if isinstance(plan, str) else None,
+        "intervals": {key: value for run in own.values() for key, value in run.items() if key.endswith("_interval")},
+        "seeds": list(own),
+        "seconds": fmean(run.get("seconds", 0) for run in own.values()) if own else None,
+        "machine": ", ".join(dict.fromkeys(str(run.get("machine", "")) for run in own.values())),
+        "command": "" if isinstance(plan, str) else command(name, scale, [plan], row.name, list(own)),
+        "figures": [f"{seeds}{seed}/{run['figure']}" for seed, run in own.items() if run.get("figure")],
+    }
+
+
+def _difference(table: Table, row: Row, runs: dict[str, Runs]) -> dict[str, Any] | None:
+    """The main column less the baseline's: the paper's, and ours over the seeds that both have."""
+    if not row.baseline:
+        return None
+    theirs, base = table.reported(row).get(table.main), table.reported(table.row(row.baseline)).get(table.main)
+    pairs = [
+        run["numbers"][table.main] - other["numbers"][table.main]
+        for seed, run in runs[row.name].items()
+        if (other := runs[row.baseline].get(seed)) and table.main in run["numbers"] and table.main in other["numbers"]
+    ]
+    if theirs is None or base is None or not pairs:
+        return None
+    return {"from": row.baseline, "paper": round(theirs - base, 9), "ours": summarised(pairs)}
+
+
+def command(name: str, scale: str, plans: Any, row: str = "", seeds: Sequence[int] = ()) -> str:
+    """What to type to do it again."""
+    words = ["resmlp", "reproduce", name, "--scale", scale]
+    words += ["--row", row] if row else []
+    words += ["--data.root", "PATH"] if any(sets(plan) for plan in plans) else []
+    words += ["--seeds", *map(str, seeds)] if list(seeds) not in ([], [0]) else []
+    return shlex.join(words)

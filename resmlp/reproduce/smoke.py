@@ -1,0 +1,125 @@
+"""Every row in seconds, on embedded data: shows that the way from command to page is whole, and nothing more."""
+
+from dataclasses import replace
+
+from resmlp.config import Model, Optim, Run
+from resmlp.paper import TABLES
+from resmlp.recipes.dino import CIFAR10 as DINO
+from resmlp.recipes.segment import SCENES
+from resmlp.recipes.small import DIGITS
+from resmlp.recipes.transfer import FINETUNE
+from resmlp.recipes.translate import NUMBERS
+from resmlp.reproduce.ablations import Small
+from resmlp.reproduce.plan import Plan, Plans, Training, changed, variant
+
+RUN = Run(epochs=1, tensorboard=False, log_every=20)
+NETWORK = replace(DIGITS.model, dim=16, depth=2)
+BRIEF = replace(DIGITS.optim, warmup_epochs=0.2)
+
+BASE = Training(
+    replace(
+        DIGITS,
+        name="smoke-digits",
+        about="digits, 8x8, 16 wide, 2 layers, an epoch",
+        model=NETWORK,
+        optim=BRIEF,
+        run=RUN,
+        expected=(),
+    )
+)
+SELF = replace(
+    DINO,
+    name="smoke-dino",
+    about="digits without labels, an epoch",
+    task=changed(DINO.task, local_size=(4,), knn_pictures=0, out_dim=64, hidden=32, bottleneck=16, blur=0.0),
+    model=NETWORK,
+    data=DIGITS.data,
+    optim=replace(DINO.optim, warmup_epochs=0.2),
+    run=RUN,
+)
+TEACHER = variant(BASE, "a convolutional network that teaches", {"mixer": "dwconv"})
+SGD = Optim("sgd", lr=0.015, weight_decay=1e-4, schedule="step", milestones=(1,), warmup_epochs=0)
+SMALL = Small(BASE, Training(SELF), (SGD, RUN), TEACHER, finer=10)
+
+TUNE = replace(
+    FINETUNE,
+    name="smoke-finetune",
+    about="digits, fine-tuned for an epoch on a part of themselves",
+    data=replace(DIGITS.data, fraction=0.5),
+    augment=DIGITS.augment,
+    optim=replace(BRIEF, lr=1e-3),
+    run=RUN,
+)
+WORDS = Training(
+    replace(
+        NUMBERS,
+        name="smoke-numbers",
+        about="English number words to German ones, 32 wide, an epoch",
+        task=changed(NUMBERS.task, val_sentences=100),
+        model=replace(NUMBERS.model, dim=32, hidden=64, encoder_depth=1, decoder_depth=1),
+        data=replace(NUMBERS.data, batch_size=4096),
+        run=RUN,
+        expected=(),
+    )
+)
+PIXELS = Training(
+    replace(
+        SCENES,
+        name="smoke-scenes",
+        about="digits strewn over patterns, 16 wide, 4 layers, an epoch",
+        task=changed(SCENES.task, width=8, stride=1.0),
+        model=replace(SCENES.model, dim=16, depth=4, patch_size=16),
+        data=replace(SCENES.data, batch_size=64),
+        optim=replace(SCENES.optim, warmup_epochs=0.2),
+        run=RUN,
+        expected=(),
+    )
+)
+
+
+def table4() -> dict[str, Plan]:
+    """Each set's row fine-tunes on digits, from the run of its network."""
+    starts = {"s12": SMALL.s12, "s24": SMALL.s24}
+    rows = [(row.name, row.name.rpartition("-")[0]) for row in TABLES["table4"].rows]
+    tuned = {name: Training(TUNE, start=starts[of]) for name, of in rows if of in starts}
+    return {name: tuned.get(name, "a network of others, or other data") for name, _ in rows}
+
+
+def table5() -> dict[str, Plan]:
+    """Number words stand for both pairs of languages."""
+    deeper = {"encoder_depth": 2, "decoder_depth": 2}
+    attention = {"mixer": "attention", "norm": "layernorm", "layer_scale": 0.0}
+    kinds: dict[str, Plan] = {
+        "gnmt": "a network of others",
+        "convs2s": "a network of others",
+        "transformer": variant(WORDS, "the Transformer of its shape", attention),
+        "resmlp6": WORDS,
+        "resmlp12": variant(WORDS, "twice the layers", deeper),
+    }
+    return {row.name: kinds[row.name.rpartition("-")[0]] for row in TABLES["table5"].rows}
+
+
+def table6() -> dict[str, Plan]:
+    """Scenes, from scratch."""
+    deit = Model("deit_s", dim=16, depth=4, heads=2, patch_size=16)
+    return {
+        "deit-s": variant(PIXELS, "the Transformer of its shape (DeiT)", vars(deit)),
+        "deit-b": variant(PIXELS, "and twice as wide", vars(replace(deit, dim=32))),
+        "s12": PIXELS,
+        "s24": variant(PIXELS, "8 layers", {"depth": 8}),
+        "s36": variant(PIXELS, "12 layers", {"depth": 12}),
+        "b24": variant(PIXELS, "8 layers, twice as wide", {"depth": 8, "dim": 32}),
+    }
+
+
+PLANS: Plans = {
+    "table1": SMALL.table1(),
+    "table2": SMALL.table2(),
+    "table3": SMALL.table3(),
+    "table4": table4(),
+    "table5": table5(),
+    "table6": table6(),
+    "figure2": {"s24": SMALL.s24, "s12": SMALL.s12},
+    "figure3": {"s24": SMALL.s24},
+    "figure4": dict.fromkeys((row.name for row in TABLES["figure4"].rows), "there is no second test set on this scale"),
+}
