@@ -85,6 +85,7 @@ def main(recipe: str, root: str, out: Path) -> dict:
     found = {name: contest(recipe, match, name, root, out) for name in ("resmlp", match.rival)}
     mine, theirs = (round(found[name]["test"][match.metric], 4) for name in found)
     numbers = {"resmlp": mine, match.rival: theirs}
+    numbers |= {f"{name}_held_out": round(one["held_out"][match.metric], 4) for name, one in found.items()}
     if match.behind is not None:
         numbers["behind"] = round(theirs - mine, 4)
     reached = mine >= match.needed and (match.behind is None or numbers["behind"] <= match.behind)
