@@ -1,6 +1,6 @@
-"""Attention, as the networks that the paper compares with have it, and as its decoder keeps it towards the source.
+"""Attention between the tokens of sentences: the Transformer's, and what the paper's decoder keeps of it.
 
-B sentences or pictures, H heads, D channels, N tokens that look and S that are looked at.
+B sentences, H heads, D channels, N tokens that look and S that are looked at.
 """
 
 import torch

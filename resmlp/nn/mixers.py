@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.architectures import Architecture
-from resmlp.nn.attention import attend, split
 from resmlp.nn.layers import ACTIVATIONS, Mlp, Part
 
 Grid = tuple[int, int]
@@ -80,8 +79,8 @@ class AttentionMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
-        q, k, v = split(self.qkv(x), 3, self.heads)
-        return self.proj(attend(q, k, v))
+        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()  # B heads N D/heads
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 def linear(grid: Grid, arch: Architecture) -> LinearMixer:
