@@ -65,7 +65,8 @@ def measure(
     """Time each of `works` for about `seconds`, in up to 10 rounds of one turn each; at least 3, whatever they take.
 
     What a work does first, compiling say, is its warm-up and not counted; a turn is as many calls as fill a round's
-    share of `seconds`, at least one. `tell` is told what goes on.
+    share of `seconds`, at least one, after one that is not counted: another work has just had the caches. `tell` is
+    told what goes on.
     """
     calls, costs = [], []
     for number, work in enumerate(works, start=1):
@@ -78,6 +79,7 @@ def measure(
     for number in range(1, rounds + 1):
         tell(f"round {number} of {rounds}")
         for work, count, found in zip(works, calls, measured):
+            work.run()
             energy = meter() if meter else 0.0
             start = clock()
             for _ in range(count):
