@@ -5,12 +5,14 @@ from typing import Any
 
 from resmlp.config import Optim, Run
 from resmlp.objectives import Distill
-from resmlp.reproduce.plan import Plan, Training, variant
+from resmlp.paper import TABLES
+from resmlp.reproduce.plan import Plan, Plans, Training, variant
 
 OTHERS = "a network of others; what it costs is counted, and it is not trained"
 THEIRS = "DINO's own numbers of a network that is not ours"
 S12_ALONE = "on this scale the rows of ResMLP-S12 alone are run"
 WIDE = "eight times the time of ResMLP-S12"
+NO_SECOND = "there is no second test set on this scale"
 
 PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "layernorm": ("LayerNorm", {"norm": "layernorm"}),
@@ -92,3 +94,16 @@ class Small:
     def s24(self) -> Training:
         """The deeper network, whose run is Table 1's."""
         return replace(variant(self.base, "twice the layers", self.deeper), at="table1/s24")
+
+    def plans(self, **others: dict[str, Plan]) -> Plans:
+        """All tables and figures: the three of this network, `others` as they are given, the figures of its runs."""
+        no_second: dict[str, Plan] = dict.fromkeys((row.name for row in TABLES["figure4"].rows), NO_SECOND)
+        return {
+            "table1": self.table1(),
+            "table2": self.table2(),
+            "table3": self.table3(),
+            **others,
+            "figure2": {"s24": self.s24, "s12": self.s12},
+            "figure3": {"s24": self.s24},
+            "figure4": no_second,
+        }

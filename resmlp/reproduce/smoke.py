@@ -112,14 +112,4 @@ def table6() -> dict[str, Plan]:
     }
 
 
-PLANS: Plans = {
-    "table1": SMALL.table1(),
-    "table2": SMALL.table2(),
-    "table3": SMALL.table3(),
-    "table4": table4(),
-    "table5": table5(),
-    "table6": table6(),
-    "figure2": {"s24": SMALL.s24, "s12": SMALL.s12},
-    "figure3": {"s24": SMALL.s24},
-    "figure4": dict.fromkeys((row.name for row in TABLES["figure4"].rows), "there is no second test set on this scale"),
-}
+PLANS: Plans = SMALL.plans(table4=table4(), table5=table5(), table6=table6())
