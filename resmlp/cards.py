@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from resmlp.architectures import Architecture
-from resmlp.checks import BELOW_ONE, check_range, demand
+from resmlp.checks import BELOW_ONE, check_choices, check_range, demand
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.preprocessing import Preprocessing
@@ -13,6 +13,8 @@ from resmlp.seq2seq import SEARCH, Seq2SeqArchitecture
 from resmlp.serial import from_dict, shown
 
 FORMAT = 1
+Target = Literal["onnx", "openvino", "torch"]
+Output = Literal["logits", "probabilities", "features"]
 STRIDE = (0.05, 1.0)
 """bounds of a sliding window's step, as a share of its side; 0.05 sees each pixel 400 times"""
 
@@ -147,11 +149,46 @@ class TranslatorCard:
         check_range("", self, **SEARCH)
 
 
-CARDS: dict[str, type] = {"classifier": Card, "segmenter": SegmenterCard, "translator": TranslatorCard}
+@dataclass(frozen=True)
+class ExportCard:
+    """The contents of model.json beside an exported network: all that a program needs to feed it and to read it."""
+
+    model: TrunkConfig
+    """what it was before it was folded; no weights of this network can be got back from the files"""
+    preprocessing: Preprocessing
+    to: Target
+    files: tuple[str, ...]
+    output: Output
+    pixels: bool
+    """it takes uint8 B 3 H W, 0 to 255, cropped but not normalised; else float32, normalised"""
+    classes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """the same classes for people, where their names are codes"""
+    difference: float = 0.0
+    """largest difference from torch's output that was seen"""
+    folded: bool = True
+    kind: Literal["graph"] = "graph"
+    format: int = FORMAT
+
+    def __post_init__(self):
+        check_choices("", self)
+        plain = all(name not in ("", ".", "..") and not set("/\\\0") & set(name) for name in self.files)
+        demand(plain and bool(self.files), "its files are not names alone", "was it changed by hand?")
+        counts = f"{len(self.classes)} class names for {self.model.num_classes} classes"
+        fits = not self.classes or self.model.num_classes in (0, len(self.classes))
+        demand(fits and len(self.words) in (0, len(self.classes)), counts, "was it changed by hand?")
+
+
+CARDS: dict[str, type] = {
+    "classifier": Card,
+    "segmenter": SegmenterCard,
+    "translator": TranslatorCard,
+    "graph": ExportCard,
+}
 """by the "kind" that a model.json says; one that says none is a classifier"""
 
 
-C = TypeVar("C", Card, SegmenterCard, TranslatorCard)
+C = TypeVar("C", Card, SegmenterCard, TranslatorCard, ExportCard)
 
 
 def kind_from(values: Any) -> str:

@@ -11,25 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resmlp.models.folding import ENDS, fold_after, fold_before, linear_of, split
 from resmlp.models.seq2seq import Seq2Seq
-from resmlp.nn import (
-    Affine,
-    CausalAttention,
-    CrossAttention,
-    LayerScale,
-    MaskedAttention,
-    Mlp,
-    SharedEmbedding,
-    Sublayer,
-)
-
-ENDS: dict[type, tuple[str, str]] = {
-    Mlp: ("fc1", "fc2"),
-    CrossAttention: ("q", "proj"),
-    CausalAttention: ("qkv", "proj"),
-    MaskedAttention: ("qkv", "proj"),
-}
-"""of what is in a sublayer, the linear layer that sees its input and the one that makes its output"""
+from resmlp.nn import Affine, LayerScale, Mlp, SharedEmbedding, Sublayer
 
 POINTWISE: dict[type, str] = {
     nn.Identity: "none",
@@ -53,7 +37,8 @@ def prepare(model: Seq2Seq) -> Seq2Seq:
     copy = deepcopy(model).eval().requires_grad_(False)
     head = linear_of(copy.embedding.weight, None)
     if isinstance(copy.decoder_norm, Affine):
-        head, copy.decoder_norm = fold_before(copy.decoder_norm, head), nn.Identity()
+        copy.decoder_norm, last = split(copy.decoder_norm, head.weight[0])
+        head = fold_before(last, head)
     for part in list(copy.modules()):
         if isinstance(part, Sublayer) and type(part.fn) in ENDS:
             fold(part)
@@ -69,32 +54,13 @@ def prepare(model: Seq2Seq) -> Seq2Seq:
 def fold(sublayer: Sublayer) -> None:
     """Take the Affine before a sublayer and the LayerScale behind it into its first and its last linear layer."""
     fn, (first, last) = sublayer.fn, ENDS[type(sublayer.fn)]
+    enter, leave = getattr(fn, first), getattr(fn, last)
     if isinstance(sublayer.norm, Affine):
-        setattr(fn, first, fold_before(sublayer.norm, getattr(fn, first)))
-        sublayer.norm = nn.Identity()
+        sublayer.norm, diagonal = split(sublayer.norm, enter.weight[0])
+        setattr(fn, first, fold_before(diagonal, enter))
     if isinstance(sublayer.scale, LayerScale):
-        setattr(fn, last, fold_after(getattr(fn, last), sublayer.scale))
-        sublayer.scale = nn.Identity()
-
-
-def fold_before(affine: Affine, linear: nn.Linear) -> nn.Linear:
-    """W (alpha x + beta) + b as one layer: W diag(alpha) and W beta + b."""
-    bias = linear.weight @ affine.beta
-    return linear_of(linear.weight * affine.alpha, bias if linear.bias is None else bias + linear.bias)
-
-
-def fold_after(linear: nn.Linear, scale: LayerScale) -> nn.Linear:
-    """gamma (W x + b) as one layer: diag(gamma) W and gamma b."""
-    return linear_of(scale.gamma.unsqueeze(1) * linear.weight, scale.gamma * linear.bias)
-
-
-def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """The linear layer of these tensors."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    linear.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        linear.bias = nn.Parameter(bias, requires_grad=False)
-    return linear
+        sublayer.scale, diagonal = split(sublayer.scale, leave.bias)
+        setattr(fn, last, fold_after(leave, diagonal))
 
 
 def packed(linear: nn.Linear, act: nn.Module | None = None) -> nn.Module:

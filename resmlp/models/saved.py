@@ -11,10 +11,12 @@ from torch import nn
 
 from resmlp.architectures import ALIASES, ARCHITECTURES
 from resmlp.cards import Card, TrunkConfig
+from resmlp.checks import demand
 from resmlp.errors import UserError, did_you_mean, notice
 from resmlp.files import write_json, write_whole
 from resmlp.models.backbones import timm_network
 from resmlp.models.build import create_model
+from resmlp.models.folding import FoldedTrunk
 from resmlp.models.infer import infer
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
@@ -52,7 +54,14 @@ def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessi
 
 
 def save_network(folder: Path, model: nn.Module, card: Any) -> None:
-    """The same of a network of any kind, with a card of its kind (`resmlp.cards.CARDS`)."""
+    """The same of a network of any kind, with a card of its kind (`resmlp.cards.CARDS`).
+
+    Raises `UserError` for a folded copy, whose weights fit no network.
+    """
+    folded = isinstance(model, FoldedTrunk)
+    demand(
+        not folded, "a folded network cannot be saved as one of ours", "save the network it was made of, or export it"
+    )
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
     write_json(folder / "model.json", to_dict(card))

@@ -4,6 +4,7 @@ from resmlp.verbs.base import Verb
 from resmlp.verbs.data import DataCheck
 from resmlp.verbs.embed import Embed
 from resmlp.verbs.evaluate import Eval
+from resmlp.verbs.export import Export
 from resmlp.verbs.inspect import Inspect
 from resmlp.verbs.listing import List
 from resmlp.verbs.predict import Predict
@@ -25,6 +26,7 @@ VERBS: dict[str, type[Verb]] = {
     "profile": Profile,
     "reproduce": Reproduce,
     "data": DataCheck,
+    "export": Export,
     "push": Push,
 }
 

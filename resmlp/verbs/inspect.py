@@ -62,14 +62,14 @@ class Inspect(Verb):
         return result
 
 
-def place_for(model: str) -> Path:
-    """Where the results go by default: into the run folder, else into inspect/NAME here."""
+def place_for(model: str, verb: str = "inspect") -> Path:
+    """Where the results of `verb` go by default: into the run folder, else into VERB/NAME here."""
     path = Path(model)
     if path.is_dir():
-        return path / "inspect"
+        return path / verb
     name = path.name if path.exists() else model
     front, _, ending = name.rpartition(".")
-    return Path("inspect") / (re.sub(r"[^\w.-]", "_", front if ending in FILE_ENDINGS else name).lstrip(".") or "model")
+    return Path(verb) / (re.sub(r"[^\w.-]", "_", front if ending in FILE_ENDINGS else name).lstrip(".") or "model")
 
 
 def inputs_of(anatomy: "Anatomy", files: list[str], device: "torch.device") -> "Iterator[Tensor]":

@@ -1,0 +1,242 @@
+"""A network as a file that other programs run: ONNX, OpenVINO, or torch.export; folded, for any number of pictures.
+
+What was written is run by the program that it is for, and compared with the network, before it takes its place.
+"""
+
+import io
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from resmlp.cards import ExportCard, Output, Target, read_card
+from resmlp.checks import demand
+from resmlp.data import normalise
+from resmlp.errors import UserError, lookup
+from resmlp.files import explained, write_json, write_together
+from resmlp.models import Saved, Trunk
+from resmlp.models.folding import fold
+from resmlp.preprocessing import Preprocessing
+from resmlp.serial import to_dict
+
+TOLERANCE = 1e-4
+MOST_ONNX = 2**31  # bytes of one protobuf message
+INPUT, CARD = "images", "model.json"
+
+Run = Callable[[Tensor], Tensor]
+
+
+class Format(NamedTuple):
+    """A kind of file."""
+
+    packages: tuple[str, ...]
+    """what must be installed"""
+    files: tuple[str, ...]
+    write: Callable[[ExportedProgram, Path, str], None]
+    """the program and the name of its output into a folder"""
+    open: Callable[[Path], Run]
+    """what runs the files of a folder: B 3 H W -> B K"""
+
+
+def export(
+    saved: Saved,
+    folder: Path,
+    to: Target = "onnx",
+    with_preprocessing: bool = False,
+    tolerance: float = TOLERANCE,
+    pictures: Tensor | None = None,
+) -> ExportCard:
+    """Write a network of ours into `folder`: its files (`FORMATS`) and model.json, all of them or none.
+
+    It takes float32 B 3 H W, normalised, for any B, and gives logits B K; `with_preprocessing` uint8 pixels, 0 to 255,
+    and it gives probabilities. Of a network without classifier it gives features. It is compared with `saved.model` on
+    noise, on smooth pictures and on `pictures` (uint8 P 3 H W). Raises `UserError` where an output differs by more than
+    `tolerance`, where a package is missing, and for a folder that holds something else.
+    """
+    check_packages(to)
+    demand(isinstance(saved.model, Trunk), "it is no network of ours", "timm's own export takes those of timm")
+    form, model = FORMATS[to], saved.model.cpu().eval()
+    assert isinstance(model, Trunk)
+    card = _card(saved, model, to, with_preprocessing)
+    check_place(folder, to)
+    network, reference = (Deployed(part, card) for part in (fold(model), model))
+    with TemporaryDirectory(prefix="resmlp-export-") as aside, _quiet():
+        place = Path(aside)
+        with explained(folder):
+            form.write(program_of(network, card), place, card.output)
+        worst = difference(form.open(place), reference, card, pictures)
+        beyond = (
+            f"the exported network's {card.output} differ by {worst:.1e}, more than {tolerance:g}: nothing is written"
+        )
+        demand(
+            worst <= tolerance, beyond, f"give a --tolerance, or another format than {to}"
+        )  # not-a-number is refused
+        card = _card(saved, model, to, with_preprocessing, worst)
+        write_json(place / CARD, to_dict(card))
+        write_together({folder / name: partial(shutil.copyfile, place / name) for name in (*form.files, CARD)})
+    return card
+
+
+class Deployed(nn.Module):
+    """A network with what a program around it would do: pixels to input before it, logits to probabilities after."""
+
+    def __init__(self, network: nn.Module, card: ExportCard):
+        super().__init__()
+        self.network = network
+        self.before: nn.Module = Normalise(card.preprocessing) if card.pixels else nn.Identity()
+        self.after: nn.Module = nn.Softmax(dim=1) if card.output == "probabilities" else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """B 3 H W -> B K"""
+        return self.after(self.network(self.before(images)))
+
+
+class Normalise(nn.Module):
+    """`resmlp.data.normalise` by constants of the graph."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessing: Preprocessing):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 B 3 H W -> float32 B 3 H W"""
+        return (pixels.float() / 255 - self.mean) / self.std
+
+
+def program_of(network: nn.Module, card: ExportCard) -> ExportedProgram:
+    """The network as a graph, for any number of pictures of its size."""
+    example = torch.zeros(2, 3, *card.model.size, dtype=torch.uint8 if card.pixels else torch.float32)
+    return torch.export.export(network.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
+
+
+@torch.no_grad()
+def difference(run: Run, reference: nn.Module, card: ExportCard, pictures: Tensor | None = None) -> float:
+    """Largest difference of any output from the network's own, in batches of 1, 3 and more; nan where one is nan."""
+    worst = []
+    for pixels in probes(card.model.size, pictures):
+        images = pixels if card.pixels else normalise(pixels, card.preprocessing.mean, card.preprocessing.std)
+        wanted, found = reference(images), run(images)
+        demand(
+            found.shape == wanted.shape, f"it gives {tuple(found.shape)} for {len(images)} pictures", "a fault of ours"
+        )
+        worst.append((found - wanted).abs().max())
+    return torch.stack(worst).max().item()
+
+
+def probes(size: tuple[int, int], pictures: Tensor | None = None) -> list[Tensor]:
+    """uint8 B 3 H W to compare on: one of noise, three as smooth as a sky, and those given."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (1, 3, *size), generator=generator, dtype=torch.uint8)
+    coarse = torch.rand(3, 3, 4, 4, generator=generator) * 255
+    smooth = F.interpolate(coarse, size, mode="bicubic", align_corners=False).clamp(0, 255).to(torch.uint8)
+    return [noise, smooth] if pictures is None else [noise, smooth, *pictures.split(4)]
+
+
+def check_packages(to: str) -> None:
+    """Raises `UserError` where what writes or runs the format is not installed, or there is no such format."""
+    missing = [name for name in lookup("format", to, FORMATS).packages if find_spec(name) is None]
+    what = f"--to {to} needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not installed"
+    demand(not missing, what, "pip install 'resmlp[export]'")
+
+
+def check_place(folder: Path, to: str) -> None:
+    """Raises `UserError` for a folder in which something else would be replaced: an export to the same is."""
+    demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")
+    there = next((folder / name for name in (CARD, *FORMATS[to].files) if (folder / name).exists()), None)
+    if there is None:
+        return
+    try:
+        found = read_card(folder / CARD, ExportCard)
+    except UserError:
+        raise UserError(f"--out {folder} would replace {there}, which is not of export", "give another --out") from None
+    demand(found.to == to, f"--out {folder} holds an export to {found.to}", "give another --out")
+
+
+def _card(saved: Saved, model: Trunk, to: Target, pixels: bool, worst: float = 0.0) -> ExportCard:
+    output: Output = "features" if not model.config.num_classes else "probabilities" if pixels else "logits"
+    files = FORMATS[to].files
+    return ExportCard(model.config, saved.preprocessing, to, files, output, pixels, saved.classes, saved.words, worst)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Warnings and logs of the exporters are about their own insides."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+def _write_onnx(program: ExportedProgram, folder: Path, output: str) -> None:
+    size = sum(tensor.nbytes for tensor in program.state_dict.values())
+    demand(size < MOST_ONNX, f"its weights are {size:,} bytes, more than one ONNX file holds", "--to openvino")
+    names = {"input_names": [INPUT], "output_names": [output]}
+    onnx = torch.onnx.export(program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+    assert onnx is not None
+    onnx.save(folder / "model.onnx", external_data=False)
+
+
+def _open_onnx(folder: Path) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {INPUT: images.numpy()})[0])
+
+
+def _write_openvino(program: ExportedProgram, folder: Path, output: str) -> None:
+    import openvino
+
+    model = openvino.convert_model(program)
+    (example,) = program.example_inputs[0]
+    model.reshape({model.input(0): openvino.PartialShape([-1, *example.shape[1:]])})
+    model.input(0).get_tensor().set_names({INPUT})
+    model.output(0).get_tensor().set_names({output})
+    try:
+        openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(0, " ".join(str(error).split())[:200]) from None
+
+
+def _open_openvino(folder: Path) -> Run:
+    import openvino
+
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # by default it takes bf16 where a CPU has it
+    compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", exact)
+    return lambda images: torch.from_numpy(compiled([images.numpy()])[0])
+
+
+def _write_torch(program: ExportedProgram, folder: Path, output: str) -> None:
+    buffer = io.BytesIO()  # on a full disk torch's own writer aborts the process
+    torch.export.save(program, buffer)
+    (folder / "model.pt2").write_bytes(buffer.getbuffer())
+
+
+def _open_torch(folder: Path) -> Run:
+    return torch.export.load(folder / "model.pt2").module()
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(("onnx", "onnxscript", "onnxruntime"), ("model.onnx",), _write_onnx, _open_onnx),
+    "openvino": Format(("openvino",), ("model.xml", "model.bin"), _write_openvino, _open_openvino),
+    "torch": Format((), ("model.pt2",), _write_torch, _open_torch),
+}
+"""by what `--to` says"""

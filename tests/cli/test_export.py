@@ -1,0 +1,80 @@
+"""`resmlp export` from the command line."""
+
+import json
+
+import pytest
+import torch
+
+import resmlp.deploy.export as exporting
+from resmlp import load
+from resmlp.data.pictures import File
+
+
+def test_a_run_folder(resmlp, trained, tree, tmp_path):
+    picture = next(tree.rglob("*.png"))
+    ended = resmlp("export", trained, "--to", "torch", "--with-preprocessing", "--json", "--images", picture)
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out)
+    out = trained / "export"
+    assert result.pop("difference") <= 1e-4
+    assert result == {"out": str(out), "to": "torch", "files": ["model.pt2"], "output": "probabilities"}
+    assert {path.name for path in out.iterdir()} == {"model.pt2", "model.json"}
+    predictor = load(trained)
+    pixels = exporting.FORMATS["torch"].open(out)
+    seen = predictor._transform(File(str(picture)).read())[None]
+    torch.testing.assert_close(pixels(seen), predictor.logits(seen).softmax(1), rtol=0, atol=1e-5)
+    ended = resmlp("predict", out, picture)
+    assert ended.code == 2
+    assert "no model.safetensors" in ended.error
+
+
+def test_a_name_alone_is_random(resmlp, tmp_path, monkeypatch):
+    """And is refused where it differs, with nothing written."""
+    monkeypatch.setattr(exporting, "difference", lambda *_: 0.5)
+    ended = resmlp("export", "resmlp_digits", "--to", "torch")
+    assert "its weights are random" in ended.err
+    assert ended.code == 2
+    assert "differ by 5.0e-01, more than 0.0001" in ended.err
+    assert not any(tmp_path.iterdir())
+    ended = resmlp("export", "resmlp_digits", "--to", "torch", "--tolerance", 1)
+    assert ended.code == 0, ended.err
+    assert ended.out == "export/resmlp_digits: model.pt2, model.json; logits within 5.0e-01 of torch's\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("resmlp_digits", "--out", "file"), "--out file is a file"),
+        (("resmlp_digits", "--out", "file/below"), "cannot write file/below"),
+        (("resmlp_digits", "--tolerance", 0), "--tolerance 0"),
+        (("resmlp_digits", "--images", "nowhere.png"), "no picture at nowhere.png"),
+        (("resmlp_digits", "--images", "file"), "cannot read file"),
+        (("resmlp_digitz",), "did you mean resmlp_digits"),
+        (("nowhere/at/all",), "no model at nowhere/at/all"),
+        (("resmlp_mt_tiny",), "it translates"),
+    ],
+)
+def test_mistakes(args, words, resmlp, tmp_path):
+    (tmp_path / "file").write_text("no picture")
+    ended = resmlp("export", "--to", "torch", *args)
+    assert ended.code == 2
+    assert words in ended.error
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
+
+
+def test_a_run_folder_is_not_overwritten(resmlp, trained):
+    before = (trained / "model.json").read_bytes()
+    ended = resmlp("export", "resmlp_digits", "--to", "torch", "--out", trained)
+    assert ended.code == 2
+    assert "model.json, which is not of export" in ended.error
+    assert (trained / "model.json").read_bytes() == before
+
+
+def test_a_translator_is_refused(resmlp, translator_run):
+    assert "is a translator (export takes classifiers)" in resmlp("export", translator_run).error
+
+
+def test_a_missing_package(resmlp, monkeypatch):
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    error = resmlp("export", "resmlp_digits", "--to", "openvino").error
+    assert error == "error: --to openvino needs openvino, which is not installed (pip install 'resmlp[export]')"
