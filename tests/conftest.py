@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hubserver import Hub
+from PIL import Image
 
 torch.set_num_threads(2)
 # a shell's background jobs ignore Ctrl-C, and so would every program that a test starts and then interrupts
@@ -70,3 +71,11 @@ def translator_run(tmp_path_factory) -> Path:
     save_translator(folder, model, tokenizer, TranslatorCard(config, "en", "de"))
     write_json(folder / "recipe.json", to_dict(TextRecipe("text", data=Text(root=str(root)))))
     return folder
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    """A picture of 61 x 47 with smooth and noisy parts."""
+    rng = np.random.default_rng(0)
+    ramp = np.add.outer(np.arange(47), np.arange(61))[..., None] * np.array([2, 1, 1.5])
+    return Image.fromarray((ramp + rng.integers(0, 30, (47, 61, 3))).clip(0, 255).astype(np.uint8))

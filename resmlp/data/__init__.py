@@ -13,7 +13,6 @@ and `token_batches` makes batches.
 """
 
 from resmlp.data.batch import BatchAugment, normalise
-from resmlp.data.decode import UnreadableImage
 from resmlp.data.images import ImageSet, Splits, folder_train
 from resmlp.data.joint import BaseSize, JointTransform
 from resmlp.data.loader import EvalBatches, EvalPairs, TrainBatches
@@ -25,6 +24,7 @@ from resmlp.data.sources import open_eval, open_splits, other_counts
 from resmlp.data.token_batches import TokenBatches, padded
 from resmlp.data.tokenizer import Tokenizer
 from resmlp.data.transforms import eval_transform, train_transform
+from resmlp.imaging.decode import UnreadableImage
 
 __all__ = [
     "IGNORED",

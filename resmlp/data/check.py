@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader, Dataset
 from resmlp.data.findings import SEVERITIES, TINY, Finding, judge
 from resmlp.data.layout import Layout, lay_out, layout_findings
 from resmlp.data.look import Look, digest, look
-from resmlp.data.pictures import File, Picture
 from resmlp.data.trees import Parts, Stray, class_folders, in_order, open_tree
 from resmlp.data.workers import start_worker
 from resmlp.errors import UserError, printable
+from resmlp.imaging.pictures import File, Picture
 
 CHUNK = 64  # pictures that a worker takes at once
 DECODED = 4  # the same where they are decoded: Ctrl-C waits for them

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from PIL import Image
 
 from resmlp.data.look import ENDINGS_OF, Look
-from resmlp.data.pictures import ENDINGS
+from resmlp.imaging.pictures import ENDINGS
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from resmlp.config import Data
-from resmlp.data.pictures import Picture, Pixels
 from resmlp.data.trees import Tree, class_folders, open_tree, some
 from resmlp.errors import UserError
+from resmlp.imaging.pictures import Picture, Pixels
 
 DIGITS_VAL = 360  # of 1,797
 SHARE = 1  # in the key of the random order that a share is taken by, which is not that of holding out

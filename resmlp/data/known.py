@@ -15,11 +15,11 @@ import numpy as np
 
 from resmlp.checks import demand
 from resmlp.config import Data
-from resmlp.data.decode import printable
 from resmlp.data.images import ImageSet, Splits, folder_eval, folder_splits, same_classes
-from resmlp.data.pictures import File, Picture, Pixels
 from resmlp.errors import UserError
 from resmlp.files import read_json
+from resmlp.imaging.decode import printable
+from resmlp.imaging.pictures import File, Picture, Pixels
 
 TREE = "or train/ and test/ with a sub-folder a class"
 

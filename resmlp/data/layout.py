@@ -8,8 +8,8 @@ from pathlib import Path
 
 from resmlp.data.findings import KINDS, Finding
 from resmlp.data.look import starts_as_picture
-from resmlp.data.pictures import File
 from resmlp.data.trees import ARCHIVES, TRAIN, VAL, Parts, Stray, Tree, in_order
+from resmlp.imaging.pictures import File
 
 IMBALANCED = 10  # pictures of the largest class over those of the smallest
 SYSTEM = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir")

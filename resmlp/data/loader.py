@@ -13,12 +13,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from resmlp.config import Augment, Data
-from resmlp.data.decode import UnreadableImage
 from resmlp.data.images import ImageSet
 from resmlp.data.masksets import MaskSet
 from resmlp.data.transforms import Transform, eval_transform, train_transform
 from resmlp.data.workers import start_worker
 from resmlp.errors import UserError
+from resmlp.imaging.decode import UnreadableImage
 from resmlp.preprocessing import Preprocessing
 from resmlp.randomness import generators_kept, seed_host
 

@@ -12,8 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image
 
-from resmlp.data.decode import FORMATS, UnreadableImage
-from resmlp.data.pictures import File, Held, Member, Picture
+from resmlp.imaging.decode import FORMATS, UnreadableImage
+from resmlp.imaging.pictures import File, Held, Member, Picture
 
 TAIL = 64  # bytes at a file's end: there end marks are sought, and files of one size mostly differ
 

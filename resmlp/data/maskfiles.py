@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from resmlp.checks import demand
-from resmlp.data.decode import FORMATS, UnreadableImage, reason
 from resmlp.errors import UserError
+from resmlp.imaging.decode import FORMATS, UnreadableImage, reason
 
 IGNORED = 255
 """label of a pixel that counts for nothing, whatever its number was in the file"""

@@ -14,7 +14,6 @@ import numpy as np
 from resmlp.checks import demand
 from resmlp.config import Data
 from resmlp.data.classnames import Naming, name_classes, naming, numbered, read_palette
-from resmlp.data.decode import UnreadableImage
 from resmlp.data.images import SHARE
 from resmlp.data.maskfiles import IGNORED, MOST_CLASSES, Labelling
 from resmlp.data.masksets import FilePair, MaskSet
@@ -22,6 +21,7 @@ from resmlp.data.masktrees import LAYOUT, Files, MaskTree, open_mask_tree
 from resmlp.data.scenes import scene_splits
 from resmlp.data.trees import some
 from resmlp.errors import UserError, did_you_mean
+from resmlp.imaging.decode import UnreadableImage
 from resmlp.objectives import Segment
 
 CHECKED = 2000  # masks of which each pixel is looked at before training

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from resmlp.data.maskfiles import Colour, Labelling, mask_size, picture_size
-from resmlp.data.pictures import File
 from resmlp.errors import UserError
+from resmlp.imaging.pictures import File
 
 Labelled = tuple[Image.Image, np.ndarray]
 """an RGB picture, and its labels: uint8 H W of the same size, 255 where they count for nothing"""

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resmlp.checks import demand
-from resmlp.data.pictures import ENDINGS
 from resmlp.data.trees import TRAIN, VAL, some
 from resmlp.errors import UserError, did_you_mean
+from resmlp.imaging.pictures import ENDINGS
 
 IMAGES, MASKS = "images", ("labels", "annotations", "masks")
 TRAINING, HELD_OUT = (*TRAIN, "training"), VAL

@@ -4,8 +4,8 @@ Randomness comes from Python's, NumPy's and torch's global generators, which the
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from math import floor
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ from torchvision.transforms import InterpolationMode
 
 from resmlp.config import Augment, Data
 from resmlp.errors import UserError
-from resmlp.preprocessing import Interpolation, Preprocessing
+from resmlp.imaging.frame import frame
+from resmlp.preprocessing import Preprocessing
 
 Transform = Callable[[Image.Image], torch.Tensor]
 Step = Callable[[Any], Any]
@@ -41,34 +42,21 @@ def train_transform(data: Data, augment: Augment) -> Transform:
 
 def eval_transform(preprocessing: Preprocessing) -> Transform:
     """PIL RGB -> uint8 3 H W: the shorter side to size / crop_ratio, then the centre; small pictures are enlarged."""
-    p = preprocessing
-    return transforms.Compose([*_centre(p.size, p.crop_ratio, p.interpolation), transforms.PILToTensor()])
+    return transforms.Compose([partial(frame, preprocessing=preprocessing), transforms.PILToTensor()])
 
 
 def _crop(p: Preprocessing, augment: Augment) -> list[Step]:
     height, width = p.size
     if augment.crop == "centre":
-        return _centre(p.size, p.crop_ratio, p.interpolation)
+        return [partial(frame, preprocessing=p)]
     if augment.crop == "pad":
-        fit = _centre(p.size, 1.0, p.interpolation)
-        return [*fit, transforms.RandomCrop(p.size, padding=(width // 8, height // 8))]
+        fit = partial(frame, preprocessing=replace(p, crop_ratio=1.0))
+        return [fit, transforms.RandomCrop(p.size, padding=(width // 8, height // 8))]
     return [
         transforms.RandomResizedCrop(
             p.size, augment.scale, ratio=(3 / 4, 4 / 3), interpolation=InterpolationMode(p.interpolation)
         )
     ]
-
-
-def _centre(size: tuple[int, int], crop_ratio: float, interpolation: Interpolation) -> list[Step]:
-    """Resize so that size / crop_ratio is covered, then crop the centre: timm's evaluation, to the pixel."""
-    height, width = (floor(side / crop_ratio) for side in size)
-    if height == width:
-        resize: Step = transforms.Resize(height, InterpolationMode(interpolation))
-    else:
-        from timm.data.transforms import ResizeKeepRatio
-
-        resize = ResizeKeepRatio((height, width), interpolation=interpolation)
-    return [resize, transforms.CenterCrop(size)]
 
 
 def _rand_augment(p: Preprocessing, magnitudes: str) -> Step:

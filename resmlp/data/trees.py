@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from resmlp.data.pictures import ENDINGS, File, Picture, members
 from resmlp.errors import UserError, did_you_mean, printable
+from resmlp.imaging.pictures import ENDINGS, File, Picture, members
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 TRAIN, VAL = ("train",), ("val", "validation", "valid", "test")

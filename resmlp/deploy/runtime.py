@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from resmlp.data import eval_transform, normalise
-from resmlp.data.decode import to_rgb
-from resmlp.data.pictures import File
 from resmlp.errors import UserError, did_you_mean
 from resmlp.evaluate import last_layers
+from resmlp.imaging.decode import to_rgb
+from resmlp.imaging.pictures import File
 from resmlp.models import Saved, open_model
 
 

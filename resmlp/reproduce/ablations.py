@@ -36,8 +36,6 @@ class Small:
     """the same network without labels: Table 2"""
     oldschool: tuple[Optim, Run]
     """training as of 2015"""
-    teacher: Training
-    """who teaches it"""
     finer: int
     """side of the picture in which patches are somewhat smaller, as 14 is to 16"""
 
@@ -71,11 +69,12 @@ class Small:
         size = data.img_size[0]
         finer = f"{size // patch} x {size // patch} patches become {self.finer // patch} x {self.finer // patch}"
         ssl = variant(base, "from DINO's weights")
-        distill = variant(base, "hard distillation", task=Distill(targets="hard"))
-        dino, teacher = replace(self.dino, at="table2/s12"), replace(self.teacher, at="table3/teacher")
+        distill = variant(base, "hard distillation from the 3x3 convolutions", task=Distill(targets="hard"))
+        parts = {row: variant(base, words, model) for row, (words, model) in PARTS.items()}
+        dino, teacher = replace(self.dino, at="table2/s12"), replace(parts["conv3x3"], at="table3/conv3x3")
         return {
             "s12": base,
-            **{row: variant(base, words, model) for row, (words, model) in PARTS.items()},
+            **parts,
             "p14": variant(base, finer, data=replace(data, img_size=(self.finer,))),
             "p8": variant(base, f"patches of {patch // 2}", {"patch_size": patch // 2}),
             "oldschool": variant(base, "SGD in steps", optim=optim, run=run),

@@ -37,9 +37,8 @@ SELF = replace(
     optim=replace(DINO.optim, warmup_epochs=0.2),
     run=RUN,
 )
-TEACHER = variant(BASE, "a convolutional network that teaches", {"mixer": "dwconv"})
 SGD = Optim("sgd", lr=0.015, weight_decay=1e-4, schedule="step", milestones=(1,), warmup_epochs=0)
-SMALL = Small(BASE, Training(SELF), (SGD, RUN), TEACHER, finer=10)
+SMALL = Small(BASE, Training(SELF), (SGD, RUN), finer=10)
 
 TUNE = replace(
     FINETUNE,

@@ -195,8 +195,8 @@ def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":
     """
     from resmlp.data import ImageSet
     from resmlp.data.layout import lay_out
-    from resmlp.data.pictures import ENDINGS
     from resmlp.data.trees import open_tree
+    from resmlp.imaging.pictures import ENDINGS
 
     tree = open_tree(root, flag="PATH")
     demand(bool(tree.whole.pictures), f"no pictures in {root}", "pictures end in " + " ".join(ENDINGS))

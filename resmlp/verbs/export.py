@@ -66,7 +66,7 @@ def read_pictures(files: list[str], preprocessing: "Preprocessing") -> "Tensor":
     import torch
 
     from resmlp.data import eval_transform
-    from resmlp.data.pictures import File
+    from resmlp.imaging.pictures import File
 
     transform = eval_transform(preprocessing)
     return torch.stack([transform(File(file).read()) for file in files])

@@ -77,7 +77,7 @@ def inputs_of(anatomy: "Anatomy", files: list[str], device: "torch.device") -> "
     import torch
 
     from resmlp.data import eval_transform, normalise
-    from resmlp.data.pictures import File
+    from resmlp.imaging.pictures import File
 
     if anatomy.trunk is None or anatomy.preprocessing is None:
         demand(not files, f"--images for {anatomy.name}, which sees none", "leave them out")

@@ -28,8 +28,8 @@ def label_files(model: str, files: Sequence[str], out: Path, device: str, quiet:
     Raises the `UnreadableImage` of the last of those that cannot be read, after all others are written.
     """
     from resmlp.data import UnreadableImage
-    from resmlp.data.pictures import File
     from resmlp.deploy.runtime import find_device
+    from resmlp.imaging.pictures import File
     from resmlp.models import open_segmenter
     from resmlp.tasks.labeller import Labeller
 

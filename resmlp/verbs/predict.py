@@ -45,8 +45,8 @@ class Predict(Verb):
     def rank(self, top: int) -> dict[str, Any]:
         """What a classifier says."""
         from resmlp.data import UnreadableImage
-        from resmlp.data.pictures import File
         from resmlp.deploy import load
+        from resmlp.imaging.pictures import File
 
         if top < 1:
             raise UserError(f"--top {top}", "at least 1")
@@ -79,7 +79,7 @@ class Predict(Verb):
 
 def list_pictures(files: tuple[str, ...]) -> list[str]:
     """The files, and the pictures in the folders among them. Raises `UserError` for what is not there."""
-    from resmlp.data.pictures import ENDINGS
+    from resmlp.imaging.pictures import ENDINGS
 
     if not files:
         raise UserError("no pictures given", "resmlp predict MODEL FILE...")

@@ -7,7 +7,7 @@ import torch
 
 import resmlp.deploy.export as exporting
 from resmlp import load
-from resmlp.data.pictures import File
+from resmlp.imaging.pictures import File
 
 
 def test_a_run_folder(resmlp, trained, tree, tmp_path):

@@ -3,7 +3,6 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -52,11 +51,3 @@ def pack(tmp_path: Path) -> Callable[..., str]:
 def many(plant: Callable[..., str]) -> str:
     """A tree of 3 classes x 14 pictures, 42 in all."""
     return plant(*(f"{name}/{i:02}.png" for name in ("a", "b", "c") for i in range(14)), root="many")
-
-
-@pytest.fixture
-def photo() -> Image.Image:
-    """A picture of 61 x 47 with smooth and noisy parts."""
-    rng = np.random.default_rng(0)
-    ramp = np.add.outer(np.arange(47), np.arange(61))[..., None] * np.array([2, 1, 1.5])
-    return Image.fromarray((ramp + rng.integers(0, 30, (47, 61, 3))).clip(0, 255).astype(np.uint8))

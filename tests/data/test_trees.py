@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from resmlp.config import Data
-from resmlp.data import open_eval, open_splits, pictures
+from resmlp.data import open_eval, open_splits
 from resmlp.data.unlabelled import open_collection
 from resmlp.errors import UserError
+from resmlp.imaging import pictures
 
 PAIR = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
 

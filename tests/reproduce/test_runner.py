@@ -57,7 +57,7 @@ def test_what_a_row_builds_on_is_run_first_and_shared(tmp_path, runs, monkeypatc
     monkeypatch.setattr(runner, "check_same_recipe", lambda recipe, folder: None)
     monkeypatch.setattr(runner, "settled", lambda plan, order, seed, start, teacher: plan.recipe)
     reproduce(order(tmp_path, rows=("ssl", "distill")), quiet)
-    expected = ["table2/smoke/s12", "table3/smoke/ssl", "table3/smoke/teacher", "table3/smoke/distill"]
+    expected = ["table2/smoke/s12", "table3/smoke/ssl", "table3/smoke/conv3x3", "table3/smoke/distill"]
     assert [place(folder.parent, tmp_path) for folder, _ in runs] == expected
     record = reproduce(order(tmp_path, "table2", rows=("s12",)), quiet)
     assert len(runs) == 4  # DINO's run is that which ssl started from

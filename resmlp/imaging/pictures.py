@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from resmlp.data.decode import decode
 from resmlp.errors import UserError, printable
+from resmlp.imaging.decode import decode
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_MEMBER = 512 * 2**20  # bytes of one picture file in an archive

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from resmlp.data import UnreadableImage
-from resmlp.data.decode import decode
 from resmlp.errors import UserError
+from resmlp.imaging.decode import decode
 
 
 def saved(image: Image.Image, kind: str, **how) -> bytes:
