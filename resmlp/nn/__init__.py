@@ -5,7 +5,7 @@ Shapes everywhere: B pictures, N tokens (h x w, row by row), D channels.
 
 from resmlp.nn.embed import ClassToken, PatchEmbed, PositionalEmbedding
 from resmlp.nn.init import INITS, convolution_matrix
-from resmlp.nn.layers import ACTIVATIONS, NORMS, SCALES, Affine, LayerScale, Mlp, TokenBatchNorm
+from resmlp.nn.layers import ACTIVATIONS, NORMS, SCALES, Affine, DropPath, LayerScale, Mlp, TokenBatchNorm
 from resmlp.nn.mixers import (
     MIXERS,
     AttentionMixer,
@@ -16,7 +16,7 @@ from resmlp.nn.mixers import (
     SeparableConvMixer,
 )
 from resmlp.nn.pool import ClassMlp, FirstToken, MeanPool
-from resmlp.nn.residual import WIRINGS, DropPath, PostResidual, Residual
+from resmlp.nn.residual import WIRINGS, PostResidual, Residual
 from resmlp.nn.sequence import (
     SEQUENCE_MIXERS,
     CausalAttention,

@@ -35,6 +35,30 @@ class LayerScale(nn.Module):
         return self.gamma * x
 
 
+class DropPath(nn.Module):
+    """Stochastic depth: in training, zero a whole picture's branch with probability `p`, and scale up the others."""
+
+    def __init__(self, p: float = 0.0):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B N D -> B N D"""
+        factors = self.factors(x.shape[0], x)
+        return x if factors is None else x * factors
+
+    def factors(self, pictures: int, like: Tensor) -> Tensor | None:
+        """What each branch is multiplied by, drawn anew: B 1 1, of the type of `like`; None for no dropping."""
+        if self.p == 0.0 or not self.training:
+            return None
+        keep = 1.0 - self.p
+        return like.new_empty(pictures, 1, 1).bernoulli_(keep).div_(keep)
+
+    def extra_repr(self) -> str:
+        """Shown in `print(model)`."""
+        return f"p={self.p}"
+
+
 class TokenBatchNorm(nn.BatchNorm1d):
     """BatchNorm of each channel over all tokens of all pictures (appendix A: some gain as pre-norm)."""
 
