@@ -16,6 +16,7 @@ from resmlp.checkpoint import Checkpoints, Progress
 from resmlp.config import Recipe
 from resmlp.errors import UserError
 from resmlp.logbook import Bar, Logbook, Window, console
+from resmlp.models.noise import QuantNoise
 from resmlp.optim import learning_rate, make_optimizer, set_schedule, weight_decay
 from resmlp.randomness import seed_all
 from resmlp.tasks import Batch, Task
@@ -35,6 +36,7 @@ class Engine:
             self.averages["avg"] = EpochAverage(self.raw, self.run.average)
         self.kinds = {"raw": self.raw} | {kind: average.module for kind, average in self.averages.items()}
         self.model, self.optimizer = accelerator.prepare(self.raw, make_optimizer(self.raw, recipe.optim))
+        self.noise = QuantNoise(self.raw, self.run.quant_noise)
         if self.run.compile:  # training alone: evaluation has batches of other sizes, and would compile for each
             self.model = torch.compile(self.model)
         saved = self.kinds | {f"{kind}-state": a.state for kind, a in self.averages.items() if a.state is not None}
@@ -79,7 +81,7 @@ class Engine:
         for part in range(parts):
             batch = next(batches)
             seed_all(self.run.seed, step, part, self.accelerator.process_index)
-            with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.model):
+            with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.model), self.noise:
                 with self.autocast():
                     losses = self.task.loss(self.model, batch, step)
                 self.accelerator.backward(losses["loss"] / parts)

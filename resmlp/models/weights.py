@@ -17,6 +17,7 @@ from torch import nn
 from resmlp.checks import demand
 from resmlp.errors import UserError
 from resmlp.models.dialects import DIALECTS, State, to_ours, unwrapped
+from resmlp.models.quantised import unpacked_state
 from resmlp.sources import exists, file_of, published_of
 
 MAX_ARCHIVE = 16 * 2**30  # bytes of an .npz when unpacked: eight times the largest Mixer there is
@@ -114,7 +115,7 @@ def read_weights(source: str | Path) -> Weights:
     """The weights of a run folder, a file of any dialect, published `model.tag`, or `hf-hub:ORG/NAME`, in our names."""
     source = str(source)
     file = file_of(source)
-    state = to_ours(read_tensors(file))
+    state = to_ours(unpacked_state(file, read_tensors(file)))
     if state is None:
         known = ", ".join(DIALECTS)
         raise UserError(f"{file} is of no dialect we know", f"a known one has a key that ends in one of {known}")

@@ -1,6 +1,7 @@
 """The verbs of the command line, one class each. Importing them loads nothing heavy."""
 
 from resmlp.verbs.base import Verb
+from resmlp.verbs.compress import Compress
 from resmlp.verbs.data import DataCheck
 from resmlp.verbs.embed import Embed
 from resmlp.verbs.evaluate import Eval
@@ -27,6 +28,7 @@ VERBS: dict[str, type[Verb]] = {
     "reproduce": Reproduce,
     "data": DataCheck,
     "export": Export,
+    "compress": Compress,
     "push": Push,
 }
 

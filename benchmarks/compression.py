@@ -1,0 +1,141 @@
+"""What compression costs a network of CIFAR-10: accuracy and bytes of fp32, int8, int4, pruned, 2:4, and int4 by noise.
+
+python benchmarks/compression.py RUN PATH [PICTURES]   writes results/compression.json
+
+RUN is a run folder of recipe `cifar10`, PATH its data; all are measured on the same test pictures, PICTURES of them (by
+default all) spread evenly. int4 is measured by rounding to nearest as well, and after a short training with
+--run.quant-noise beside one without.
+"""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
+
+import torch
+from machine import machine
+
+import resmlp
+from resmlp.config import Data, Model
+from resmlp.data import EvalBatches, ImageSet, normalise, open_splits
+from resmlp.deploy import compress as compressing
+from resmlp.evaluate import classify
+from resmlp.models import Saved, load_saved
+from resmlp.recipes import RECIPES
+
+RESULTS = Path(__file__).parent.parent / "results" / "compression.json"
+FITTED = 512  # training pictures
+NOISE, FRACTION, RATE = 0.5, 0.2, 2e-4
+"""of the weights; of the training pictures, for one epoch; learning rate"""
+MUST_REACH = {
+    "int8_lost": "at most 0.3 points",
+    "int8_share": "at most 0.25 of the ONNX file in fp32",
+    "int4_lost": "at most 1 point",
+    "int4_codes_share": "at most 0.125 of the file in fp32",
+}
+
+
+class Bench:
+    """The pictures, and what was found so far."""
+
+    def __init__(self, run: Path, root: str, count: int | None):
+        self.weights = run / "model.safetensors"
+        self.saved = load_saved(self.weights)
+        self.fraction = FRACTION if count is None else FRACTION / 20
+        self.root, look = root, self.saved.preprocessing
+        splits = open_splits(Data("cifar10", root))
+        stride = 1 if count is None else max(1, len(splits.val) // count)
+        self.batches = list(EvalBatches(splits.val.subset(range(0, len(splits.val), stride)), look, 500, 0))
+        self.fitted = self._fitted(splits.train)
+        self.original: dict[str, float] = {}
+
+    def _fitted(self, train: ImageSet) -> torch.Tensor:
+        chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:FITTED]
+        parts = EvalBatches(train.subset(chosen.tolist()), self.saved.preprocessing, FITTED, 0)
+        return torch.cat([batch["image"] for batch in parts])
+
+    @torch.inference_mode()
+    def score(self, saved: Saved) -> dict[str, float]:
+        """Top-1, once for the network that all begin with."""
+        if saved is self.saved and self.original:
+            return self.original
+        look = saved.preprocessing
+        run = lambda images: saved.model(normalise(images, look.mean, look.std))  # noqa: E731
+        tally = classify(run, self.batches, len(saved.classes), "cpu")
+        found = {"top1": tally.top1 / tally.pictures}
+        if saved is self.saved:
+            self.original = found
+        return found
+
+    def compress(self, to: str, place: Path, saved: Saved | None = None) -> dict:
+        """What `resmlp compress` says, and the seconds it took with its measurements."""
+        start = time.perf_counter()
+        found = compressing.compress(saved or self.saved, place, to, self.fitted, self.score)
+        found["seconds"] = round(time.perf_counter() - start, 1)
+        print(f"{place.name}: {found['before']} -> {found['after']}", file=sys.stderr)
+        return found
+
+    def trained(self, noise: float, place: Path) -> Saved:
+        """One epoch more on a part of the training pictures, with or without noise."""
+        base = RECIPES["cifar10"]
+        recipe = replace(
+            base,
+            model=Model("checkpoint", checkpoint=str(self.weights)),
+            data=replace(base.data, root=self.root, fraction=self.fraction, workers=0),
+            optim=replace(base.optim, lr=RATE, warmup_epochs=0),
+            run=replace(base.run, epochs=1, ema=None, precision="fp32", tensorboard=False, quant_noise=noise),
+        )
+        resmlp.train(recipe, place)
+        return load_saved(place)
+
+
+def main(run: Path, root: str, count: int | None) -> dict:
+    """Returns what is recorded."""
+    bench, start = Bench(run, root, count), time.perf_counter()
+    found = {}
+    with TemporaryDirectory() as aside:
+        place = Path(aside)
+        for to in ("int8", "int4", "pruned", "2:4"):
+            found[to] = bench.compress(to, place / to.replace(":", "of"))
+        with mock.patch.object(compressing, "observed", return_value={}):
+            found["int4_nearest"] = bench.compress("int4", place / "nearest")
+        for name, noise in (("without", 0.0), ("noise", NOISE)):
+            saved = bench.trained(noise, place / name)
+            found[f"int4_trained_{name}"] = bench.compress("int4", place / f"{name}-int4", saved)
+    top1 = {"fp32": bench.original["top1"]} | {name: each["after"]["top1"] for name, each in found.items()}
+    points = {name: round(100 * (top1["fp32"] - value), 2) for name, value in top1.items()}
+    eight, four = found["int8"], found["int4"]
+    shares = {
+        "int8_share": eight["after"]["bytes"] / eight["onnx_bytes"],
+        "int8_share_of_safetensors": eight["after"]["bytes"] / eight["before"]["bytes"],
+        "int4_codes_share": four["codes_bytes"] / four["before"]["bytes"],
+        "int4_share": four["after"]["bytes"] / four["before"]["bytes"],
+    }
+    lost = {f"{name.replace(':', 'of')}_lost": value for name, value in points.items() if name != "fp32"}
+    reached = lost["int8_lost"] <= 0.3 and lost["int4_lost"] <= 1
+    return {
+        "what": "CIFAR-10 after compression: points of top-1 lost, and the share of the bytes that is left",
+        "numbers": {"fp32": round(top1["fp32"], 4)} | lost | {name: round(value, 4) for name, value in shares.items()},
+        "must_reach": MUST_REACH,
+        "reached": reached and shares["int8_share"] <= 0.25 and shares["int4_codes_share"] <= 0.125,
+        "command": "python benchmarks/compression.py runs/cifar10 PATH",
+        "seconds": round(time.perf_counter() - start, 1),
+        "pictures": sum(len(batch["label"]) for batch in bench.batches),
+        "noise": {"share": NOISE, "fraction": bench.fraction, "lr": RATE, "epochs": 1},
+        "methods": found,
+        "machine": machine(),
+        "versions": {"torch": str(torch.__version__)},
+    }
+
+
+if __name__ == "__main__":
+    run, root, *count = sys.argv[1:]
+    result = main(Path(run), root, int(count[0]) if count else None)
+    if count:
+        print(json.dumps(result, indent=2))  # of few pictures: to look at alone
+    else:
+        RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result["numbers"]), file=sys.stderr)

@@ -1,0 +1,99 @@
+"""`resmlp compress` from the command line, and what other verbs make of what it wrote."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from resmlp.deploy import compress as compressing
+
+
+def compress(resmlp, model, *args):
+    return resmlp("compress", model, "--device", "cpu", "--data.workers", 0, "--pictures", 8, *args)
+
+
+def test_a_run_folder(resmlp, trained, tree, tmp_path):
+    ended = compress(resmlp, trained, "--to", "int4", "--json", "--out", "small")
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out)
+    assert json.loads((tmp_path / "small" / "compress.json").read_text()) == {
+        k: result[k] for k in result if k != "out"
+    }
+    own = json.loads(resmlp("eval", trained, "--json", "--data.workers", 0).out)
+    assert result["before"] == {"top1": own["top1"], "top5": own["top5"], "bytes": result["before"]["bytes"]}
+    assert result["before"]["bytes"] == (trained / "model.safetensors").stat().st_size
+    picture = next(tree.rglob("*.png"))
+    assert json.loads(resmlp("predict", "small", picture, "--json").out)["predictions"][0]["label"]
+    evaluated = resmlp("eval", "small", "--data.root", tree, "--json", "--data.workers", 0)
+    assert evaluated.code == 0, evaluated.err
+    assert resmlp("inspect", "small", "--layers", 0).code == 0
+    again = compress(resmlp, "small", "--to", "pruned", "--data.root", tree, "--out", "smaller")
+    assert again.code == 0, again.err
+    lines = again.out.splitlines()
+    assert lines[0].startswith("before top1 ")
+    assert lines[2].startswith("smaller: ")
+    assert lines[2].endswith(" 50.0 % of the weights are 0")
+
+
+def test_the_default_place(resmlp, trained, tree, tmp_path):
+    ended = compress(resmlp, trained / "model.safetensors", "--to", "2:4", "--data.root", tree)
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "2of4" / "model" / "model.safetensors").is_file()
+
+
+def test_training_goes_on_with_noise(resmlp, train, trained, tree):
+    flags = ("--data.root", tree, "--run.epochs", 1, "--run.no-tensorboard", "--data.batch-size", 8, "--out", "noisy")
+    flags = (*flags, "--data.workers", 0, "--run.device", "cpu", "--run.quant-noise")
+    ended = resmlp("train", "finetune", "--model.checkpoint", trained, *flags, 0.5)
+    assert ended.code == 0, ended.err
+    assert json.loads(Path("noisy/recipe.json").read_text())["run"]["quant_noise"] == 0.5
+    assert (
+        "run.quant_noise: 0.5 -> 0.25" in resmlp("train", "finetune", "--model.checkpoint", trained, *flags, 0.25).error
+    )
+    assert "--run.quant-noise 2" in resmlp("train", "finetune", "--model.checkpoint", trained, *flags, 2).error
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("resmlp_digits", "--to", "int5"), "int5"),
+        (("resmlp_digits",), "missing --to"),
+        (("resmlp_digits", "--to", "pruned", "--share", 1), "--share 1"),
+        (("resmlp_digits", "--to", "int4", "--pictures", 0), "--pictures 0"),
+        (("resmlp_digits", "--to", "int4", "--data.split", "val"), "--data.split"),
+        (("resmlp_digits", "--to", "int4", "--out", "file"), "--out file is a file"),
+        (("resmlp_mt_tiny", "--to", "int4"), "it translates"),
+        (("timm:resnet10t", "--to", "int4", "--data.root", "."), "is no network of ours"),
+        (("nowhere/at/all", "--to", "int4"), "no model at nowhere/at/all"),
+    ],
+)
+def test_mistakes(args, words, resmlp, tmp_path):
+    (tmp_path / "file").write_text("nothing")
+    ended = resmlp("compress", *args)
+    assert ended.code == 2
+    assert words in ended.error
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
+
+
+def test_pictures_that_are_not_there(resmlp, trained):
+    file = trained / "model.safetensors"
+    assert f"nothing to evaluate {file} on" in compress(resmlp, file, "--to", "int4").error
+    assert "nowhere: no such file or folder" in compress(resmlp, file, "--to", "int4", "--data.root", "nowhere").error
+
+
+def test_a_run_folder_is_not_overwritten(resmlp, trained, tree):
+    before = (trained / "model.safetensors").read_bytes()
+    assert "did not write" in compress(resmlp, trained, "--to", "int4", "--out", trained).error
+    assert (trained / "model.safetensors").read_bytes() == before
+
+
+def test_a_translator_is_refused(resmlp, translator_run):
+    assert "is a translator (compress takes classifiers)" in compress(resmlp, translator_run, "--to", "int4").error
+
+
+def test_a_missing_package(resmlp, monkeypatch):
+    import resmlp.deploy.export as exporting
+
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    assert "which are not installed" in compress(resmlp, "resmlp_digits", "--to", "int8").error
+    assert compressing.REPORT == "compress.json"
