@@ -4,14 +4,14 @@ All networks, backends and batches take turns in the same rounds (`resmlp.analys
 square matrices, of whose speed each throughput is a share.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from resmlp.analysis.device import allocated, clock_of, describe, energy_meter, exact_fp32, matmul
 from resmlp.analysis.resident import resident_memory
@@ -20,13 +20,12 @@ from resmlp.analysis.subjects import Subject, blank, open_subject
 from resmlp.errors import UserError, lookup, printable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-BACKENDS: dict[str, Callable[[nn.Module], Callable[[Tensor], Any]]] = {
-    "torch": lambda model: model,
-    "compile": lambda model: torch.compile(model, dynamic=False),
+Backend = Callable[[Subject, str], Callable[[Tensor], Any]]
+"""what makes of a network something that runs, at a precision (a key of `DTYPES`)"""
+BACKENDS: dict[str, Backend] = {
+    "torch": lambda subject, precision: subject.model,
+    "compile": lambda subject, precision: torch.compile(subject.model, dynamic=False),
 }
-"""what makes of a network something that runs"""
-EXPORTED = ("onnx", "openvino")
-"""backends that run what `resmlp export` writes, once there is that verb"""
 
 TOO_MUCH = ("out of memory", "allocate memory")  # torch's words, of a GPU and of a CPU
 
@@ -100,17 +99,26 @@ class Case(NamedTuple):
     work: Work
 
 
-def profile(models: Sequence[str], settings: Settings, tell: Callable[[str], None] = lambda text: None) -> Profile:
+def profile(
+    models: Sequence[str],
+    settings: Settings,
+    tell: Callable[[str], None] = lambda text: None,
+    backends: Mapping[str, Backend] = BACKENDS,
+) -> Profile:
     """Measure each MODEL of the command line at each batch with each backend; `tell` is told what goes on.
+
+    `backends` are those that there are.
 
     Raises `UserError` for a model that is not there or cannot be run, a backend that is not there, a batch too large
     for the memory.
     """
     for backend in settings.backends:
-        check_backend(backend)
+        lookup("backend", backend, dict(backends))
     models, device = list(dict.fromkeys(models)), settings.device
-    with exact_fp32(), shapes_compiled(len(models) * len(settings.batches) * ("compile" in settings.backends)):
-        cases = [case for name in models for case in _cases(name, settings, tell)]
+    compiled = len(models) * len(settings.batches) * ("compile" in settings.backends)
+    exact = exact_fp32() if device.type == "cuda" else nullcontext()  # torch.export refuses to see such settings
+    with exact, shapes_compiled(compiled):
+        cases = [case for name in models for case in _cases(name, settings, tell, backends)]
         works = [*(case.work for case in cases), matmul(device, settings.dtype)]
         with torch.inference_mode():
             *found, product = measure(works, settings.seconds, clock_of(device), energy_meter(device), tell)
@@ -129,14 +137,6 @@ def ratios(profile: Profile, peer: str) -> list[float | None]:
     return [median(a / b for a, b in zip(ours, other)) if other else None for ours, other in pairs]
 
 
-def check_backend(name: str) -> None:
-    """Raises `UserError` for a backend that is not there."""
-    choices = "choose from " + ", ".join(BACKENDS)
-    if name in EXPORTED:
-        raise UserError(f"--backend {name} runs exported networks, and this version exports none", choices)
-    lookup("backend", name, BACKENDS)
-
-
 @contextmanager
 def shapes_compiled(count: int) -> Iterator[None]:
     """Let torch.compile make `count` programs of one `forward`: by default it stops at 8, and says nothing."""
@@ -149,7 +149,9 @@ def shapes_compiled(count: int) -> Iterator[None]:
         yield
 
 
-def _cases(name: str, settings: Settings, tell: Callable[[str], None]) -> Iterator[Case]:
+def _cases(
+    name: str, settings: Settings, tell: Callable[[str], None], backends: Mapping[str, Backend]
+) -> Iterator[Case]:
     """A network at each batch with each backend, on its device, its memory measured."""
     device, dtype = settings.device, settings.dtype
     tell(f"opening {name}")
@@ -160,11 +162,15 @@ def _cases(name: str, settings: Settings, tell: Callable[[str], None]) -> Iterat
         resident = resident_memory(name, settings.batches, settings.precision, torch.get_num_threads())
     with explained(f"{name} on {device.type}"):
         subject.model.to(device, dtype)
+    made: dict[str, Callable[[Tensor], Any]] = {}
     for batch in dict.fromkeys(settings.batches):
         for backend in dict.fromkeys(settings.backends):
             with explained(f"{name} at --batch {batch}"):
                 images = blank(batch, subject.size, device, dtype)
-            run = _guarded(BACKENDS[backend](subject.model), images, f"{name} at --batch {batch} with {backend}")
+            if backend not in made:
+                with explained(f"{name} with {backend}"):
+                    made[backend] = backends[backend](subject, settings.precision)
+            run = _guarded(made[backend], images, f"{name} at --batch {batch} with {backend}")
             memory = resident.get(batch) if backend == "torch" else None  # a compiler's own is resident as well
             if device.type == "cuda":
                 with torch.inference_mode():

@@ -50,6 +50,8 @@ def open_subject(name: str) -> Subject:
     if kind == "segmenter":
         segmenter = open_segmenter(name)
         return Subject(name, segmenter.model, segmenter.card.model.size)
+    if kind == "graph":
+        raise UserError(f"{name} is exported", "profile takes what it was made of, with --backend onnx or openvino")
     if kind != "classifier":
         raise UserError(f"{name} sees no pictures, it translates", "profile takes classifiers and segmenters")
     saved = open_model(name)

@@ -13,7 +13,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,9 @@ from torch.export import Dim, ExportedProgram
 from resmlp.cards import ExportCard, Output, Target, read_card
 from resmlp.checks import demand
 from resmlp.data import normalise
+from resmlp.deploy.engines import INPUT, open_engine
+from resmlp.deploy.graphs import CARD
+from resmlp.deploy.lowered import lower
 from resmlp.errors import UserError, lookup
 from resmlp.files import explained, write_json, write_together
 from resmlp.models import Saved, Trunk
@@ -32,7 +35,6 @@ from resmlp.serial import to_dict
 
 TOLERANCE = 1e-4
 MOST_ONNX = 2**31  # bytes of one protobuf message
-INPUT, CARD = "images", "model.json"
 
 Run = Callable[[Tensor], Tensor]
 
@@ -70,11 +72,11 @@ def export(
     assert isinstance(model, Trunk)
     card = _card(saved, model, to, with_preprocessing)
     check_place(folder, to)
-    network, reference = (Deployed(part, card) for part in (fold(model), model))
-    with TemporaryDirectory(prefix="resmlp-export-") as aside, _quiet():
+    network, reference = (Deployed(part, card) for part in (lower(fold(model)), model))
+    with TemporaryDirectory(prefix="resmlp-export-") as aside, quiet():
         place = Path(aside)
         with explained(folder):
-            form.write(program_of(network, card), place, card.output)
+            form.write(program_of(network, card.model.size, card.pixels), place, card.output)
         worst = difference(form.open(place), reference, card, pictures)
         beyond = (
             f"the exported network's {card.output} differ by {worst:.1e}, more than {tolerance:g}: nothing is written"
@@ -118,9 +120,15 @@ class Normalise(nn.Module):
         return (pixels.float() / 255 - self.mean) / self.std
 
 
-def program_of(network: nn.Module, card: ExportCard) -> ExportedProgram:
-    """The network as a graph, for any number of pictures of its size."""
-    example = torch.zeros(2, 3, *card.model.size, dtype=torch.uint8 if card.pixels else torch.float32)
+def write_network(model: nn.Module, size: tuple[int, int], to: str, folder: Path) -> None:
+    """Any network of float32 pictures B 3 H W as files of a format, without a card or a comparison; ours folded."""
+    network = lower(fold(model)) if isinstance(model, Trunk) else model
+    FORMATS[to].write(program_of(network, size), folder, "logits")
+
+
+def program_of(network: nn.Module, size: tuple[int, int], pixels: bool = False) -> ExportedProgram:
+    """The network as a graph, for any number of pictures of that size: uint8 `pixels`, or float32."""
+    example = torch.zeros(2, 3, *size, dtype=torch.uint8 if pixels else torch.float32)
     return torch.export.export(network.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
 
 
@@ -147,11 +155,16 @@ def probes(size: tuple[int, int], pictures: Tensor | None = None) -> list[Tensor
     return [noise, smooth] if pictures is None else [noise, smooth, *pictures.split(4)]
 
 
-def check_packages(to: str) -> None:
+def missing(to: str) -> list[str]:
+    """The packages that write or run the format and are not installed. Raises `UserError` where there is no such."""
+    return [name for name in lookup("format", to, FORMATS).packages if find_spec(name) is None]
+
+
+def check_packages(to: str, flag: str = "--to") -> None:
     """Raises `UserError` where what writes or runs the format is not installed, or there is no such format."""
-    missing = [name for name in lookup("format", to, FORMATS).packages if find_spec(name) is None]
-    what = f"--to {to} needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not installed"
-    demand(not missing, what, "pip install 'resmlp[export]'")
+    names = missing(to)
+    what = f"{flag} {to} needs {' and '.join(names)}, which {'are' if names[1:] else 'is'} not installed"
+    demand(not names, what, "pip install 'resmlp[export]'")
 
 
 def check_place(folder: Path, to: str) -> None:
@@ -174,7 +187,7 @@ def _card(saved: Saved, model: Trunk, to: Target, pixels: bool, worst: float = 0
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Warnings and logs of the exporters are about their own insides."""
     before = logging.root.manager.disable
     with warnings.catch_warnings():
@@ -195,18 +208,12 @@ def _write_onnx(program: ExportedProgram, folder: Path, output: str) -> None:
     onnx.save(folder / "model.onnx", external_data=False)
 
 
-def _open_onnx(folder: Path) -> Run:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {INPUT: images.numpy()})[0])
-
-
 def _write_openvino(program: ExportedProgram, folder: Path, output: str) -> None:
     import openvino
 
     model = openvino.convert_model(program)
     (example,) = program.example_inputs[0]
+    _unrepeated(model)
     model.reshape({model.input(0): openvino.PartialShape([-1, *example.shape[1:]])})
     model.input(0).get_tensor().set_names({INPUT})
     model.output(0).get_tensor().set_names({output})
@@ -216,12 +223,18 @@ def _write_openvino(program: ExportedProgram, folder: Path, output: str) -> None
         raise OSError(0, " ".join(str(error).split())[:200]) from None
 
 
-def _open_openvino(folder: Path) -> Run:
-    import openvino
+def _unrepeated(model: Any) -> None:
+    """Take out of an OpenVINO model what repeats a matrix for each picture: a product does that by itself."""
+    for node in model.get_ops():
+        for factor in node.inputs() if node.get_type_name() == "MatMul" else ():
+            repeated = factor.get_source_output().get_node()
+            if repeated.get_type_name() == "Broadcast":
+                factor.replace_source_output(repeated.input_value(0))
 
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # by default it takes bf16 where a CPU has it
-    compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", exact)
-    return lambda images: torch.from_numpy(compiled([images.numpy()])[0])
+
+def _open(to: str, folder: Path) -> Run:
+    engine = open_engine(to, folder)
+    return lambda images: torch.from_numpy(engine.one(images.numpy()))
 
 
 def _write_torch(program: ExportedProgram, folder: Path, output: str) -> None:
@@ -235,8 +248,8 @@ def _open_torch(folder: Path) -> Run:
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(("onnx", "onnxscript", "onnxruntime"), ("model.onnx",), _write_onnx, _open_onnx),
-    "openvino": Format(("openvino",), ("model.xml", "model.bin"), _write_openvino, _open_openvino),
+    "onnx": Format(("onnx", "onnxscript", "onnxruntime"), ("model.onnx",), _write_onnx, partial(_open, "onnx")),
+    "openvino": Format(("openvino",), ("model.xml", "model.bin"), _write_openvino, partial(_open, "openvino")),
     "torch": Format((), ("model.pt2",), _write_torch, _open_torch),
 }
 """by what `--to` says"""

@@ -1,77 +1,170 @@
-"""From pictures to named predictions."""
+"""A network of torch's ready to predict, run by torch or by a program that it is exported to."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from resmlp.checks import demand
 from resmlp.data import eval_transform, normalise
-from resmlp.errors import UserError, did_you_mean
+from resmlp.deploy import engines
+from resmlp.deploy.export import FORMATS, check_packages, missing, quiet, write_network
+from resmlp.deploy.graphs import GraphPredictor, told
+from resmlp.deploy.lowered import lower
+from resmlp.deploy.naming import Namer, Prediction, check_classifier
+from resmlp.deploy.torches import Compiled, Torch
+from resmlp.deploy.tuning import Engine, Tuned
+from resmlp.errors import UserError, did_you_mean, lookup
 from resmlp.evaluate import last_layers
 from resmlp.imaging.decode import to_rgb
-from resmlp.imaging.pictures import File
-from resmlp.models import Saved, open_model
+from resmlp.models import Saved, Trunk
+from resmlp.models.folding import fold
+
+__all__ = ["Exported", "Prediction", "Predictor", "find_device", "make_engines", "open_exported"]
+
+Run = Callable[[Tensor], Tensor]
+"""float32 B 3 H W, normalised -> B K"""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The likeliest classes of one picture, best first, with their probabilities."""
-
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-
-
-class Predictor:
+class Predictor(Namer):
     """A network ready to predict: it brings its own preprocessing and class names."""
 
-    def __init__(self, saved: Saved, device: torch.device):
-        self.saved, self.device = saved, device
+    def __init__(self, saved: Saved, device: torch.device, backend: str = "torch"):
+        """`backend` is a name of `BACKENDS`, or auto: the fastest of them that is there, by measurement.
+
+        With torch the same pictures give the very same logits again; with others they differ by rounding, as the
+        fastest way is found while they are used.
+        """
+        self.saved, self.device, self.backend = saved, device, backend
         self.model, self.preprocessing, self.classes = saved.model.to(device).eval(), saved.preprocessing, saved.classes
+        self.words, self.trained = saved.words, saved.trained
         self._transform = eval_transform(saved.preprocessing)
+        self._run = runner(self.model, self.preprocessing.size, device, backend)
 
     def with_crop(self, ratio: float) -> "Predictor":
         """The same network with another evaluation crop (the authors' is 0.9, timm's 0.875)."""
-        return Predictor(replace(self.saved, preprocessing=replace(self.preprocessing, crop_ratio=ratio)), self.device)
+        other = object.__new__(Predictor)
+        preprocessing = replace(self.preprocessing, crop_ratio=ratio)
+        own = {"saved": replace(self.saved, preprocessing=preprocessing), "preprocessing": preprocessing}
+        other.__dict__ = self.__dict__ | own | {"_transform": eval_transform(preprocessing)}
+        return other
 
     @torch.inference_mode()
     def logits(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
         """Pictures, or uint8 B 3 H W of the network's size -> float32 B K on the CPU."""
-        return self.model(self._inputs(images)).float().cpu()
+        return self._run(self._inputs(images)).float().cpu()
 
     @torch.inference_mode()
     def features(self, images: Sequence[Image.Image] | Tensor, layers: int = 1) -> Tensor:
-        """The same -> float32 B layers*D: what the head sees, or `resmlp.evaluate.last_layers`."""
+        """The same -> float32 B layers*D: what the head sees, or `resmlp.evaluate.last_layers`; always by torch."""
         return last_layers(self.model, layers)(self._inputs(images)).float().cpu()
+
+    def probabilities(self, images: Sequence[Image.Image] | Tensor) -> np.ndarray:
+        """Of each class, B K."""
+        check_classifier(self.saved.has_classifier)
+        return self.logits(images).softmax(1).numpy()
 
     def _inputs(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
         if not isinstance(images, Tensor):
             images = torch.stack([self._transform(to_rgb(image)) for image in images])
         return normalise(images.to(self.device), self.preprocessing.mean, self.preprocessing.std)
 
-    def rank(self, images: Sequence[Image.Image] | Tensor, top: int = 5) -> list[Prediction]:
-        """The `top` likeliest classes of each picture. Raises `UserError` for a network without a classifier."""
-        if not self.saved.has_classifier:
-            raise UserError(
-                "the model has no classifier, its output is features", "resmlp train probe or finetune gives it one"
-            )
-        probabilities = self.logits(images).softmax(1)
-        values, indices = probabilities.topk(min(top, probabilities.shape[1]))
-        return [
-            Prediction(tuple(self.label(i) for i in index), tuple(value))
-            for value, index in zip(values.tolist(), indices.tolist())
-        ]
 
-    def predict(self, *files: str | Path, top: int = 5) -> list[Prediction]:
-        """What is in these files. Raises `UserError` naming the first that cannot be read."""
-        return self.rank([File(str(file)).read() for file in files], top) if files else []
+def runner(model: nn.Module, size: tuple[int, int], device: torch.device, backend: str) -> Run:
+    """What runs the network. Raises `UserError` for a backend that is not there, or not for this device."""
+    lookup("backend", backend, dict.fromkeys([*BACKENDS, "auto"]))
+    if backend == "torch":
+        return model
+    if backend == "auto" and device.type == "cuda":
+        return _accelerated(model)
+    demand(device.type == "cpu", f"--backend {backend} on {device.type}: it is for a CPU", "--device cpu")
+    tuned = Tuned(make_engines(model, size, backend))
+    return lambda images: torch.from_numpy(tuned(images.numpy()))
 
-    def label(self, index: int) -> str:
-        """The name of a class, in words where there are some; its number where names are unknown."""
-        names = self.saved.words or self.classes
-        return names[index] if names else str(index)
+
+def make_engines(model: nn.Module, size: tuple[int, int], backend: str) -> list[Engine]:
+    """The network by one backend; for auto by each that is installed."""
+    if backend != "auto":
+        return [BACKENDS[backend](model, size)]
+    return [BACKENDS[name](model, size) for name in AUTO if name not in FORMATS or not missing(name)]
+
+
+def _accelerated(model: nn.Module) -> Run:
+    """The fastest way for pictures like the first."""
+    from resmlp.deploy.accelerated import fastest
+
+    found: list[Run] = []
+
+    def run(images: Tensor) -> Tensor:
+        if not found:
+            found.append(fastest(model, images))
+        return found[0](images)
+
+    return run
+
+
+def _plain(model: nn.Module, size: tuple[int, int]) -> Engine:
+    return Torch(model)
+
+
+def _folded(model: nn.Module, size: tuple[int, int]) -> Engine:
+    return Torch(lower(fold(model)) if isinstance(model, Trunk) else model, "folded")
+
+
+def _compiled(model: nn.Module, size: tuple[int, int]) -> Engine:
+    return Compiled(fold(model) if isinstance(model, Trunk) else model)
+
+
+def _exported(to: str, model: nn.Module, size: tuple[int, int]) -> Engine:
+    """Written to a temporary place, which is there as long as what runs it."""
+    check_packages(to, "--backend")
+    place = TemporaryDirectory(prefix="resmlp-run-")
+    folder = Path(place.name)
+    with told(folder), quiet():
+        write_network(model.cpu(), size, to, folder)
+    engine = engines.open_engine(to, folder)
+    engine.place = place  # type: ignore[attr-defined]
+    return engine
+
+
+BACKENDS: dict[str, Callable[[nn.Module, tuple[int, int]], Engine]] = {
+    "torch": _plain,
+    "folded": _folded,
+    "compile": _compiled,
+    "onnx": partial(_exported, "onnx"),
+    "openvino": partial(_exported, "openvino"),
+}
+"""what runs a network for pictures of its size on a CPU; torch runs it as it is, all others folded where it is ours"""
+AUTO = ("folded", "onnx", "openvino")
+"""those that need no compiler"""
+
+
+class Exported(nn.Module):
+    """An exported network as one of torch's: what evaluates networks takes it."""
+
+    def __init__(self, graph: GraphPredictor):
+        super().__init__()
+        self.graph = graph
+        self.num_classes = 0 if graph.card.output == "features" else graph.card.model.num_classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 B 3 H W, normalised -> B K"""
+        look = self.graph.preprocessing
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (look.mean, look.std))
+        pixels = ((images.cpu() * std + mean) * 255).round_().clamp_(0, 255).to(torch.uint8)
+        return torch.from_numpy(self.graph.logits(pixels.numpy())).to(images.device)
+
+
+def open_exported(folder: str | Path) -> Saved:
+    """What `resmlp export` has written, as any network. Raises `UserError`."""
+    graph = GraphPredictor(folder)
+    return Saved(Exported(graph), graph.classes, graph.preprocessing, words=graph.words)
 
 
 def find_device(name: str) -> torch.device:
@@ -84,8 +177,3 @@ def find_device(name: str) -> torch.device:
     if not there[name]:
         raise UserError(f"device {name}: there is none here", "use auto or cpu")
     return torch.device(name)
-
-
-def load(path: str | Path, device: str = "auto") -> Predictor:
-    """A run folder, a model file or any other MODEL of the command line, ready to predict."""
-    return Predictor(open_model(str(path)), find_device(device))

@@ -14,6 +14,7 @@ from resmlp.config import Data, Recipe, Text
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.serial import from_dict
+from resmlp.sources import kind_of
 from resmlp.verbs.base import warn_untrained
 from resmlp.verbs.frozen import Knn, Linear
 
@@ -197,6 +198,11 @@ def open_weights(model: str, weights: Weights) -> "Saved":
     if model == PIXELS and not Path(model).exists():
         demand(weights == "best", f"--weights {weights}: pixels have none", "leave it out")
         return _pixels()
+    if kind_of(model) == "graph":
+        from resmlp.deploy.runtime import open_exported
+
+        demand(weights == "best", f"--weights {weights}: {model} is exported, and has one kind", "leave it out")
+        return open_exported(model)
     saved = open_model(model)
     if weights != "best":
         load_into(saved.model, read_weights(kept(model, weights)))

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -13,9 +13,9 @@ from resmlp.checks import demand
 from resmlp.errors import UserError
 from resmlp.sources import kind_of
 from resmlp.verbs.base import Device, Verb, warn_untrained
-from resmlp.verbs.labelled import OUT, label_files
 
 BATCH = 32
+Backend = Literal["torch", "folded", "compile", "onnx", "openvino", "auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class Predict(Verb):
     """what is in these pictures: a line for each, the likeliest class first; of a segmenter, pictures in its colours"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """a run folder, a file of weights, a name of `resmlp list weights`, hf-hub:ORG/NAME, or timm:NAME"""
+    """a run folder, a file of weights, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or
+    what export has written"""
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
     """pictures, or folders of them"""
     top: int | None = None
@@ -31,6 +32,9 @@ class Predict(Verb):
     out: Path | None = None
     """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png; default predictions/"""
     device: Device = "auto"
+    backend: Backend | None = None
+    """what runs a classifier on a CPU: torch, as it is (default); folded, compile, onnx or openvino, as export has it;
+    or auto, the fastest of those that are installed, found while it predicts. An exported folder says by itself"""
 
     def run(self) -> dict[str, Any]:
         """Predict every file that can be read; those that cannot are named, and make the exit code 2."""
@@ -38,21 +42,24 @@ class Predict(Verb):
         demand(kind != "translator", f"{self.model} sees no pictures, it translates", "resmlp translate takes it")
         if kind == "segmenter":
             demand(self.top is None, f"--top {self.top} is for classifiers", "a segmenter shares out all pixels")
+            demand(self.backend is None, f"--backend {self.backend} is for classifiers", "leave it out")
+            from resmlp.verbs.labelled import OUT, label_files
+
             return label_files(self.model, list_pictures(self.files), self.out or OUT, self.device, self.json)
         demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints what it finds")
         return self.rank(3 if self.top is None else self.top)
 
     def rank(self, top: int) -> dict[str, Any]:
         """What a classifier says."""
-        from resmlp.data import UnreadableImage
         from resmlp.deploy import load
+        from resmlp.imaging.decode import UnreadableImage
         from resmlp.imaging.pictures import File
 
         if top < 1:
             raise UserError(f"--top {top}", "at least 1")
         waiting = iter(list_pictures(self.files))
-        predictor = load(self.model, self.device)
-        warn_untrained(self.model, predictor.saved.trained)
+        predictor = load(self.model, self.device, self.backend)
+        warn_untrained(self.model, predictor.trained)
         found: list[dict[str, Any]] = []
         broken: list[UnreadableImage] = []
         while batch := list(islice(waiting, BATCH)):

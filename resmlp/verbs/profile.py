@@ -1,8 +1,11 @@
 """`resmlp profile`."""
 
 import sys
+from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
@@ -13,9 +16,16 @@ from resmlp.verbs.base import Device, Verb
 from resmlp.verbs.embed import check_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.table import Table
+    from torch import Tensor
+
+    from resmlp.analysis.subjects import Subject
+    from resmlp.deploy.engines import Precision
 
 Backend = Literal["torch", "compile", "onnx", "openvino"]
+EXPORTED = {"onnx", "openvino"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +41,7 @@ class Profile(Verb):
     precision: Literal["fp32", "bf16"] = "fp32"
     """of weights and pictures; fp32 is without TF32"""
     backend: tuple[Backend, ...] = ("torch",)
-    """what runs the network; several are measured in turn"""
+    """what runs the network; several are measured in turn. onnx and openvino run what export writes, on a CPU"""
     seconds: float = 3.0
     """for each network, batch and backend; longer where three calls take longer"""
     out: Path | None = None
@@ -42,7 +52,7 @@ class Profile(Verb):
         check_range("--", self, batch=(1, 2**20), seconds=(POSITIVE, ANY))
         demand(bool(self.models), "no models given", "resmlp profile MODEL...")
         demand(bool(self.batch), "--batch is empty", "give numbers of pictures, such as --batch 1 32")
-        demand(bool(self.backend), "--backend is empty", "torch, compile, or both")
+        demand(bool(self.backend), "--backend is empty", "torch, compile, onnx or openvino, or several")
 
     def run(self) -> dict[str, Any]:
         """Measure, show a table on standard error, and write what was asked for."""
@@ -52,16 +62,18 @@ class Profile(Verb):
         from rich.console import Console
 
         from resmlp.analysis.known import as_measured, as_published, known_top1
-        from resmlp.analysis.profile import Settings, check_backend, profile, ratios
+        from resmlp.analysis.profile import BACKENDS, Settings, profile, ratios
         from resmlp.analysis.tradeoff import tradeoff
         from resmlp.deploy.runtime import find_device
 
-        for backend in self.backend:
-            check_backend(backend)
-        settings = Settings(find_device(self.device), self.batch, self.precision, self.backend, self.seconds)
+        device = find_device(self.device)
+        for backend in EXPORTED & set(self.backend):
+            check_exported(backend, device.type, self.precision)
+        settings = Settings(device, self.batch, self.precision, self.backend, self.seconds)
+        backends = BACKENDS | {name: partial(exported, name) for name in EXPORTED}
         console = Console(stderr=True, width=None if sys.stderr.isatty() else 200, markup=False, emoji=False)
         with console.status("") as status:
-            found = profile([*self.models, *self.against], settings, status.update)
+            found = profile([*self.models, *self.against], settings, status.update, backends)
         result = asdict(found)
         times = {peer: ratios(found, peer) for peer in self.against}
         for number, row in enumerate(result["rows"]):
@@ -75,6 +87,32 @@ class Profile(Verb):
             tradeoff(as_published(), as_measured(result["rows"]), machine, self.out / "tradeoff.png")
             print(f"written: {self.out}", file=sys.stderr)
         return result
+
+
+def check_exported(backend: str, device: str, precision: str) -> None:
+    """Raises `UserError` where its packages are not installed, or cannot do what is asked for."""
+    from resmlp.deploy.export import check_packages
+
+    check_packages(backend, "--backend")
+    demand(device == "cpu", f"--backend {backend} on {device}: it runs exported networks on a CPU", "--device cpu")
+    demand(backend != "onnx" or precision == "fp32", f"--backend onnx has no {precision}", "openvino has")
+
+
+def exported(to: str, subject: "Subject", precision: "Precision") -> "Callable[[Tensor], Any]":
+    """The network as export writes it, ours folded, the others as they are; all cores work on a batch together.
+
+    In bf16 the weights are written with 32 bits, and OpenVINO rounds them.
+    """
+    import numpy as np
+
+    from resmlp.deploy.engines import open_engine
+    from resmlp.deploy.export import quiet, write_network
+
+    with TemporaryDirectory(prefix="resmlp-profile-") as aside, quiet():
+        write_network(deepcopy(subject.model).float(), subject.size, to, Path(aside))
+        engine = open_engine(to, Path(aside), precision=precision)
+        engine.one(np.zeros((1, 3, *subject.size), np.float32))  # which opens it, before its files go
+    return lambda images: engine.one(images.float().numpy())
 
 
 def table(result: dict[str, Any]) -> "Table":

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from resmlp.analysis import device as machine
+from resmlp.analysis.subjects import open_subject
+from resmlp.deploy.export import FORMATS
 from resmlp.models import create_model, save_model
 from resmlp.preprocessing import Preprocessing
+from resmlp.verbs.profile import exported
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,30 @@ def test_two_networks_side_by_side(resmlp, tmp_path):
     assert "J/picture" not in ended.err, "a column without a number is left out"
 
 
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_what_export_writes_is_run(backend, resmlp, tmp_path):
+    for package in FORMATS[backend].packages:
+        pytest.importorskip(package)
+    flags = ("--batch", 2, "--seconds", 0.02, "--device", "cpu", "--backend", "torch", backend, "--json")
+    ended = resmlp("profile", saved(tmp_path / "ours", 8), *flags)
+    assert ended.code == 0, ended.err
+    rows = json.loads(ended.out)["rows"]
+    assert [row["backend"] for row in rows] == ["torch", backend]
+    assert rows[0]["macs"] == rows[1]["macs"]
+    assert rows[1]["images_per_s"] > 0
+    assert rows[1]["memory"] is None
+
+
+def test_the_exported_network_that_runs_is_the_one_that_was_asked_for(tmp_path):
+    for package in FORMATS["onnx"].packages:
+        pytest.importorskip(package)
+    subject = open_subject(saved(tmp_path / "ours", 8))
+    images = torch.randn(3, 3, 8, 8)
+    with torch.no_grad():
+        wanted = subject.model(images)
+    torch.testing.assert_close(torch.from_numpy(exported("onnx", subject, "fp32")(images)), wanted)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -54,10 +81,7 @@ def test_two_networks_side_by_side(resmlp, tmp_path):
         (("resmlp_digits", "--batch", "4", "-1"), "--batch 4 -1 (1 or more"),
         (("resmlp_digits", "--seconds", "0"), "--seconds 0"),
         (("resmlp_digits", "--seconds", "inf"), "--seconds inf"),
-        (
-            ("resmlp_digits", "--backend", "onnx"),
-            "--backend onnx runs exported networks, and this version exports none",
-        ),
+        (("resmlp_digits", "--backend", "onnx", "--precision", "bf16"), "--backend onnx has no bf16 (openvino has)"),
         (("resmlp_digits", "--device", "cuda"), "device cuda: there is none here"),
         (("resmlp_digits", "--precision", "fp8"), "fp8"),
     ],
