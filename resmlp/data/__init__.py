@@ -2,7 +2,8 @@
 
 `decode` reads one file, `pictures` finds files on disk and in archives, `trees` finds the classes and splits that their
 folders spell, `images` makes labelled sets of them, `known` reads published sets, `sources` names both, `transforms`
-changes one picture, `loader` makes batches, and `batch` changes a batch on its device.
+changes one picture (`randaugment`, with the arithmetic of `colours` and `shifts`), `loader` makes batches, and `batch`
+changes a batch on its device.
 
 For a label in each pixel `maskfiles` reads one mask, `masktrees` finds them beside their pictures, `classnames` what
 their numbers mean, `masksets` holds both, `masks` names the sources (`scenes` is embedded), and `joint` changes picture

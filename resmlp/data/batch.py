@@ -12,7 +12,12 @@ from resmlp.config import Augment, Data
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Pixels 0 to 255, uint8 B 3 H W -> (pixels / 255 - mean) / std, float32 B 3 H W; one mean and std a channel."""
     offset, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
-    return (images / 255).sub_(offset).div_(scale)
+    if images.device.type != "cpu":
+        return (images / 255).sub_(offset).div_(scale)
+    result = torch.empty(images.shape)
+    for image, own in zip(images, result):  # each stays in the cache until it is done
+        torch.div(image, 255, out=own).sub_(offset).div_(scale)
+    return result
 
 
 class BatchAugment:

@@ -6,7 +6,8 @@ the epoch's order has its own key, and all generators are seeded with it before 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from resmlp.config import Augment, Data
 from resmlp.data.images import ImageSet
 from resmlp.data.masksets import MaskSet
-from resmlp.data.transforms import Transform, eval_transform, train_transform
+from resmlp.data.transforms import TrainTransform, Transform, eval_transform, train_transform
 from resmlp.data.workers import start_worker
 from resmlp.errors import UserError
 from resmlp.imaging.decode import UnreadableImage
@@ -27,6 +28,8 @@ MAX_IN_A_ROW = 50  # unreadable pictures, before it is the data that is broken
 Batch = dict[str, Any]
 Views = Callable[[Any], torch.Tensor | dict[str, torch.Tensor]]
 """from what a set reads, such as a picture, to the uint8 tensor of one view, or to several by name"""
+View = Callable[[int], torch.Tensor | dict[str, torch.Tensor]]
+"""the same from an example's number; raises `UnreadableImage`"""
 
 
 class Examples(Protocol):
@@ -46,7 +49,8 @@ class TrainBatches:
     """Micro-batches of an epoch, in an order and with augmentations of their own for each epoch.
 
     A batch is `{"image": uint8 B 3 H W, "label": int64 B, "unreadable": [name, ...]}`, where
-    B = batch_size / (world * accumulate). A `transform` that is given stands in for that of `augment`; where it makes
+    B = batch_size / (world * accumulate). A `transform` that is given stands in for that of `augment`, without which
+    `images` must be an `ImageSet`; where it makes
     several tensors of a picture, by name, their stacks stand in for "image". With `repeats` a picture comes that many
     times in a row in the order that the ranks deal out among themselves, and an epoch keeps its length (repeated
     augmentation, as timm's RepeatAugSampler). A picture that cannot be read is named, and the next one stands in.
@@ -72,7 +76,11 @@ class TrainBatches:
         """optimiser steps in an epoch; the pictures left over wait for another epoch"""
         size = data.batch_size // (world * accumulate)
         self._order = _Order(len(images), size, self.steps * accumulate, augment.repeats, seed, rank, world)
-        pictures = _TrainPictures(images, transform or train_transform(data, augment), data.strict)
+        if transform:
+            view: View = partial(_view_of_example, images, transform)
+        else:
+            view = partial(_view_of_picture, cast(ImageSet, images), train_transform(data, augment))
+        pictures = _TrainPictures(view, len(images), images.labels, data.strict)
         self._loader = _loader(pictures, self._order, data.workers)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -181,8 +189,9 @@ class _Failure(NamedTuple):
 
 @dataclass
 class _TrainPictures(Dataset):
-    images: Examples
-    transform: Views
+    view: View
+    count: int
+    labels: list[int] | None
     strict: bool
 
     def __getitem__(self, picks: list[tuple[int, int]]) -> Batch | _Failure:
@@ -190,11 +199,10 @@ class _TrainPictures(Dataset):
         try:
             with generators_kept():  # without workers, this is the engine's own process
                 for first, key in picks:
-                    index, example, passed = _next_readable(self.images, first, self.strict)
-                    seed_host(key)
-                    views.append(self.transform(example))
-                    if self.images.labels is not None:
-                        labels.append(self.images.labels[index])
+                    index, view, passed = self._next_readable(first, key)
+                    views.append(view)
+                    if self.labels is not None:
+                        labels.append(self.labels[index])
                     unreadable += passed
         except UserError as error:
             return _Failure(error.what, error.hint)
@@ -202,6 +210,29 @@ class _TrainPictures(Dataset):
         stacks = stacks if isinstance(stacks, dict) else {"image": stacks}
         own = {"label": torch.tensor(labels)} if labels else {}
         return stacks | own | {"unreadable": unreadable}
+
+    def _next_readable(self, first: int, key: int) -> tuple[int, Any, list[str]]:
+        """The first readable picture from `first` on: its index, its view, and the names of those passed over."""
+        unreadable: list[str] = []
+        most = min(MAX_IN_A_ROW, self.count)
+        for index in range(first, first + most):
+            index %= self.count
+            seed_host(key)
+            try:
+                return index, self.view(index), unreadable
+            except UnreadableImage as error:
+                if self.strict:
+                    raise
+                unreadable.append(error.name)
+        raise UserError(f"{most} pictures in a row cannot be read, from {unreadable[0]} on", "look at the files")
+
+
+def _view_of_example(images: Examples, transform: Views, i: int) -> torch.Tensor | dict[str, torch.Tensor]:
+    return transform(images.read(i))
+
+
+def _view_of_picture(images: ImageSet, transform: TrainTransform, i: int) -> torch.Tensor:
+    return transform(images.pictures[i])  # which decodes what it needs
 
 
 @dataclass
@@ -244,21 +275,6 @@ class _EvalPairs(Dataset):
             nothing = {"image": torch.empty(0, 3, 1, 1, dtype=torch.uint8), "mask": torch.empty(0, 1, 1).byte()}
             return nothing | {"index": torch.empty(0, dtype=torch.int64), "unreadable": [error.name]}
         return views | {"index": torch.tensor([i]), "unreadable": []}
-
-
-def _next_readable(images: Examples, first: int, strict: bool) -> tuple[int, Any, list[str]]:
-    """The first readable example from `first` on: its index, itself, and the names of those passed over."""
-    unreadable: list[str] = []
-    most = min(MAX_IN_A_ROW, len(images))
-    for index in range(first, first + most):
-        index %= len(images)
-        try:
-            return index, images.read(index), unreadable
-        except UnreadableImage as error:
-            if strict:
-                raise
-            unreadable.append(error.name)
-    raise UserError(f"{most} pictures in a row cannot be read, from {unreadable[0]} on", "look at the files")
 
 
 def _loader(pictures: Dataset, order: Iterable, workers: int) -> DataLoader:

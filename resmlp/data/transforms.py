@@ -1,43 +1,90 @@
 """One RGB picture -> the uint8 tensor that goes into a batch. timm is loaded where it is needed: it takes seconds.
 
-Randomness comes from Python's, NumPy's and torch's global generators, which the loader seeds for each picture.
+Randomness comes from Python's, NumPy's and torch's global generators, which the loader seeds for each picture. Crop,
+flip and policy draw as timm's do, the crop first: of a large picture no more is decoded than the crop needs.
 """
 
+import math
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 from torchvision import transforms
-from torchvision.transforms import InterpolationMode
 
 from resmlp.config import Augment, Data
-from resmlp.errors import UserError
+from resmlp.data import colours
+from resmlp.data.randaugment import Step, rand_augment, three_augment
+from resmlp.imaging.decode import Part, Size, whole
 from resmlp.imaging.frame import frame
+from resmlp.imaging.pictures import Picture
 from resmlp.preprocessing import Preprocessing
 
 Transform = Callable[[Image.Image], torch.Tensor]
-Step = Callable[[Any], Any]
+
+ATTEMPTS = 10
+RATIOS = (3 / 4, 4 / 3)
+"""of a crop's width to its height, before it is resized"""
+LOG_RATIOS = (math.log(RATIOS[0]), math.log(RATIOS[1]))
+KERNELS: dict[str, dict[str, Any]] = {
+    "bicubic": {"mode": "bicubic", "antialias": True},
+    "bilinear": {"mode": "bilinear", "antialias": True},
+    "nearest": {"mode": "nearest-exact"},
+}
+"""torch's words for Pillow's interpolations"""
 
 
-def train_transform(data: Data, augment: Augment) -> Transform:
-    """PIL RGB -> uint8 3 H W: crop, flip, colour policy, in that order.
+class Crop(Protocol):
+    """From a picture to pixels of the network's size."""
+
+    def choose(self, size: Size) -> Part:
+        """What is wanted of a picture of that size; may draw."""
+
+    def fit(self, pixels: np.ndarray) -> np.ndarray:
+        """That part, uint8 h w 3 -> uint8 3 H W; may draw."""
+
+
+class TrainTransform:
+    """A picture -> uint8 3 H W: the crop, then steps from uint8 3 H W to the same. It can be pickled."""
+
+    def __init__(self, crop: Crop, steps: list[Step]):
+        self.crop, self.steps = crop, steps
+
+    def __call__(self, picture: Picture) -> torch.Tensor:
+        """Raises `UnreadableImage`, as the picture is decoded here."""
+        pixels = self.crop.fit(picture.part(self.crop.choose))
+        for step in self.steps:
+            pixels = step(pixels)
+        return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+
+
+def train_transform(data: Data, augment: Augment) -> TrainTransform:
+    """Crop, flip, colour policy, in that order.
 
     As in DeiT, RandAugment stands in for the colour jitter. Raises `UserError` for a RandAugment string timm refuses.
     """
     preprocessing = data.preprocessing()
-    steps = _crop(preprocessing, augment)
+    steps: list[Step] = []
     if augment.flip:
-        steps.append(transforms.RandomHorizontalFlip(augment.flip))
+        steps.append(Flip(augment.flip))
     if augment.policy == "rand":
-        steps.append(_rand_augment(preprocessing, augment.magnitudes))
+        steps.append(rand_augment(preprocessing, augment.magnitudes))
     if augment.policy == "three":
-        steps.append(_three_augment())
+        steps.append(three_augment())
     if augment.jitter and augment.policy != "rand":
-        steps.append(transforms.ColorJitter(augment.jitter, augment.jitter, augment.jitter))
-    return transforms.Compose([*steps, transforms.PILToTensor()])
+        steps.append(Jitter(augment.jitter))
+    return TrainTransform(_crop(preprocessing, augment), steps)
+
+
+def _crop(preprocessing: Preprocessing, augment: Augment) -> Crop:
+    if augment.crop == "resized":
+        return ResizedCrop(preprocessing, augment.scale)
+    return (CentreCrop if augment.crop == "centre" else PadCrop)(preprocessing)
 
 
 def eval_transform(preprocessing: Preprocessing) -> Transform:
@@ -45,47 +92,103 @@ def eval_transform(preprocessing: Preprocessing) -> Transform:
     return transforms.Compose([partial(frame, preprocessing=preprocessing), transforms.PILToTensor()])
 
 
-def _crop(p: Preprocessing, augment: Augment) -> list[Step]:
-    height, width = p.size
-    if augment.crop == "centre":
-        return [partial(frame, preprocessing=p)]
-    if augment.crop == "pad":
-        fit = partial(frame, preprocessing=replace(p, crop_ratio=1.0))
-        return [fit, transforms.RandomCrop(p.size, padding=(width // 8, height // 8))]
-    return [
-        transforms.RandomResizedCrop(
-            p.size, augment.scale, ratio=(3 / 4, 4 / 3), interpolation=InterpolationMode(p.interpolation)
-        )
-    ]
+class ResizedCrop:
+    """A box of a random share of the area and a random shape, made the right size (Inception's augmentation)."""
+
+    def __init__(self, preprocessing: Preprocessing, share: tuple[float, float]):
+        self.size, self.share = preprocessing.size, share
+        self.kernel = KERNELS[preprocessing.interpolation]
+
+    def choose(self, size: Size) -> Part:
+        """Draws as timm's RandomResizedCropAndInterpolation; where no box fits, as much as RATIOS allow, centred.
+
+        A box of no pixels, which timm may draw of a tiny picture, does not fit.
+        """
+        most_wide, most_high = size
+        for _ in range(ATTEMPTS):
+            area = random.uniform(*self.share) * most_high * most_wide
+            ratio = math.exp(random.uniform(*LOG_RATIOS))
+            width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < width <= most_wide and 0 < height <= most_high:
+                top, left = random.randint(0, most_high - height), random.randint(0, most_wide - width)
+                break
+        else:
+            low, high = RATIOS
+            width = min(most_wide, round(most_high * high))
+            height = min(most_high, round(most_wide / low))
+            top, left = (most_high - height) // 2, (most_wide - width) // 2
+        return Part((left, top, left + width, top + height), self.size[::-1])
+
+    def fit(self, pixels: np.ndarray) -> np.ndarray:
+        """Within a level or so of Pillow's resize: torch's filter is Pillow's, with shorter weights."""
+        if pixels.shape[:2] == self.size:
+            return planar(pixels)
+        image = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None]
+        return interpolate(image, self.size, **self.kernel)[0].contiguous().numpy()
 
 
-def _rand_augment(p: Preprocessing, magnitudes: str) -> Step:
-    """timm's RandAugment, with the settings that timm's `create_transform` gives it."""
-    from timm.data.auto_augment import rand_augment_transform
-    from timm.data.transforms import str_to_pil_interp
+class CentreCrop:
+    """The part of a picture that is seen in evaluation."""
 
-    settings = {
-        "translate_const": int(min(p.size) * 0.45),
-        "img_mean": tuple(min(255, round(255 * mean)) for mean in p.mean),
-        "interpolation": str_to_pil_interp(p.interpolation),
-    }
-    try:
-        policy = rand_augment_transform(magnitudes, settings)
-    except (AssertionError, ValueError, KeyError) as error:
-        raise UserError(f"--augment.magnitudes {magnitudes}", "as in rand-m9-n2-mstd0.5-inc1") from error
-    for op in policy.ops:
-        if op.name.startswith("Posterize"):
-            op.level_fn = partial(_posterize_bits, op.level_fn)
-    return policy
+    def __init__(self, preprocessing: Preprocessing):
+        self.preprocessing = preprocessing
+
+    def choose(self, size: Size) -> Part:
+        """All of it."""
+        return whole(size)
+
+    def fit(self, pixels: np.ndarray) -> np.ndarray:
+        """As `frame`."""
+        if pixels.shape[:2] == self.preprocessing.size and self.preprocessing.crop_ratio == 1:
+            return planar(pixels)
+        return planar(np.asarray(frame(Image.fromarray(pixels), self.preprocessing)))
 
 
-def _posterize_bits(level_fn: Callable[..., tuple[int]], level: float, hparams: dict) -> tuple[int]:
-    """timm's posterize may keep 0 bits, a black picture, which Pillow 12 and on refuse: keep one at least."""
-    return (max(1, level_fn(level, hparams)[0]),)
+class PadCrop(CentreCrop):
+    """As in evaluation at crop ratio 1, then shifted by up to an eighth of each side; what comes in is black."""
+
+    def __init__(self, preprocessing: Preprocessing):
+        super().__init__(replace(preprocessing, crop_ratio=1.0))
+
+    def fit(self, pixels: np.ndarray) -> np.ndarray:
+        """Its draws are those of torchvision's RandomCrop."""
+        image = super().fit(pixels)
+        height, width = image.shape[1:]
+        down, across = height // 8, width // 8
+        padded = np.zeros((3, height + 2 * down, width + 2 * across), np.uint8)
+        padded[:, down : down + height, across : across + width] = image
+        top, left = (int(torch.randint(2 * most + 1, (1,))) for most in (down, across))
+        return padded[:, top : top + height, left : left + width]
 
 
-def _three_augment() -> Step:
-    """3-Augment (DeiT III, section 3.3): one of solarise, greyscale and Gaussian blur for each picture."""
-    from timm.data.auto_augment import auto_augment_transform
+class Flip:
+    """Left for right, with a probability; its draw is that of torchvision's RandomHorizontalFlip."""
 
-    return auto_augment_transform("3a")
+    def __init__(self, probability: float):
+        self.probability = probability
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """uint8 3 H W -> the same"""
+        return torch.from_numpy(image).flip(2).numpy() if torch.rand(1) < self.probability else image
+
+
+class Jitter:
+    """Brightness, contrast and saturation, each by a random factor and in random order: torchvision's ColorJitter."""
+
+    CHANGES = (colours.brightness, colours.contrast, colours.colour)
+
+    def __init__(self, strength: float):
+        self.factors = [max(0.0, 1 - strength), 1 + strength]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """uint8 3 H W -> the same"""
+        order, *factors = transforms.ColorJitter.get_params(self.factors, self.factors, self.factors, None)
+        for i in order.tolist():
+            if i < len(self.CHANGES):  # the fourth is hue, which stays
+                image = self.CHANGES[i](image, factors[i])
+        return image
+
+
+def planar(pixels: np.ndarray) -> np.ndarray:
+    """uint8 H W 3 -> 3 H W, of its own."""
+    return pixels.transpose(2, 0, 1).copy()

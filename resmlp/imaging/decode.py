@@ -1,12 +1,14 @@
 """One picture file -> RGB pixels, whatever the file holds, or an error that names it."""
 
-from collections.abc import Callable
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from resmlp.errors import UserError, printable
+from resmlp.imaging import jpeg
 
 # A file is read as what its bytes are; GIF is here for those that bear another ending. EPS and the like stay out:
 # Pillow would hand them to outside programs.
@@ -26,18 +28,99 @@ class UnreadableImage(UserError):  # noqa: N818  (a user's error, like its paren
         return type(self), (self.name, self.reason)
 
 
+Size = tuple[int, int]
+"""width, height"""
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom"""
+
+
+class Part(NamedTuple):
+    """What is wanted of a picture of known size."""
+
+    box: Box
+    least: Size
+    """how many pixels must be left of the box; a JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves so many"""
+
+
+Choose = Callable[[Size], Part]
+
+
+def whole(size: Size) -> Part:
+    """All of a picture, at its size."""
+    return Part((0, 0, *size), size)
+
+
 def decode(name: str, open_file: Callable[[], BinaryIO]) -> Image.Image:
     """The picture in the file that `open_file` opens: RGB, upright (EXIF), transparency laid on white.
 
     Raises `UnreadableImage(name, ...)` for everything else: truncated files, more than twice Pillow's
     `MAX_IMAGE_PIXELS` (179 million pixels), samples of unknown range.
     """
+    with _naming(name), open_file() as file, Image.open(file, formats=FORMATS) as image:
+        ImageOps.exif_transpose(image, in_place=True)  # this loads it
+        return image if _is_plain(image) else to_rgb(image)
+
+
+def decode_part(name: str, open_file: Callable[[], BinaryIO], choose: Choose) -> np.ndarray:
+    """The part that `choose` takes of a picture of its size: uint8 h w 3, perhaps read-only, at its scale or less.
+
+    `choose` is called once, before anything is decoded. Where a JPEG is reduced, so is the box, rounded down. Raises
+    `UnreadableImage` as `decode` does.
+    """
+    with ExitStack() as stack:
+        with _naming(name):
+            file = stack.enter_context(open_file())
+            data, size = jpeg.glance(file)
+        part = choose(size) if size else None
+        if part and _scale(part) == 1 and (pixels := jpeg.unpacked(data)) is not None:
+            return _cut(pixels, part.box)
+        with _naming(name):
+            file.seek(0)
+            image = stack.enter_context(Image.open(file, formats=FORMATS))
+            as_stored = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            if not as_stored:
+                ImageOps.exif_transpose(image, in_place=True)  # this loads it
+        part = part or choose(image.size)
+        with _naming(name):
+            scale = _scale(part) if as_stored else 1
+            if as_stored and scale == 1 and image.mode == "RGB" and (pixels := jpeg.unpacked(data)) is not None:
+                return _cut(pixels, part.box)
+            if scale > 1:  # libjpeg leaves out the finest frequencies
+                image.draft(None, (image.width // scale, image.height // scale))
+            image.load()
+            rgb, box = image if _is_plain(image) else to_rgb(image), _reduced(part.box, scale)
+            return np.asarray(rgb if box == (0, 0, *rgb.size) else rgb.crop(box))
+
+
+def _cut(pixels: np.ndarray, box: Box) -> np.ndarray:
+    left, top, right, bottom = box
+    return pixels[top:bottom, left:right]
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
     try:
-        with open_file() as file, Image.open(file, formats=FORMATS) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            return to_rgb(image)
+        yield
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
         raise UnreadableImage(name, reason(error)) from error
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """RGB without transparency: to convert it would only copy it."""
+    return image.mode == "RGB" and not image.has_transparency_data
+
+
+def _scale(part: Part) -> int:
+    """By how much libjpeg may reduce a picture, so that enough pixels are left: 1, 2, 4 or 8."""
+    left, top, right, bottom = part.box
+    most = min((right - left) // part.least[0], (bottom - top) // part.least[1])
+    return next((scale for scale in (8, 4, 2) if scale <= most), 1)
+
+
+def _reduced(box: Box, scale: int) -> Box:
+    left, top, right, bottom = box
+    x, y = left // scale, top // scale
+    return x, y, x + (right - left) // scale, y + (bottom - top) // scale
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

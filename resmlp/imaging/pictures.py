@@ -10,13 +10,13 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
 from resmlp.errors import UserError, printable
-from resmlp.imaging.decode import decode
+from resmlp.imaging.decode import Choose, decode, decode_part
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_MEMBER = 512 * 2**20  # bytes of one picture file in an archive
@@ -33,15 +33,25 @@ class Picture(Protocol):
     def read(self) -> Image.Image:
         """The RGB picture; raises `UnreadableImage`."""
 
+    def part(self, choose: Choose) -> np.ndarray:
+        """What `choose` takes of it: uint8 h w 3, which may not be written to; raises `UnreadableImage`."""
+
 
 class File(NamedTuple):
     """A picture that is a file."""
 
     name: str
 
+    def _open(self) -> BinaryIO:
+        return Path(self.name).open("rb")
+
     def read(self) -> Image.Image:
         """The RGB picture; raises `UnreadableImage`."""
-        return decode(self.name, lambda: Path(self.name).open("rb"))
+        return decode(self.name, self._open)
+
+    def part(self, choose: Choose) -> np.ndarray:
+        """What `choose` takes of it, uint8 h w 3; raises `UnreadableImage`."""
+        return decode_part(self.name, self._open, choose)
 
 
 class Member(NamedTuple):
@@ -66,6 +76,10 @@ class Member(NamedTuple):
         """The RGB picture; raises `UnreadableImage`."""
         return decode(self.name, self._open)
 
+    def part(self, choose: Choose) -> np.ndarray:
+        """What `choose` takes of it, uint8 h w 3; raises `UnreadableImage`."""
+        return decode_part(self.name, self._open, choose)
+
 
 class Held(NamedTuple):
     """A picture of a compressed archive, which cannot be read out of order: its file's bytes."""
@@ -79,9 +93,16 @@ class Held(NamedTuple):
         """The archive, then the path in it."""
         return f"{self.archive}:{self.path}"
 
+    def _open(self) -> io.BytesIO:
+        return io.BytesIO(self.data)
+
     def read(self) -> Image.Image:
         """The RGB picture; raises `UnreadableImage`."""
-        return decode(self.name, lambda: io.BytesIO(self.data))
+        return decode(self.name, self._open)
+
+    def part(self, choose: Choose) -> np.ndarray:
+        """What `choose` takes of it, uint8 h w 3; raises `UnreadableImage`."""
+        return decode_part(self.name, self._open, choose)
 
 
 class Pixels(NamedTuple):
@@ -93,6 +114,12 @@ class Pixels(NamedTuple):
     def read(self) -> Image.Image:
         """The RGB picture."""
         return Image.fromarray(self.array).convert("RGB")
+
+    def part(self, choose: Choose) -> np.ndarray:
+        """What `choose` takes of it, uint8 h w 3."""
+        colours = self.array if self.array.ndim == 3 else np.broadcast_to(self.array[..., None], (*self.array.shape, 3))
+        left, top, right, bottom = choose(colours.shape[1::-1]).box
+        return colours[top:bottom, left:right]
 
 
 def members(archive: Path) -> Iterator[tuple[str, Picture | None]]:

@@ -565,16 +565,18 @@ def test_another_recipe_is_refused_by_the_names_of_its_fields(tmp_path, train):
 
 def test_pictures_seen_before_an_interruption_stay_counted(tmp_path, digits, interrupt_at, monkeypatch):
     from resmlp.data import UnreadableImage
-    from resmlp.data.images import ImageSet
+    from resmlp.imaging.pictures import Pixels
 
-    real = ImageSet.read
+    def damaged(real):
+        def read(self, *how):
+            if self.name == "digit 7":
+                raise UnreadableImage("digit 7", "it is damaged")
+            return real(self, *how)
 
-    def read(self, i):
-        if self.pictures[i].name == "digit 7":
-            raise UnreadableImage("digit 7", "it is damaged")
-        return real(self, i)
+        return read
 
-    monkeypatch.setattr(ImageSet, "read", read)
+    for way in ("read", "part"):
+        monkeypatch.setattr(Pixels, way, damaged(getattr(Pixels, way)))
     assert digits(tmp_path / "whole", "--data.batch-size", "1437") == 0
     whole = read_json(tmp_path / "whole" / "summary.json")["unreadable"]
     assert whole == {"digit 7": 2}

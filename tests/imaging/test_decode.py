@@ -11,7 +11,9 @@ from PIL import Image
 
 from resmlp.data import UnreadableImage
 from resmlp.errors import UserError
-from resmlp.imaging.decode import decode
+from resmlp.imaging import jpeg
+from resmlp.imaging.decode import Part, decode, decode_part
+from resmlp.imaging.pictures import File, Pixels
 
 
 def saved(image: Image.Image, kind: str, **how) -> bytes:
@@ -139,3 +141,146 @@ def test_error_is_a_one_line_user_error_that_pickles():
     assert (error.name, error.reason) == ("a/b.jpg", "it is broken")
     assert "a/b.jpg" in str(error)
     assert "\n" not in str(error)
+
+
+BOX = (5, 3, 41, 30)
+
+
+def part(data: bytes, box=BOX, least=(1000, 1000)) -> np.ndarray:
+    asked: list[tuple[int, int]] = []
+
+    def choose(size):
+        asked.append(size)
+        return Part(box, least)
+
+    found = decode_part("x.jpg", lambda: io.BytesIO(data), choose)
+    assert asked == [decode("x.jpg", lambda: io.BytesIO(data)).size]
+    return found
+
+
+@pytest.fixture(params=["fast", "plain"])
+def decoder(request, monkeypatch) -> str:
+    """With simplejpeg, where it is installed, and without."""
+    if request.param == "fast":
+        pytest.importorskip("simplejpeg")
+    else:
+        monkeypatch.setattr(jpeg, "simplejpeg", None)
+    return request.param
+
+
+WAYS = {
+    "jpeg": ("JPEG", {"quality": 90}),
+    "4:4:4": ("JPEG", {"subsampling": 0}),
+    "4:2:2": ("JPEG", {"subsampling": 1}),
+    "progressive": ("JPEG", {"progressive": True}),
+    "rgb": ("JPEG", {"keep_rgb": True}),
+    "png": ("PNG", {}),
+    "webp": ("WEBP", {}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("box", [BOX, (0, 0, 61, 47), (60, 46, 61, 47)])
+def test_a_part_is_cut_from_the_whole(photo, decoder, way, box):
+    kind, how = WAYS[way]
+    data = saved(photo, kind, **how)
+    whole = decode("x", lambda: io.BytesIO(data))
+    assert (part(data, box) == np.asarray(whole.crop(box))).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "1", "P", "LA", "RGBA", "I;16"])
+def test_a_part_of_other_colours(photo, decoder, mode):
+    if mode == "I;16":
+        image, kind = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257), "PNG"
+    else:
+        image, kind = photo.convert("RGBA" if mode == "LA" else mode), "JPEG" if mode in ("L", "CMYK") else "PNG"
+        image = image.convert(mode)
+    data = saved(image, kind)
+    assert (part(data) == np.asarray(decode("x", lambda: io.BytesIO(data)).crop(BOX))).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_part_of_a_turned_picture(photo, decoder, orientation, kind):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(photo, kind, exif=exif)
+    assert (part(data) == np.asarray(decode("x", lambda: io.BytesIO(data)).crop(BOX))).all()
+    small = part(data, (0, 0, 40, 40), (10, 10))  # only what lies upright is reduced
+    assert small.shape == ((10, 10, 3) if kind == "JPEG" and orientation == 1 else (40, 40, 3))
+
+
+def test_orientation_in_xmp(photo, decoder):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    data = saved(photo, "JPEG", xmp=xmp)
+    whole = decode("x", lambda: io.BytesIO(data))
+    assert whole.size == photo.size[::-1]
+    assert (part(data) == np.asarray(whole.crop(BOX))).all()
+
+
+@pytest.mark.parametrize(("least", "scale"), [((100, 100), 8), ((101, 100), 4), ((200, 300), 2), ((401, 10), 1)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_large_parts_are_decoded_at_less(photo, decoder, least, scale, mode):
+    smooth = photo.resize((9, 7)).resize((1201, 903), Image.Resampling.BICUBIC).convert(mode)
+    data = saved(smooth, "JPEG", quality=95)
+    box = (16, 24, 816, 864)
+    found = part(data, box, least)
+    assert found.shape == (840 // scale, 800 // scale, 3)
+    boxes = (
+        np.asarray(smooth.convert("RGB").crop(box)).reshape(840 // scale, scale, 800 // scale, scale, 3).mean((1, 3))
+    )
+    assert abs(found - boxes).mean() < 1.5
+    last = part(data, (1, 1, 1201, 903), (10, 10))  # at an edge that 8 does not divide
+    assert last.shape == (902 // 8, 1200 // 8, 3)
+
+
+def test_what_cannot_be_read_is_named_in_part(photo, decoder):
+    data = saved(photo, "JPEG")
+    broken = [b"", b"text", data[:3], data[:200], data[: len(data) // 2], data[:-2], saved(photo, "PNG")[:-30]]
+    for some in broken:
+        with pytest.raises(UnreadableImage) as whole:
+            decode("x.jpg", lambda some=some: io.BytesIO(some))
+        with pytest.raises(UnreadableImage) as caught:
+            decode_part("x.jpg", lambda some=some: io.BytesIO(some), lambda size: Part(BOX, (1, 1)))
+        assert caught.value.name == "x.jpg"
+        assert caught.value.reason == whole.value.reason
+    with pytest.raises(UnreadableImage, match="no.jpg"):
+        File("/nowhere/no.jpg").part(lambda size: Part(BOX, (1, 1)))
+
+
+def test_damage_in_the_middle_is_taken_as_pillow_takes_it(photo, decoder):
+    whole = saved(photo.resize((200, 150)), "JPEG", quality=90)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        data = bytearray(whole)
+        for place in rng.integers(650, len(data), 2):  # behind the header, which might promise millions of pixels
+            data[place] = rng.integers(256)
+        outcomes = []
+        for read in (decode, lambda *args: decode_part(*args, lambda size: Part((0, 0, *size), size))):
+            try:
+                outcomes.append(np.asarray(read("x", lambda data=data: io.BytesIO(data))).tobytes())
+            except UnreadableImage as error:
+                outcomes.append(error.reason)
+        assert outcomes[0] == outcomes[1]
+
+
+def test_too_many_pixels_in_part(photo, decoder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UnreadableImage, match="decompression bomb"):
+        decode_part("x", lambda: io.BytesIO(saved(photo, "JPEG")), lambda size: Part(BOX, (1, 1)))
+
+
+def test_what_chooses_may_fail_without_blaming_the_picture(photo):
+    def choose(size):
+        raise KeyError(size)
+
+    with pytest.raises(KeyError):
+        decode_part("x", lambda: io.BytesIO(saved(photo, "JPEG")), choose)
+
+
+def test_parts_of_pixels():
+    colours = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
+    for array in (colours, colours[..., 0]):
+        picture = Pixels("x", array)
+        found = picture.part(lambda size: Part((2, 1, 12, 9), size))
+        assert (found == np.asarray(picture.read())[1:9, 2:12]).all()
