@@ -26,6 +26,8 @@ bench: .venv/ready  ## what the machine gives; writes results/
 	$(BIN)/python benchmarks/data_check.py
 	$(BIN)/python benchmarks/knn.py
 	$(BIN)/python benchmarks/profile_check.py
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/training_step.py
 
 docs: .venv/ready  ## write the tables of README.md and docs/ from results/
 	$(BIN)/python docs/build.py
