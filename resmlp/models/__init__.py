@@ -2,6 +2,7 @@
 
 from resmlp.models.build import create_model, list_models
 from resmlp.models.count import count_macs, count_parameters
+from resmlp.models.folding import FoldedTrunk, fold
 from resmlp.models.saved import Saved, load_saved, open_model, save_model
 from resmlp.models.savedsegmenter import SavedSegmenter, open_segmenter, save_segmenter
 from resmlp.models.search import Hypothesis, translate
@@ -12,6 +13,7 @@ from resmlp.models.weights import Weights, load_into, read_weights
 
 __all__ = [
     "Cache",
+    "FoldedTrunk",
     "Hypothesis",
     "Memory",
     "Saved",
@@ -25,6 +27,7 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "create_model",
+    "fold",
     "list_models",
     "load_into",
     "load_saved",
