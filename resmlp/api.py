@@ -2,8 +2,6 @@
 
 import contextlib
 import ctypes
-import fcntl
-import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +20,7 @@ from resmlp.config import Recipe, Run
 from resmlp.deploy.runtime import find_device
 from resmlp.engine import Engine
 from resmlp.errors import UserError
-from resmlp.files import read_json, write_json
+from resmlp.files import only_writer, read_json, write_json
 from resmlp.logbook import console, show_table
 from resmlp.models import count_parameters
 from resmlp.optim import in_words, undecayed
@@ -60,7 +58,8 @@ def train(recipe: Recipe | str, out: str | Path | None = None, **parts: Any) -> 
         place = Place(accelerator.device, accelerator.process_index, accelerator.num_processes)
         seed_all(recipe.run.seed)  # the first weights are the same in every process, and at every start
         task = make_task(recipe, place, **parts)
-        with _only_writer(folder, accelerator.is_main_process):
+        main = accelerator.is_main_process
+        with only_writer(folder, "is training into") if main else contextlib.nullcontext():
             if accelerator.is_main_process:
                 write_json(folder / "recipe.json", to_dict(recipe))
                 show_table(f"{recipe.name}: {recipe.about} -> {folder}", describe(task, recipe, accelerator))
@@ -170,23 +169,3 @@ def versions() -> dict[str, str]:
 
     ours = {"resmlp": __version__, "python": platform.python_version()}
     return ours | {module.__name__: str(module.__version__) for module in (torch, accelerate, timm)}
-
-
-@contextlib.contextmanager
-def _only_writer(folder: Path, main: bool) -> Iterator[None]:
-    """Hold the folder's lock, so that two runs never write to it at once; the system frees it however we end."""
-    if not main:
-        yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}", "choose another --out") from None
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not held on by the loader's workers
-        yield
-    except BlockingIOError:
-        raise UserError(f"another process is training into {folder}", "wait for it, or choose another --out") from None
-    finally:
-        os.close(lock)

@@ -1,5 +1,6 @@
 """Files that are whole or not there: write aside, flush to the disk, rename."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -29,6 +30,28 @@ def explained(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         hint = "make room or choose another --out; what was there is whole"
         raise UserError(f"cannot write {path}: {reason}", hint) from error
+
+
+@contextmanager
+def only_writer(folder: Path, does: str) -> Iterator[None]:
+    """Hold the folder's lock, made where it is not there; the system frees it however we end.
+
+    Raises `UserError` where another process `does` something with it, and where the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}", "choose another --out") from None
+    try:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not held on by the loader's workers
+        except BlockingIOError:
+            hint = "wait for it, or choose another --out"
+            raise UserError(f"another process {does} {folder}", hint) from None
+        yield
+    finally:
+        os.close(lock)
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

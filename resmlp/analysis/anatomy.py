@@ -4,13 +4,15 @@ N tokens on a grid of h x w; those of a sentence lie on one of 1 x N.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from resmlp.analysis.sheet import shorten
 from resmlp.architectures import ALIASES
 from resmlp.checks import demand
 from resmlp.errors import UserError
@@ -27,7 +29,7 @@ from resmlp.nn import (
     TriangularMixer,
 )
 from resmlp.preprocessing import Preprocessing
-from resmlp.sources import kind_of
+from resmlp.sources import exists, kind_of
 
 Grid = tuple[int, int]
 
@@ -70,6 +72,15 @@ class Anatomy:
     """how a picture becomes its input"""
     trained: bool = True
     """False for a name alone, whose weights are random"""
+    source: str = ""
+    """the MODEL of the command line, of a path its last two parts"""
+    local: bool = False
+    """whether its linear mixers started as 3x3 convolutions, as `init` of its architecture says"""
+
+    @property
+    def title(self) -> str:
+        """What was looked at, and which network it is: `runs/x (resmlp_s12)`."""
+        return f"{self.source} ({self.name})" if self.source not in ("", self.name) else self.name
 
     def choose(self, numbers: Iterable[int] = ()) -> list[Layer]:
         """The layers of these numbers; without any, first, quarter, half, three quarters and last of each part.
@@ -141,7 +152,13 @@ def open_anatomy(source: str) -> Anatomy:
     else:
         opened = open_model(source)
         found = of_trunk(_trunk_of(opened.model, source), opened.preprocessing, opened.trained)
-    return found
+    return replace(found, source=brief(source))
+
+
+def brief(source: str) -> str:
+    """A MODEL of the command line in a few words: of a path its last two parts."""
+    parts = Path(source).parts[-2:] if exists(source) else ()
+    return shorten(Path(*parts) if parts else source, 80)
 
 
 def _trunk_of(model: nn.Module, source: str) -> Trunk:
@@ -163,7 +180,9 @@ def of_trunk(trunk: Trunk, preprocessing: Preprocessing | None = None, trained: 
         Layer(number, f"layer {number}", config.grid, dict(block.named_children()))  # type: ignore[arg-type]
         for number, block in enumerate(trunk.blocks[: config.architecture.depth])
     ]
-    return Anatomy(config.name, config.architecture.mixer, layers, trunk, preprocessing, trained)
+    linear = config.architecture.mixer == "linear"
+    local = linear and config.architecture.init == "local"
+    return Anatomy(config.name, config.architecture.mixer, layers, trunk, preprocessing, trained, local=local)
 
 
 def of_translator(model: Seq2Seq) -> Anatomy:

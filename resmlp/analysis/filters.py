@@ -120,11 +120,15 @@ def mosaic(filters: Filters) -> tuple[np.ndarray, np.ndarray]:
 def draw_filters(layers: Sequence[Layer], path: Path) -> bool:
     """Draw what Figure 2 shows of each layer to `path`, PNG and SVG; False where they have nothing to show.
 
-    Blue is above zero, orange below; each layer has its own scale, to its largest magnitude that is shown.
+    Blue is above zero, orange below; each layer has its own scale, to its largest magnitude that is shown. Each image
+    has a grey frame, and the gaps between them are no weights.
     """
     found = [(layer, filters) for layer in layers if (filters := shown(layer.mixer, layer.grid))]
     if not found:
         return False
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
     canvases = [mosaic(filters) for _, filters in found]
     down = -(-len(found) // COLUMNS)
     ratio = max(canvas.shape[0] / canvas.shape[1] for canvas, _ in canvases)
@@ -136,6 +140,11 @@ def draw_filters(layers: Sequence[Layer], path: Path) -> bool:
             most = float(np.abs(filters.images).max()) or 1.0
             axes.imshow(canvas, cmap=diverging(), vmin=-most, vmax=most, interpolation="nearest")
             axes.set_title(f"{layer.name}, to ±{most:.3g}", size=SMALL, pad=4)
+            height, width = filters.images.shape[1:]
+            frames = [Rectangle((x - 0.5, y - 0.5), width, height) for y, x in corners]
+            axes.add_collection(
+                PatchCollection(frames, facecolor="none", edgecolor=FAINT, linewidth=0.6, clip_on=False)
+            )
             if filters.is_own:
                 own = np.array([divmod(number, layer.grid[1]) for number in filters.numbers])
                 y, x = (corners + own).T

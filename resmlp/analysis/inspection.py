@@ -7,15 +7,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from resmlp.analysis import spoken
 from resmlp.analysis.anatomy import Anatomy, Layer
 from resmlp.analysis.browser import SCRIPT, STYLE
 from resmlp.analysis.explorer import explorer
 from resmlp.analysis.filters import draw_filters, shown
 from resmlp.analysis.page import element, number, page, picture, section, table
-from resmlp.analysis.reach import distance_curve, draw_distances, draw_fields, draw_radii, radius, receptive_fields
+from resmlp.analysis.reach import (
+    MOST,
+    distance_curve,
+    draw_distances,
+    draw_fields,
+    draw_radii,
+    radius,
+    receptive_fields,
+)
 from resmlp.analysis.scales import Scales, draw_scales, scales
 from resmlp.analysis.sparsity import draw_sparsity, sparsity
 from resmlp.files import write_json, write_text
+from resmlp.nn import LinearMixer
 
 LARGEST = 3_000_000
 """bytes of the page"""
@@ -28,6 +38,8 @@ class Figure(NamedTuple):
     path: Path
     title: str
     caption: str
+    values: str
+    """a sentence of its numbers, for those who do not see it"""
 
 
 class Findings(NamedTuple):
@@ -69,6 +81,7 @@ def inspect(
     found = Findings(every, [sparsity(layer, threshold) for layer in every], [scales(layer) for layer in every], fields)
     figures = list(draw(anatomy, found, chosen, threshold, out))
     result = {
+        "source": anatomy.source,
         "model": anatomy.name,
         "mixer": anatomy.mixer,
         "trained": anatomy.trained,
@@ -88,6 +101,13 @@ def notes(anatomy: Anatomy) -> list[str]:
     found = []
     if not anatomy.trained:
         found.append("These weights are random: nothing has been trained.")
+    if anatomy.local:
+        found.append(
+            "Its token mixers started as 3x3 convolutions (init local): weights near the own patch were given to it."
+        )
+    height, width = anatomy.layers[0].grid
+    if height * width > MOST and isinstance(anatomy.layers[0].mixer, LinearMixer):
+        found.append(f"Weights by distance are left out: {height} x {width} tokens are more than {MOST:,}.")
     if all(shown(layer.mixer, layer.grid) is None for layer in anatomy.layers):
         found.append(f"Its token mixing ({anatomy.mixer}) has no matrix over places: there are no filters to draw.")
     return found
@@ -99,25 +119,28 @@ def draw(anatomy: Anatomy, found: Findings, chosen: Sequence[Layer], threshold: 
     if draw_filters(chosen, path):
         views = [filters for layer in chosen if (filters := shown(layer.mixer, layer.grid))]
         caption = f"Of each layer {views[0].what}. Blue is above zero, orange below; each layer has its own scale."
-        yield Figure(path, "What the token mixer learned", caption)
+        yield Figure(path, "Weights of the token mixer", caption, spoken.of_filters(chosen))
     path = out / "sparsity.png"
     draw_sparsity(found.sparsity, threshold, path)
     caption = "Of each matrix: the weights that are small beside its largest, and those that 4-bit numbers make 0."
-    yield Figure(path, "How many weights are small", caption)
+    yield Figure(path, "How many weights are small", caption, spoken.of_sparsity(found.sparsity))
     path = out / "distance.png"
     if max(anatomy.layers[0].grid) >= FEWEST and draw_distances(chosen, path):
-        yield Figure(path, "How weights fall with distance", "1 is the mean of all pairs: no preference.")
+        caption = "1 is the mean of all pairs: no preference."
+        yield Figure(path, "How weights fall with distance", caption, spoken.of_distances(chosen))
     if found.fields is not None:
         path = out / "receptive_fields.png"
         draw_fields(found.fields, chosen, path)
         caption = "The derivative of the central token after a layer with respect to the tokens of the stem."
-        yield Figure(path, "Effective receptive fields", caption)
+        yield Figure(path, "Effective receptive fields", caption, spoken.of_fields(found.fields, chosen))
         path = out / "radius.png"
         draw_radii(found.fields, path)
-        yield Figure(path, "How far the central token sees", "Root mean square distance, weighted by the derivative.")
+        caption = "Root mean square distance, weighted by the derivative."
+        yield Figure(path, "How far the central token sees", caption, spoken.of_radii(found.fields))
     path = out / "scales.png"
     if draw_scales(found.scales, path):
-        yield Figure(path, "Affine and LayerScale", "Mean magnitudes over the channels of each branch.")
+        caption = "Mean magnitudes over the channels of each branch."
+        yield Figure(path, "Affine and LayerScale", caption, spoken.of_scales(found.scales))
 
 
 def report(anatomy: Anatomy, result: dict[str, Any], figures: Sequence[Figure]) -> str:
@@ -126,20 +149,20 @@ def report(anatomy: Anatomy, result: dict[str, Any], figures: Sequence[Figure]) 
     tokens = " and ".join(f"{h} x {w} patches" if anatomy.trunk else f"{w} positions" for h, w in grids)
     about = f"{len(anatomy.layers)} layers, token mixing: {anatomy.mixer}, {tokens}. All counts begin at 0."
     head = [
-        element("h1", f"Inside {anatomy.name}"),
+        element("h1", f"Inside {anatomy.title}"),
         element("p", about, "faint"),
         *(element("p", note, "note") for note in result["notes"]),
     ]
     drawn = [
-        section(figure.title, picture(figure.path, f"{figure.title}. {figure.caption}", figure.caption))
+        section(figure.title, picture(figure.path, f"{figure.title}. {figure.caption} {figure.values}", figure.caption))
         for figure in figures
     ]
     rest = [*drawn, section("Numbers", numbers_table(result["layers"]))]
     room = LARGEST - len(page("", [*head, *rest], STYLE, SCRIPT).encode())
     live = explorer(anatomy.layers, room)
     if not live:
-        return page(f"Inside {anatomy.name}", [*head, *rest])
-    return page(f"Inside {anatomy.name}", [*head, section("Look around", live), *rest], STYLE, SCRIPT)
+        return page(f"Inside {anatomy.title}", [*head, *rest])
+    return page(f"Inside {anatomy.title}", [*head, section("Look around", live), *rest], STYLE, SCRIPT)
 
 
 def numbers_table(layers: Sequence[dict[str, Any]]) -> str:

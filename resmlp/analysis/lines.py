@@ -28,6 +28,8 @@ class Line(NamedTuple):
     y: np.ndarray
     colour: str
     strong: bool
+    dashes: tuple[float, tuple[float, ...]] = (0.0, ())
+    """Matplotlib's offset and dashes, which let a line be seen that lies below; default solid"""
 
 
 class Panel(NamedTuple):
@@ -40,8 +42,13 @@ class Panel(NamedTuple):
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value`, read from JSON, is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether `value`, read from JSON, is a finite number, and one that a float holds."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def metric_names(entries: Iterable[Entry]) -> list[str]:
@@ -144,8 +151,9 @@ def _draw(axes: "Axes", panel: Panel) -> None:
         if len(line.x) > 200:
             axes.plot(line.x, line.y, color=line.colour, linewidth=0.6, alpha=0.25)
         look = axes.plot(line.x, _smooth(line.y), color=line.colour, linewidth=width, alpha=fade, clip_on=False)[0]
+        look.set_linestyle(line.dashes if line.dashes[1] else "-")
         if len(line.x) <= 12:
-            look.set(marker="o", markersize=2.4 * width)
+            look.set(marker="o", markersize=(1.4 if line.dashes[1] else 2.4) * width)
     values = np.concatenate([line.y for line in panel.lines])
     low, high = values.min(), values.max()
     if panel.kind == "rate":

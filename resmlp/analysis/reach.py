@@ -19,6 +19,8 @@ from resmlp.models import Trunk
 from resmlp.nn import LinearMixer, TriangularMixer
 
 COLOURS = (BLUE, GREEN, ORANGE, PURPLE, INK)
+MOST = 4096
+"""tokens beyond which the pairs of them, N x N, are too many to sort by distance"""
 FLOOR = 1e-3  # of the largest, below which a map is white
 
 
@@ -33,10 +35,13 @@ class Curve(NamedTuple):
 
 
 def distance_curve(layer: Layer) -> Curve | None:
-    """The curve of a layer's A; None where no matrix mixes tokens. In a triangular one no pair looks ahead."""
-    if not isinstance(layer.mixer, LinearMixer):
-        return None
+    """The curve of a layer's A; None where no matrix mixes tokens, or one of more than 4,096.
+
+    In a triangular one no pair looks ahead.
+    """
     tokens = layer.grid[0] * layer.grid[1]
+    if not isinstance(layer.mixer, LinearMixer) or tokens > MOST:
+        return None
     causal = isinstance(layer.mixer, TriangularMixer)
     pairs = np.tri(tokens, dtype=bool) if causal else np.ones((tokens, tokens), bool)
     magnitudes = np.abs(used(layer.mixer, (1, tokens))).astype(np.float64)[pairs]
@@ -93,8 +98,10 @@ def receptive_fields(trunk: Trunk, images: Iterable[Tensor]) -> np.ndarray:
 
 def radius(field: np.ndarray) -> float:
     """Root mean square distance of an h x w field from the central token, each token weighted by its value."""
-    squares = squared_distances(field.shape)[np.ravel_multi_index(centre(field.shape), field.shape)]
-    return float(np.sqrt(field.ravel() @ squares / (field.sum() or 1.0)))
+    row, column = centre(field.shape)
+    down, across = np.indices(field.shape)
+    squares = (down - row) ** 2 + (across - column) ** 2
+    return float(np.sqrt((field * squares).sum() / (field.sum() or 1.0)))
 
 
 def draw_distances(layers: Sequence[Layer], path: Path) -> bool:

@@ -17,6 +17,9 @@ TITLES = {
     "gamma beta": "mean |beta| of the shift after a branch",
 }
 COLOURS = {"tokens": BLUE, "channels": ORANGE, "source": GREEN}
+SOLID = (0.0, ())
+DASHES: dict[str, tuple[float, tuple[float, ...]]] = {"channels": (0.0, (4.0, 4.0)), "source": (0.0, (1.0, 4.0))}
+"""of those that are drawn over others, which may lie at the same places"""
 
 Scales = dict[str, dict[str, float]]
 
@@ -55,7 +58,7 @@ def draw_scales(found: Sequence[Scales], path: Path) -> bool:
             points = [(i, layer[name][kind]) for i, layer in enumerate(found) if kind in layer.get(name, {})]
             if points:
                 x, y = np.array(points, float).T
-                lines.append(Line(name, x, y, COLOURS[name], strong=True))
+                lines.append(Line(name, x, y, COLOURS[name], True, DASHES.get(name, SOLID)))
         if lines:
             panels.append(Panel(title, "loss", lines))
     if panels:

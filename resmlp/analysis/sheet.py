@@ -87,10 +87,10 @@ def sheet(path: Path, height: float, formats: Sequence[str] = PNG) -> Iterator["
 
 
 def diverging() -> "Colormap":
-    """Orange below zero, white at it, blue above; grey where there is no number."""
+    """Orange below zero, white at it, blue above; white as the page where there is no number: frame what has some."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("diverging", [ORANGE, "white", BLUE], bad=RULE)
+    return LinearSegmentedColormap.from_list("diverging", [ORANGE, "white", BLUE], bad="white")
 
 
 def printable(text: object) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from resmlp.analysis.sheet import BLUE, BOTH, DPI, GREEN, INK, ORANGE, SMALL, sheet, shorten
+from resmlp.analysis.labels import Mark, name_marks
+from resmlp.analysis.sheet import BLUE, BOTH, FAINT, GREEN, INK, ORANGE, SMALL, sheet, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,19 +13,8 @@ if TYPE_CHECKING:
 LOOKS = {"feedforward": (BLUE, "o"), "transformer": (ORANGE, "s"), "convolutional": (GREEN, "^"), "other": (INK, "D")}
 """colour and mark of a family"""
 STROKE = 0.1  # height of the stroke of a network without accuracy, as a share of its panel's
-MARK, GAP = 7.0, 6.0  # points: a mark's width, and from its middle to its name
-INKED = 0.7  # share of a line's height that letters take
-SIDES = {
-    (1, 0): ("left", "center"),
-    (-1, 0): ("right", "center"),
-    (0, 1): ("center", "bottom"),
-    (0, -1): ("center", "top"),
-    (0.8, 0.8): ("left", "bottom"),
-    (0.8, -0.8): ("left", "top"),
-    (-0.8, 0.8): ("right", "bottom"),
-    (-0.8, -0.8): ("right", "top"),
-}
-"""where a name may stand, best first: the direction, and what of the text is there"""
+MOST = 4  # names in the list of those left out
+MARK = 7.0  # points: a mark's width
 
 
 class Point(NamedTuple):
@@ -50,8 +40,11 @@ def tradeoff(published: Sequence[Point], measured: Sequence[Point], machine: str
         below.set_xlabel("pictures per second")
         _explain(above, published)
         figure.draw_without_rendering()  # gives the panels their places
-        for axes, points in ((above, published), (below, measured)):
-            _name(axes, points)
+        left = [name for axes, points in ((above, published), (below, measured)) for name in _name(axes, points)]
+        if left:
+            note = f"without their names, for want of room: {', '.join(shorten(name, 30) for name in left[:MOST])}"
+            more = f" and {len(left) - MOST} more" if len(left) > MOST else ""
+            figure.supxlabel(note + more, color=FAINT, size=SMALL, x=0.01, ha="left")
 
 
 def _panel(axes: "Axes", points: Sequence[Point], title: str) -> None:
@@ -87,40 +80,20 @@ def _explain(axes: "Axes", points: Sequence[Point]) -> None:
     axes.legend(frameon=False, fontsize=SMALL, labelcolor="linecolor", loc="lower left", handletextpad=0.2)
 
 
-def _name(axes: "Axes", points: Sequence[Point]) -> None:
-    """Write each name beside its mark, where it covers no mark, no bar and no other name, or else to its right."""
-    from matplotlib.text import Text
+def _name(axes: "Axes", points: Sequence[Point]) -> list[str]:
+    """Write each name beside its mark, where it covers no mark, bar or other name; returns those without room."""
     from matplotlib.transforms import Bbox
 
-    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    panel, half = axes.get_window_extent(), MARK / 2 * DPI / 72
-    ground = panel.y0 + STROKE * panel.height
-    drawn = [axes.transData.transform((point.images_per_s, point.top1 or 0)) for point in points]
-    places = [(x, ground if point.top1 is None else y) for point, (x, y) in zip(points, drawn)]
-    taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in places]
-    for point, (_, y) in zip(points, places):
-        if point.quartiles:
-            low, high = (axes.transData.transform((speed, point.top1 or 0))[0] for speed in point.quartiles)
-            taken.append(Bbox.from_extents(low, y - 1, high, y + 1))
+    bars = []
     for point in points:
-        height, unit = (STROKE, "axes fraction") if point.top1 is None else (point.top1, "data")
-        colour = LOOKS[point.family][0]
-        text = axes.annotate(
-            shorten(point.name, 40),
-            (point.images_per_s, height),
-            (GAP, 0),
-            xycoords=("data", unit),
-            textcoords="offset points",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0},
-            size=SMALL,
-            color=colour,
-        )
-        sides = [(side, anchor, far) for far in (1, 1.5, 2, 3, 4) for side, anchor in SIDES.items()]
-        for (x, y), anchor, far in [*sides, sides[0]]:
-            text.set(position=(x * GAP * far, y * GAP * far), ha=anchor[0], va=anchor[1])
-            text.update_positions(renderer)
-            box = Text.get_window_extent(text).expanded(1, INKED)
-            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1
-            if inside and not box.count_overlaps(taken):
-                break
-        taken.append(box)
+        if point.quartiles and point.top1 is not None:
+            (low, y), (high, _) = axes.transData.transform([(speed, point.top1) for speed in point.quartiles])
+            bars.append(Bbox.from_extents(low, y - 1, high, y + 1))
+    marks = [
+        Mark(point.name, point.images_per_s, STROKE, LOOKS[point.family][0], "axes fraction")
+        if point.top1 is None
+        else Mark(point.name, point.images_per_s, point.top1, LOOKS[point.family][0])
+        for point in points
+    ]
+    legend = axes.get_legend()
+    return name_marks(axes, marks, MARK, [*bars, *([legend.get_window_extent()] if legend else [])])

@@ -25,6 +25,6 @@ def points(record: dict[str, Any]) -> dict[str, list[Point]]:
     return {group: own for group, own in found.items() if own}
 
 
-def draw_figure4(record: dict[str, Any], path: Path) -> list[str]:
-    """Draw it to `path`; returns the rows that lie too low to be shown."""
+def draw_figure4(record: dict[str, Any], path: Path) -> tuple[list[str], list[str]]:
+    """Draw it to `path`; returns the rows that lie too low to be shown, and the points that go without their name."""
     return draw_overfit(points(record), path)

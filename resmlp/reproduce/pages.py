@@ -1,11 +1,13 @@
 """What `resmlp reproduce` writes for people: one page a table, as Markdown and as HTML, of the same record."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from resmlp.analysis.page import code, duration, element, page, picture, section, table
 from resmlp.analysis.sheet import printable
+from resmlp.reproduce.record import LOCAL
 
 Record = dict[str, Any]
 
@@ -68,8 +70,12 @@ def remarks(record: Record) -> Iterator[str]:
         yield "Speed and memory are of the paper's own networks in fp32 on this machine (on a CPU: resident memory)."
     if record["table"] == "figure4":
         yield "The other networks' points are as timm measured its copies of their weights: the paper's text has none."
+    if record["table"] in ("figure2", "figure3") and any(LOCAL in row["run"] for row in record["rows"]):
+        yield f"In these runs {LOCAL}: that weights lie near their patch was given, and not found by training."
     if record.get("not_drawn"):
         yield f"Too low to be drawn: {', '.join(record['not_drawn'])}."
+    if record.get("not_named"):
+        yield f"Drawn without their names, for want of room: {', '.join(record['not_named'])}."
     if record["spearman"] is not None:
         yield (
             f"Rank correlation (Spearman) of our differences with the paper's, {record['compared']} rows: "
@@ -77,8 +83,7 @@ def remarks(record: Record) -> Iterator[str]:
         )
     if record["compared"]:
         other = record["other_signs"]
-        names = ", ".join(other)
-        yield f"Differences of the other sign than the paper's: {names}." if other else "All differences have its sign."
+        yield f"Differences of the other sign than the paper's: {', '.join(other) or 'none'}."
     for row in record["rows"]:
         if row["failed"]:
             yield f"{row['row']} failed: {row['failed']}"
@@ -153,7 +158,9 @@ def _compared(record: Record) -> bool:
 
 
 def _cell(text: str) -> str:
-    return printable(text).replace("|", "\\|")
+    """`text` as Markdown that says just that: no HTML, no link, no emphasis, no other cell."""
+    plain = re.sub(r"([\\`*_\[\]<>|&#])", r"\\\1", printable(text))
+    return re.sub(r"(?i)(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", r"\\", plain)  # what becomes a link by itself
 
 
 def _joined(cells: list[str]) -> str:

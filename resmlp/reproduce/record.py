@@ -3,12 +3,12 @@
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from math import copysign
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, cast
 
 from resmlp.analysis.lines import is_number
+from resmlp.config import Model
 from resmlp.errors import UserError
 from resmlp.files import read_json
 from resmlp.paper import Row, Table
@@ -16,6 +16,11 @@ from resmlp.reproduce.plan import Plan, Training, Weights, sets
 from resmlp.reproduce.ranks import spearman
 
 MEASURED = "measured.json"
+LARGEST = 1e18
+"""no number of ours is larger"""
+DIGITS = 9
+"""of a difference: equal ones are equal, whatever the last bit says"""
+LOCAL = "the token mixers start as 3x3 convolutions (init local)"
 Counts = Callable[[str], dict[str, float]]
 """a network's name -> its parameters and multiply-adds"""
 Runs = dict[int, dict[str, Any]]
@@ -28,8 +33,27 @@ def read_measured(folder: Path) -> dict[str, Any] | None:
         found = read_json(folder / MEASURED)
     except UserError:
         return None
-    whole = isinstance(found, dict) and isinstance(found.get("numbers"), dict)
-    return found if whole and all(is_number(value) for value in found["numbers"].values()) else None
+    whole = isinstance(found, dict) and "numbers" in found and all(_is_ours(key, value) for key, value in found.items())
+    return cast(dict[str, Any], found) if whole else None
+
+
+def _is_ours(key: str, value: Any) -> bool:
+    """Whether a value of measured.json is of the kind and in the range that the record counts on."""
+    if key == "numbers":
+        return isinstance(value, dict) and all(_bounded(number) for number in value.values())
+    if key == "seconds":
+        return _bounded(value) and value >= 0
+    if key == "versions":
+        return isinstance(value, dict) and all(isinstance(version, str) for version in value.values())
+    if key == "figure":  # a file of the row's own folder, and nothing that a page would read as markup
+        return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_][\w-]*\.png", value, re.ASCII) is not None
+    if key.endswith("_interval"):
+        return isinstance(value, list) and len(value) == 2 and all(map(_bounded, value)) and value[0] <= value[1]
+    return key != "machine" or isinstance(value, str)
+
+
+def _bounded(value: Any) -> bool:
+    return is_number(value) and abs(value) <= LARGEST
 
 
 def read_runs(folder: Path) -> Runs:
@@ -54,7 +78,7 @@ def make_record(
         entry["failed"] = failed.get(entry["row"])
     done = [run for own in runs.values() for run in own.values()]
     compared = [row for row in rows if row["difference"]]
-    pairs = [(row["difference"]["paper"], row["difference"]["ours"]["mean"]) for row in compared]
+    pairs = [(row["difference"]["paper"], round(row["difference"]["ours"]["mean"], DIGITS)) for row in compared]
     rho = spearman([paper for paper, _ in pairs], [ours for _, ours in pairs])
     means = {row["row"]: row["ours"][table.main]["mean"] for row in rows if table.main in row["ours"]}
     numbers = {key: round(value, 6) for key, value in means.items()}
@@ -62,7 +86,7 @@ def make_record(
         "what": f"{name} at {scale} scale: {table.title}",
         "numbers": numbers | ({} if rho is None else {"spearman": round(rho, 4)}),
         "must_reach": {},
-        "command": command(name, scale, plans.values()),
+        "command": whole_command(name, scale, plans, runs),
         "seconds": round(sum(run.get("seconds", 0) for run in done), 1),
         "machine": ", ".join(dict.fromkeys(str(run.get("machine", "")) for run in done)),
         "versions": done[-1].get("versions", {}) if done else {},
@@ -72,7 +96,7 @@ def make_record(
         "columns": [{"name": c.name, "title": c.title, "factor": c.factor} for c in table.columns],
         "spearman": rho,
         "compared": len(pairs),
-        "other_signs": [row["row"] for row, (paper, ours) in zip(compared, pairs) if copysign(1, paper) * ours <= 0],
+        "other_signs": [row["row"] for row, (paper, ours) in zip(compared, pairs) if paper * ours < 0],
         "rows": rows,
     }
 
@@ -98,13 +122,13 @@ def _row(
         "printed": {c.name: str(value) for c, value in zip(table.columns, row.values) if value is not None},
         "ours": ours,
         "difference": _difference(table, row, runs),
-        "run": plan.recipe.about if isinstance(plan, Training) else plan.name if isinstance(plan, Weights) else "",
+        "run": _in_words(plan),
         "why_not": plan if isinstance(plan, str) else None,
         "intervals": {key: value for run in own.values() for key, value in run.items() if key.endswith("_interval")},
         "seeds": list(own),
         "seconds": fmean(run.get("seconds", 0) for run in own.values()) if own else None,
         "machine": ", ".join(dict.fromkeys(str(run.get("machine", "")) for run in own.values())),
-        "command": "" if isinstance(plan, str) else command(name, scale, [plan], row.name, list(own)),
+        "command": "" if isinstance(plan, str) else command(name, scale, [plan], [row.name], list(own)),
         "figures": [f"{seeds}{seed}/{run['figure']}" for seed, run in own.items() if run.get("figure")],
     }
 
@@ -115,19 +139,50 @@ def _difference(table: Table, row: Row, runs: dict[str, Runs]) -> dict[str, Any]
         return None
     theirs, base = table.reported(row).get(table.main), table.reported(table.row(row.baseline)).get(table.main)
     pairs = [
-        run["numbers"][table.main] - other["numbers"][table.main]
+        round(run["numbers"][table.main] - other["numbers"][table.main], DIGITS)
         for seed, run in runs[row.name].items()
         if (other := runs[row.baseline].get(seed)) and table.main in run["numbers"] and table.main in other["numbers"]
     ]
     if theirs is None or base is None or not pairs:
         return None
-    return {"from": row.baseline, "paper": round(theirs - base, 9), "ours": summarised(pairs)}
+    return {"from": row.baseline, "paper": round(theirs - base, DIGITS), "ours": summarised(pairs)}
 
 
-def command(name: str, scale: str, plans: Any, row: str = "", seeds: Sequence[int] = ()) -> str:
+def _in_words(plan: Plan) -> str:
+    """What is run for a row, and whether its token mixing, or that of a run it starts from, was given to begin with."""
+    if isinstance(plan, Training):
+        begun = [plan]
+        while begun[-1].start is not None:
+            begun.append(begun[-1].start)
+        models = [training.recipe.model for training in begun]
+        local = any(isinstance(model, Model) and model.init == "local" and _is_linear(model) for model in models)
+        return "; ".join([plan.recipe.about, *([LOCAL] if local else [])])
+    return plan.name if isinstance(plan, Weights) else ""
+
+
+def _is_linear(model: Model) -> bool:
+    """Whether it has A, which alone can start as a convolution."""
+    return model.network()[1].mixer == "linear"
+
+
+def whole_command(name: str, scale: str, plans: dict[str, Plan], runs: dict[str, Runs]) -> str:
+    """What to type to have all of this again: a command for all rows with the same seeds; before any, for all rows."""
+    done = {row: tuple(runs[row]) for row, plan in plans.items() if not isinstance(plan, str) and runs[row]}
+    planned = [row for row, plan in plans.items() if not isinstance(plan, str)]
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for row in done if done else planned:
+        groups.setdefault(done.get(row, ()), []).append(row)
+    commands = []
+    for seeds, rows in groups.items():
+        named = [] if rows == planned else rows
+        commands.append(command(name, scale, [plans[row] for row in rows], named, seeds))
+    return " && ".join(commands) or command(name, scale, [])
+
+
+def command(name: str, scale: str, plans: Sequence[Plan], rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> str:
     """What to type to do it again."""
     words = ["resmlp", "reproduce", name, "--scale", scale]
-    words += ["--row", row] if row else []
+    words += ["--row", *rows] if rows else []
     words += ["--data.root", "PATH"] if any(sets(plan) for plan in plans) else []
     words += ["--seeds", *map(str, seeds)] if list(seeds) not in ([], [0]) else []
     return shlex.join(words)

@@ -25,7 +25,7 @@ NOISE = 4  # inputs, where no pictures are given
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect(Verb):
-    """what the layers of a network learned: filters, small weights, reach; report.html to look around in"""
+    """what is inside the layers of a network: filters, small weights, reach; report.html to look around in"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """a run folder, a file of weights, a name of `resmlp list weights`, or hf-hub:ORG/NAME"""

@@ -48,6 +48,22 @@ def test_the_mosaic_has_each_image_where_it_says():
     assert np.isfinite(canvas).sum() == filters.images.size
 
 
+def test_gaps_between_images_are_framed(tmp_path, monkeypatch):
+    """White is zero, and the page: a grey frame says which of them is a weight."""
+    from matplotlib.figure import Figure
+
+    drawn, draw = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda own, *a, **k: (drawn.append(own.axes[0]), draw(own, *a, **k)))
+    anatomy = of_trunk(network())
+    draw_filters(anatomy.layers, tmp_path / "filters.png")
+    (frames,) = [own for own in drawn[0].collections if len(own.get_paths()) == 36]
+    _, corners = mosaic(shown(anatomy.layers[0].mixer, GRID))
+    for path, (row, column) in zip(frames.get_paths(), corners):
+        low, high = path.get_extents().get_points()
+        assert (low == (column - 0.5, row - 0.5)).all()
+        assert (high - low == (GRID[1], GRID[0])).all()
+
+
 def test_hidden_units_of_a_token_mlp_come_by_their_norm():
     mixer = mixers(network(mixer="mlp"))[0]
     filters = shown(mixer, GRID)

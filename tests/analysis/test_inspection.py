@@ -2,15 +2,21 @@
 
 import errno
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from resmlp.analysis.anatomy import of_trunk, open_anatomy, used_length, weights
+from resmlp.analysis import inspection, reach
+from resmlp.analysis.anatomy import brief, of_trunk, open_anatomy, used_length, weights
 from resmlp.analysis.filters import used
 from resmlp.analysis.inspection import LARGEST, inspect
+from resmlp.analysis.scales import draw_scales
+from resmlp.analysis.sheet import BLUE, ORANGE
 from resmlp.errors import UserError
 from resmlp.models import create_model
 from resmlp.nn import TriangularMixer
@@ -90,6 +96,60 @@ def test_everything_that_is_written(changes, figures, tmp_path):
     assert page.count("<img") == len(figures)
     assert ("<canvas" in page) == ("script-src" in page) == ("filters" in figures)
     assert ("no matrix over places" in page) == ("filters" not in figures)
+
+
+def test_a_grid_too_large_for_its_pairs_is_left_out_with_a_note(tmp_path, monkeypatch):
+    for module in (reach, inspection):
+        monkeypatch.setattr(module, "MOST", 98)
+    anatomy = of_trunk(network(depth=1))  # 9 x 11 tokens
+    result = inspect(anatomy, tmp_path, images=noise(anatomy.trunk))
+    assert "distance.png" not in result["figures"]
+    assert "distance" not in result["layers"][0]
+    assert "Weights by distance are left out: 9 x 11 tokens are more than 98." in result["notes"]
+    assert not [note for note in inspection.notes(of_trunk(network(mixer="mlp"))) if "distance" in note]
+
+
+def test_the_page_says_which_model_and_how_its_mixers_started(tmp_path):
+    trunk = network(depth=1, init="local")
+    anatomy = replace(of_trunk(trunk), source="runs/<b>x")
+    result = inspect(anatomy, tmp_path, images=noise(trunk))
+    page = (tmp_path / "report.html").read_text()
+    assert "<h1>Inside runs/&lt;b&gt;x (resmlp_s12)</h1>" in page
+    assert "<title>Inside runs/&lt;b&gt;x (resmlp_s12)</title>" in page
+    assert result["source"] == "runs/<b>x"
+    assert "started as 3x3 convolutions (init local)" in page
+    assert "learned" not in page
+    assert "init local" not in " ".join(inspection.notes(of_trunk(network(init="local", mixer="mlp"))))
+    assert "init local" not in " ".join(inspection.notes(of_trunk(network())))
+
+
+def test_what_was_asked_for_in_a_few_words(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert brief(str(tmp_path / "a" / "b")) == "a/b"
+    assert brief("resmlp_s12.fb_in1k") == "resmlp_s12.fb_in1k"
+    assert brief("hf-hub:me/x/y") == "hf-hub:me/x/y"
+    assert brief("/") == "/"
+    assert len(brief("x" * 500)) == 80
+
+
+def test_figures_say_their_numbers_in_words(tmp_path):
+    anatomy = of_trunk(network())
+    result = inspect(anatomy, tmp_path, images=noise(anatomy.trunk))
+    alts = re.findall('alt="([^"]*)"', (tmp_path / "report.html").read_text())
+    assert len(alts) == 6
+    shares = [layer["sparsity"]["MLP 2"]["small"] for layer in result["layers"]]
+    assert f"MLP 2 from {shares[0]:.3g} in the first to {shares[-1]:.3g} in the last layer" in alts[1]
+    assert f"layer 1 {result['layers'][1]['distance']['mean']:.2f}" in alts[2]
+    assert f"layer 2 {result['layers'][2]['radius']:.2f}" in alts[3]
+    assert "tokens gamma 0.1 in all layers" in alts[5]
+
+
+def test_lines_that_coincide_are_both_seen(tmp_path):
+    branch = {"alpha": 1.0, "beta": 0.0}
+    assert draw_scales([{"tokens": branch, "channels": branch}] * 4, tmp_path / "scales.png")
+    colours = {tuple(pixel) for row in np.asarray(Image.open(tmp_path / "scales.png").convert("RGB"))[:, 200:1000]
+               for pixel in row}  # fmt: skip
+    assert {tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in (BLUE, ORANGE)} <= colours
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):

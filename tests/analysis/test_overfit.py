@@ -1,6 +1,7 @@
 """Figure 4."""
 
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from resmlp.analysis.overfit import Point, draw_overfit, line
@@ -29,10 +30,60 @@ def test_bars_are_the_binomials():
 
 def test_low_points_are_left_out_and_named(tmp_path):
     groups = {"ours": [Point("low", 0.5, 0.4), Point("high", 0.8, 0.7)], "none": []}
-    assert draw_overfit(groups, tmp_path / "figure.png") == ["low"]
+    assert draw_overfit(groups, tmp_path / "figure.png") == (["low"], [])
     assert Image.open(tmp_path / "figure.png").size[0] == 1400
     assert (tmp_path / "figure.svg").read_text().lstrip().startswith("<?xml")
-    assert draw_overfit({"ours": []}, tmp_path / "empty.png") == []
+    assert draw_overfit({"ours": []}, tmp_path / "empty.png") == ([], [])
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The axes of every figure that is drawn."""
+    from matplotlib.figure import Figure
+
+    found, draw = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda own, *a, **k: (found.append(own.axes[0]), draw(own, *a, **k)))
+    return found
+
+
+def bars(axes) -> dict[tuple[float, float], list[float]]:
+    """Point -> the ends of its bars: val from and to, V2 from and to."""
+    found = {}
+    for container in axes.containers:
+        across, up = (lines.get_segments()[0] for lines in container.lines[2])
+        middle = (round(float(up[0][0]), 6), round(float(across[0][1]), 6))
+        found[middle] = [*(float(x) for x, _ in across), *(float(y) for _, y in up)]
+    return found
+
+
+def test_what_was_measured_here_has_its_bootstrap_and_the_paper_the_binomial(tmp_path, drawn):
+    groups = {
+        "paper": [Point("a", 0.77, 0.65), Point("b", 0.79, 0.68)],
+        "peers": [Point("c", 0.8, 0.69)],
+        "here": [Point("a", 0.78, 0.66, (0.775, 0.786), (0.65, 0.675)), Point("d", 0.81, 0.7)],
+    }
+    draw_overfit(groups, tmp_path / "figure.png")
+    axes = drawn[0]
+    found = bars(axes)
+    assert set(found) == {(0.77, 0.65), (0.79, 0.68), (0.78, 0.66)}
+    assert found[0.78, 0.66] == pytest.approx([0.775, 0.786, 0.65, 0.675])
+    wide = 1.96 * (0.65 * 0.35 / 10_000) ** 0.5
+    assert found[0.77, 0.65][2:] == pytest.approx([0.65 - wide, 0.65 + wide], abs=5e-4)
+    said = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert said == ["paper; bars: binomial, 95 %", "peers", "here; bars: bootstrap, 95 %"]
+
+
+def test_no_name_covers_another_and_those_without_room_are_told(tmp_path, drawn):
+    crowd = [Point(f"network {i}", 0.8 + i % 6 / 4000, 0.7 + i // 6 / 4000) for i in range(60)]
+    crowd += [Point("far", 0.76, 0.6), Point("farther", 0.9, 0.85)]
+    low, unnamed = draw_overfit({"crowd": crowd}, tmp_path / "figure.png")
+    axes = drawn[0]
+    axes.figure.draw_without_rendering()  # the SVG had another size
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # an annotation has its arrow in it
+    assert low == []
+    assert 5 < len(unnamed) < 60
+    assert len(unnamed) + len(axes.texts) == len(crowd)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_ours_are_the_rows_with_both_numbers(tmp_path):

@@ -28,6 +28,7 @@ def test_a_run_folder(resmlp, trained, tmp_path):
     result = json.loads(ended.out)
     assert result.pop("out") == "seen"
     assert result == json.loads((tmp_path / "seen" / "inspect.json").read_text())
+    assert result["source"] == "/".join(Path(trained).absolute().parts[-2:])
     assert (result["trained"], result["threshold"], result["drawn"]) == (True, 0.2, [0])
     assert "filters.png" in result["figures"]
     (layer,) = result["layers"]

@@ -1,5 +1,6 @@
 """Means, differences and rank correlations of runs made by hand, and the pages of them."""
 
+import json
 import random
 
 import pytest
@@ -57,6 +58,9 @@ def test_means_spreads_and_differences_by_hand(tmp_path, finish):
     assert row(found, "mlp")["difference"]["ours"]["mean"] == pytest.approx(0.02)  # of the seeds that both have
     assert row(found, "mlp")["seeds"] == [0, 1, 2]
     assert found["other_signs"] == ["layernorm"]
+    head = "resmlp reproduce table3 --scale small --row"
+    several = f"{head} s12 layernorm none --data.root PATH --seeds 0 1", f"{head} mlp --data.root PATH --seeds 0 1 2"
+    assert set(found["command"].split(" && ")) == set(several)
     assert found["spearman"] == pytest.approx(0.5)  # the paper: none < mlp < layernorm; ours: none < layernorm < mlp
     assert found["numbers"]["spearman"] == 0.5
     assert found["seconds"] == 9 * 60
@@ -65,8 +69,77 @@ def test_means_spreads_and_differences_by_hand(tmp_path, finish):
     assert row(found, "mlp")["command"].endswith("--row mlp --data.root PATH --seeds 0 1 2")
 
 
+def test_equal_differences_are_ties_and_none_has_no_sign(tmp_path, finish):
+    """0.8 - 0.7 and 0.3 - 0.2 differ in the last bit; scipy ranks what is exactly equal."""
+    theirs = {"none": 0.1, "mlp": 0.2, "dwconv": 0.4, "conv3x3": 0.0}
+    finish("table3", "s12", 0, top1=0.2)
+    finish("table3", "s12", 1, top1=0.7)
+    for name, more in theirs.items():
+        if name != "mlp":
+            finish("table3", name, 0, top1=0.2 + more)
+    finish("table3", "mlp", 1, top1=0.8)
+    found = record(tmp_path)
+    ours = {name: row(found, name)["difference"]["ours"]["mean"] for name in theirs}
+    assert ours == {"none": 0.1, "mlp": 0.1, "dwconv": 0.4, "conv3x3": 0.0}
+    paper = [row(found, name)["difference"]["paper"] for name in theirs]
+    assert found["spearman"] == pytest.approx(spearmanr(paper, list(ours.values())).statistic)
+    assert found["other_signs"] == [name for name, less in zip(theirs, paper) if less * ours[name] < 0]
+    assert "conv3x3" not in found["other_signs"]
+
+
+def test_the_command_makes_the_record_as_it_is(tmp_path, finish):
+    assert record(tmp_path)["command"] == "resmlp reproduce table3 --scale small --data.root PATH"
+    finish("table3", "none", 0, top1=0.5)
+    finish("table3", "none", 3, top1=0.5)
+    assert record(tmp_path)["command"].endswith("--scale small --row none --data.root PATH --seeds 0 3")
+    for name, plan in small.PLANS["table3"].items():
+        for seed in (0, 3) if not isinstance(plan, str) and name != "none" else ():
+            finish("table3", name, seed, top1=0.5)
+    assert record(tmp_path)["command"] == "resmlp reproduce table3 --scale small --data.root PATH --seeds 0 3"
+
+
+def test_a_row_says_where_its_token_mixing_comes_from(tmp_path):
+    found = record(tmp_path)
+    local = "; the token mixers start as 3x3 convolutions (init local)"
+    assert row(found, "s12")["run"].endswith(local)
+    assert row(found, "ssl")["run"].endswith(local)
+    assert not row(found, "mlp")["run"].endswith(local)
+    page = markdown(record(tmp_path, "figure2"))
+    assert "that weights lie near their patch was given" in page
+    assert "was given" not in markdown(found)
+
+
+def broken(**parts):
+    return json.dumps({"numbers": {"top1": 0.5}, **parts})
+
+
 @pytest.mark.parametrize(
-    "hostile", ["", "[]", '{"numbers": []}', '{"numbers": {"top1": NaN}}', '{"numbers": {"top1": "0.9"}}', "[" * 99_999]
+    "hostile",
+    [
+        "",
+        "[]",
+        "[" * 99_999,
+        broken(numbers=[]),
+        broken(numbers={"top1": float("nan")}),
+        broken(numbers={"top1": "0.9"}),
+        broken(numbers={"top1": True}),
+        broken(numbers={"top1": 10**400}),
+        broken(numbers={"top1": 1e308}),
+        broken(seconds="x"),
+        broken(seconds=None),
+        broken(seconds=float("inf")),
+        broken(seconds=-1),
+        broken(machine=["1 core"]),
+        broken(versions=[1]),
+        broken(versions={"torch": 2}),
+        broken(figure=5),
+        broken(figure="../../../s12/seed-0/filters.png"),
+        broken(figure="x)](javascript:alert(1).png"),
+        broken(figure="a\0b.png"),
+        broken(top1_interval="abc"),
+        broken(top1_interval=[1]),
+        broken(v2_interval=[0.5, None]),
+    ],
 )
 def test_what_is_not_ours_counts_for_nothing(tmp_path, finish, hostile):
     finish("table3", "s12", 0, top1=0.5).write_text(hostile)
@@ -74,13 +147,15 @@ def test_what_is_not_ours_counts_for_nothing(tmp_path, finish, hostile):
     (tmp_path / "table3" / "small" / "s12" / "seed-x").mkdir()
     found = record(tmp_path)
     assert row(found, "s12")["seeds"] == [1]
+    assert "70.00" in markdown(found)
+    assert "70.00" in html(found, tmp_path)
 
 
 def test_pages_say_what_the_record_says(tmp_path, finish):
     finish("table3", "s12", 0, top1=0.7)
     finish("table3", "s12", 1, top1=0.71)
     finish("table3", "none", 0, top1=0.5)
-    found = record(tmp_path, failed={"mlp": "no <b>|picture|"})
+    found = record(tmp_path, failed={"mlp": "no <b>|[picture](https://x.y)|"})
     page = markdown(found)
     line = next(line for line in page.splitlines() if line.startswith("| none"))
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
@@ -88,7 +163,11 @@ def test_pages_say_what_the_record_says(tmp_path, finish):
         "1 min 0 s" if "1 min 0 s" in line else "1 min",
     ]
     assert "70.50 ± 0.71" in page
-    assert "mlp failed: no <b>\\|picture\\|" in page
+    (said,) = [line for line in page.splitlines() if "mlp failed" in line]
+    assert MarkdownIt("gfm-like", {"linkify": False}).render(said) == (
+        "<ul>\n<li>mlp failed: no &lt;b&gt;|[picture](https://x.y)|</li>\n</ul>\n"
+    )
+    assert "https://" not in said  # which becomes a link by itself
     table = MarkdownIt().enable("table").parse(page)
     cells = [sum(token.type == "td_open" for token in group) for group in _rows(table)]
     assert set(cells) == {len(_head(page))}

@@ -1,14 +1,19 @@
 """Skipping, continuing, failing: with a training that costs nothing; and one row as it is."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from resmlp.api import check_same_recipe
 from resmlp.cli import main
 from resmlp.errors import UserError
+from resmlp.files import write_json
 from resmlp.reproduce import runner, small, smoke
 from resmlp.reproduce.runner import Order, reproduce
+from resmlp.serial import to_dict
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def test_rows_and_seeds_are_run_once(tmp_path, runs):
     assert reproduce(order(tmp_path, rows=("none",), seeds=(0, 1)), quiet)["numbers"] == record["numbers"]
     assert len(runs) == 4
     assert {path.name for path in tmp_path.iterdir()} == {
-        "table3",
+        *(".lock", "table3"),
         *(f"table3-smoke.{e}" for e in ("json", "md", "html")),
     }
     assert json.loads((tmp_path / "table3-smoke.json").read_text())["numbers"] == record["numbers"]
@@ -100,10 +105,86 @@ def test_ctrl_c_leaves_what_is_done(tmp_path, runs, monkeypatch):
     assert len(runs) == 1
 
 
+def test_a_folder_that_was_moved_goes_on_without_training_anew(tmp_path, runs, monkeypatch):
+    """Recipes name other runs by their absolute paths, which are those of the folder before it was moved."""
+    working = runner.train
+
+    def train(recipe, folder):
+        working(recipe, folder)
+        write_json(folder / "recipe.json", to_dict(recipe))
+        (folder / "checkpoints" / "step-00000003").mkdir(parents=True)
+
+    monkeypatch.setattr(runner, "train", train)
+    old, new = tmp_path / "old", tmp_path / "new"
+    reproduce(order(old, rows=("distill",)), quiet)
+    assert len(runs) == 2
+    folder = Path("table3/smoke/distill/seed-0")
+    assert json.loads((old / folder / "recipe.json").read_text())["task"]["teacher"].startswith(str(old))
+    old.rename(new)
+    reproduce(order(new, rows=("distill",)), quiet)  # measured
+    (new / folder / "measured.json").unlink()
+    reproduce(order(new, rows=("distill",)), quiet)  # finished
+    assert len(runs) == 2
+    (new / folder / "measured.json").unlink()
+    (new / folder / "summary.json").unlink()
+    monkeypatch.setattr(runner, "train", lambda recipe, at: (check_same_recipe(recipe, at), working_again(recipe, at)))
+
+    def working_again(recipe, at):
+        assert recipe.task.teacher.startswith(str(new))
+        runs.append((at, recipe))
+        (at / "summary.json").write_text(json.dumps({"last": {"raw": {"top1": 0.5}}, "weights": "raw", "seconds": 2.0}))
+
+    reproduce(order(new, rows=("distill",)), quiet)  # stopped
+    assert len(runs) == 3
+
+
+def test_finished_rows_need_no_data(tmp_path, finish):
+    finish("table3", "none", 0, top1=0.5)
+    small_order = Order("table3", "small", small.PLANS, tmp_path, "cpu", lambda *a: {}, rows=("none",))
+    assert reproduce(small_order, quiet)["numbers"] == {"none": 0.5}
+
+
+def test_where_nothing_is_done_nothing_is_said_to_be(tmp_path, runs, monkeypatch):
+    def fail(recipe, folder):
+        raise UserError("no", "yes")
+
+    monkeypatch.setattr(runner, "train", fail)
+    with pytest.raises(UserError) as caught:
+        reproduce(order(tmp_path, rows=("s12", "none")), quiet)
+    assert caught.value.hint == "once that is mended, the same command goes on"
+
+
+def test_a_page_that_cannot_be_written_stops_no_row(tmp_path, runs, monkeypatch):
+    working, calls = runner.write_pages, []
+
+    def write_pages(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise UserError("cannot write the page", "make room")
+        return working(*args)
+
+    monkeypatch.setattr(runner, "write_pages", write_pages)
+    with pytest.raises(UserError, match="1 of 2 rows of table3 failed: s12: cannot write the page"):
+        reproduce(order(tmp_path, rows=("s12", "none")), quiet)
+    assert json.loads((tmp_path / "table3-smoke.json").read_text())["numbers"] == {"s12": 0.5, "none": 0.5}
+
+
+def test_two_at_once_in_one_folder_are_told(tmp_path, capsys):
+    code = "import sys, pathlib, resmlp.files\nwith resmlp.files.only_writer(pathlib.Path(sys.argv[1]), 'reads'):"
+    code += "\n    print(flush=True)\n    sys.stdin.read()"
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert main(["reproduce", "table3", "--row", "none", "--out", str(tmp_path)]) == 2
+        other.stdin.close()
+    assert "another process reproduces into" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"rows": ("b24",)}, "b24 is not run at small scale: .*"),
+        ({"rows": ("b24",)}, "b24 is not run at small scale: .* .--row takes s12, .*ssl, distill"),
         ({"rows": ("none",)}, "needs --data.root .a folder that holds cifar10/"),
         ({"rows": ("none",), "root": Path("/nowhere")}, "--data.root /nowhere has no cifar10/"),
     ],
