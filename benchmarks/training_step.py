@@ -207,16 +207,19 @@ def main() -> int:
     settings = compare(peers, options.batch, options.seconds, options.threads)
     speed = settings["times_as_fast_as"]["timm"]
     memory = settings["kept_bytes"]["ours"] / settings["kept_bytes"]["timm"]
-    reached = {"times_as_fast": speed["ratio"] >= SPEED, "memory": memory <= MEMORY}
+    resident = settings["resident_bytes"]["ours"] / settings["resident_bytes"]["timm"]
+    reached = {"times_as_fast": speed["ratio"] >= SPEED, "memory": max(memory, resident) <= MEMORY}
+    most = f"at most {MEMORY}"
     result = {
-        "what": f"training step of {OURS} on a CPU: times as fast as timm's eager one, share of its activation memory",
+        "what": f"a training step of {OURS} on a CPU beside timm's: times as fast, share of what is kept and of memory",
         "numbers": {
             "times_as_fast": speed["ratio"],
             "quartile_low": speed["quartile_low"],
             "quartile_high": speed["quartile_high"],
             "memory": round(memory, 3),
+            "resident_memory": round(resident, 3),
         },
-        "must_reach": {"times_as_fast": f"at least {SPEED}", "memory": f"at most {MEMORY}"},
+        "must_reach": {"times_as_fast": f"at least {SPEED}", "memory": most, "resident_memory": most},
         "reached": all(reached.values()),
         "command": "python benchmarks/training_step.py",
         **settings,

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -56,13 +57,14 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """A model.xml and its model.bin."""
+    """A model.xml and its model.bin. Several threads may ask; they take turns, as a request holds one answer."""
 
     name = "openvino"
 
     def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32"):
         self.path, self.cores = folder / "model.xml", cores or tuning.cores()
         self.hint = {"fp32": "f32", "bf16": "bf16"}[precision]  # by itself it takes bf16 where a CPU has it
+        self._turn = Lock()
 
     def _compiled(self, streams: int) -> Any:
         import openvino
@@ -86,7 +88,8 @@ class OpenVino:
 
     def one(self, images: np.ndarray) -> np.ndarray:
         """B 3 H W -> B K, by all cores."""
-        return self._request.infer([images], share_inputs=True)[0].copy()
+        with self._turn:
+            return self._request.infer([images], share_inputs=True)[0].copy()
 
     def many(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Each part by a core of its own."""
@@ -95,10 +98,11 @@ class OpenVino:
         def keep(request: Any, number: int) -> None:
             found[number] = request.get_output_tensor(0).data.copy()
 
-        self._queue.set_callback(keep)
-        for number, part in enumerate(parts):
-            self._queue.start_async([np.ascontiguousarray(part)], number)
-        self._queue.wait_all()
+        with self._turn:
+            self._queue.set_callback(keep)
+            for number, part in enumerate(parts):
+                self._queue.start_async([np.ascontiguousarray(part)], number)
+            self._queue.wait_all()
         return found
 
 

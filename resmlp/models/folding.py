@@ -275,6 +275,7 @@ def fold(model: Trunk) -> FoldedTrunk:
     classifier the last Affine, after pooling. `config.network` is that of `model`, which is left as it is. The copy is
     not to be trained or saved. Raises `UserError`.
     """
+    demand(isinstance(model, Trunk), "it is no vision trunk of ours", "a translator: resmlp.models.packed.prepare")
     own = next(model.parameters())
     copy = deepcopy(model).cpu().double().requires_grad_(False).eval()
     like = torch.ones(model.config.architecture.dim, dtype=torch.float64)

@@ -80,9 +80,9 @@ def _parameters(norm: Any, fn: Any, scale: Any) -> list[Tensor]:
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether somebody hooked into it, and expects it to be called."""
+    """Whether somebody hooked into it, or gave it another `forward`, and expects it to be called."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind) for kind in hooks)
+    return any(getattr(module, kind) for kind in hooks) or "forward" in vars(module)
 
 
 def _are_plain(x: Tensor, parameters: Sequence[Any]) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import resmlp.deploy.export as exporting
+from resmlp.architectures import ARCHITECTURES
 from resmlp.cards import ExportCard, read_card
 from resmlp.deploy.export import FORMATS, check_packages, difference, export, probes
 from resmlp.errors import UserError
@@ -54,6 +55,19 @@ def test_any_number_of_pictures(to, pixels, tmp_path):
             found = run(normalised)
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     assert wanted.std() > 1e-2  # it says different things
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_every_network_and_any_batch(name, tmp_path):
+    need("onnx")
+    network = saved(name)
+    export(network, tmp_path, "onnx")
+    run, images = FORMATS["onnx"].open(tmp_path), torch.randn(64, 3, *SIZE)
+    wanted = network.model(images)
+    for count in (1, 7, 64):
+        assert (run(images[:count]) - wanted[:count]).abs().max() <= 1e-4 * wanted.abs().max().clamp(min=1)
+    assert wanted.std() > 1e-2
 
 
 def test_the_graph_has_names_and_the_size(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -74,6 +75,19 @@ def test_every_way_gives_the_same(folder, saved):
         np.testing.assert_allclose(one, wanted, atol=1e-5)
     graph.run.settle(inputs)
     np.testing.assert_allclose(graph.outputs(pixels), wanted, atol=1e-5)
+
+
+def test_threads_that_ask_at_once_get_their_own_answers(folder):
+    graph = GraphPredictor(folder, cores=2)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3, 16, 16), dtype=np.uint8)
+    batches = list(
+        pixels if graph.card.pixels else normalised(pixels.reshape(24, 3, 16, 16), LOOK).reshape(pixels.shape)
+    )
+    for way in [way for engine in graph.run.engines for way in ways(engine, 6)]:
+        wanted = [way.run(batch) for batch in batches]
+        with ThreadPoolExecutor(4) as pool:
+            for number, one in enumerate(pool.map(way.run, batches * 10)):
+                np.testing.assert_allclose(one, wanted[number % 4], atol=1e-6)
 
 
 def test_pixels_are_normalised_as_in_training():

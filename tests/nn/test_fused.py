@@ -1,6 +1,7 @@
 """The fused training step against autograd's way through the same parts."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -170,6 +171,7 @@ CHANGES = {
     "a hook on the mixer": lambda layer: layer.fn.register_forward_hook(lambda *_: None),
     "a hook before the norm": lambda layer: layer.norm.register_forward_pre_hook(lambda *_: None),
     "a backward hook": lambda layer: layer.scale.register_full_backward_hook(lambda *_: None),
+    "a forward of its own": lambda layer: setattr(layer.norm, "forward", partial(type(layer.norm).forward, layer.norm)),
     "pruned": lambda layer: prune.random_unstructured(layer.norm, "alpha", 0.5),
     "parametrized": lambda layer: parametrize.register_parametrization(layer.norm, "alpha", nn.Tanh()),
     "fp16": lambda layer: layer.half(),
