@@ -48,18 +48,26 @@ class Method(NamedTuple):
 
 
 def compress(
-    saved: Saved, folder: Path, to: str, pictures: Tensor, score: Score, share: float = SHARE
+    saved: Saved,
+    folder: Path,
+    to: str,
+    pictures: Tensor,
+    score: Score,
+    share: float = SHARE,
+    size: int | None = None,
 ) -> dict[str, Any]:
     """Write a smaller `saved` into `folder`, all files or none: its weights, model.json, and what is returned.
 
     That is `to`, how many uint8 `pictures` (P 3 H W, training pictures as the network sees them) it was fitted to, and
-    "before" and "after": what `score` says of either, and the bytes of their weights. Raises `UserError` for what is no
-    network of ours, where a package is missing, and for a folder that holds something else.
+    "before" and "after": what `score` says of either, and the bytes of their weights' files; that of `saved` has `size`
+    bytes, without which it is counted as one of 32 bits. Raises `UserError` for what is no network of ours, where a
+    package is missing, and for a folder that holds something else.
     """
     method = find_method(to, share)
     demand(isinstance(saved.model, Trunk), "it is no network of ours", "give one of `resmlp list`")
     check_place(folder, to)
-    before = score(saved) | {"bytes": len(save(_contiguous(saved.model.state_dict())))}
+    size = len(save(_contiguous(saved.model.state_dict()))) if size is None else size
+    before = score(saved) | {"bytes": size}
     with TemporaryDirectory(prefix="resmlp-compress-") as aside:
         place = Path(aside)
         with explained(folder):

@@ -7,16 +7,19 @@ bits too it would cost more accuracy than space.
 
 import contextlib
 import io
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from resmlp.cards import ExportCard, TrunkConfig
+from resmlp.checks import demand
 from resmlp.data import normalise
-from resmlp.deploy.export import CARD, FORMATS, INPUT, difference, export, program_of
+from resmlp.deploy.export import CARD, FORMATS, INPUT, TOLERANCE, difference, export, probes, program_of
 from resmlp.files import write_json
 from resmlp.models import Saved, Trunk
 from resmlp.models.folding import fold
@@ -50,11 +53,15 @@ def write_int8(saved: Saved, pictures: Tensor, folder: Path) -> tuple[Saved, dic
     activations are.
 
     Returns what was written, opened again, and the bytes of the same export in 32 bits, which is compared first. Raises
-    `UserError`, as `export` does.
+    `UserError` as `export` does, and where that differs by more than rounding does in numbers as large as its logits.
     """
-    model = saved.model.cpu()
+    model = saved.model.cpu().eval()
     assert isinstance(model, Trunk)
-    card = export(saved, folder, "onnx")
+    largest = largest_output(saved)
+    demand(math.isfinite(largest), "its logits are not finite", "compress the weights of an earlier step")
+    card = export(saved, folder, "onnx", tolerance=math.inf)
+    beyond = f"its export in 32 bits differs by {card.difference:.1e}, of {card.output} up to {largest:.1e}"
+    demand(card.difference <= TOLERANCE * max(1.0, largest), beyond, "give --to int4, which needs no export")
     before = (folder / FILE).stat().st_size
     # folded alone: weights stand on the right of their products, as 8-bit kernels and scales by column want them
     FORMATS["onnx"].write(program_of(fold(model), card.model.size), folder, card.output)
@@ -62,6 +69,14 @@ def write_int8(saved: Saved, pictures: Tensor, folder: Path) -> tuple[Saved, dic
     card = replace(card, difference=difference(FORMATS["onnx"].open(folder), model, card))
     write_json(folder / CARD, to_dict(card))
     return replace(saved, model=Graph(folder, card).eval()), {"onnx_bytes": before}
+
+
+@torch.no_grad()
+def largest_output(saved: Saved) -> float:
+    """Largest magnitude of what the network gives for the pictures that an export is compared on; nan where one is."""
+    look = saved.preprocessing
+    outputs = [saved.model(normalise(pixels, look.mean, look.std)) for pixels in probes(look.size)]
+    return torch.cat(outputs).abs().max().item()
 
 
 def quantise(file: Path, images: Tensor) -> None:

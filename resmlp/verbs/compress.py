@@ -1,5 +1,6 @@
 """`resmlp compress`."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.checks import ANY, BELOW_ONE, check_range, demand
-from resmlp.sources import kind_of
+from resmlp.sources import file_of, kind_of
 from resmlp.verbs.base import Device, Verb, warn_untrained
 from resmlp.verbs.exam import EvalData, Exam, open_training, take_place
 from resmlp.verbs.inspect import place_for
@@ -16,6 +17,7 @@ from resmlp.verbs.protocols import PROTOCOLS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from resmlp.data import ImageSet
     from resmlp.models import Saved
 
 To = Literal["int8", "int4", "pruned", "2:4"]
@@ -32,7 +34,8 @@ class Compress(Verb):
     2:4: two of each four"""
     data: EvalData = field(default_factory=EvalData)
     train: Path | None = None
-    """a tree of class folders whose pictures it is fitted to; default train/ of the data, or the run's own"""
+    """a tree of class folders whose pictures it is fitted to; default train/ of the data, or the run's own. None may
+    be among those it is scored on"""
     pictures: int = 512
     """how many of them"""
     share: float = 0.5
@@ -58,6 +61,8 @@ class Compress(Verb):
         find_method(self.to, self.share)
         check_place(out, self.to)
         saved = open_model(self.model)
+        file = file_of(self.model)
+        size = file.stat().st_size if file.is_file() else None  # random weights have no file
         demand(isinstance(saved.model, Trunk), f"{self.model} is no network of ours", "give one of `resmlp list`")
         warn_untrained(self.model, saved.trained)
         with take_place(self.device) as place:
@@ -67,14 +72,17 @@ class Compress(Verb):
             def score(saved: "Saved") -> dict[str, float]:
                 return top1(exam, saved)
 
-            pictures = self.read_pictures(saved)
-            result = compress(saved, out, self.to, pictures, score, self.share) | {"out": str(out)}
+            pictures = self.read_pictures(saved, exam.images)
+            result = compress(saved, out, self.to, pictures, score, self.share, size) | {"out": str(out)}
         if not self.json:
             print(in_words(result))
         return result
 
-    def read_pictures(self, saved: "Saved") -> "Tensor":
-        """uint8 P 3 H W: training pictures as the network sees them, a seeded choice among all that can be read."""
+    def read_pictures(self, saved: "Saved", scored: "ImageSet") -> "Tensor":
+        """uint8 P 3 H W: training pictures as the network sees them, a seeded choice among all that can be read.
+
+        Raises `UserError` where one of them is among `scored`: that accuracy would be of pictures it was fitted to.
+        """
         import torch
 
         from resmlp.data import EvalBatches
@@ -82,10 +90,19 @@ class Compress(Verb):
         images = open_training(self.model, self.data, self.train)
         generator = torch.Generator().manual_seed(0)
         chosen = images.subset(torch.randperm(len(images), generator=generator)[: self.pictures].tolist())
+        held_out = set(places(scored))
+        both = [place for place in places(chosen) if place in held_out]
+        twice = f"{len(both)} of the {len(chosen)} pictures to fit it to are scored as well: {', '.join(both[:1])}"
+        demand(not both, twice, "give --train, a tree of other pictures, or a --data.root with train/ and val/")
         batches = EvalBatches(chosen, saved.preprocessing, self.data.batch_size, self.data.workers)
         read = torch.cat([batch["image"] for batch in batches])
         demand(len(read) > 0, "none of the training pictures can be read", "resmlp data check names what is amiss")
         return read
+
+
+def places(images: "ImageSet") -> list[str]:
+    """What tells pictures apart, however the paths to them were spelt."""
+    return [os.path.normpath(Path(images.name(i)).absolute()) for i in range(len(images))]
 
 
 def top1(exam: Exam, saved: "Saved") -> dict[str, float]:

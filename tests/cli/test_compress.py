@@ -1,18 +1,26 @@
 """`resmlp compress` from the command line, and what other verbs make of what it wrote."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from coloured import plant
 
 from resmlp.deploy import compress as compressing
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory) -> Path:
+    """Pictures of the same classes as those of `tree`, none of which is of it. Not to be written to."""
+    return plant(tmp_path_factory.mktemp("others") / "colours", count=4, seed=100)
 
 
 def compress(resmlp, model, *args):
     return resmlp("compress", model, "--device", "cpu", "--data.workers", 0, "--pictures", 8, *args)
 
 
-def test_a_run_folder(resmlp, trained, tree, tmp_path):
+def test_a_run_folder(resmlp, trained, tree, others, tmp_path):
     ended = compress(resmlp, trained, "--to", "int4", "--json", "--out", "small")
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)
@@ -27,7 +35,7 @@ def test_a_run_folder(resmlp, trained, tree, tmp_path):
     evaluated = resmlp("eval", "small", "--data.root", tree, "--json", "--data.workers", 0)
     assert evaluated.code == 0, evaluated.err
     assert resmlp("inspect", "small", "--layers", 0).code == 0
-    again = compress(resmlp, "small", "--to", "pruned", "--data.root", tree, "--out", "smaller")
+    again = compress(resmlp, "small", "--to", "pruned", "--data.root", tree, "--train", others, "--out", "smaller")
     assert again.code == 0, again.err
     lines = again.out.splitlines()
     assert lines[0].startswith("before top1 ")
@@ -35,8 +43,34 @@ def test_a_run_folder(resmlp, trained, tree, tmp_path):
     assert lines[2].endswith(" 50.0 % of the weights are 0")
 
 
-def test_the_default_place(resmlp, trained, tree, tmp_path):
-    ended = compress(resmlp, trained / "model.safetensors", "--to", "2:4", "--data.root", tree)
+def test_the_bytes_before_are_those_of_the_file(resmlp, trained, tree, others, tmp_path):
+    flags = ("--data.root", tree, "--train", others, "--json")
+    assert compress(resmlp, trained, "--to", "int4", *flags, "--out", "small").code == 0
+    size = (tmp_path / "small" / "model.safetensors").stat().st_size
+    assert size < (trained / "model.safetensors").stat().st_size
+    for model in ("small", "small/model.safetensors"):
+        ended = compress(resmlp, model, "--to", "pruned", *flags, "--out", "pruned")
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["before"]["bytes"] == size
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    ended = compress(resmlp, "small", "--to", "int8", *flags, "--out", "eight")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["before"]["bytes"] == size
+
+
+def test_what_it_is_scored_on_is_not_fitted_to(resmlp, trained, tree, tmp_path):
+    file = trained / "model.safetensors"
+    for args in ((file,), (file, "--train", tree), (file, "--train", os.path.relpath(tree))):
+        ended = compress(resmlp, *args, "--to", "int4", "--data.root", tree)
+        assert ended.code == 2
+        assert "8 of the 8 pictures to fit it to are scored as well" in ended.error
+        assert "--train" in ended.error
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_default_place(resmlp, trained, tree, others, tmp_path):
+    ended = compress(resmlp, trained / "model.safetensors", "--to", "2:4", "--data.root", tree, "--train", others)
     assert ended.code == 0, ended.err
     assert (tmp_path / "2of4" / "model" / "model.safetensors").is_file()
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from resmlp.cards import ExportCard, read_card
 from resmlp.data import normalise
+from resmlp.deploy import int8
 from resmlp.deploy.compress import compress, largest, masked, methods, quantise, two_of_four
 from resmlp.errors import UserError
 from resmlp.models import Saved, create_model, load_saved
@@ -164,6 +165,27 @@ def test_eight_bits(saved, pictures, tmp_path):
     returned = [node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"]
     assert {readers[name] for name in returned} <= {"MatMul", "Gemm", "Conv"}  # all else reads 32 bits
     assert result["after"]["bytes"] == (tmp_path / "out" / "model.onnx").stat().st_size < result["onnx_bytes"]
+
+
+def test_eight_bits_of_large_logits(saved, pictures, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    with torch.no_grad():
+        saved.model.head.weight.mul_(1e5)
+    own = logits(saved, pictures)
+    size = own.abs().max()
+    assert size > 1e4
+    seen = []
+    compress(saved, tmp_path / "out", "int8", pictures, lambda s: seen.append(logits(s, pictures)) or {})
+    assert 0 < (seen[1] - own).abs().max() < 0.15 * own.std()
+    monkeypatch.setattr(int8, "TOLERANCE", 0.0)
+    with pytest.raises(UserError, match=r"its export in 32 bits differs by .* of logits up to .*--to int4"):
+        compress(saved, tmp_path / "other", "int8", pictures, nothing)
+    with torch.no_grad():
+        saved.model.head.bias[0] = torch.nan
+    with pytest.raises(UserError, match="logits are not finite"):
+        compress(saved, tmp_path / "other", "int8", pictures, nothing)
+    assert not (tmp_path / "other").exists()
 
 
 def test_thin_matrices():
