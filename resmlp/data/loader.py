@@ -4,6 +4,7 @@ The number of workers changes nothing, and an epoch taken up in the middle goes 
 the epoch's order has its own key, and all generators are seeded with it before that picture is transformed.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from resmlp.imaging.decode import UnreadableImage
 from resmlp.preprocessing import Preprocessing
 from resmlp.randomness import generators_kept, seed_host
 
+warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # more workers than cores: shown as slow
 MAX_IN_A_ROW = 50  # unreadable pictures, before it is the data that is broken
 
 Batch = dict[str, Any]
