@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ class GraphPredictor(Namer):
 
     def with_crop(self, ratio: float) -> "GraphPredictor":
         """The same network with another evaluation crop."""
-        other = object.__new__(GraphPredictor)
-        other.__dict__ = self.__dict__ | {"preprocessing": replace(self.preprocessing, crop_ratio=ratio)}
+        other = copy(self)  # what runs it is shared
+        other.preprocessing = replace(self.preprocessing, crop_ratio=ratio)
         return other
 
     def outputs(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A network of torch's ready to predict, run by torch or by a program that it is exported to."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,10 +50,10 @@ class Predictor(Namer):
 
     def with_crop(self, ratio: float) -> "Predictor":
         """The same network with another evaluation crop (the authors' is 0.9, timm's 0.875)."""
-        other = object.__new__(Predictor)
-        preprocessing = replace(self.preprocessing, crop_ratio=ratio)
-        own = {"saved": replace(self.saved, preprocessing=preprocessing), "preprocessing": preprocessing}
-        other.__dict__ = self.__dict__ | own | {"_transform": eval_transform(preprocessing)}
+        other = copy(self)  # what runs it is shared
+        other.preprocessing = replace(self.preprocessing, crop_ratio=ratio)
+        other.saved = replace(self.saved, preprocessing=other.preprocessing)
+        other._transform = eval_transform(other.preprocessing)
         return other
 
     @torch.inference_mode()
