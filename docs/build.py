@@ -1,19 +1,23 @@
 """Write the numbers of README.md and docs/*.md from results/*.json; with --check, fail where they are stale.
 
 A page says `<!-- results -->` ... `<!-- /results -->` where the table of all results goes, and `<!-- results dino -->`
-for those of which the name begins so.
+for those of which the name begins so. README.md has of each result what must reach something, docs/*.md have all.
 """
 
 import json
 import math
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PLACE = re.compile(r"(<!-- results ?(\w*) -->\n).*?(<!-- /results -->)", re.DOTALL)
 MARK = re.compile(r"<!-- */?results.*?-->")
+FEW = 4  # numbers in the README of a result without bounds
+Columns = dict[str, Callable[[dict[str, Any]], str]]
+"""title -> a result's cell, but for the first column, which links to the result"""
 MUST = {"what": str, "numbers": dict, "must_reach": dict, "machine": str, "command": str}
 """what each result has, and of which type"""
 
@@ -53,17 +57,54 @@ def check_marks(page: str, text: str) -> None:
         raise BadPageError(f"{page}: a place for results has no <!-- /results -->")
 
 
-def table(prefix: str, results: str) -> str:
-    """Results whose files' names begin with `prefix`, as a Markdown table; `results` is the folder, seen from there."""
-    lines = ["| what | measured | must reach | time | machine | command |", "|---|---|---|---|---|---|"]
+def table(prefix: str, columns: Columns, folder: str) -> str:
+    """Results whose files' names begin with `prefix`, as a Markdown table; `folder` is theirs, seen from the page."""
+    lines = [["what", *columns], ["---"] * (1 + len(columns))]
     for path in sorted((ROOT / "results").glob(f"{prefix}*.json")):
         result = read_result(path)
-        numbers = ", ".join(f"{name} {value:g}" for name, value in result["numbers"].items())
-        goal = ", ".join(f"{name} {value}" for name, value in result["must_reach"].items())
-        time = f"{result['seconds'] / 60:.1f} min" if "seconds" in result else ""
-        link = f"[{result['what']}]({results}/{path.name})"
-        lines.append(f"| {link} | {numbers} | {goal} | {time} | {result['machine']} | `{result['command']}` |")
-    return "\n".join(lines) + "\n"
+        lines.append([f"[{result['what']}]({folder}/{path.name})", *(tell(result) for tell in columns.values())])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def measured(result: dict[str, Any]) -> str:
+    """All numbers."""
+    return listed(result["numbers"])
+
+
+def headline(result: dict[str, Any]) -> str:
+    """The numbers that must reach something, with that in brackets; where none must, the first few."""
+    numbers, wanted = result["numbers"], result["must_reach"]
+    short = {name: f"{value:g} ({wanted[name]})" for name, value in numbers.items() if name in wanted}
+    return listed(short or dict(list(numbers.items())[:FEW]))
+
+
+def goal(result: dict[str, Any]) -> str:
+    """What must be reached."""
+    return listed(result["must_reach"])
+
+
+def listed(numbers: dict[str, Any]) -> str:
+    """Each by its name; what is no string, in six digits."""
+    return ", ".join(f"{name} {value if isinstance(value, str) else f'{value:g}'}" for name, value in numbers.items())
+
+
+def minutes(result: dict[str, Any]) -> str:
+    """How long it took, where that is recorded."""
+    return f"{result['seconds'] / 60:.1f} min" if "seconds" in result else ""
+
+
+def machine(result: dict[str, Any]) -> str:
+    """Where."""
+    return result["machine"]
+
+
+def command(result: dict[str, Any]) -> str:
+    """What repeats it."""
+    return f"`{result['command']}`"
+
+
+BRIEF: Columns = {"measured (must reach)": headline, "command": command}
+FULL: Columns = {"measured": measured, "must reach": goal, "time": minutes, "machine": machine, "command": command}
 
 
 def main() -> int:
@@ -81,8 +122,8 @@ def build() -> int:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         text = page.read_text(encoding="utf-8")
         check_marks(page.name, text)
-        folder = "results" if page.parent == ROOT else "../results"
-        fresh = PLACE.sub(lambda place, of=folder: place[1] + table(place[2], of) + place[3], text)
+        columns, folder = (BRIEF, "results") if page.parent == ROOT else (FULL, "../results")
+        fresh = PLACE.sub(lambda place, c=columns, of=folder: place[1] + table(place[2], c, of) + place[3], text)
         if fresh != text:
             stale.append(page.name)
             if not check:
