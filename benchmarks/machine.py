@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from resmlp.words import counted
+
 
 def machine() -> str:
     """Processor or accelerator, and how many cores may be used."""
@@ -13,4 +15,4 @@ def machine() -> str:
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{len(os.sched_getaffinity(0))} cores, {names[0] if names else platform.processor()}"
+    return f"{counted(len(os.sched_getaffinity(0)), 'core')}, {names[0] if names else platform.processor()}"

@@ -28,6 +28,7 @@ from resmlp.randomness import seed_all
 from resmlp.recipes import open_recipe
 from resmlp.serial import difference, from_dict, to_dict
 from resmlp.tasks import Place, Task, make_task
+from resmlp.words import counted
 
 MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: no block is mapped on its own, none is given back"""
@@ -116,12 +117,12 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
     """What a person checks before a long run."""
     optim, run, world = recipe.optim, recipe.run, accelerator.num_processes
     device = accelerator.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    yield "device", f"{device.type} ({name}), {run.precision}, {world} process{'es' * (world > 1)}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else counted(torch.get_num_threads(), "thread")
+    yield "device", f"{device.type} ({name}), {run.precision}, {counted(world, 'process')}"
     yield "parameters", f"{count_parameters(task.model):,}"
     yield from task.describe()
     split = f" over {world} processes x {run.accumulate} parts" if world * run.accumulate > 1 else ""
-    length = f"{task.steps_per_epoch:,} steps an epoch, {run.epochs} epoch{'s' * (run.epochs > 1)}"
+    length = f"{counted(task.steps_per_epoch, 'step')} an epoch, {counted(run.epochs, 'epoch')}"
     yield "batch", f"{task.samples_per_step}{split}; {length}"
     yield "optimiser", in_words(optim, task.steps_per_epoch, run.epochs)
     slow = [f"each layer at {optim.layer_decay:g} of the next one's rate"] * (optim.layer_decay < 1)

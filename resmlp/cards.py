@@ -11,6 +11,7 @@ from resmlp.files import read_json
 from resmlp.preprocessing import Preprocessing
 from resmlp.seq2seq import SEARCH, Seq2SeqArchitecture
 from resmlp.serial import from_dict, shown
+from resmlp.words import counted
 
 FORMAT = 1
 Target = Literal["onnx", "openvino", "torch"]
@@ -97,7 +98,7 @@ class Card:
     format: int = FORMAT
 
     def __post_init__(self):
-        counts = f"{len(self.classes)} class names for {self.model.num_classes} classes"
+        counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits, counts, "was it changed by hand?")
 
@@ -123,11 +124,11 @@ class SegmenterCard:
     def __post_init__(self):
         check_range("", self, base_size=(1, 2**15), stride=STRIDE)
         demand(self.base_size is None or len(self.base_size) in (1, 2), "its base_size", "one or two numbers")
-        names = f"{len(self.classes)} class names for {self.model.num_classes} classes"
+        names = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         demand(len(self.classes) == self.model.num_classes, names, "was it changed by hand?")
         bright = all(0 <= value <= 255 for colour in self.palette for value in colour)
         demand(bright, "a colour of its palette is none", "three numbers from 0 to 255 each")
-        colours = f"{len(self.palette)} colours for {self.model.num_classes} classes"
+        colours = f"{counted(len(self.palette), 'colour')} for {counted(self.model.num_classes, 'class')}"
         demand(len(self.palette) in (0, self.model.num_classes), colours, "was it changed by hand?")
 
 
@@ -174,7 +175,7 @@ class ExportCard:
         check_choices("", self)
         plain = all(name not in ("", ".", "..") and not set("/\\\0") & set(name) for name in self.files)
         demand(plain and bool(self.files), "its files are not names alone", "was it changed by hand?")
-        counts = f"{len(self.classes)} class names for {self.model.num_classes} classes"
+        counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits and len(self.words) in (0, len(self.classes)), counts, "was it changed by hand?")
 

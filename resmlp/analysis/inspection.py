@@ -26,6 +26,7 @@ from resmlp.analysis.scales import Scales, draw_scales, scales
 from resmlp.analysis.sparsity import draw_sparsity, sparsity
 from resmlp.files import write_json, write_text
 from resmlp.nn import LinearMixer
+from resmlp.words import counted
 
 LARGEST = 3_000_000
 """bytes of the page"""
@@ -147,7 +148,7 @@ def report(anatomy: Anatomy, result: dict[str, Any], figures: Sequence[Figure]) 
     """The page: the explorer, the figures, and the numbers as a table; at most 3 MB."""
     grids = sorted({layer.grid for layer in anatomy.layers})
     tokens = " and ".join(f"{h} x {w} patches" if anatomy.trunk else f"{w} positions" for h, w in grids)
-    about = f"{len(anatomy.layers)} layers, token mixing: {anatomy.mixer}, {tokens}. All counts begin at 0."
+    about = f"{counted(len(anatomy.layers), 'layer')}, token mixing: {anatomy.mixer}, {tokens}. All counts begin at 0."
     head = [
         element("h1", f"Inside {anatomy.title}"),
         element("p", about, "faint"),

@@ -9,6 +9,7 @@ import numpy as np
 from resmlp.analysis.sheet import FAINT, SMALL, WIDTH, sheet, shorten
 from resmlp.checks import demand
 from resmlp.data.trees import in_order
+from resmlp.words import counted
 
 FEWEST, MOST = 10, 5_000  # pictures on a map
 NAMED = 20  # classes with a colour of their own and a place in the legend
@@ -21,7 +22,7 @@ MARKS = ("o", "^")  # of the first ten classes, and of the next
 
 def check_map(pictures: int) -> None:
     """Raises `UserError` for too few pictures to be mapped."""
-    demand(pictures >= FEWEST, f"a map of {pictures} pictures", f"at least {FEWEST}")
+    demand(pictures >= FEWEST, f"a map of {counted(pictures, 'picture')}", f"at least {FEWEST}")
 
 
 def feature_map(features: np.ndarray, labels: Sequence[str | None], path: Path, seed: int = 0) -> int:

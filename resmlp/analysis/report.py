@@ -24,6 +24,7 @@ from resmlp.analysis.page import (
 from resmlp.errors import UserError
 from resmlp.files import read_json, write_text
 from resmlp.logbook import read_metrics
+from resmlp.words import counted
 
 LONG = 12  # rows of a table that is folded away
 CAPTIONS = {
@@ -97,7 +98,7 @@ class Folder:
         if self.finished:
             return ""
         step = self.metrics[-1]["step"] if self.metrics else 0
-        return f"This run has not finished: {step:,} steps are in its log. The command that started it continues it."
+        return f"This run has not finished: {counted(step, 'step')} so far. The command that started it continues it."
 
     def scores(self) -> Iterator[tuple[str, str, Remarks]]:
         """The best number of each metric, and whether it is what the recipe promises."""
@@ -170,7 +171,7 @@ class Folder:
         notes = self.summary.get("notes") or self.summary
         rows = list((notes.get("unreadable") or {}).items())
         content = table(["file", "times asked for"], rows)
-        return details(f"{len(rows)} files", content) if len(rows) > LONG else content
+        return details(counted(len(rows), "file"), content) if len(rows) > LONG else content
 
     def settings(self) -> str:
         """The recipe's fields as the command line names them, folded away."""

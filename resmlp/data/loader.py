@@ -23,6 +23,7 @@ from resmlp.errors import UserError
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.preprocessing import Preprocessing
 from resmlp.randomness import generators_kept, seed_host
+from resmlp.words import counted
 
 warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # more workers than cores: shown as slow
 MAX_IN_A_ROW = 50  # unreadable pictures, before it is the data that is broken
@@ -154,7 +155,7 @@ def _check_batch(pictures: int, data: Data, world: int, accumulate: int, mixes: 
     if pictures < batch:
         hint = f"try {pictures // unit * unit}" if pictures >= max(unit, 2) else "add pictures"
         share = "" if data.fraction == 1 else f" that --data.fraction {data.fraction:g} leaves"
-        there = f"the {pictures} training picture{'s' * (pictures != 1)}{share}"
+        there = f"the {counted(pictures, 'training picture')}{share}"
         raise UserError(f"--data.batch-size {batch} exceeds {there}", hint)
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from resmlp.words import counted
+
 Clock = Callable[[], float]
 """seconds, counted from anywhere"""
 
@@ -59,7 +61,7 @@ class Way(NamedTuple):
         return np.concatenate(self.engine.many(parts) if self.streams else [self.engine.one(part) for part in parts])
 
     def __str__(self) -> str:
-        where = f"{self.engine.cores} streams" if self.streams else f"{self.engine.cores} cores"
+        where = counted(self.engine.cores, "stream" if self.streams else "core")
         return f"{self.engine.name}, {where}, {self.at_a_time} at a time"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from resmlp.checks import demand
 from resmlp.errors import UserError
 from resmlp.files import read_json
+from resmlp.words import counted
 
 PICTURES = 50_000  # of ImageNet's validation set, and so of real.json
 VAL_NAME = re.compile(r"ILSVRC2012_val_([0-9]{8})(?![0-9])")  # pictures of the training set have numbers, too
@@ -38,7 +39,7 @@ def read_real(path: Path, num_classes: int) -> list[frozenset[int]]:
         demand(isinstance(entry, list), f"{where} is {reprlib.repr(entry)}", f"{hint}, a list of lists")
         for label in entry:
             demand(type(label) is int, f"{where} holds {reprlib.repr(label)}", f"{hint}, lists of class numbers")
-            counts = f"the model has {num_classes} classes, numbered from 0"
+            counts = f"the model has {counted(num_classes, 'class')}, numbered from 0"
             demand(0 <= label < num_classes, f"{where} holds {reprlib.repr(label)}", counts)
     return [frozenset(entry) for entry in entries]
 
@@ -76,7 +77,7 @@ def read_indices(path: Path, num_classes: int) -> list[int]:
     for word in words:
         number = re.fullmatch("[0-9]{1,9}", word)
         demand(number is not None, f"{path} holds {reprlib.repr(word)}", "it should hold a class index a line")
-        counts = f"the model has {num_classes} classes, numbered from 0"
+        counts = f"the model has {counted(num_classes, 'class')}, numbered from 0"
         demand(int(word) < num_classes, f"{path} holds {word}", counts)
     indices = sorted({int(word) for word in words})
     demand(len(indices) == len(words), f"{path} holds an index twice", "each class once")

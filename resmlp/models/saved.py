@@ -25,6 +25,7 @@ from resmlp.published import FILE_ENDINGS
 from resmlp.seq2seq import SEQ2SEQ
 from resmlp.serial import to_dict
 from resmlp.sources import HUB, card_of, exists, is_published, published_of
+from resmlp.words import counted
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def check_folder(source: str) -> bool:
 def _described(card: Card) -> str:
     network, p = card.model, card.preprocessing
     arch, size = network.architecture, "x".join(map(str, network.size))
-    parts = f"{arch.depth} layers of {arch.dim} with patches of {arch.patch_size}"
+    parts = f"{counted(arch.depth, 'layer')} of {arch.dim} with patches of {arch.patch_size}"
     seen = f"mean {p.mean}, std {p.std}, crop {p.crop_ratio}"
-    return f"a network like {network.name} ({parts}) for {size} and {network.num_classes} classes, {seen}"
+    return f"a network like {network.name} ({parts}) for {size} and {counted(network.num_classes, 'class')}, {seen}"
 
 
 @cache

@@ -16,6 +16,7 @@ from resmlp.models.surgery import resize_to
 from resmlp.sources import card_of
 from resmlp.tasks.base import Batch, Place
 from resmlp.tasks.pictures import PictureTask, share_in_words
+from resmlp.words import counted
 
 
 def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Trunk, str]:
@@ -58,7 +59,7 @@ class Supervised(PictureTask):
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
         self.counts = {"train": len(splits.train), "val": len(splits.val)}
         own = f"{len(splits.train):,} to train on{share_in_words(data, self.classes)}"
-        self.pictures = f"{own}, {len(splits.val):,} held out, {len(self.classes)} classes"
+        self.pictures = f"{own}, {len(splits.val):,} held out, {counted(len(self.classes), 'class')}"
         if data.fraction == 1 and (published := other_counts(data.source, splits)):
             self.pictures += f" ({published})"
         self.smoothing = cast(objectives.Supervised | objectives.Distill, recipe.task).label_smoothing

@@ -15,6 +15,7 @@ from resmlp.checks import ANY, check_range, demand
 from resmlp.errors import UserError, lookup
 from resmlp.files import write_json
 from resmlp.verbs.base import Verb
+from resmlp.words import counted
 
 if TYPE_CHECKING:
     from resmlp.data.check import Progress, Report
@@ -69,7 +70,7 @@ class DataCheck(Verb):
             write_json(self.out, result)
         if errors:
             kinds = ", ".join(f"{finding.kind} {len(finding.names):,}" for finding in errors)
-            what = f"{len(errors)} finding{'s' * (len(errors) > 1)} must be mended before training: {kinds}"
+            what = f"{counted(len(errors), 'finding')} must be mended before training: {kinds}"
             sys.stdout.flush()  # the error comes last
             raise UserError(what, "the report says how")
         return result
@@ -95,11 +96,11 @@ def _bar() -> Iterator["Progress"]:
 def _show(report: "Report") -> None:
     """A table of counts, then the findings, each in a line."""
     how = "every pixel" if report.decoded else "the headers"
-    print(f"{report.path}: {report.pictures:,} pictures, {how} read in {report.seconds:.1f} s")
+    print(f"{report.path}: {counted(report.pictures, 'picture')}, {how} read in {report.seconds:.1f} s")
     for part in next(iter(report.classes.values()), ()):
         counts = [own[part] for own in report.classes.values() if own[part]]
         spread = f"{min(counts):,} to {max(counts):,} each" if counts else ""
-        print(f"  {part:<8}{sum(counts):>10,} pictures  {len(counts):>6,} classes  {spread}")
+        print(f"  {part:<8}{counted(sum(counts), 'picture'):>19}  {counted(len(counts), 'class'):>14}  {spread}")
     for side, own in report.sizes.items():
         print(f"  {side:<8}{own['min']:>10,} to {own['max']:,}, median {own['median']:g}")
     print("  modes   " + ", ".join(f"{mode} {count:,}" for mode, count in report.modes.items()))

@@ -15,6 +15,7 @@ from resmlp.errors import UserError
 from resmlp.files import read_json, write_together, write_whole
 from resmlp.verbs.base import Device, Verb, warn_untrained
 from resmlp.verbs.exam import check_counts, open_weights, take_place
+from resmlp.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +109,7 @@ class Embed(Verb):
             result["mapped"] = feature_map(embedded.features, embedded.labels, self.map)
             result["map"] = str(self.map)
         if not self.json:
-            print(f"{result['pictures']:,} pictures, {result['dim']:,} features each")
+            print(f"{counted(result['pictures'], 'picture')}, {counted(result['dim'], 'feature')} each")
             for name in unreadable:
                 print(f"  left out, cannot be read: {name}")
             for what, kind in (("out", "written"), ("map", "drawn")):

@@ -14,6 +14,7 @@ from resmlp.checks import ANY, POSITIVE, check_range, demand
 from resmlp.files import write_json
 from resmlp.verbs.base import Device, Verb
 from resmlp.verbs.embed import check_writable
+from resmlp.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def table(result: dict[str, Any]) -> "Table":
     lines = [_line(row) for row in result["rows"]]
     title = f"{result['machine']}, {result['precision']}"
     if result["device"] == "cpu":
-        title += f", {result['threads']} thread{'s' * (result['threads'] != 1)}"
+        title += f", {counted(result['threads'], 'thread')}"
     full = f"a product of square matrices: {result['matmul_flops'] / 1e9:,.1f} GFLOP/s"
     shown = Table(
         title=title, caption=full, title_justify="left", caption_justify="left", box=None, padding=(0, 2, 0, 0)

@@ -168,7 +168,7 @@ def test_a_network_of_another_kind_is_refused(tmp_path):
         ({"files": []}, "not names alone"),
         ({"files": [".."]}, "not names alone"),
         ({"to": "pickle"}, "to is 'pickle'"),
-        ({"classes": ["a"]}, "1 class names for 3 classes"),
+        ({"classes": ["a"]}, "1 class name for 3 classes"),
         ({"words": ["a"]}, "class names for 3 classes"),
         ({"format": 2}, "written by a newer resmlp"),
         ({"model": None}, "model is None"),

@@ -133,7 +133,7 @@ def changed(folder, place, **changes):
         ({"to": "tvm"}, "to"),
         ({"to": "torch"}, "may hold any program"),
         ({"output": 3}, "output"),
-        ({"classes": ["a"]}, "1 class names for 3 classes"),
+        ({"classes": ["a"]}, "1 class name for 3 classes"),
         ({"model__num_classes": 2, "classes": []}, "and not 2 classes"),
         ({"preprocessing__size": [8, 8]}, "cannot run"),
         ({"format": 9}, "newer"),
