@@ -90,8 +90,13 @@ def mask_size(name: str, colours: Colours = ()) -> tuple[int, int]:
 
 
 def picture_size(name: str) -> tuple[int, int]:
-    """(width, height) of a picture that is a file, upright (EXIF), from its header; raises `UnreadableImage`."""
+    """(width, height) of a picture that is a file, upright (EXIF) as far as its header tells.
+
+    Raises `UnreadableImage`.
+    """
     with _opened(name) as image:
+        if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+            return image.size  # Pillow has turned the one, and would decode all of the other to look behind its pixels
         turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return image.size[::-1] if turned else image.size
 

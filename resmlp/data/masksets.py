@@ -45,8 +45,11 @@ class FilePair(NamedTuple):
         return image, labels
 
     def check(self) -> None:
-        """Raise what the headers of the two files tell is amiss; no pixel is decoded."""
-        self._demand_size(picture_size(self.picture), mask_size(self.mask, self.labelling.colours))
+        """Raise what the headers of the two files tell is amiss; no pixel is decoded where they agree."""
+        picture, mask = picture_size(self.picture), mask_size(self.mask, self.labelling.colours)
+        if picture != mask:  # of some files only the whole tells that the picture lies on its side
+            picture = File(self.picture).read().size
+        self._demand_size(picture, mask)
 
     def _demand_size(self, picture: tuple[int, ...], mask: tuple[int, ...]) -> None:
         if picture != mask:

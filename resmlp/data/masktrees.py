@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 from resmlp.checks import demand
 from resmlp.data.trees import TRAIN, VAL, some
@@ -98,6 +99,12 @@ def open_mask_tree(root: str) -> MaskTree:
     return MaskTree(top, _parts(images, beside_it[0]))
 
 
+def is_mask_tree(root: str) -> bool:
+    """Whether there are a folder of pictures and one of masks below `root`."""
+    top = Path(root)
+    return (top / IMAGES).is_dir() and any((top / name).is_dir() for name in MASKS)
+
+
 def _parts(images: Path, masks: Path) -> dict[str, Part]:
     folders = sorted(path.name for path in _listed(images) if path.is_dir())
     if not folders:
@@ -114,10 +121,11 @@ def _by_stem(folder: Path) -> dict[str, str]:
         if path.suffix.lower() not in ENDINGS:
             continue
         demand(path.is_file(), f"{path} is no file", "it is a folder, or a link that leads to none: take it away")
-        if path.stem in found:
-            what = f"{folder} holds both {found[path.stem]} and {path.name}"
+        stem = normalize("NFC", path.stem)  # a Mac writes accents apart from their letters
+        if stem in found:
+            what = f"{folder} holds both {found[stem]} and {path.name}"
             raise UserError(what, "a mask belongs to a picture by its name: keep one of them")
-        found[path.stem] = path.name
+        found[stem] = path.name
     return found
 
 

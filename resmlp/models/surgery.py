@@ -166,7 +166,15 @@ def rule_of(key: str) -> Rule | None:
 
 def _resized(key: str, tensor: Tensor, c: Change) -> Tensor:
     rule = rule_of(key)
-    try:
-        return rule(tensor.cpu().double(), c).to(tensor) if rule else tensor  # not every device has doubles
-    except (RuntimeError, IndexError):  # of another shape than its key says: `load_into` names it
+    if rule is None or not _fits(rule, tensor, c):  # of another shape than its key says: `load_into` names it
         return tensor
+    return rule(tensor.cpu().double(), c).to(tensor)  # not every device has doubles
+
+
+def _fits(rule: Rule, tensor: Tensor, c: Change) -> bool:
+    """Whether the rule takes a tensor of this shape, tried without memory."""
+    try:
+        rule(torch.empty_like(tensor, dtype=torch.float64, device="meta"), Change(*(part.to("meta") for part in c)))
+    except (RuntimeError, IndexError):
+        return False
+    return True

@@ -58,7 +58,10 @@ class DataCheck(Verb):
         )
         demand(self.out is None or bool(self.out.name), f"--out {self.out}", "give the name of a file")
         from resmlp.data.check import check
+        from resmlp.data.masktrees import is_mask_tree
 
+        looks = f"resmlp train scenes --data.source masks --data.root {self.path} looks at them before it trains"
+        demand(not is_mask_tree(self.path), f"{self.path} holds pictures with masks, not with classes", looks)
         with _bar() as progress:
             report = check(self.path, self.decode, self.workers or _cores(), self.img_size, progress)
         result, errors = report.as_dict(), report.errors()

@@ -123,6 +123,8 @@ def show(result: dict[str, Any], where: str = "") -> Iterator[str]:
         yield f"  real is counted on {result['real_pictures']:,} pictures, those that have an answer"
     if "not_finite" in result:
         yield f"  {result['not_finite']:,} pictures gave numbers that are not finite, and count as wrong"
+    if "pixels_not_finite" in result:
+        yield f"  {result['pixels_not_finite']:,} pixels were given numbers that are not finite, and count as wrong"
     classes = result.get("per_class", {})
     known = sorted((score, name) for name, score in classes.items() if score is not None)
     for score, name in known[:WORST]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -229,7 +230,7 @@ def open_pictures(model: str, data: EvalData) -> "ImageSet":
     from resmlp.data import open_eval, open_splits
 
     own = own_data(model)
-    if own and (data.root is None or _same_root(own, data)):
+    if own and (data.root is None or same_root(own, data)):
         return open_splits(own).val
     if data.root is None:
         raise UserError(f"nothing to evaluate {model} on", "give --data.root, an ImageFolder tree")
@@ -256,7 +257,7 @@ def open_training(model: str, data: EvalData, train: Path | None) -> "ImageSet":
     own = own_data(model)
     if own and data.root is None:
         return open_splits(own).train
-    if own and (_same_root(own, data) or own.source not in ("folder", "digits")):
+    if own and (same_root(own, data) or own.source not in ("folder", "digits")):
         return open_splits(replace(own, root=data.root)).train
     hint = "give --train PATH, or a --data.root with train/ and val/"
     demand(data.root is not None, f"nothing to evaluate {model} on", hint)
@@ -274,8 +275,9 @@ def own_data(model: str, kind: type[D] = Data) -> D | None:  # type: ignore[assi
     return data
 
 
-def _same_root(own: Data, data: EvalData) -> bool:
-    return bool(own.root and data.root) and Path(str(own.root)).resolve() == Path(str(data.root)).resolve()
+def same_root(own: Data, data: EvalData) -> bool:
+    """Whether both name one folder or archive, however each spells it."""
+    return bool(own.root and data.root) and realpath(str(own.root)) == realpath(str(data.root))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from os.path import realpath  # unlike resolve(), at ease with links that lead in circles
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,12 +102,12 @@ def output_names(files: Sequence[str], out: Path) -> dict[str, str]:
             name = f"{first}-{number}"
         names[file] = name
         taken.add(name.casefold())
-    written = {(out / (name + ending)).resolve() for name in names.values() for ending in (OVERLAY, LABELS)}
+    written = {realpath(out / (name + ending)) for name in names.values() for ending in (OVERLAY, LABELS)}
     for file in pictures:
-        if Path(file).resolve() in written:
+        if realpath(file) in written:
             raise UserError(f"{file} would be replaced by a prediction", "choose another --out")
     return names
 
 
 def _is_output(path: Path, out: Path) -> bool:
-    return path.name.endswith((OVERLAY, LABELS)) and path.parent.resolve() == out.resolve()
+    return path.name.endswith((OVERLAY, LABELS)) and realpath(path.parent) == realpath(out)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -95,8 +96,16 @@ def list_pictures(files: tuple[str, ...]) -> list[str]:
         path = Path(name)
         if not path.exists():
             raise UserError(f"no picture at {name}", "check the path")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS) if path.is_dir() else [path]
+        inside = sorted(_pictures_in(path, ENDINGS)) if path.is_dir() else [path]
         if not inside:
             raise UserError(f"no pictures in {name}", "pictures end in " + " ".join(ENDINGS))
         found += [str(p) for p in inside]
     return found
+
+
+def _pictures_in(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    """What ends as a picture does below a folder, but for folders and what is hidden."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in endings and not hidden and not path.is_dir():
+            yield path

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from resmlp.checks import demand
 from resmlp.errors import notice
 from resmlp.published import published
-from resmlp.sources import is_published
+from resmlp.sources import is_published, kind_of
 from resmlp.verbs.base import Verb
 
 
@@ -33,6 +34,8 @@ class Push(Verb):
         from resmlp.deploy.publish import check_names, check_token, push, write_for_hub
 
         check_names(self.repo, self.licence)
+        kind = kind_of(self.model)
+        demand(kind not in ("segmenter", "translator"), f"{self.model} is a {kind}", "a classifier can be published")
         if self.out is None:
             check_token()
         with TemporaryDirectory(prefix="resmlp-push-") as aside:

@@ -72,11 +72,12 @@ def masks_of(exam: "Exam", classes: tuple[str, ...]) -> "MaskSet":
     What labels mean is as the run's own recipe says, or as usual. Raises `UserError` for other classes.
     """
     from resmlp.data import open_eval_masks, open_masks
+    from resmlp.verbs.exam import same_root
 
     own, root, split = own_recipe(exam.model), exam.data.root, exam.data.split
     task = own.task if own and isinstance(own.task, Segment) else Segment()
     data = own.data if own else Data(source="masks")
-    if root is not None:
+    if root is not None and not same_root(data, exam.data):
         data = replace(data, root=root, source="masks" if data.source == "scenes" else data.source)
     rootless = data.root is None and data.source != "scenes"
     demand(not rootless, f"nothing to evaluate {exam.model} on", "give --data.root, a folder with images/ and labels/")

@@ -1,6 +1,9 @@
 """Segmentation from the command line: train, evaluate, predict."""
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -91,6 +94,30 @@ def test_eval_says_what_training_said(resmlp, segmenter):
     assert all(Path(figure).is_file() for figure in found["figures"])
 
 
+@pytest.mark.slow
+def test_two_processes_report_what_the_saved_network_gives(resmlp, masks, tmp_path):
+    """Each has BatchNorm's statistics of its own pictures; what is evaluated in training is what is saved."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resmlp"]
+    flags = [
+        *FLAGS,
+        "--run.epochs",
+        "3",
+        "--run.eval-every",
+        "3",
+        "--data.root",
+        str(masks),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([*launch, "train", "scenes", *flags], env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    found = numbers(resmlp("eval", tmp_path / "run", "--json", "--data.workers", 0))
+    told = json.loads((tmp_path / "run" / "summary.json").read_text())["last"]["raw"]
+    for name in ("miou", "pixel_accuracy"):
+        assert found[name] == pytest.approx(told[name], abs=1e-6)
+
+
 def test_eval_takes_another_part_and_counts_its_pixels(resmlp, segmenter, masks, tmp_path):
     found = numbers(resmlp("eval", segmenter, "--json", "--data.split", "test", "--data.workers", 0))
     assert found["pictures"] == PARTS["test"]
@@ -116,6 +143,21 @@ def test_eval_on_another_root(resmlp, segmenter, masks, tmp_path):
     alone = numbers(resmlp("eval", lone, "--json", "--data.root", masks, "--data.workers", 0))
     assert alone["miou"] == own["miou"], "a file of weights and its .json are enough"
     assert "nothing to evaluate" in resmlp("eval", lone).error
+
+
+def test_eval_knows_its_own_pictures_however_they_are_spelled(resmlp, masks, tmp_path):
+    """A set without parts was divided by training, so that all of it is not what was held out."""
+    flat = tmp_path / "flat"
+    shutil.copytree(masks / "images" / "train", flat / "images")
+    shutil.copytree(masks / "labels" / "train", flat / "labels")
+    shutil.copy(masks / "classes.txt", flat)
+    assert resmlp("train", "scenes", *FLAGS, "--run.epochs", 1, "--data.root", flat, "--out", "run").code == 0
+    own = numbers(resmlp("eval", "run", "--json", "--data.workers", 0))
+    assert own["pictures"] < PARTS["train"]
+    (tmp_path / "link").symlink_to(flat)
+    for root in (flat, f"{flat}/", f"../{tmp_path.name}/flat", "link"):
+        again = numbers(resmlp("eval", "run", "--json", "--data.root", root, "--data.workers", 0))
+        assert (again["pictures"], again["miou"]) == (own["pictures"], own["miou"])
 
 
 def test_eval_refuses_other_classes(resmlp, segmenter, tmp_path):
@@ -185,6 +227,18 @@ def test_predict_twice_in_a_folder_takes_no_prediction_for_a_picture(resmlp, seg
         found = numbers(resmlp("predict", segmenter, ".", "--out", ".", "--json"))["predictions"]
         assert [each["file"] for each in found] == ["x.png"]
     assert "all the pictures are predictions" in resmlp("predict", segmenter, "x-overlay.png", "--out", ".").error
+
+
+def test_predict_passes_over_what_is_hidden_and_names_what_leads_nowhere(resmlp, segmenter, tmp_path):
+    folder = tmp_path / "in"
+    (folder / "folder.png").mkdir(parents=True)
+    for name in ("a.png", ".hidden.png"):
+        Image.new("RGB", (40, 30), COLOURS[1]).save(folder / name)
+    (folder / "circle.png").symlink_to("circle.png")
+    ended = resmlp("predict", segmenter, folder, "--json")
+    assert ended.code == 2
+    assert "circle.png" in ended.error
+    assert [Path(each["file"]).name for each in json.loads(ended.out)["predictions"]] == ["a.png"]
 
 
 def test_predict_never_replaces_a_picture(resmlp, segmenter, tmp_path):

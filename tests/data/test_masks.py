@@ -348,16 +348,67 @@ def test_beyond_those_looked_at_a_mask_stops_training_when_it_is_used(tree, monk
         open_masks(data, Segment())  # headers are looked at whatever the number
 
 
-def test_a_picture_damaged_beyond_its_header_is_replaced_and_named(tree):
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_a_picture_damaged_beyond_its_header_is_replaced_and_named(tree, ending):
     data = tree()
-    file = Path(data.root) / "images/train/1.jpg"
-    file.write_bytes(file.read_bytes()[:-6])
+    file = Path(data.root) / f"images/train/1.{ending}"
+    (Path(data.root) / "images/train/1.jpg").unlink()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)).save(file)
+    file.write_bytes(file.read_bytes()[: -6 if ending == "jpg" else -60])
     train, _ = open_masks(data, Segment())
     with pytest.raises(UnreadableImage):
         train.read(1)
     batches = TrainBatches(train, data, Augment(), seed=0, transform=JointTransform(data, Segment()))
     named = {name for epoch in range(3) for batch in batches.epoch(epoch) for name in batch["unreadable"]}
     assert named == {str(file)}
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+def test_a_picture_that_lies_on_its_side_has_an_upright_mask(tree, ending):
+    data = tree()
+    lying, exif = Image.new("RGB", (6, 8)), Image.Exif()
+    exif[0x0112] = 6
+    (Path(data.root) / "images/train/1.jpg").unlink()
+    lying.save(Path(data.root) / f"images/train/1.{ending}", exif=exif)
+    train, _ = open_masks(data, Segment())
+    image, labels = train.read(1)
+    assert (image.size, labels.shape) == ((8, 6), (6, 8))
+
+
+def test_a_png_that_tells_its_side_behind_its_pixels(tree):
+    data = tree()
+    file = Path(data.root) / "images/train/1.png"
+    (Path(data.root) / "images/train/1.jpg").unlink()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (6, 8)).save(file, exif=exif)
+    parts = chunks(file.read_bytes())
+    (told,) = [part for part in parts if part[4:8] == b"eXIf"]
+    parts.remove(told)
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join([*parts[:-1], told, parts[-1]]))
+    train, _ = open_masks(data, Segment())
+    assert train.read(1)[0].size == (8, 6)
+
+
+def chunks(png: bytes) -> list[bytes]:
+    """Each with its length, its kind and its sum."""
+    found, at = [], 8
+    while at < len(png):
+        length = 12 + int.from_bytes(png[at : at + 4], "big")
+        found.append(png[at : at + length])
+        at += length
+    return found
+
+
+def test_names_of_a_mac_are_those_of_others(tree):
+    """An e with an accent is one letter here and two characters there."""
+    data = tree()
+    for folder, ending, letter in (("images", "jpg", "\u00e9"), ("labels", "png", "e\u0301")):
+        (Path(data.root) / folder / "train" / f"1.{ending}").rename(
+            Path(data.root) / folder / f"train/{letter}.{ending}"
+        )
+    train, _ = open_masks(data, Segment())
+    assert len(train) == 3
 
 
 def test_sources_and_roots(tree, tmp_path):

@@ -11,7 +11,7 @@ from resmlp import create_model
 from resmlp.architectures import ARCHITECTURES
 from resmlp.errors import UserError
 from resmlp.models import TrunkConfig, Weights, load_into
-from resmlp.models.surgery import along, change, interpolation, mix, resize, resize_to
+from resmlp.models.surgery import FIXED, Change, along, change, interpolation, mix, resize, resize_to
 from resmlp.nn.init import convolution_matrix
 
 SMALL = {"dim": 12, "depth": 2, "num_classes": 3}
@@ -179,6 +179,15 @@ def test_a_grid_of_as_many_tokens_is_another_grid():
     moved, _, words = resize_to(weights, config((64, 64)), (32, 128))
     assert "from 2x8 to 4x4" in words
     assert not torch.equal(moved.state["blocks.0.tokens.fn.weight"], weights.state["blocks.0.tokens.fn.weight"])
+
+
+def test_a_grid_too_large_for_the_memory_is_no_matter_of_shapes(monkeypatch):
+    def huge(tensor: Tensor, c: Change) -> Tensor:
+        return mix(tensor, c) if tensor.is_meta else torch.empty(2**58)
+
+    monkeypatch.setitem(FIXED, r"blocks\.\d+\.tokens\.fn\.weight", huge)
+    with pytest.raises(RuntimeError, match="memory|allocate|storage"):
+        resize({"blocks.0.tokens.fn.weight": torch.zeros(16, 16)}, (4, 4), (8, 8))
 
 
 @pytest.mark.parametrize("broken", [torch.zeros(16), torch.zeros(2, 2, 2), torch.zeros(5, 16), torch.zeros(0, 0)])
