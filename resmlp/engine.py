@@ -145,6 +145,7 @@ class Engine:
     def evaluate(self, epoch: int) -> None:
         """Evaluate the raw and the averaged weights, and remember the best."""
         since = time.perf_counter()
+        self.agree_on_buffers()
         for weights, module in self.kinds.items():
             module.eval()
             with torch.no_grad(), self.autocast():
@@ -158,6 +159,13 @@ class Engine:
                 shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
                 console.print(f"epoch {epoch + 1:>4}  {weights:<3}  {shown}")
         self.window.since += time.perf_counter() - since  # so that the speed shown is that of training
+
+    def agree_on_buffers(self) -> None:
+        """Take the mean of BatchNorm's statistics, of which each process has its own, so that all see what is saved."""
+        if self.accelerator.num_processes > 1:
+            for buffer in (buffer for module in self.kinds.values() for buffer in module.buffers()):
+                if buffer.is_floating_point():
+                    buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
 
     def save(self) -> None:
         """A checkpoint of the present step."""
