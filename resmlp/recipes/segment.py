@@ -28,12 +28,12 @@ SCENES = PictureRecipe(
 CAMVID = PictureRecipe(
     name="camvid",
     about="CamVid's streets at 200x150, 11 classes, from scratch",
-    task=Segment(width=32, base_size=(200, 150), scale=(0.7, 1.5), max_class_share=0.9, balance=0.5),
-    model=Model("resmlp_s12_p8", dim=192, depth=6, drop_path=0.05, init="local"),
+    task=Segment(width=32, base_size=(200, 150), jitter=2.0, max_class_share=0.9, balance=0.5),
+    model=Model("resmlp_s12_p8", dim=192, depth=6, drop_path=0.1, init="local"),
     data=Data(source="camvid", img_size=(120, 160), batch_size=8, workers=1, crop_ratio=1.0, interpolation="bilinear"),
     optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-    run=Run(epochs=30, precision="bf16", ema=0.99, log_every=20, eval_every=15),
-    expected=(("miou", 0.45),),
+    run=Run(epochs=120, precision="bf16", ema=0.99, log_every=20, eval_every=30),
+    expected=(("miou", 0.55),),
 )
 
 ADE20K = PictureRecipe(
