@@ -1,0 +1,73 @@
+"""The memory that `resmlp predict` takes to label a picture of 4000 x 3000 pixels.
+
+python benchmarks/large_picture.py      writes results/large_picture.json
+
+The network is the paper's: ResMLP-S12, UPerNet 512 wide, 150 classes, windows of 224 in steps of two thirds; weights
+are random, which changes neither time nor memory. What is measured is the whole program, Python and torch included.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from machine import machine
+from PIL import Image
+
+from resmlp.cards import SegmenterCard
+from resmlp.config import Data, Model
+from resmlp.data.classnames import palette
+from resmlp.models import build_segmenter, save_segmenter
+
+WIDTH, HEIGHT, CLASSES, WINDOW = 4000, 3000, 150, (224, 224)
+MOST_GIB = 3.0
+RESULT = Path(__file__).parent.parent / "results" / "large_picture.json"
+
+
+def prepare(folder: Path) -> Path:
+    """Write a network into `folder`, and a picture as smooth as a photograph, whose path is returned."""
+    torch.manual_seed(0)
+    model, _ = build_segmenter(Model("resmlp_s12"), WINDOW, CLASSES)
+    names = tuple(map(str, range(CLASSES)))
+    card = SegmenterCard(model.config, Data(img_size=WINDOW).preprocessing(), names, palette(CLASSES))
+    save_segmenter(folder, model.eval(), card)
+    coarse = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    picture = folder / "picture.png"
+    Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(picture)
+    return picture
+
+
+def main() -> int:
+    """Returns 1 where it takes more than it may."""
+    with TemporaryDirectory() as aside:
+        folder = Path(aside)
+        picture = prepare(folder)
+        command = [sys.executable, "-m", "resmlp", "predict", str(folder / "model.safetensors"), str(picture)]
+        start = time.monotonic()
+        subprocess.run([*command, "--out", str(folder / "out"), "--device", "cpu"], check=True)
+        seconds = time.monotonic() - start
+        with Image.open(folder / "out" / "picture-labels.png") as labels:
+            assert labels.size == (WIDTH, HEIGHT)
+    gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    result = {
+        "what": f"a picture of {WIDTH} x {HEIGHT} labelled by S12 with UPerNet, {CLASSES} classes: memory in all",
+        "numbers": {"gib": round(gib, 2)},
+        "must_reach": {"gib": f"under {MOST_GIB:g}"},
+        "reached": gib < MOST_GIB,
+        "command": "python benchmarks/large_picture.py",
+        "seconds": round(seconds, 1),
+        "machine": machine(),
+        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result["numbers"]))
+    return int(not result["reached"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
