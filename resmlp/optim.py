@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from resmlp import config
+from resmlp.models import Trunk
+from resmlp.models.backbones import TimmFeatures
 from resmlp.schedules import cosine, poly
 
 DECAYED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -16,7 +18,8 @@ DECAYED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 An embedding is not among them: in most steps a rare token's row has next to no gradient, and decay alone would move it.
 """
-LAYER = re.compile(r"(^|\.)(embed|blocks\.(?P<block>\d+))\.")
+LAYER = re.compile(r"(embed|blocks\.(?P<block>\d+))\.")
+"""the names of a trunk's parameters that are in a layer"""
 
 
 def roles(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:
@@ -37,13 +40,20 @@ def undecayed(model: nn.Module) -> str:
 
 
 def layers(model: nn.Module) -> dict[nn.Parameter, int]:
-    """Each parameter's layer: 0 the patch embedding, i + 1 block i, and one more what follows (last norm, head)."""
-    found = {}
-    for name, parameter in model.named_parameters():
-        match = LAYER.search(name)
-        found[parameter] = -1 if match is None else int(match["block"]) + 1 if match["block"] else 0
-    last = max(found.values(), default=0) + 1
-    return {parameter: last if layer < 0 else layer for parameter, layer in found.items()}
+    """Each parameter's layer: 0 the patch embedding, i + 1 block i, and one more what follows (last norm, heads).
+
+    The layers are those of the trunk inside, or of the network of timm's as timm groups them; a decoder has none.
+    Raises `UserError` where timm does not say.
+    """
+    found: dict[nn.Parameter, int] = {}
+    for part in model.modules():
+        if isinstance(part, TimmFeatures):
+            found |= part.layers()
+        elif isinstance(part, Trunk):
+            matches = ((parameter, LAYER.match(name)) for name, parameter in part.named_parameters())
+            found |= {p: int(match["block"]) + 1 if match["block"] else 0 for p, match in matches if match}
+    last = max(found.values(), default=-1) + 1
+    return {parameter: found.get(parameter, last) for parameter in model.parameters()}
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
@@ -51,12 +61,11 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float =
 
     Layer i of the last one, n, learns at `lr_scale` d^(n - i) of the rate (BEiT, section 3; Clark et al. 2020).
     """
-    layer = layers(model)
+    layer = layers(model) if layer_decay < 1 else {}
     last = max(layer.values(), default=0)
     groups: dict[int, tuple[list, list]] = {}
     for parameter, role in roles(model):
-        depth = last if layer_decay == 1.0 else layer[parameter]
-        groups.setdefault(depth, ([], []))[role != "weight"].append(parameter)
+        groups.setdefault(layer.get(parameter, last), ([], []))[role != "weight"].append(parameter)
     return [
         {
             "params": params,

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -12,7 +12,7 @@ from resmlp.architectures import ARCHITECTURES, architecture, canonical
 from resmlp.cards import Card, TrunkConfig
 from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Preprocessing, Run
 from resmlp.errors import UserError
-from resmlp.objectives import Supervised
+from resmlp.objectives import Segment, Supervised
 from resmlp.serial import from_dict, to_dict
 
 NAN = float("nan")
@@ -118,6 +118,13 @@ def test_a_size_the_patch_divides():
     PictureRecipe("x", model=Model("resmlp_s12_p14"), data=Data(img_size=(224, 280)))
 
 
+def test_a_backbone_that_takes_the_trunks_place_has_another_patch():
+    data = Data(img_size=(70,))
+    with pytest.raises(UserError, match="patches of 16"):
+        PictureRecipe("x", task=Segment(), data=data)
+    assert PictureRecipe("x", task=Segment(backbone="vit_small_patch14_dinov2"), data=data).data == data
+
+
 def test_recomputed_activations_would_count_a_batch_twice_in_batchnorm():
     with pytest.raises(UserError, match="BatchNorm"):
         PictureRecipe("x", model=Model(norm="batchnorm"), run=Run(checkpoint_activations=True))
@@ -183,6 +190,16 @@ def test_what_is_left_open_is_the_checkpoints(tmp_path):
 def test_without_a_checkpoint_what_is_left_open_is_imagenets():
     recipe = PictureRecipe("x", data=Data(img_size=None, mean=None))
     assert recipe.data == Data()
+
+
+def test_segmentation_leaves_open_what_another_backbone_may_bring():
+    """The recipe's own trunk is complete, and a flag of the command line may still replace it."""
+    left_open = Data(mean=None, std=None)
+    recipe = PictureRecipe("x", task=Segment(), model=Model("resmlp_s12.fb_in1k"), data=left_open)
+    assert recipe.data == left_open
+    assert from_dict(PictureRecipe, to_dict(recipe)) == recipe
+    with pytest.raises(UserError, match="does not divide"):  # by the size that the weights have
+        replace(recipe, model=replace(recipe.model, patch_size=15), data=replace(left_open, img_size=None))
 
 
 def test_config_loads_nothing_heavy():

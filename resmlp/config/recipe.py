@@ -11,7 +11,7 @@ from resmlp.config.text import Seq2Seq, Text
 from resmlp.config.training import Optim, Run
 from resmlp.errors import UserError
 from resmlp.network import FROM_CHECKPOINT, Model
-from resmlp.objectives import Supervised, Task, Translate
+from resmlp.objectives import Segment, Supervised, Task, Translate
 from resmlp.preprocessing import Preprocessing
 from resmlp.sources import card_of
 
@@ -70,24 +70,9 @@ class PictureRecipe(Recipe):
         demand(not isinstance(self.task, Translate), "the task is one for text", "pictures are not translated")
         if self.model.name == FROM_CHECKPOINT and self.model.checkpoint is None:
             return  # what depends on the network is checked when there is one
-        name, network = self.model.network()
-        if None in [getattr(self.data, key) for key in INHERITED]:  # so that recipe.json says what was meant
-            card = card_of(self.model.checkpoint) if self.model.checkpoint else None
-            seen = card.preprocessing if card else Preprocessing((224, 224))
-            object.__setattr__(self, "data", self.data.completed(seen))
-        patch, (height, width) = network.patch_size, self.data.size
-        if height % patch or width % patch:
-            below, above = (tuple(max(1, (s + up) // patch) * patch for s in (height, width)) for up in (0, patch - 1))
-            raise UserError(
-                f"--data.img-size {height}x{width} does not divide into patches of {patch} ({name})",
-                f"try {below[0]}x{below[1]} or {above[0]}x{above[1]}, or another --model.patch-size",
-            )
+        if not (isinstance(self.task, Segment) and self.task.backbone):  # which takes the trunk's place
+            self._check_trunk()
         parts = self.run.accumulate
-        demand(
-            not (self.run.checkpoint_activations and network.norm == "batchnorm"),
-            "--run.checkpoint-activations would count BatchNorm's statistics twice",
-            "leave one of the two",
-        )
         demand(
             self.data.batch_size % parts == 0,
             f"--data.batch-size {self.data.batch_size} does not split into --run.accumulate {parts} parts",
@@ -99,3 +84,28 @@ class PictureRecipe(Recipe):
                 f"mixup pairs up the pictures of a batch, and {self.data.batch_size // parts} is odd",
                 "make --data.batch-size even, or set --augment.mixup 0 --augment.cutmix 0",
             )
+
+    def _check_trunk(self) -> None:
+        """Take what the data leaves open from the checkpoint, and refuse what the trunk cannot do.
+
+        Segmentation leaves it open until the network is built: another trunk or backbone may still take its place.
+        """
+        name, network = self.model.network()
+        data = self.data
+        if None in [getattr(data, key) for key in INHERITED]:
+            card = card_of(self.model.checkpoint) if self.model.checkpoint else None
+            data = data.completed(card.preprocessing if card else Preprocessing((224, 224)))
+        if not isinstance(self.task, Segment):
+            object.__setattr__(self, "data", data)  # so that recipe.json says what was meant
+        patch, (height, width) = network.patch_size, data.size
+        if height % patch or width % patch:
+            below, above = (tuple(max(1, (s + up) // patch) * patch for s in (height, width)) for up in (0, patch - 1))
+            raise UserError(
+                f"--data.img-size {height}x{width} does not divide into patches of {patch} ({name})",
+                f"try {below[0]}x{below[1]} or {above[0]}x{above[1]}, or another --model.patch-size",
+            )
+        demand(
+            not (self.run.checkpoint_activations and network.norm == "batchnorm"),
+            "--run.checkpoint-activations would count BatchNorm's statistics twice",
+            "leave one of the two",
+        )

@@ -4,6 +4,7 @@ B pictures of H x W pixels, D channels, h x w positions of a map.
 """
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from resmlp.checks import demand
 from resmlp.errors import UserError, did_you_mean
 from resmlp.models.surgery import Size, resize
 from resmlp.models.trunk import Trunk
+from resmlp.preprocessing import Preprocessing
 
 MAPS = 4
 
@@ -121,19 +123,42 @@ class TimmFeatures(Backbone):
         return self.net(images)
 
     def at(self, size: Size) -> "TimmFeatures":
-        """The same for pictures of `size`; a positional embedding is interpolated, by timm, and the rest is shared."""
+        """The same for pictures of `size`; a positional embedding is interpolated, by timm, and the rest is shared.
+
+        Swin's windows of attention stay as they are.
+        """
         self._check(size)
         other = deepcopy(self, {id(parameter): parameter for parameter in self.parameters()})
         if self.fixed:
             move = getattr(other.net.model, "set_input_size", None)
             if move is None:
                 raise UserError(f"timm's {self.name} is fixed to its window", "test it by windows of that size")
-            move(img_size=size)
+            move(img_size=size, **swin_windows(other.net.model))
         return other
 
+    def layers(self) -> dict[nn.Parameter, int]:
+        """Each parameter's layer, from 0, as timm groups them. Raises `UserError` for a network that it does not group.
+
+        What timm takes for a head, such as a norm at the end, is in the last.
+        """
+        from timm.models import group_parameters
+
+        net = self.net.model
+        grouped = hasattr(net, "group_matcher")
+        demand(grouped, f"timm does not say which layers {self.name} has", "leave --optim.layer-decay out")
+        layer = group_parameters(net, net.group_matcher(coarse=False), reverse=True)
+        return {parameter: layer[name] for name, parameter in net.named_parameters()}
+
     def checkpoint_activations(self, on: bool) -> None:
-        """Trade time for memory in training."""
-        self.net.model.set_grad_checkpointing(on)
+        """Trade time for memory in training. Raises `UserError` for a network of BatchNorm, or where timm cannot."""
+        normed = any(isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) for part in self.net.modules())
+        twice = f"--run.checkpoint-activations would count the statistics of BatchNorm in timm's {self.name} twice"
+        demand(not (on and normed), twice, "leave it out; --run.accumulate saves memory as well")
+        try:
+            self.net.model.set_grad_checkpointing(on)
+        except AssertionError:
+            what = f"--run.checkpoint-activations: timm's {self.name} has no such switch"
+            raise UserError(what, "leave it out; --run.accumulate saves memory as well") from None
 
     def _check(self, size: Size) -> None:
         patch = self.strides[0]
@@ -152,6 +177,29 @@ def make_backbone(config: SegmenterConfig) -> Backbone:
     if config.trunk is not None:
         return TrunkFeatures(Trunk(config.trunk))
     return TimmFeatures(str(config.backbone), config.size)
+
+
+def swin_windows(net: nn.Module) -> dict[str, Any]:
+    """What keeps a Swin's windows of attention as they are in `set_input_size`, where they else grow with the picture.
+
+    Nothing for any other network.
+    """
+    stages: Any = getattr(net, "layers", getattr(net, "stages", ()))
+    windows = [stage.blocks[0].window_size for stage in stages if hasattr(stage.blocks[0], "window_size")]
+    if not windows:
+        return {}
+    return {"window_size": windows if len(set(windows)) > 1 else windows[0]}  # timm of old takes one for all stages
+
+
+def timm_preprocessing(name: str) -> Preprocessing | None:
+    """How the pretrained weights of timm's `name` were shown pictures, but for the crop; None without a tag."""
+    from timm.models import get_pretrained_cfg
+
+    found: Any = None
+    if "." in name:
+        with suppress(RuntimeError):  # no such tag: `timm_network` says so
+            found = get_pretrained_cfg(name)
+    return found and Preprocessing(found.input_size[1:], 0.9, found.interpolation, found.mean, found.std)
 
 
 def timm_network(name: str, pretrained: bool = False, **options) -> nn.Module:

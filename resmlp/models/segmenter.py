@@ -10,11 +10,12 @@ from resmlp.cards import SegmenterConfig, TrunkConfig
 from resmlp.checks import demand
 from resmlp.config import Model
 from resmlp.errors import UserError
-from resmlp.models.backbones import Backbone, TimmFeatures, TrunkFeatures, make_backbone
+from resmlp.models.backbones import Backbone, TimmFeatures, TrunkFeatures, make_backbone, timm_preprocessing
 from resmlp.models.surgery import Size, resize_to
 from resmlp.models.trunk import Trunk
 from resmlp.models.upernet import Decoder, PyramidNeck, classifier, fcn_head, initialise
 from resmlp.models.weights import load_into, read_weights
+from resmlp.preprocessing import Preprocessing
 from resmlp.sources import card_of
 
 THREE_QUARTERS = 2
@@ -105,6 +106,14 @@ def build_segmenter(
     trunk, words = _pretrained(TrunkConfig(*model.network(), size, 0, model.drop_path), model.checkpoint)
     own = TrunkFeatures(trunk)
     return Segmenter(SegmenterConfig(size, num_classes, trunk.config, None, width, auxiliary), own), words
+
+
+def preprocessing_of(model: Model, backbone: str | None = None) -> Preprocessing | None:
+    """How the weights that `build_segmenter` begins from were shown pictures; None for new ones, or where unknown."""
+    if backbone:
+        return timm_preprocessing(backbone)
+    card = card_of(model.checkpoint) if model.checkpoint else None
+    return card.preprocessing if card else None
 
 
 def _pretrained(network: TrunkConfig, source: str | None) -> tuple[Trunk, str]:

@@ -26,7 +26,8 @@ from resmlp.data import (
     open_masks,
 )
 from resmlp.evaluate import count_pixels
-from resmlp.models import Segmenter, build_segmenter, count_macs, save_segmenter
+from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of, save_segmenter
+from resmlp.preprocessing import Preprocessing
 from resmlp.recipes import RECIPES
 from resmlp.serial import difference, to_dict
 from resmlp.tasks.base import Batch, Place
@@ -76,7 +77,8 @@ class Segment(PictureTask):
         super().__init__()
         self.recipe, self.place = recipe, place
         self.options = task = cast(objectives.Segment, recipe.task)
-        data, run = recipe.data, recipe.run
+        known = preprocessing_of(recipe.model, task.backbone)
+        data, run = recipe.data.completed(known or Preprocessing((224, 224))), recipe.run
         own = "--task.scale, --task.flip and --task.jitter say what becomes of pictures and labels"
         demand(recipe.augment == Augment(), "--augment.* is for pictures without masks", own)
         frozen = f"--optim.freeze-epochs {recipe.optim.freeze_epochs} is for classifiers"
@@ -87,6 +89,9 @@ class Segment(PictureTask):
         train, self.held_out = masks = open_masks(data, task)
         self.counts = {"train": len(train), "val": len(self.held_out)}
         self.told = [note for part in masks for note in part.notes]
+        if known and (known.mean, known.std) != (data.mean, data.std):
+            theirs = "mean {:g} {:g} {:g} and std {:g} {:g} {:g}".format(*known.mean, *known.std)
+            self.told.append(f"the weights were trained with {theirs}: --data.mean None --data.std None takes these")
         self.class_weights = torch.ones(len(train.classes), device=place.device)
         if task.balance:
             self.class_weights = class_weights(label_shares(train), task.balance).to(place.device)

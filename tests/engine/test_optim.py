@@ -4,13 +4,17 @@ import math
 import re
 
 import pytest
+import timm
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from resmlp import create_model
 from resmlp.architectures import ARCHITECTURES
-from resmlp.config import Optim
+from resmlp.cards import SegmenterConfig
+from resmlp.config import Model, Optim
 from resmlp.errors import UserError
+from resmlp.models import Segmenter, build_segmenter
 from resmlp.optim import in_words, layers, learning_rate, make_optimizer, parameter_groups, roles, undecayed
 
 SMALL = {"dim": 12, "depth": 1}
@@ -123,7 +127,7 @@ def test_each_layer_learns_at_its_share_of_the_rate():
     model = create_model("resmlp_s12", img_size=32, num_classes=5, dim=12, depth=3, pos_embed=True)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, 0.3, layer_decay=0.5)
-    scale = {names[id(p)]: group["lr_scale"] for group in groups for p in group["params"]}
+    scale = scales(model, groups)
     assert {name: scale[name] for name in EXPECTED_LAYER} == {n: 0.5 ** (4 - i) for n, i in EXPECTED_LAYER.items()}
     assert len(scale) == sum(len(group["params"]) for group in groups) == len(names)
     assert sorted({*scale.values()}) == [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
@@ -143,6 +147,50 @@ def test_the_layers_of_a_wrapped_trunk_are_found_and_those_of_no_trunk_are_one()
     assert layer[model["trunk"].embed.patches.proj.weight] == 0
     assert layer[model["projection"].weight] == layer[model["trunk"].norm.alpha] == 2
     assert len(parameter_groups(nn.Linear(3, 3), 0.1, layer_decay=0.5)) == 2
+
+
+def scales(model: nn.Module, groups: list[dict]) -> dict[str, float]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {names[id(p)]: group["lr_scale"] for group in groups for p in group["params"]}
+
+
+def test_a_decoder_learns_at_the_full_rate_and_the_trunk_below_as_in_a_classifier():
+    shape = {"dim": 12, "depth": 3, "pos_embed": True}
+    classifier = create_model("resmlp_s12", img_size=32, num_classes=5, **shape)
+    model, _ = build_segmenter(Model("resmlp_s12", **shape), (32, 32), 5, width=8, auxiliary=4)
+    alone = scales(classifier, parameter_groups(classifier, 0.3, layer_decay=0.5))
+    found = scales(model, parameter_groups(model, 0.3, layer_decay=0.5))
+    trunk = {name: scale for name, scale in found.items() if name.startswith("backbone.trunk.")}
+    assert trunk == {name: alone[name.removeprefix("backbone.trunk.")] for name in trunk}
+    assert any(".psp.blocks.0." in name for name in found)
+    assert {scale for name, scale in found.items() if name not in trunk} == {1}
+
+
+def on_timm(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return Segmenter(SegmenterConfig((224, 224), 3, None, name, width=8, auxiliary=4))
+
+
+@pytest.mark.parametrize(
+    "name", ["deit_tiny_patch16_224", "convnext_atto", "swin_tiny_patch4_window7_224", "resnet18", "vgg11"]
+)
+def test_below_a_decoder_timms_layers_learn_as_timm_has_it(name):
+    model, prefix = on_timm(name), "backbone.net.model."
+    with torch.device("meta"):
+        whole = timm.create_model(name)
+    theirs = scales(whole, param_groups_layer_decay(whole, layer_decay=0.5))
+    found = scales(model, parameter_groups(model, 0.3, layer_decay=0.5))
+    own = {key.removeprefix(prefix): scale for key, scale in found.items() if key.startswith(prefix)}
+    assert own == {key: theirs[key] for key in own}
+    assert len(set(own.values())) > 4
+    assert {scale for key, scale in found.items() if not key.startswith(prefix)} == {1}
+
+
+def test_layers_that_timm_does_not_tell_apart():
+    model = on_timm("caformer_s18")
+    assert len(parameter_groups(model, 0.3)) == 2
+    with pytest.raises(UserError, match="which layers caformer_s18 has.*--optim.layer-decay"):
+        parameter_groups(model, 0.3, layer_decay=0.5)
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "adagrad"])

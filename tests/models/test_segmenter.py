@@ -25,13 +25,14 @@ from resmlp.models import (
     create_model,
     open_model,
     open_segmenter,
+    preprocessing_of,
     save_model,
     save_segmenter,
 )
 from resmlp.models.backbones import TimmFeatures, TrunkFeatures, quarters
 from resmlp.models.surgery import change
 from resmlp.models.upernet import PyramidNeck, initialise
-from resmlp.preprocessing import Preprocessing
+from resmlp.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resmlp.sources import card_of, kind_of
 
 SIZE, CLASSES = (32, 48), ("sky", "road", "żółw", "")
@@ -336,6 +337,21 @@ def test_checkpointed_activations_give_the_same_gradients():
         torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vgg11", "--run.checkpoint-activations: timm's vgg11 has no such switch"),
+        ("resnet18", "--run.checkpoint-activations would count the statistics of BatchNorm in timm's resnet18 twice"),
+    ],
+)
+def test_activations_that_cannot_be_checkpointed(name, message):
+    with torch.device("meta"):
+        features = TimmFeatures(name, SIZE)
+    features.checkpoint_activations(False)
+    with pytest.raises(UserError, match=message):
+        features.checkpoint_activations(True)
+
+
 # another size
 
 
@@ -365,6 +381,19 @@ def test_a_linear_mixer_moves_as_surgery_says():
     torch.testing.assert_close(moved.weight, expected.float())
 
 
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swin_s3_tiny_224"])
+def test_swin_moves_with_the_windows_of_its_attention_as_they_were(name):
+    """A network that timm builds for the larger picture has the windows that it was published with."""
+    features, images = TimmFeatures(name, (224, 224)).eval(), torch.randn(1, 3, 224, 448)
+    whole = timm.create_model(name, img_size=(224, 448), features_only=True, feature_cls="getter").eval()
+    whole.load_state_dict(features.net.state_dict())
+    moved = features.at((224, 448))
+    with torch.no_grad():
+        for ours, theirs in zip(moved(images), whole(images), strict=True):
+            torch.testing.assert_close(ours, theirs)
+    assert {p.data_ptr() for p in moved.parameters()} == {p.data_ptr() for p in features.parameters()}
+
+
 def test_at_for_a_backbone_that_is_fixed():
     with pytest.raises(UserError, match="resmlp_12_224 is fixed to its window"):
         segmenter(backbone="resmlp_12_224").at((64, 96))
@@ -387,6 +416,25 @@ def test_build_from_a_classifier(name, tmp_path):
     assert own.keys() <= expected.keys()
     assert all(torch.equal(tensor, expected[key]) for key, tensor in own.items())
     assert open_segmenter(saved(tmp_path / "run", model)).card.model == model.config
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "mean", "std"),
+    [
+        ("vit_small_patch16_224.augreg_in21k_ft_in1k", 224, (0.5,) * 3, (0.5,) * 3),
+        ("deit_small_patch16_224.fb_in1k", 224, IMAGENET_MEAN, IMAGENET_STD),
+        ("vit_small_patch14_dinov2.lvd142m", 518, IMAGENET_MEAN, IMAGENET_STD),
+        ("inception_v3.tv_in1k", 299, (0.5,) * 3, (0.5,) * 3),
+    ],
+)
+def test_a_backbones_weights_say_how_they_were_shown_pictures(name, size, mean, std):
+    found = preprocessing_of(Model(), name)
+    assert (found.size, found.mean, found.std) == ((size, size), mean, std)
+
+
+def test_new_weights_say_nothing_of_pictures():
+    for backbone in (None, "vit_small_patch16_224", "resnet18.nothing", "no.such"):
+        assert preprocessing_of(Model(), backbone) is None
 
 
 def test_build_anew_and_from_timm():
@@ -478,9 +526,9 @@ def test_folders_in_pieces(tmp_path):
         ("model", 3, "model is 3"),
         ("model.extra", 3, "unknown field"),
         ("palette", [[0, 0, 256]] * 4, "colour"),
-        ("palette", [[0, 0, 0]], "1 colours for 4 classes"),
+        ("palette", [[0, 0, 0]], "1 colour for 4 classes"),
         ("palette", [[0, 0]] * 4, "palette is"),
-        ("classes", ["a"], "1 class names"),
+        ("classes", ["a"], "1 class name for 4 classes"),
         ("kind", "translator", "describes a translator"),
         ("kind", ["segmenter"], "its kind is"),
         ("kind", "detector", "its kind is 'detector'"),

@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from resmlp.config import Augment, Model, Optim
+from resmlp.config import Augment, Model, Optim, PictureRecipe
 from resmlp.data import normalise
 from resmlp.errors import UserError
 from resmlp.models import Segmenter as Network
-from resmlp.models import open_segmenter
+from resmlp.models import backbones, create_model, open_segmenter, save_model
 from resmlp.objectives import Segment as Settings
+from resmlp.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resmlp.recipes import RECIPES
+from resmlp.serial import from_dict, to_dict
 from resmlp.tasks import Place, Segment, make_task
 from resmlp.tasks.labeller import Labeller
 from resmlp.tasks.segment import check_no_trunk, class_weights, pixel_loss
@@ -200,6 +202,49 @@ def test_a_deit_with_its_class_token_trains(recipe):
 def test_settings_that_nothing_reads_are_refused(recipe, changes, said):
     with pytest.raises(UserError, match=said):
         make_task(replace(recipe, **changes), Place())
+
+
+HALF, THIRD = (0.5, 0.5, 0.5), (0.3, 0.3, 0.3)
+
+
+def starts(recipe, folder, monkeypatch):
+    """The recipe from a checkpoint of ours, and with a pretrained backbone; both were trained with `HALF`."""
+    save_model(folder, create_model("resmlp_digits", img_size=8), (), Preprocessing((8, 8), mean=HALF, std=HALF))
+    make = backbones.timm_network  # the weights themselves lie on the hub
+    monkeypatch.setattr(backbones, "timm_network", lambda name, pretrained=False, **options: make(name, **options))
+    yield replace(recipe, model=Model("checkpoint", str(folder)))
+    settings = replace(recipe.task, backbone="vit_tiny_patch16_224.augreg_in21k")
+    data = replace(recipe.data, img_size=(32, 48))
+    yield replace(recipe, model=RECIPES["scenes"].model, task=settings, data=data)
+
+
+def test_pictures_are_shown_as_the_weights_were_trained(recipe, tmp_path, monkeypatch):
+    for one in starts(recipe, tmp_path, monkeypatch):
+        left_open = replace(one, data=replace(one.data, mean=None, std=None))
+        task = make_task(left_open, Place())
+        assert (task.card.preprocessing.mean, task.card.preprocessing.std) == (HALF, HALF)
+        assert "note" not in dict(task.describe())
+        assert from_dict(PictureRecipe, to_dict(left_open)) == left_open
+    new = make_task(replace(recipe, data=replace(recipe.data, mean=None, std=None)), Place()).card.preprocessing
+    assert (new.mean, new.std) == (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def test_pictures_that_are_shown_otherwise_are_spoken_of(recipe, tmp_path, monkeypatch):
+    for one in starts(recipe, tmp_path, monkeypatch):
+        task = make_task(replace(one, data=replace(one.data, mean=THIRD, std=THIRD)), Place())
+        assert (task.card.preprocessing.mean, task.card.preprocessing.std) == (THIRD, THIRD)
+        assert dict(task.describe())["note"].startswith("the weights were trained with mean 0.5 0.5 0.5 and std 0.5")
+    assert "note" not in dict(make_task(recipe, Place()).describe())
+
+
+def test_a_backbone_has_patches_of_its_own(recipe):
+    """70 is no multiple of the 8 of the recipe's trunk, but of DINOv2's 14."""
+    settings = replace(recipe.task, backbone="vit_small_patch14_dinov2")
+    base = replace(recipe, model=RECIPES["scenes"].model, task=settings)
+    task = make_task(replace(base, data=replace(base.data, img_size=(70,))), Place())
+    assert task.card.model.size == (70, 70)
+    with pytest.raises(UserError, match="64x64 does not divide into patches of 14"):
+        make_task(replace(base, data=replace(base.data, img_size=(64,))), Place())
 
 
 @pytest.mark.parametrize(("batch", "parts", "world"), [(1, 1, 1), (2, 2, 1), (2, 1, 2)])
