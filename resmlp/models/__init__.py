@@ -6,7 +6,7 @@ from resmlp.models.folding import FoldedTrunk, fold
 from resmlp.models.saved import Saved, load_saved, open_model, save_model
 from resmlp.models.savedsegmenter import SavedSegmenter, open_segmenter, save_segmenter
 from resmlp.models.search import Hypothesis, translate
-from resmlp.models.segmenter import Segmenter, build_segmenter, preprocessing_of
+from resmlp.models.segmenter import Segmenter, build_segmenter, preprocessing_of, synchronise
 from resmlp.models.seq2seq import Cache, Memory, Seq2Seq
 from resmlp.models.trunk import Trunk, TrunkConfig
 from resmlp.models.weights import Weights, load_into, read_weights
@@ -37,5 +37,6 @@ __all__ = [
     "read_weights",
     "save_model",
     "save_segmenter",
+    "synchronise",
     "translate",
 ]

@@ -82,7 +82,17 @@ class Segmenter(nn.Module):
         if self.training and len(images) == 1:
             alone = any(type(part) is nn.BatchNorm2d and part.training for part in self.decoder.modules())
             what = "UPerNet pools a picture to one value a channel, and BatchNorm cannot train on one picture"
-            demand(not alone, what, "give a process --data.batch-size 2 or more in each step, or SyncBatchNorm")
+            demand(not alone, what, "give a process --data.batch-size 2 or more in each step")
+
+
+def synchronise(model: Segmenter) -> None:
+    """Have BatchNorm of the neck and the heads count the pictures of all processes (CUDA's alone can), in place.
+
+    So BEiT, XCiT and MMSegmentation train UPerNet, with two pictures a GPU. The backbone's own norms stay.
+    """
+    for name, part in list(model.named_children()):
+        if part is not model.backbone:
+            setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(part))
 
 
 def build_segmenter(

@@ -26,7 +26,7 @@ from resmlp.data import (
     open_masks,
 )
 from resmlp.evaluate import count_pixels
-from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of, save_segmenter
+from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of, save_segmenter, synchronise
 from resmlp.preprocessing import Preprocessing
 from resmlp.recipes import RECIPES
 from resmlp.serial import difference, to_dict
@@ -99,6 +99,8 @@ class Segment(PictureTask):
         self.model, self.weights = build_segmenter(
             recipe.model, data.size, len(train.classes), task.backbone, task.width, auxiliary
         )
+        if place.world > 1 and place.device.type == "cuda":
+            synchronise(self.model)
         self.model.backbone.checkpoint_activations(run.checkpoint_activations)
         if task.whole:  # what cannot be moved says so before it is trained
             self.model.at(self.model.whole_patches((data.size[0] + 1, data.size[1])))

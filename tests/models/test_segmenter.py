@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -30,8 +31,10 @@ from resmlp.models import (
     save_segmenter,
 )
 from resmlp.models.backbones import TimmFeatures, TrunkFeatures, quarters
+from resmlp.models.segmenter import synchronise
 from resmlp.models.surgery import change
 from resmlp.models.upernet import PyramidNeck, initialise
+from resmlp.nn import TokenBatchNorm
 from resmlp.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resmlp.sources import card_of, kind_of
 
@@ -322,6 +325,21 @@ def test_data_parallel_finds_no_parameter_without_a_gradient(options, tmp_path):
         assert next(model.parameters()).grad is not None
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_synchronised_heads_are_the_same_network_and_the_trunk_stays():
+    """Only CUDA can train them; evaluated, the same tensors give the same logits."""
+    plain, images = scramble(segmenter(norm="batchnorm")).eval(), torch.randn(2, 3, *SIZE)
+    both = deepcopy(plain)
+    synchronise(both)
+    kinds = {name: {type(m) for m in part.modules()} for name, part in both.named_children()}
+    assert TokenBatchNorm in kinds["backbone"]
+    assert nn.SyncBatchNorm not in kinds["backbone"]
+    for name in ("neck", "decoder", "auxiliary"):
+        assert nn.SyncBatchNorm in kinds[name]
+        assert nn.BatchNorm2d not in kinds[name]
+    assert both.state_dict().keys() == plain.state_dict().keys()
+    torch.testing.assert_close(both(images), plain(images), atol=0, rtol=0)
 
 
 def test_checkpointed_activations_give_the_same_gradients():
