@@ -55,6 +55,19 @@ ADE20K = PictureRecipe(
     expected=(("miou", 0.359),),
 )
 
+CAMVID_S24 = replace(
+    ADE20K,
+    name="camvid-s24",
+    about="CamVid's streets at 480x360 on a GPU, from published weights",
+    paper="",
+    task=Segment(max_class_share=0.9, balance=0.5),
+    model=Model("resmlp_s24.fb_distilled_in1k", drop_path=0.1),
+    data=pictures("camvid", img_size=(224,), batch_size=16, workers=8),
+    optim=replace(ADE20K.optim, lr=1e-4, warmup_steps=150),
+    run=replace(ADE20K.run, epochs=200, eval_every=20),
+    expected=(("miou", 0.60),),
+)
+
 
 def larger(name: str, row: str, weights: str, drop_path: float, miou: float) -> PictureRecipe:
     """ADE20K with another trunk of Table 6."""
@@ -70,6 +83,7 @@ ADE20K_DEIT_S = replace(
 RECIPES = (
     SCENES,
     CAMVID,
+    CAMVID_S24,
     ADE20K,
     larger("ade20k-s24", "ResMLP-S24", "resmlp_s24.fb_in1k", 0.1, 0.391),
     larger("ade20k-s36", "ResMLP-S36", "resmlp_s36.fb_in1k", 0.1, 0.391),
