@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `argv`; returns the exit code: 0 done, 1 a failure of ours, 2 a mistake of the user's, 130 on Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's: up to twice its limit we take them
     _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")

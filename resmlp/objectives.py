@@ -140,6 +140,8 @@ class Segment(Task):
     balance: float = 0.0
     """training: a pixel weighs as much as the share of its class among all labels, to the power of minus this; 0: all
     pixels alike; 1: all classes alike"""
+    empty_classes: bool = False
+    """train although some class has no pixel to learn from in any training mask"""
     auxiliary: float = 0.4
     """weight in the loss of a second, small decoder; 0: there is none"""
     width: int = 512

@@ -6,6 +6,7 @@ Masks are looked at before training, so that what is amiss is said then: each pi
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +26,9 @@ from resmlp.imaging.decode import UnreadableImage
 from resmlp.objectives import Segment
 
 CHECKED = 2000  # masks of which each pixel is looked at before training
-ABSENT = (
-    "no training mask has a pixel of {}",
-    "no held-out mask has a pixel of {}: it is not in the mean, or with 0 where the network says it",
-)
-"""what is to be heard of classes that are lacking in what is trained on, and in what is held out"""
+EMPTY = "no training mask has a pixel of {}"
+GO_ON = "add pictures that show it, or --task.empty-classes to train without"
+UNSEEN = "no held-out mask has a pixel of {}: it is not in the mean, or with 0 where the network says it"
 MASKED = ("masks", "camvid", "ade20k", "scenes")
 """--data.source of pictures whose pixels have labels"""
 
@@ -45,7 +44,8 @@ def open_masks(data: Data, task: Segment) -> MaskSplits:
     """The training and the held-out pairs of `data`, checked as `check_masks` does.
 
     A set with a part val (or validation, valid, test) is taken as it is; of any other `data.val_fraction` is held out,
-    by `data.split_seed`. Of the training pairs `data.fraction` is kept. Raises `UserError` for what cannot be trained.
+    by `data.split_seed`. Of the training pairs `data.fraction` is kept. Raises `UserError` for what cannot be trained,
+    and for a named class without a pixel to learn from, unless `task.empty_classes`.
     """
     if _source(data) == "scenes":
         train, val = scene_splits(data)
@@ -144,15 +144,22 @@ def _open(tree: MaskTree, data: Data, task: Segment, found: list[Files], classes
         named = name_classes(_numbers(tree.root, first, np.sum(counts, 0)), first, ignored, dict(colours))
         called = f"the masks have {len(named.classes)}, which are called by number"
         notes[0].append(f"no classes.txt names the classes: {called}")
-    remarks = ABSENT if len(found) > 1 else ()
-    for i, remark in enumerate(remarks):
-        absent = [name for label, name in enumerate(named.classes) if not counts[i][label]]
-        if absent and len(pairs[i]) <= CHECKED:
-            notes[i].append(remark.format(some(absent)))
+        task = replace(task, empty_classes=True)  # a number that does not occur is no class that somebody wants
+    if len(found) > 1:
+        lacking = [_lacking(named.classes, *part) for part in zip(pairs, counts)]
+        demand(task.empty_classes or not lacking[0], EMPTY.format(lacking[0]), GO_ON)
+        for told, names, remark in zip(notes, lacking, (EMPTY, UNSEEN)):
+            told += [remark.format(names)] * bool(names)
     return [
         MaskSet(named.classes, named.palette, [pair._replace(labelling=named.labelling) for pair in own], tuple(told))
         for own, told in zip(pairs, notes)
     ]
+
+
+def _lacking(classes: Sequence[str], pairs: Sequence[FilePair], counts: np.ndarray) -> str:
+    """The classes of which no mask has a pixel, where all masks were looked at."""
+    absent = [name for label, name in enumerate(classes) if not counts[label]]
+    return some(absent) if absent and len(pairs) <= CHECKED else ""
 
 
 def _numbers(root: Path, first: int, counts: np.ndarray) -> tuple[str, ...]:

@@ -280,6 +280,47 @@ def test_a_disk_that_refuses_is_said_in_a_line(resmlp, segmenter, tmp_path):
     assert not list(tmp_path.rglob("*.part"))
 
 
+def out_of_range(root: Path) -> None:
+    Image.new("L", (40, 24), 9).save(root / "labels/train/0.png")
+
+
+def of_another_size(root: Path) -> None:
+    Image.new("L", (40, 23)).save(root / "labels/train/0.png")
+
+
+def missing(root: Path) -> None:
+    (root / "labels/val/1.png").unlink()
+
+
+def a_picture(root: Path) -> None:
+    shutil.copy(root / "images/train/0.png", root / "labels/train/0.png")
+
+
+def an_empty_class(root: Path) -> None:
+    with (root / "classes.txt").open("a") as file:
+        file.write("moon\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (out_of_range, "labels/train/0.png has label 9"),
+        (of_another_size, "labels/train/0.png is 40x23"),
+        (missing, "labels/val/1.png"),
+        (a_picture, "labels/train/0.png is a picture in colours"),
+        (an_empty_class, "no training mask has a pixel of moon"),
+    ],
+)
+def test_what_is_amiss_with_masks_ends_a_training_before_it_begins(resmlp, masks, tmp_path, spoil, said):
+    shutil.copytree(masks, tmp_path / "set")
+    spoil(tmp_path / "set")
+    ended = resmlp("train", "scenes", *FLAGS, "--data.root", tmp_path / "set", "--out", "run")
+    assert ended.code == 2
+    assert said in ended.error
+    assert ended.error.count("\n") == 0
+    assert not Path("run").exists()
+
+
 def test_settings_that_nothing_reads_are_refused(resmlp, masks):
     start = ("train", "scenes", *FLAGS, "--data.root", masks)
     assert "--augment.*" in resmlp(*start, "--augment.erasing", 0.5).error

@@ -67,7 +67,7 @@ def test_camvid_by_its_list_of_classes(shared):
 
 def test_ade20k(shared):
     data, files = Data(source="ade20k", root=str(shared / "ade20k_sample")), shared / "ade20k_sample/annotations"
-    train, val = open_masks(data, Segment())
+    train, val = open_masks(data, Segment(empty_classes=True))
     assert (len(train), len(val), len(train.classes)) == (2, 1, 150)
     assert train.classes[:4] == ("wall", "building", "sky", "floor")
     everything = open_eval_masks(data, Segment())
@@ -77,7 +77,7 @@ def test_ade20k(shared):
     assert ours[255] == raw[0]
     assert {train.name(i) for i in range(2)} | {val.name(0)} == {everything.name(i) for i in range(3)}
     assert train.notes[0].startswith("no training mask has a pixel of ")
-    same = open_masks(Data(source="masks", root=data.root), Segment(reduce_zero_label=True))
+    same = open_masks(Data(source="masks", root=data.root), Segment(reduce_zero_label=True, empty_classes=True))
     assert same.train.classes == train.classes
     with pytest.raises(UserError, match="numbers its classes from 1 to 150.*reduce-zero-label"):
         open_masks(Data(source="masks", root=data.root), Segment())
@@ -130,8 +130,8 @@ def test_a_set_without_parts_is_divided_by_its_seed(tree):
 
 
 def test_only_training_pictures_are_divided_too(tree):
-    train, val = open_masks(tree(("train",), count=5), Segment())
-    assert (len(train), len(val)) == (4, 1)
+    train, val = open_masks(tree(("train",), count=9), Segment())
+    assert (len(train), len(val)) == (7, 2)
 
 
 def test_classes_without_a_list_are_counted(tree):
@@ -187,7 +187,9 @@ def test_what_a_person_should_hear(tree):
     data = tree(classes="sky\ngrass\nroad\nmoon\n")
     (Path(data.root) / "labels/train/extra.png").write_bytes((Path(data.root) / "labels/train/0.png").read_bytes())
     save(Path(data.root) / "labels/val/2.png", Image.new("L", (8, 6), 1))
-    train, val = open_masks(data, Segment())
+    with pytest.raises(UserError, match=r"no training mask has a pixel of moon .*--task.empty-classes"):
+        open_masks(data, Segment())
+    train, val = open_masks(data, Segment(empty_classes=True))
     assert train.notes == (
         "masks without a picture are passed over: extra.png",
         "no training mask has a pixel of moon",
@@ -339,13 +341,13 @@ def test_beyond_those_looked_at_a_mask_stops_training_when_it_is_used(tree, monk
     data = tree(count=6)
     monkeypatch.setattr("resmlp.data.masks.check_masks", lambda pairs, most: check_masks(pairs, 2))
     save(Path(data.root) / "labels/train/2.png", Image.new("L", (8, 6), 7))
-    train, _ = open_masks(data, Segment())
+    train, _ = open_masks(data, Segment(empty_classes=True))
     batches = TrainBatches(train, data, Augment(), seed=0, transform=JointTransform(data, Segment()))
     with pytest.raises(UserError, match="2.png has label 7"):
         list(batches.epoch(0))
     save(Path(data.root) / "labels/train/3.png", SMALL)
     with pytest.raises(UserError, match="3.png is 8x5"):
-        open_masks(data, Segment())  # headers are looked at whatever the number
+        open_masks(data, Segment(empty_classes=True))  # headers are looked at whatever the number
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])
