@@ -14,9 +14,9 @@ and `token_batches` makes batches.
 """
 
 from resmlp.data.batch import BatchAugment, normalise
+from resmlp.data.evalbatches import EvalBatches, EvalPairs
 from resmlp.data.images import ImageSet, Splits, folder_train
 from resmlp.data.joint import BaseSize, JointTransform
-from resmlp.data.loader import EvalBatches, EvalPairs, TrainBatches
 from resmlp.data.maskfiles import IGNORED
 from resmlp.data.masks import MASKED, MaskSplits, label_shares, open_eval_masks, open_masks
 from resmlp.data.masksets import MaskSet
@@ -24,6 +24,7 @@ from resmlp.data.parallel import Pairs, open_pairs, open_val, read_lines
 from resmlp.data.sources import open_eval, open_splits, other_counts
 from resmlp.data.token_batches import TokenBatches, padded
 from resmlp.data.tokenizer import Tokenizer
+from resmlp.data.trainbatches import TrainBatches
 from resmlp.data.transforms import eval_transform, train_transform
 from resmlp.imaging.decode import UnreadableImage
 
