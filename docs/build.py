@@ -74,7 +74,7 @@ def measured(result: dict[str, Any]) -> str:
 def headline(result: dict[str, Any]) -> str:
     """The numbers that must reach something, with that in brackets; where none must, the first few."""
     numbers, wanted = result["numbers"], result["must_reach"]
-    short = {name: f"{value:g} ({wanted[name]})" for name, value in numbers.items() if name in wanted}
+    short = {name: f"{value:g} ({shown(wanted[name])})" for name, value in numbers.items() if name in wanted}
     return listed(short or dict(list(numbers.items())[:FEW]))
 
 
@@ -84,8 +84,13 @@ def goal(result: dict[str, Any]) -> str:
 
 
 def listed(numbers: dict[str, Any]) -> str:
-    """Each by its name; what is no string, in six digits."""
-    return ", ".join(f"{name} {value if isinstance(value, str) else f'{value:g}'}" for name, value in numbers.items())
+    """Each by its name."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in numbers.items())
+
+
+def shown(value: float | str) -> str:
+    """A number in six digits at most; words as they are."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def minutes(result: dict[str, Any]) -> str:

@@ -121,7 +121,9 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
     yield "device", f"{device.type} ({name}), {run.precision}, {counted(world, 'process')}"
     yield "parameters", f"{count_parameters(task.model):,}"
     yield from task.describe()
-    split = f" over {world} processes x {run.accumulate} parts" if world * run.accumulate > 1 else ""
+    split = (
+        f" over {counted(world, 'process')} x {counted(run.accumulate, 'part')}" if world * run.accumulate > 1 else ""
+    )
     length = f"{counted(task.steps_per_epoch, 'step')} an epoch, {counted(run.epochs, 'epoch')}"
     yield "batch", f"{task.samples_per_step}{split}; {length}"
     yield "optimiser", in_words(optim, task.steps_per_epoch, run.epochs)

@@ -161,11 +161,11 @@ class Engine:
         self.window.since += time.perf_counter() - since  # so that the speed shown is that of training
 
     def agree_on_buffers(self) -> None:
-        """Take the mean of BatchNorm's statistics, of which each process has its own, so that all see what is saved."""
+        """Take BatchNorm's statistics of the first process, as DDP does before each step: they are what is saved."""
         if self.accelerator.num_processes > 1:
-            for buffer in (buffer for module in self.kinds.values() for buffer in module.buffers()):
-                if buffer.is_floating_point():
-                    buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
+            for module in self.kinds.values():
+                for buffer in module.buffers():
+                    torch.distributed.broadcast(buffer, src=0)
 
     def save(self) -> None:
         """A checkpoint of the present step."""

@@ -117,7 +117,7 @@ def learning_rate(optim: config.Optim, step: int, steps_per_epoch: int, epochs: 
 def in_words(optim: config.Optim, steps_per_epoch: int, epochs: int) -> str:
     """The optimiser and its rate over the run, for people."""
     warmup = optim.warmup(steps_per_epoch)
-    first = f"{optim.warmup_epochs:g} warm-up epochs"
+    first = f"{optim.warmup_epochs:g} warm-up epoch{'s' * (optim.warmup_epochs != 1)}"
     if optim.warmup_steps is not None:
         first = f"{optim.warmup_steps:,} warm-up steps ({warmup:.3g} epochs)"
     if warmup >= epochs:

@@ -27,7 +27,7 @@ from resmlp.objectives import Segment
 
 CHECKED = 2000  # masks of which each pixel is looked at before training
 EMPTY = "no training mask has a pixel of {}"
-GO_ON = "add pictures that show it, or --task.empty-classes to train without"
+GO_ON = "add pictures that show it, or --task.empty-classes; is it held out alone, another --data.split-seed"
 UNSEEN = "no held-out mask has a pixel of {}: it is not in the mean, or with 0 where the network says it"
 MASKED = ("masks", "camvid", "ade20k", "scenes")
 """--data.source of pictures whose pixels have labels"""

@@ -125,7 +125,7 @@ class TimmFeatures(Backbone):
     def at(self, size: Size) -> "TimmFeatures":
         """The same for pictures of `size`; a positional embedding is interpolated, by timm, and the rest is shared.
 
-        Swin's windows of attention stay as they are.
+        Swin's windows of attention stay as they are where the picture has room for them.
         """
         self._check(size)
         other = deepcopy(self, {id(parameter): parameter for parameter in self.parameters()})
@@ -210,7 +210,7 @@ def timm_network(name: str, pretrained: bool = False, **options) -> nn.Module:
         raise UserError(f"timm has no model {name!r}", did_you_mean(name, timm.list_models()))
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, TypeError) as error:  # some take no features_only
         reason = str(error).splitlines()[0]
         raise UserError(
             f"timm cannot make {name}: {reason}", "check the tag, and that the hub can be reached"

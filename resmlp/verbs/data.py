@@ -61,7 +61,7 @@ class DataCheck(Verb):
         from resmlp.data.masktrees import is_mask_tree
 
         looks = f"resmlp train scenes --data.source masks --data.root {self.path} looks at them before it trains"
-        demand(not is_mask_tree(self.path), f"{self.path} holds pictures with masks, not with classes", looks)
+        demand(not is_mask_tree(self.path), f"{self.path} has the folders of pictures with masks", looks)
         with _bar() as progress:
             report = check(self.path, self.decode, self.workers or _cores(), self.img_size, progress)
         result, errors = report.as_dict(), report.errors()

@@ -82,7 +82,7 @@ def masks_of(exam: "Exam", classes: tuple[str, ...]) -> "MaskSet":
     rootless = data.root is None and data.source != "scenes"
     demand(not rootless, f"nothing to evaluate {exam.model} on", "give --data.root, a folder with images/ and labels/")
     if own and own.data == data and split is None:
-        masks = open_masks(data, task).val
+        masks = open_masks(data, replace(task, empty_classes=True)).val
     else:
         masks = open_eval_masks(data, task, split, classes)
     hint = "evaluate on pictures of the classes that it was trained on"

@@ -145,6 +145,17 @@ def test_eval_on_another_root(resmlp, segmenter, masks, tmp_path):
     assert "nothing to evaluate" in resmlp("eval", lone).error
 
 
+def test_a_class_that_training_pictures_have_lost_stops_no_evaluation(resmlp, masks, tmp_path):
+    shutil.copytree(masks, tmp_path / "set")
+    assert (
+        resmlp("train", "scenes", *FLAGS, "--run.epochs", 1, "--data.root", tmp_path / "set", "--out", "run").code == 0
+    )
+    own = numbers(resmlp("eval", "run", "--json", "--data.workers", 0))
+    for file in (tmp_path / "set" / "labels" / "train").iterdir():
+        Image.fromarray(np.minimum(np.asarray(Image.open(file)), 1)).save(file)
+    assert numbers(resmlp("eval", "run", "--json", "--data.workers", 0))["miou"] == own["miou"]
+
+
 def test_eval_knows_its_own_pictures_however_they_are_spelled(resmlp, masks, tmp_path):
     """A set without parts was divided by training, so that all of it is not what was held out."""
     flat = tmp_path / "flat"

@@ -327,6 +327,11 @@ def test_data_parallel_finds_no_parameter_without_a_gradient(options, tmp_path):
         torch.distributed.destroy_process_group()
 
 
+def test_a_backbone_that_cannot_give_features_is_refused_in_a_line():
+    with pytest.raises(UserError, match="timm cannot make hardcorenas_a"):
+        TimmFeatures("hardcorenas_a", SIZE)
+
+
 def test_synchronised_heads_are_the_same_network_and_the_trunk_stays():
     """Only CUDA can train them; evaluated, the same tensors give the same logits."""
     plain, images = scramble(segmenter(norm="batchnorm")).eval(), torch.randn(2, 3, *SIZE)
