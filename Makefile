@@ -25,7 +25,7 @@ bench: .venv/ready  ## what the machine gives; writes results/
 	$(BIN)/python benchmarks/timm_suite.py
 	$(BIN)/python benchmarks/data_check.py
 	$(BIN)/python benchmarks/knn.py
-	$(BIN)/python benchmarks/large_picture.py
+	$(BIN)/python benchmarks/large_image.py
 	$(BIN)/python benchmarks/profile_check.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/training_step.py

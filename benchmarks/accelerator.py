@@ -1,6 +1,6 @@
-"""Pictures a second on a GPU in bf16, beside timm's: python benchmarks/accelerator.py
+"""Images a second on a GPU in bf16, beside timm's: python benchmarks/accelerator.py
 
-Inference and training steps of the same weights on the same pictures, in turns; what share of the speed of a large
+Inference and training steps of the same weights on the same images, in turns; what share of the speed of a large
 product of matrices each reaches; peak memory; the errors of our kernels. About four minutes a network, most of them in
 compilers; `--networks` gives one alone, whose numbers join those of the other in results/accelerator.json.
 `--count` prints what a layer takes, and needs no GPU.
@@ -23,14 +23,14 @@ from machine import machine
 from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock
 from torch import Tensor, nn
 
-from resmlp.analysis.device import allocated, clock_of, matmul
-from resmlp.analysis.profile import shapes_compiled
-from resmlp.analysis.rounds import Work, measure, spread
-from resmlp.analysis.subjects import blank
-from resmlp.architectures import ARCHITECTURES, Architecture
-from resmlp.deploy.accelerated import fastest
+from resmlp.analysis.profiling.device import allocated, clock_of, matmul
+from resmlp.analysis.profiling.profile import shapes_compiled
+from resmlp.analysis.profiling.rounds import Work, measure, spread
+from resmlp.analysis.profiling.subjects import blank
+from resmlp.config.vision import ARCHITECTURES, Architecture
+from resmlp.inference.gpu import fastest
 from resmlp.models import Trunk, count_macs, create_model
-from resmlp.models.dialects import to_timm
+from resmlp.models.convert import to_timm
 from resmlp.models.folding import FoldedTrunk, fold
 
 NETWORKS = ("resmlp_s12", "resmlp_b24")
@@ -78,7 +78,7 @@ def pair(name: str, **sizes) -> Pair:
 
 
 def inference(both: Pair, images: Tensor, compile: Compile | None) -> tuple[Runs, Runs]:
-    """What is compared for pictures like `images`, twice: at its best, as a CUDA graph say, and launched one by one.
+    """What is compared for images like `images`, twice: at its best, as a CUDA graph say, and launched one by one.
 
     Without `compile` nothing is compiled; our kernels are for a GPU.
     """
@@ -88,7 +88,7 @@ def inference(both: Pair, images: Tensor, compile: Compile | None) -> tuple[Runs
     if compile:
         made |= {PEER: (theirs, compile), "ours compile": (folded, compile)}
     if images.is_cuda:
-        from resmlp.deploy.kernelled import ChannelMlp8, with_kernels
+        from resmlp.inference.triton_layers import ChannelMlp8, with_kernels
 
         made |= {"ours kernels": (folded, with_kernels), "ours fp8": (folded, partial(with_kernels, mlp=ChannelMlp8))}
     runs, plain = Runs(), Runs()
@@ -110,7 +110,7 @@ def _as_it_is(network: nn.Module) -> nn.Module:
 
 
 def training(both: Pair, images: Tensor, compile: Compile | None) -> Runs:
-    """Steps of the same optimiser: forward in bf16 by autocast, cross-entropy, backward, AdamW."""
+    """Steps of the same optimizer: forward in bf16 by autocast, cross-entropy, backward, AdamW."""
     labels = torch.arange(len(images), device=images.device) % both.ours.config.num_classes
     runs = Runs()
     for name, model in {"timm": both.theirs, "ours": both.ours}.items():
@@ -130,9 +130,9 @@ def _step(model: Callable, optimizer: torch.optim.Optimizer, images: Tensor, lab
 
 
 def race(runs: Runs, plain: Runs, batch: int, operations: float, device: torch.device, seconds: float) -> dict:
-    """Of each: pictures a second, share of the product's speed, ratio to `PEER`, with quartiles; peak memory.
+    """Of each: images a second, share of the product's speed, ratio to `PEER`, with quartiles; peak memory.
 
-    `operations` are those for a picture. Memory is that of `plain`: a graph has its own, which nothing counts.
+    `operations` are those for an image. Memory is that of `plain`: a graph has its own, which nothing counts.
     """
     works = [*(Work(run, batch) for run in runs.values()), matmul(device, torch.bfloat16)]
     *found, product = measure(works, seconds, clock_of(device))
@@ -160,7 +160,7 @@ def errors(folded: FoldedTrunk, batch: int) -> dict[str, dict[str, float]]:
 
     By torch and by our kernels in the precision of `folded`, and by e4m3; seeded noise goes in.
     """
-    from resmlp.deploy.kernelled import ChannelMlp8, with_kernels
+    from resmlp.inference.triton_layers import ChannelMlp8, with_kernels
 
     own, config = next(folded.buffers()), folded.config.network
     generator = torch.Generator().manual_seed(0)
@@ -224,7 +224,7 @@ def missed(reached: dict[str, float]) -> list[str]:
 def layer(arch: Architecture, tokens: int, batch: int) -> list[tuple[str, float, float, float]]:
     """Of the parts of a folded layer in bf16: name, operations, bytes to and from memory, operations a second at most.
 
-    A "pass" is all tokens of all pictures, read or written once.
+    A "pass" is all tokens of all images, read or written once.
     """
     hidden = int(arch.mlp_ratio * arch.dim)
     once, wide = 2 * batch * tokens * arch.dim, 2 * batch * tokens * hidden
@@ -269,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES), help="of inference")
-    parser.add_argument("--trained", type=int, default=TRAINED, help="pictures of a training step; 0: none")
+    parser.add_argument("--trained", type=int, default=TRAINED, help="images of a training step; 0: none")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each that is measured")
     parser.add_argument(
         "--mode", default="default", help="torch.compile's; max-autotune-no-cudagraphs takes far longer"

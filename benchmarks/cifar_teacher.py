@@ -1,4 +1,4 @@
-"""A small convolutional teacher for CIFAR-10: timm's ResNet with a stem for 32x32 pictures, trained in plain PyTorch.
+"""A small convolutional teacher for CIFAR-10: timm's ResNet with a stem for 32x32 images, trained in plain PyTorch.
 
 python benchmarks/cifar_teacher.py PATH OUT.safetensors: eight epochs of SGD, crop and flip; prints its top-1.
 """
@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
-from resmlp.api import keep_freed_memory
 from resmlp.config import Augment, Data
-from resmlp.data import EvalBatches, TrainBatches, normalise, open_splits
-from resmlp.evaluate import classify
+from resmlp.data import EvalBatches, TrainBatches, normalize, open_splits
+from resmlp.metrics import classify
+from resmlp.training.train import keep_freed_memory
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 EPOCHS, BATCH, PEAK, DECAY = 8, 128, 0.2, 5e-4
@@ -28,10 +28,10 @@ def network() -> nn.Module:
     return net.to(memory_format=torch.channels_last)
 
 
-def logits(net: nn.Module, pictures: Tensor) -> Tensor:
-    """Normalised pictures B 3 H W -> logits B K, computed in bfloat16."""
+def logits(net: nn.Module, images: Tensor) -> Tensor:
+    """Normalized images B 3 H W -> logits B K, computed in bfloat16."""
     with torch.autocast("cpu", torch.bfloat16):
-        return net(pictures.to(memory_format=torch.channels_last)).float()
+        return net(images.to(memory_format=torch.channels_last)).float()
 
 
 def train(data: Data, seed: int = 0) -> tuple[nn.Module, float]:
@@ -43,7 +43,7 @@ def train(data: Data, seed: int = 0) -> tuple[nn.Module, float]:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK, total_steps=EPOCHS * batches.steps, pct_start=0.25)
     for epoch in range(EPOCHS):
         for batch in batches.epoch(epoch):
-            loss = F.cross_entropy(logits(net, normalise(batch["image"], MEAN, STD)), batch["label"])
+            loss = F.cross_entropy(logits(net, normalize(batch["image"], MEAN, STD)), batch["label"])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -51,16 +51,16 @@ def train(data: Data, seed: int = 0) -> tuple[nn.Module, float]:
         print(f"epoch {epoch + 1}: loss {loss.item():.3f}", flush=True)
     held_out = EvalBatches(splits.val, data.preprocessing(), 256, 0)
     with torch.inference_mode():
-        tally = classify(lambda images: logits(net.eval(), normalise(images, MEAN, STD)), held_out, 10, "cpu")
+        tally = classify(lambda images: logits(net.eval(), normalize(images, MEAN, STD)), held_out, 10, "cpu")
     return net, dict(tally.scores())["top1"]
 
 
 def load(path: str | Path):
-    """The saved network as a teacher: pictures B 3 H W in [0, 1] -> logits B K."""
+    """The saved network as a teacher: images B 3 H W in [0, 1] -> logits B K."""
     net = network().eval().requires_grad_(False)
     net.load_state_dict(load_file(path))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return lambda pictures: logits(net, (pictures - mean) / std)
+    return lambda images: logits(net, (images - mean) / std)
 
 
 if __name__ == "__main__":

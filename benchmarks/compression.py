@@ -1,8 +1,8 @@
 """What compression costs a network of CIFAR-10: accuracy and bytes of fp32, int8, int4, pruned, 2:4, and int4 by noise.
 
-python benchmarks/compression.py RUN PATH [PICTURES]   writes results/compression.json
+python benchmarks/compression.py RUN PATH [IMAGES]   writes results/compression.json
 
-RUN is a run folder of recipe `cifar10`, PATH its data; all are measured on the same test pictures, PICTURES of them (by
+RUN is a run folder of recipe `cifar10`, PATH its data; all are measured on the same test images, IMAGES of them (by
 default all) spread evenly. int4 is measured by rounding to nearest as well, and after a short training with
 --run.quant-noise beside one without.
 """
@@ -19,17 +19,17 @@ import torch
 from machine import machine
 
 import resmlp
+from resmlp.compression import compress as compressing
 from resmlp.config import Data, Model
-from resmlp.data import EvalBatches, ImageSet, normalise, open_splits
-from resmlp.deploy import compress as compressing
-from resmlp.evaluate import classify
+from resmlp.data import EvalBatches, ImageSet, normalize, open_splits
+from resmlp.metrics import classify
 from resmlp.models import Saved, load_saved
 from resmlp.recipes import RECIPES
 
 RESULTS = Path(__file__).parent.parent / "results" / "compression.json"
-FITTED = 512  # training pictures
+FITTED = 512  # training images
 NOISE, FRACTION, RATE = 0.5, 0.2, 2e-4
-"""of the weights; of the training pictures, for one epoch; learning rate"""
+"""of the weights; of the training images, for one epoch; learning rate"""
 MUST_REACH = {
     "int8_lost": (0.3, "at most 0.3 points"),
     "int8_share_of_safetensors": (0.25, "at most 0.25"),
@@ -40,7 +40,7 @@ MUST_REACH = {
 
 
 class Bench:
-    """The pictures, and what was found so far."""
+    """The images, and what was found so far."""
 
     def __init__(self, run: Path, root: str, count: int | None):
         self.weights = run / "model.safetensors"
@@ -64,9 +64,9 @@ class Bench:
         if saved is self.saved and self.original:
             return self.original
         look = saved.preprocessing
-        run = lambda images: saved.model(normalise(images, look.mean, look.std))  # noqa: E731
+        run = lambda images: saved.model(normalize(images, look.mean, look.std))  # noqa: E731
         tally = classify(run, self.batches, len(saved.classes), "cpu")
-        found = {"top1": tally.top1 / tally.pictures}
+        found = {"top1": tally.top1 / tally.images}
         if saved is self.saved:
             self.original = found
         return found
@@ -80,7 +80,7 @@ class Bench:
         return found
 
     def trained(self, noise: float, place: Path) -> Saved:
-        """One epoch more on a part of the training pictures, with or without noise."""
+        """One epoch more on a part of the training images, with or without noise."""
         base = RECIPES["cifar10"]
         recipe = replace(
             base,
@@ -124,7 +124,7 @@ def main(run: Path, root: str, count: int | None) -> dict:
         "reached": all(numbers[name] <= most for name, (most, _) in MUST_REACH.items()),
         "command": "python benchmarks/compression.py runs/cifar10 PATH",
         "seconds": round(time.perf_counter() - start, 1),
-        "pictures": sum(len(batch["label"]) for batch in bench.batches),
+        "images": sum(len(batch["label"]) for batch in bench.batches),
         "noise": {"share": NOISE, "fraction": bench.fraction, "lr": RATE, "epochs": 1},
         "methods": found,
         "machine": machine(),
@@ -136,7 +136,7 @@ if __name__ == "__main__":
     run, root, *count = sys.argv[1:]
     result = main(Path(run), root, int(count[0]) if count else None)
     if count:
-        print(json.dumps(result, indent=2))  # of few pictures: to look at alone
+        print(json.dumps(result, indent=2))  # of few images: to look at alone
     else:
         RESULTS.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["numbers"]), file=sys.stderr)

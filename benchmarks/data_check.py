@@ -1,4 +1,4 @@
-"""How many pictures `resmlp data check` looks at in a second, on one core: python benchmarks/data_check.py FOLDER...
+"""How many images `resmlp data check` looks at in a second, on one core: python benchmarks/data_check.py FOLDER...
 
 By headers alone and with every pixel decoded, in this process, on each tree or archive in turn, so that a noisy machine
 disturbs them alike. The first turn, which fills the disk cache, does not count. Reported are the median and the
@@ -14,21 +14,21 @@ import PIL
 import torch
 from machine import machine
 
-from resmlp.data.check import check
+from resmlp.data.checking.check import check
 
 TURNS = 11
 MUST_REACH = {"headers_per_s": 2000, "decoded_per_s": 400}
 
 
 def measure(roots: list[str]) -> dict[str, dict[str, list[float]]]:
-    """Pictures a second of each turn, by kind and tree."""
+    """Images a second of each turn, by kind and tree."""
     speeds: dict[str, dict[str, list[float]]] = {kind: {root: [] for root in roots} for kind in MUST_REACH}
     for turn in range(TURNS + 1):
         for root in roots:
             for kind in MUST_REACH:
                 report = check(root, decode=kind == "decoded_per_s")
                 if turn:
-                    speeds[kind][root].append(report.pictures / report.seconds)
+                    speeds[kind][root].append(report.images / report.seconds)
     return speeds
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         numbers |= {name: round(value) for name, value in ({kind: median} | quartiles).items()}
         trees[kind] = {Path(root).name: round(statistics.median(own)) for root, own in speeds.items()}
     result = {
-        "what": "looking at a tree of pictures on one core, by headers and with every pixel decoded",
+        "what": "looking at a tree of images on one core, by headers and with every pixel decoded",
         "numbers": numbers,
         "must_reach": MUST_REACH,
         "command": "python benchmarks/data_check.py caltech20 imagenet_samples",

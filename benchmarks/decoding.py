@@ -19,10 +19,10 @@ from decoding_peers import Sentences, Translate, ctranslate2_transformer, marian
 from machine import machine
 from torch import Tensor
 
-from resmlp.cards import Seq2SeqConfig
+from resmlp.config.model_config import Seq2SeqConfig
+from resmlp.config.seq2seq import EOS, SEQ2SEQ
 from resmlp.models import Seq2Seq, translate
-from resmlp.models.packed import prepare
-from resmlp.seq2seq import EOS, SEQ2SEQ
+from resmlp.models.decoding import prepare
 
 VOCABULARY, LENGTH, SHORTEST, LONGEST = 32_000, 30, 20, 36  # tokens: of a translation, and of a source sentence
 BATCHES, BEAMS = (1, 32), (1, 4)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resmlp.config.seq2seq import BOS, EOS, PAD, UNK
 from resmlp.models import Seq2Seq
 from resmlp.nn import Sinusoids
-from resmlp.seq2seq import BOS, EOS, PAD, UNK
 
 Sentences = Sequence[Sequence[int]]
 Translate = Callable[[Sentences, int, int], list[list[int]]]

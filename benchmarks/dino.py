@@ -2,7 +2,7 @@
 
 python benchmarks/dino.py PATH OUT [PART...]   trains what OUT lacks; writes results/dino_PART.json
 
-features  recipe `dino-cifar10`, and k-NN among all 50,000 pictures by its features, by pixels, and untrained
+features  recipe `dino-cifar10`, and k-NN among all 50,000 images by its features, by pixels, and untrained
 tenth     the same network on a tenth of the labels for the same steps, from those features and from scratch; each at
           the rates of RATES, of which the better one counts
 crops     the four ways of --task.local-crops, an epoch each
@@ -20,13 +20,13 @@ import torch
 from machine import machine
 
 import resmlp
-from resmlp.config import Augment, Model, Optim, PictureRecipe, Run
-from resmlp.logbook import read_metrics
+from resmlp.cli.evaluate import Eval
+from resmlp.config import Augment, ImageRecipe, Model, Optim, Run
+from resmlp.config.evaluation import EvalData
 from resmlp.models import create_model, save_model
-from resmlp.randomness import seed_all
 from resmlp.recipes import RECIPES
-from resmlp.verbs.evaluate import Eval
-from resmlp.verbs.exam import EvalData
+from resmlp.utils.logger import read_metrics
+from resmlp.utils.seeding import seed_all
 
 RESULTS = Path(__file__).parent.parent / "results"
 DINO = RECIPES["dino-cifar10"]
@@ -36,15 +36,15 @@ CROPS = ("interpolate", "resize", "pad", "none")
 Numbers = dict[str, Any]
 
 
-def trained(recipe: PictureRecipe, folder: Path) -> Numbers:
+def trained(recipe: ImageRecipe, folder: Path) -> Numbers:
     """The summary of `recipe`'s run in `folder`, which is trained if it has not been."""
     if not (folder / "summary.json").is_file():
         resmlp.train(recipe, folder)
     return json.loads((folder / "summary.json").read_text())
 
 
-def neighbours(model: str, root: str) -> float:
-    """k-NN at k = 20 on the 10,000 test pictures, among the 50,000."""
+def neighbors(model: str, root: str) -> float:
+    """k-NN at k = 20 on the 10,000 test images, among the 50,000."""
     return Eval(json=True, model=model, data=EvalData(root=root, workers=1), protocol=("knn",)).run()["knn@20"]
 
 
@@ -61,7 +61,7 @@ def features(root: str, out: Path) -> Iterator[tuple[str, Any]]:
     """The recipe as it is, and its curve."""
     summary = trained(replace(DINO, data=replace(DINO.data, root=root)), out / "dino")
     models = {"knn": str(out / "dino"), "knn_untrained": untrained(out / "untrained"), "knn_pixels": "pixels"}
-    found = {name: neighbours(model, root) for name, model in models.items()}
+    found = {name: neighbors(model, root) for name, model in models.items()}
     yield "what", "DINO on CIFAR-10, two cores: k-NN (k = 20) by its features, of the network untrained, by pixels"
     yield "numbers", found
     yield "must_reach", {"knn": f"more than {max(found['knn_untrained'], found['knn_pixels']):g}"}
@@ -73,12 +73,12 @@ def features(root: str, out: Path) -> Iterator[tuple[str, Any]]:
 
 
 def tenth(root: str, out: Path) -> Iterator[tuple[str, Any]]:
-    """Top-1 after the same number of steps on 5,000 pictures with labels."""
+    """Top-1 after the same number of steps on 5,000 images with labels."""
     starts = {"scratch": DINO.model, "finetuned": Model("checkpoint", checkpoint=str(out / "dino"))}
     runs: dict[str, dict[str, float]] = {way: {} for way in RATES}
     for way, rates in RATES.items():
         for rate in rates:
-            recipe = PictureRecipe(
+            recipe = ImageRecipe(
                 name=f"tenth-{way}",
                 model=starts[way],
                 data=replace(DINO.data, root=root, fraction=0.1),

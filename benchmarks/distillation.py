@@ -18,8 +18,8 @@ from cifar_teacher import load
 from machine import machine
 
 import resmlp
-from resmlp.config import PictureRecipe
-from resmlp.objectives import Distill
+from resmlp.config import ImageRecipe
+from resmlp.config.tasks import Distill
 from resmlp.recipes import RECIPES
 
 RESULTS = Path(__file__).parent.parent / "results" / "distillation.json"
@@ -29,7 +29,7 @@ STEPS_AT = tuple(round(EPOCHS * share) for share in (1 / 3, 2 / 3, 8 / 9))  # Re
 BASE = replace(RECIPES["cifar10"], run=replace(RECIPES["cifar10"].run, epochs=EPOCHS, eval_every=EPOCHS, compile=True))
 HALF = Distill(targets="soft", temperature=2.0, alpha=0.5)
 MIXED = RECIPES["distill-cifar10"].augment
-WAYS: dict[str, PictureRecipe] = {
+WAYS: dict[str, ImageRecipe] = {
     "plain": BASE,
     "soft": replace(BASE, task=Distill(targets="soft", temperature=4.0, alpha=0.9)),
     "hard": replace(BASE, task=Distill(targets="hard", alpha=0.5)),

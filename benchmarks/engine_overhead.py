@@ -1,4 +1,4 @@
-"""What a step through the engine costs over a bare PyTorch loop of the same model, batch and optimiser.
+"""What a step through the engine costs over a bare PyTorch loop of the same model, batch and optimizer.
 
 Both loops run in this process, a few steps of each in turn, so that a noisy machine disturbs them alike. The ratio of
 each pair of turns is taken; reported are the median and the quartiles. The bound is 1.03.
@@ -18,14 +18,14 @@ from accelerate import Accelerator
 from machine import machine
 from torch import nn
 
-from resmlp.config import Optim, PictureRecipe, Run
-from resmlp.engine import Engine
+from resmlp.config import ImageRecipe, Optim, Run
 from resmlp.models import create_model
-from resmlp.optim import parameter_groups
 from resmlp.tasks import Batch, Task
+from resmlp.training.engine import Engine
+from resmlp.training.optim import parameter_groups
 
 BATCH, TURNS, STEPS = 128, 24, 4
-RECIPE = PictureRecipe(
+RECIPE = ImageRecipe(
     name="overhead", optim=Optim("adamw", lr=1e-3, weight_decay=0.05), run=Run(epochs=1, tensorboard=False)
 )
 

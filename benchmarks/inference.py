@@ -1,6 +1,6 @@
-"""Pictures a second on a CPU in 32 bits, beside timm's: python benchmarks/inference.py
+"""Images a second on a CPU in 32 bits, beside timm's: python benchmarks/inference.py
 
-Networks of ours and of timm's, of the same weights, on the same pictures, in turns, and among them large products of
+Networks of ours and of timm's, of the same weights, on the same images, in turns, and among them large products of
 matrices: the fastest of those is the machine's limit. Also how long `resmlp predict` takes from nothing to a label, and
 how far exported networks are from torch's. About eight minutes on two cores; needs `pip install 'resmlp[export]'`.
 """
@@ -25,21 +25,21 @@ from PIL import Image
 from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock
 from torch import nn
 
-from resmlp.analysis.profile import shapes_compiled
-from resmlp.analysis.rounds import Measured, Work, measure, spread
-from resmlp.deploy.engines import open_engine
-from resmlp.deploy.export import export, quiet, write_network
-from resmlp.deploy.lowered import lower
-from resmlp.deploy.torches import Torch
-from resmlp.deploy.tuning import Tuned, cores
+from resmlp.analysis.profiling.profile import shapes_compiled
+from resmlp.analysis.profiling.rounds import Measured, Work, measure, spread
+from resmlp.backends.autotune import Tuned, cores
+from resmlp.backends.pytorch import Torch
+from resmlp.backends.runtimes import open_engine
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.export.export import export, quiet, write_network
+from resmlp.export.lowering import lower
 from resmlp.models import Saved, Trunk, count_macs, create_model
-from resmlp.models.dialects import to_timm
+from resmlp.models.convert import to_timm
 from resmlp.models.folding import fold
-from resmlp.preprocessing import Preprocessing
 
 MAIN = "resmlp_s12"
 BATCHES = {"resmlp_s12": (1, 32), "resmlp_s24": (1, 8), "resmlp_b24": (1, 8), "mixer_b16": (1, 8)}
-LARGEST = {"resmlp_b24": 16}  # pictures in a comparison of an export with torch; 64 for all others
+LARGEST = {"resmlp_b24": 16}  # images in a comparison of an export with torch; 64 for all others
 SHARE, BEST = 0.9, 1.08
 EAGER = {1: 1.3, 32: 1.55}
 TOLERANCE, COLD = 1e-4, 2.5  # of logits; seconds
@@ -58,7 +58,7 @@ class Pair:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of a picture."""
+        """Of an image."""
         return self.ours.config.size
 
 
@@ -100,7 +100,7 @@ class Runs:
             "timm openvino": write(both.theirs, to="openvino", place=place / "timm-openvino").one,
         }
         if full:
-            # the same file by ours' way to share pictures out: what is left is what folding gives
+            # the same file by ours' way to share images out: what is left is what folding gives
             shared = exported(both.theirs, both.size, "openvino", place / "shared-out")
             self.tuned["shared-out timm openvino"] = Tuned([shared])
             self.whole |= {
@@ -147,7 +147,7 @@ def openvino_product(side: int) -> Callable[[], object]:
 
 
 def compare(both: Pair, batch: int, runs: Runs, seconds: float, sides: Sequence[int]) -> dict:
-    """A batch: pictures a second of each, its share of the limit, and how many times as fast ours is as each."""
+    """A batch: images a second of each, its share of the limit, and how many times as fast ours is as each."""
     images = np.random.default_rng(0).standard_normal((batch, 3, *both.size), np.float32)
     wanted, chosen = runs.whole["timm eager"](images), runs.settle(images)
     for name, run in runs.all().items():
@@ -163,7 +163,7 @@ def compare(both: Pair, batch: int, runs: Runs, seconds: float, sides: Sequence[
     ours = max((name for name in names if name.startswith("ours")), key=lambda name: rates[name].rate.median)
     theirs = max((name for name in names if name.startswith("timm")), key=lambda name: rates[name].rate.median)
     return {
-        "pictures_per_s": {name: round(rate.rate.median, 2) for name, rate in rates.items()},
+        "images_per_s": {name: round(rate.rate.median, 2) for name, rate in rates.items()},
         "matmul_share": {
             name: shown([flops * a / b for a, b in zip(rate.rates, full.rates)]) for name, rate in rates.items()
         },
@@ -205,14 +205,14 @@ def differences(both: Pair, place: Path, batches: Sequence[int]) -> dict[str, fl
 
 
 def cold_starts(both: Pair, place: Path, turns: int) -> dict[str, dict[str, float]]:
-    """Seconds of `resmlp predict` on one picture, by format: the best and the median of some processes."""
+    """Seconds of `resmlp predict` on one image, by format: the best and the median of some processes."""
     noise = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
-    Image.fromarray(noise).save(place / "picture.jpg")
+    Image.fromarray(noise).save(place / "image.jpg")
     taken = {}
     for to in ("onnx", "openvino"):
         folder = place / f"cold-{to}"
         export(Saved(both.ours, (), Preprocessing(both.size)), folder, to)
-        command = [sys.executable, "-m", "resmlp", "predict", str(folder), str(place / "picture.jpg")]
+        command = [sys.executable, "-m", "resmlp", "predict", str(folder), str(place / "image.jpg")]
         seconds = []
         for _ in range(turns):
             start = time.perf_counter()

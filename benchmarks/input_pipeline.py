@@ -1,12 +1,12 @@
-"""Pictures a second that one core makes ready, beside timm's loader with the same augmentation.
+"""Images a second that one core makes ready, beside timm's loader with the same augmentation.
 
-python benchmarks/input_pipeline.py --pictures ../shared/data/imagenet_samples/imagenet_samples_256.tar
+python benchmarks/input_pipeline.py --images ../shared/data/imagenet_samples/imagenet_samples_256.tar
 
-All in one process and one thread, with the files in memory: JPEGs of 500 x 375, made of the archive's pictures.
+All in one process and one thread, with the files in memory: JPEGs of 500 x 375, made of the archive's images.
 Training is random resized crop (bicubic), flip, RandAugment rand-m9-n2-mstd0.5-inc1 and erasing of a quarter of the
-pictures. `train` ends at the normalised and erased batch, `train_uint8` at the batch that goes to a device, where the
+images. `train` ends at the normalized and erased batch, `train_uint8` at the batch that goes to a device, where the
 rest happens; `train` is compared with the faster of timm's two ways. timm's posterize is made to keep one bit at
-least, because Pillow refuses to keep none. Evaluation ends at the normalised batch, and its pixels are compared. All
+least, because Pillow refuses to keep none. Evaluation ends at the normalized batch, and its pixels are compared. All
 take turns.
 """
 
@@ -29,12 +29,12 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from resmlp.analysis.rounds import Work, measure, spread
+from resmlp.analysis.profiling.rounds import Work, measure, spread
 from resmlp.config import Augment, Data
-from resmlp.data import BatchAugment, EvalBatches, ImageSet, TrainBatches, eval_transform, normalise
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.data import BatchAugment, EvalBatches, ImageSet, TrainBatches, eval_transform, normalize
 from resmlp.imaging import jpeg
-from resmlp.imaging.pictures import Held, Picture, Pixels
-from resmlp.preprocessing import Preprocessing
+from resmlp.imaging.image_file import Held, ImageSource, Pixels
 
 RESULT = Path(__file__).parent.parent / "results" / "input_pipeline.json"
 POLICY, ERASING, BATCH, WIDE = "rand-m9-n2-mstd0.5-inc1", 0.25, 32, (500, 375)
@@ -42,8 +42,8 @@ BOUNDS = {"train": 2.5}
 EVALUATION = Preprocessing((224, 224), 0.9)
 
 
-def pictures(archive: Path, count: int, quality: int) -> list[Held]:
-    """JPEGs of 500 x 375 or 375 x 500, with half the resolution in colour."""
+def images(archive: Path, count: int, quality: int) -> list[Held]:
+    """JPEGs of 500 x 375 or 375 x 500, with half the resolution in color."""
     made = []
     with tarfile.open(archive) as tar:
         members = sorted((member for member in tar if member.isfile()), key=lambda member: member.name)
@@ -71,7 +71,7 @@ class Timm:
         )
 
     def train(self) -> None:
-        """As `create_loader(use_prefetcher=False)` has it: each picture is normalised and erased by itself."""
+        """As `create_loader(use_prefetcher=False)` has it: each image is normalized and erased by itself."""
         for files in self.batches:
             default_collate([(self.floats(opened(file)), 0) for file in files])
 
@@ -95,7 +95,7 @@ class Timm:
 class Ours:
     """The batches of `TrainBatches` and `EvalBatches` without workers."""
 
-    def __init__(self, files: list[Picture]):
+    def __init__(self, files: list[ImageSource]):
         images = ImageSet(("a", "b"), [i % 2 for i in range(len(files))], files)
         data, augment = Data(batch_size=BATCH, workers=0), Augment(policy="rand", magnitudes=POLICY, erasing=ERASING)
         self.batches, self.augment = TrainBatches(images, data, augment, seed=0), BatchAugment(augment, data, 2)
@@ -109,19 +109,19 @@ class Ours:
             pass
 
     def train(self) -> None:
-        """An epoch, normalised and erased."""
+        """An epoch, normalized and erased."""
         self.epoch += 1
         for batch in self.batches.epoch(self.epoch):
             self.augment(batch["image"], batch["label"])
 
     def evaluate(self) -> None:
-        """All pictures, normalised."""
+        """All images, normalized."""
         for batch in self.evaluation:
-            normalise(batch["image"], EVALUATION.mean, EVALUATION.std)
+            normalize(batch["image"], EVALUATION.mean, EVALUATION.std)
 
 
 def opened(file: Held) -> Image.Image:
-    """As timm's dataset reads a picture."""
+    """As timm's dataset reads an image."""
     return Image.open(io.BytesIO(file.data)).convert("RGB")
 
 
@@ -155,14 +155,14 @@ def _kept_bits(transform):
 def main() -> int:
     """Returns 1 where a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=Path, required=True, help="an uncompressed archive")
-    parser.add_argument("--count", type=int, default=64, help="pictures in a call; a multiple of 32")
+    parser.add_argument("--images", type=Path, required=True, help="an uncompressed archive")
+    parser.add_argument("--count", type=int, default=64, help="images in a call; a multiple of 32")
     parser.add_argument("--quality", type=int, default=90, help="of the JPEGs")
     parser.add_argument("--seconds", type=float, default=25.0, help="for each work")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    files = pictures(options.pictures, options.count, options.quality)
+    files = images(options.images, options.count, options.quality)
     timm, ours = Timm(files), Ours(list(files))
     runs = {
         "train": ours.train,
@@ -190,14 +190,14 @@ def main() -> int:
     numbers["eval_difference"] = round(difference(files), 4)
     reached = all(numbers[name] >= bound for name, bound in BOUNDS.items()) and numbers["eval_difference"] < 1
     result = {
-        "what": "times timm's pictures a second on one core, of the same JPEGs with the same augmentation",
+        "what": "times timm's images a second on one core, of the same JPEGs with the same augmentation",
         "numbers": numbers,
         "must_reach": {name: f"at least {bound}" for name, bound in BOUNDS.items()}
         | {"eval_difference": "less than 1, of 255"},
         "reached": reached,
         "quartiles": {name: [round(ratio.low, 3), round(ratio.high, 3)] for name, ratio in ratios.items()},
-        "command": "python benchmarks/input_pipeline.py --pictures imagenet_samples_256.tar",
-        "pictures_per_second": {name: round(spread(some).median, 1) for name, some in rates.items()},
+        "command": "python benchmarks/input_pipeline.py --images imagenet_samples_256.tar",
+        "images_per_second": {name: round(spread(some).median, 1) for name, some in rates.items()},
         "files": {
             "count": len(files),
             "size": list(WIDE),

@@ -1,4 +1,4 @@
-"""How long k-NN takes for 10,000 pictures among 50,000 with 384 features, and with how much memory.
+"""How long k-NN takes for 10,000 images among 50,000 with 384 features, and with how much memory.
 
 Beside what the features take themselves; random ones, in a process of its own. python benchmarks/knn.py
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from machine import machine
 
-from resmlp.evaluate import knn
+from resmlp.metrics import knn
 
 TRAIN, TEST, DIM, CLASSES = 50_000, 10_000, 384, 1_000
 MUST_REACH = {"seconds": "under 20 on two cores", "gib": "under 1"}
@@ -40,7 +40,7 @@ def main() -> None:
     child = subprocess.run([sys.executable, __file__, "child"], check=True, capture_output=True, text=True)
     numbers = {name: round(value, 2) for name, value in json.loads(child.stdout).items()}
     result = {
-        "what": f"k-NN of {TEST:,} pictures among {TRAIN:,}, {DIM} features, on the CPU; memory beside the features",
+        "what": f"k-NN of {TEST:,} images among {TRAIN:,}, {DIM} features, on the CPU; memory beside the features",
         "numbers": numbers,
         "must_reach": MUST_REACH,
         "command": "python benchmarks/knn.py",

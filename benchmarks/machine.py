@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from resmlp.words import counted
+from resmlp.utils.errors import counted
 
 
 def machine() -> str:

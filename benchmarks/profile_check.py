@@ -13,7 +13,7 @@ import torch
 from machine import machine
 
 import resmlp
-from resmlp.analysis.profile import Settings, profile
+from resmlp.analysis.profiling.profile import Settings, profile
 
 MODEL, BATCH, PAIRS, SECONDS = "resmlp_s12", 8, 7, 4.0
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -22,16 +22,16 @@ MUST_REACH = {"ratio": "within 0.05 of 1"}
 
 @torch.inference_mode()
 def by_hand() -> float:
-    """Pictures per second of a plain loop."""
+    """Images per second of a plain loop."""
     model = resmlp.create_model(MODEL).eval().to(DEVICE)
-    pictures = torch.rand(BATCH, 3, 224, 224, device=DEVICE)
+    images = torch.rand(BATCH, 3, 224, 224, device=DEVICE)
     for _ in range(2):
-        model(pictures)
+        model(images)
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
     done, start = 0, time.perf_counter()
     while done < 3 or time.perf_counter() - start < SECONDS:
-        model(pictures)
+        model(images)
         done += 1
         if DEVICE.type == "cuda":
             torch.cuda.synchronize()
@@ -44,10 +44,10 @@ def main() -> None:
     for number in range(PAIRS):
         ours = profile([MODEL], Settings(DEVICE, (BATCH,), seconds=SECONDS)).rows[0].images_per_s
         pairs.append((ours, by_hand()))
-        print(f"{number + 1} of {PAIRS}: {ours:.3f} pictures/s, by hand {pairs[-1][1]:.3f}", file=sys.stderr)
+        print(f"{number + 1} of {PAIRS}: {ours:.3f} images/s, by hand {pairs[-1][1]:.3f}", file=sys.stderr)
     low, ratio, high = statistics.quantiles([ours / theirs for ours, theirs in pairs], n=4, method="inclusive")
     result = {
-        "what": f"resmlp profile's pictures per second over those of a plain loop, {MODEL} at batch {BATCH}",
+        "what": f"resmlp profile's images per second over those of a plain loop, {MODEL} at batch {BATCH}",
         "numbers": {"ratio": round(ratio, 4), "quartile_low": round(low, 4), "quartile_high": round(high, 4)},
         "must_reach": MUST_REACH,
         "command": "python benchmarks/profile_check.py",

@@ -16,7 +16,7 @@ def record(folder: Path, command: str) -> dict:
     numbers = {key: value for key, value in last.items() if isinstance(value, float)}
     return {
         "what": recipe["about"],
-        "numbers": numbers,  # of the model that was saved; the best step was chosen by looking at these pictures
+        "numbers": numbers,  # of the model that was saved; the best step was chosen by looking at these images
         "best": best,
         "must_reach": dict(recipe["expected"]),
         "command": command,

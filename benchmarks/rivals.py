@@ -49,7 +49,7 @@ MATCHES = {
         behind=1.0,
     ),
     "camvid": Match(
-        what="CamVid from scratch: mIoU on its test pictures, UPerNet on a ResMLP and on a DeiT of its shape",
+        what="CamVid from scratch: mIoU on its test images, UPerNet on a ResMLP and on a DeiT of its shape",
         metric="miou",
         rival="deit",
         flags=("--model", "deit_s", *SHAPE),

@@ -21,7 +21,7 @@ import torch
 from machine import machine
 
 import resmlp.timm  # noqa: F401  registers them
-from resmlp.architectures import ARCHITECTURES
+from resmlp.config.vision import ARCHITECTURES
 
 RESULT = Path(__file__).parent.parent / "results" / "timm_suite.json"
 FILES = ("conftest.py", "test_models.py")

@@ -1,12 +1,12 @@
 """A training step on the CPU beside timm's, of the same network: how fast, and what it keeps for the backward pass.
 
-A step is forward, backward and fused AdamW, in fp32, on the same weights and pictures. All take turns; the ratio of
+A step is forward, backward and fused AdamW, in fp32, on the same weights and images. All take turns; the ratio of
 each round is taken, and the median and quartiles are reported. Beside timm's and ours are three other ways that torch
 has to spend less on ours: autograd alone (what a block would be without `resmlp.nn.fused`), the same with its blocks
 checkpointed, and torch.compile, whose partitioner chooses what to keep.
 
 Counted are the bytes of the distinct storages that autograd keeps, parameters left out; as a check, a process of its
-own for each measures by how much its resident set grows over two steps, which includes weights and optimiser; not for
+own for each measures by how much its resident set grows over two steps, which includes weights and optimizer; not for
 torch.compile, whose compiler lives in the same process.
 """
 
@@ -28,9 +28,9 @@ from machine import machine
 from torch import Tensor, nn
 
 import resmlp
-from resmlp.analysis import resident
-from resmlp.analysis.rounds import Work, measure, spread
-from resmlp.models.dialects import from_timm
+from resmlp.analysis.profiling import rss
+from resmlp.analysis.profiling.rounds import Work, measure, spread
+from resmlp.models.convert import from_timm
 from resmlp.nn import fused
 
 OURS, THEIRS = "resmlp_s12", "resmlp_12_224"
@@ -41,7 +41,7 @@ Step = Callable[[], Any]
 
 
 class Subject:
-    """A network that learns the same pictures again and again, and how it goes about it."""
+    """A network that learns the same images again and again, and how it goes about it."""
 
     def __init__(self, model: nn.Module, batch: int, call: nn.Module | None = None, plain: bool = False):
         generator = torch.Generator().manual_seed(0)
@@ -157,11 +157,11 @@ def grow(peer: str, batch: int) -> int:
         subject = PEERS[peer](batch)
         yield lambda: (subject.step(), subject.step())
 
-    return max(resident.growth(build))
+    return max(rss.growth(build))
 
 
 def compare(peers: Iterable[str], batch: int, seconds: float, threads: int) -> dict[str, Any]:
-    """Pictures a second, ratios and bytes of each peer."""
+    """Images a second, ratios and bytes of each peer."""
     subjects = {name: PEERS[name](batch) for name in peers}
     apart = difference(subjects["ours"], subjects["timm"])
     if not apart <= 1e-5:  # a number that is none is not below anything
@@ -217,7 +217,7 @@ def main() -> int:
             "quartile_low": speed["quartile_low"],
             "quartile_high": speed["quartile_high"],
             "memory": round(memory, 3),
-            "resident_memory": round(resident, 3),
+            "resident_memory": round(rss, 3),
         },
         "must_reach": {"times_as_fast": f"at least {SPEED}", "memory": most, "resident_memory": most},
         "reached": all(reached.values()),

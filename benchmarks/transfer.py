@@ -15,7 +15,7 @@ import torch
 from machine import machine
 
 import resmlp
-from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
 from resmlp.recipes import RECIPES
 
 RESULTS = Path(__file__).parent.parent / "results" / "transfer.json"
@@ -23,11 +23,11 @@ EPOCHS, BATCH = 20, 64
 RATES = {"scratch": (1e-3, 3e-3), "finetuned": (5e-4, 2e-3)}
 
 
-def recipe(way: str, rate: float, root: str, checkpoint: str, seed: int) -> PictureRecipe:
+def recipe(way: str, rate: float, root: str, checkpoint: str, seed: int) -> ImageRecipe:
     """Both ways crop, flip and anneal alike; the network is that of recipe `cifar10` at 32x32."""
     seen = RECIPES["cifar10"].data
     start = Model("checkpoint", checkpoint=checkpoint) if way == "finetuned" else RECIPES["cifar10"].model
-    return PictureRecipe(
+    return ImageRecipe(
         name="transfer",
         model=start,
         data=Data("folder", root, (32,), BATCH, workers=0, crop_ratio=0.9, mean=seen.mean, std=seen.std),

@@ -12,16 +12,16 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "create_model": "resmlp.models",
     "list_models": "resmlp.models",
-    "load": "resmlp.deploy",
-    "train": "resmlp.api",
+    "load": "resmlp.inference",
+    "train": "resmlp.training.train",
 }
 
 __all__ = ["__version__", "create_model", "list_models", "load", "train"]
 
 if TYPE_CHECKING:
-    from resmlp.api import train
-    from resmlp.deploy import load
+    from resmlp.inference import load
     from resmlp.models import create_model, list_models
+    from resmlp.training.train import train
 
 
 def __dir__() -> list[str]:

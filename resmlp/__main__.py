@@ -1,5 +1,5 @@
 """`python -m resmlp`."""
 
-from resmlp.cli import main
+from resmlp.cli.main import main
 
 raise SystemExit(main())

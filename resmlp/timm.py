@@ -1,7 +1,7 @@
 """Our networks for timm: `import resmlp.timm`, then `timm.create_model("resmlp_s12", num_classes=10)`.
 
-A network is our trunk with timm's protocol around it: the keys, initialisation and logits of `resmlp.create_model`, and
-the methods that timm's scripts call. B pictures, N tokens (h x w, row by row), D channels.
+A network is our trunk with timm's protocol around it: the keys, initialization and logits of `resmlp.create_model`, and
+the methods that timm's scripts call. B images, N tokens (h x w, row by row), D channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,19 +17,19 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from resmlp.architectures import ARCHITECTURES, Architecture, architecture
-from resmlp.cards import TrunkConfig
-from resmlp.checks import demand
-from resmlp.errors import UserError
-from resmlp.hubcards import WORDS
-from resmlp.models.dialects import State, to_ours
+from resmlp.config.model_config import TrunkConfig
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.pretrained import MIXER_GOOGLE, PUBLISHED
+from resmlp.config.vision import ARCHITECTURES, Architecture, architecture
+from resmlp.hub.config_json import WORDS
+from resmlp.models.convert import State, to_ours
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
 from resmlp.nn import ClassMlp, FirstToken
-from resmlp.optim import roles
-from resmlp.preprocessing import Preprocessing
-from resmlp.published import MIXER_GOOGLE, PUBLISHED
 from resmlp.recipes.small import CIFAR10, DIGITS
+from resmlp.training.optim import roles
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
 
 POOLS = {"mean": "avg", "classmlp": "token", "classtoken": "token"}
 """our poolings, as timm calls them"""
@@ -68,7 +68,7 @@ class TimmTrunk(Trunk):
         dtype: torch.dtype | None = None,
         **changes,
     ):
-        demand(in_chans > 0, f"in_chans={in_chans}", "a picture has at least one channel")
+        demand(in_chans > 0, f"in_chans={in_chans}", "an image has at least one channel")
         arch = architecture(name, **in_our_words(name, changes))
         config = TrunkConfig(name, arch, tuple(to_2tuple(img_size)), num_classes, drop_path_rate)
         with torch.device(device) if device is not None else nullcontext():
@@ -164,7 +164,7 @@ class TimmTrunk(Trunk):
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
-        """Names of what is not decayed, by role and not by number of dimensions: see `resmlp.optim.roles`."""
+        """Names of what is not decayed, by role and not by number of dimensions: see `resmlp.training.optim.roles`."""
         names = {parameter: name for name, parameter in self.named_parameters()}
         return {names[parameter] for parameter, role in roles(self) if role != "weight"}
 
@@ -222,7 +222,7 @@ def _untrained(name: str) -> dict[str, Any]:
 
 def _cfgs() -> dict[str, Any]:
     published = {
-        name: _cfg(w.preprocessing, w.num_classes, hf_hub_id=w.repo, origin_url=w.source, license=w.licence)
+        name: _cfg(w.preprocessing, w.num_classes, hf_hub_id=w.repo, origin_url=w.source, license=w.license)
         for name, w in PUBLISHED.items()
     }
     trained = {weights.model for weights in PUBLISHED.values()}
@@ -245,7 +245,7 @@ def _entrypoint(name: str) -> Callable[..., nn.Module]:
         )
 
     create.__name__ = create.__qualname__ = name  # timm registers a function by its name
-    create.__doc__ = f"`{name}` of `resmlp.architectures`, for timm."
+    create.__doc__ = f"`{name}` of `resmlp.config.vision`, for timm."
     return register_model(create)
 
 

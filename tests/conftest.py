@@ -46,14 +46,14 @@ def translator_run(tmp_path_factory) -> Path:
 
     Its weights are random and large, so that what it says depends on what it is told.
     """
-    from resmlp.cards import Seq2SeqConfig, TranslatorCard
     from resmlp.config import Text, TextRecipe
+    from resmlp.config.model_config import Seq2SeqConfig, TranslatorModelConfig
+    from resmlp.config.seq2seq import changed
     from resmlp.data import Tokenizer, open_pairs
-    from resmlp.files import write_json
+    from resmlp.inference.translator import save_translator
     from resmlp.models import Seq2Seq
-    from resmlp.seq2seq import changed
-    from resmlp.serial import to_dict
-    from resmlp.tasks.savedtranslator import save_translator
+    from resmlp.utils.files import write_json
+    from resmlp.utils.serialization import to_dict
 
     root, folder = tmp_path_factory.mktemp("text"), tmp_path_factory.mktemp("translator") / "run"
     _, numbers = open_pairs(Text(source="numbers"))
@@ -68,14 +68,14 @@ def translator_run(tmp_path_factory) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
-    save_translator(folder, model, tokenizer, TranslatorCard(config, "en", "de"))
+    save_translator(folder, model, tokenizer, TranslatorModelConfig(config, "en", "de"))
     write_json(folder / "recipe.json", to_dict(TextRecipe("text", data=Text(root=str(root)))))
     return folder
 
 
 @pytest.fixture
 def photo() -> Image.Image:
-    """A picture of 61 x 47 with smooth and noisy parts."""
+    """An image of 61 x 47 with smooth and noisy parts."""
     rng = np.random.default_rng(0)
     ramp = np.add.outer(np.arange(47), np.arange(61))[..., None] * np.array([2, 1, 1.5])
     return Image.fromarray((ramp + rng.integers(0, 30, (47, 61, 3))).clip(0, 255).astype(np.uint8))

@@ -1,6 +1,6 @@
 """Looking at what was learned: figures, and the report of a run.
 
-`figures` draws, `overlay` colours the classes of pixels, `sheet` is the look that all figures share, `report` gathers
+`figures` draws, `overlay` colors the classes of pixels, `sheet` is the look that all figures share, `report` gathers
 what a run folder says, and `page` turns that into HTML. Matplotlib is imported when the first figure is drawn, not
 before.
 """

@@ -1,4 +1,4 @@
-"""Figures of what a network does: its curves, who is taken for whom, and pictures with what it says of them."""
+"""Figures of what a network does: its curves, who is taken for whom, and images with what it says of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resmlp.analysis.lines import curves
-from resmlp.analysis.sheet import BLUE, DPI, FAINT, GREEN, INK, ORANGE, SMALL, WIDTH, sheet, shorten
+from resmlp.analysis.curves import curves
+from resmlp.analysis.style import BLUE, DPI, FAINT, GREEN, INK, ORANGE, SMALL, WIDTH, sheet, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,8 +16,8 @@ __all__ = ["confusion", "curves", "predictions"]
 
 NAMED, COUNTED = 30, 15  # most classes whose names, and whose counts, are written
 PAIRS = 12  # confused pairs in the list
-BLOCKS = 250  # most rows of coloured cells
-GRID = 24  # pictures in the grid
+BLOCKS = 250  # most rows of colored cells
+GRID = 24  # images in the grid
 
 
 def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
@@ -34,9 +34,9 @@ def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
     side = min(2.2 + 0.42 * k, 6.6)
     with sheet(path, side if k <= NAMED else side + 3.2) as figure:
         axes = figure.subplots() if k <= NAMED else figure.subplots(2, height_ratios=[side, 3.0])[0]
-        axes.imshow(_colours(_blocks(shares)), interpolation="nearest", extent=(-0.5, k - 0.5, k - 0.5, -0.5))
-        right, pictures = int(counts.trace()), int(counts.sum())
-        axes.set_title(f"{right:,} of {pictures:,} right: {right / max(pictures, 1):.3f}", pad=24)
+        axes.imshow(_colors(_blocks(shares)), interpolation="nearest", extent=(-0.5, k - 0.5, k - 0.5, -0.5))
+        right, images = int(counts.trace()), int(counts.sum())
+        axes.set_title(f"{right:,} of {images:,} right: {right / max(images, 1):.3f}", pad=24)
         note = "share of the row: blue is right, orange is wrong"
         note += f"; the largest of each {-(-k // BLOCKS)} x {-(-k // BLOCKS)} cells" if k > BLOCKS else ""
         axes.annotate(
@@ -55,8 +55,8 @@ def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
             size = min(SMALL, cell / (0.62 * (len(f"{counts.max():,}") + 0.5)))
             for (row, column), count in np.ndenumerate(counts):
                 if count:
-                    colour = "white" if shares[row, column] > 0.45 else INK
-                    axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, size=size)
+                    color = "white" if shares[row, column] > 0.45 else INK
+                    axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, size=size)
 
 
 def _blocks(shares: np.ndarray) -> np.ndarray:
@@ -67,8 +67,8 @@ def _blocks(shares: np.ndarray) -> np.ndarray:
     return padded.reshape(blocks, side, blocks, side).max((1, 3))
 
 
-def _colours(shares: np.ndarray) -> np.ndarray:
-    """Shares K K as colours K K 3 uint8, from white to blue on the diagonal and to orange beside it."""
+def _colors(shares: np.ndarray) -> np.ndarray:
+    """Shares K K as colors K K 3 uint8, from white to blue on the diagonal and to orange beside it."""
     from matplotlib.colors import to_rgb
 
     full = np.empty((*shares.shape, 3), np.float32)
@@ -89,7 +89,7 @@ def _name_classes(axes: "Axes", names: Sequence[str], accuracy: np.ndarray, tota
     size = SMALL if len(short) <= 20 else 7.0
     axes.tick_params(labelcolor=INK, labelsize=size)
     for row, (share, total) in enumerate(zip(accuracy, totals)):
-        text = f"{share:.3f}" if total else "no picture"
+        text = f"{share:.3f}" if total else "no image"
         axes.annotate(
             text, (1, row), (7, 0), ("axes fraction", "data"), "offset points", size=size, color=FAINT, va="center"
         )
@@ -114,7 +114,7 @@ def _list_pairs(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None:
 def predictions(
     images: Any, truths: Sequence[str], guesses: Sequence[str], probabilities: Sequence[float], path: Path
 ) -> None:
-    """Draw up to 24 pictures (uint8 B 3 H W, or a list of PIL images) to `path`.
+    """Draw up to 24 images (uint8 B 3 H W, or a list of PIL images) to `path`.
 
     Over each stands the predicted class; under it its probability, and the true class where that is another.
     """
@@ -130,7 +130,7 @@ def predictions(
 
 
 def _show(axes: "Axes", image: Any, truth: str, guess: str, probability: float, letters: int) -> None:
-    """One picture of the grid, framed and marked by right or wrong; small ones show their pixels."""
+    """One image of the grid, framed and marked by right or wrong; small ones show their pixels."""
     if hasattr(image, "convert"):  # PIL
         image = image.convert("RGB")
         image.thumbnail((512, 512))
@@ -138,11 +138,11 @@ def _show(axes: "Axes", image: Any, truth: str, guess: str, probability: float, 
     else:
         pixels = np.asarray(image).transpose(1, 2, 0)  # H W 3
     right = truth == guess
-    colour, mark = (GREEN, "✓") if right else (ORANGE, "✗")
+    color, mark = (GREEN, "✓") if right else (ORANGE, "✗")
     axes.imshow(pixels, interpolation="nearest" if min(pixels.shape[:2]) <= 64 else "antialiased")
     axes.axis("on")
     axes.set(xticks=[], yticks=[], anchor="NW")
-    axes.spines[:].set(visible=True, color=colour, linewidth=1.2 if right else 2.8)
-    axes.set_title(f"{mark} {shorten(guess, letters)}", color=colour, size=8.5, pad=5)
+    axes.spines[:].set(visible=True, color=color, linewidth=1.2 if right else 2.8)
+    axes.set_title(f"{mark} {shorten(guess, letters)}", color=color, size=8.5, pad=5)
     below = f"{probability:.2f}" if right else f"{probability:.2f}, is {shorten(truth, letters - 5)}"
     axes.set_xlabel(below, color=INK, size=8.5, loc="left")

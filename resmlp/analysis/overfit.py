@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resmlp.analysis.labels import Mark, name_marks
-from resmlp.analysis.sheet import BLUE, BOTH, GREEN, ORANGE, PURPLE, SMALL, sheet
-from resmlp.evaluate import bootstrap
+from resmlp.analysis.style import BLUE, BOTH, GREEN, ORANGE, PURPLE, SMALL, sheet
+from resmlp.analysis.text_labels import Mark, name_marks
+from resmlp.metrics import bootstrap
 
-VAL, V2 = 50_000, 10_000  # pictures of ImageNet's val, and of ImageNet-V2
+VAL, V2 = 50_000, 10_000  # images of ImageNet's val, and of ImageNet-V2
 LOWEST = 0.75  # top-1 on val; below it a point would push all others into a corner
-COLOURS, MARKS = (BLUE, ORANGE, GREEN, PURPLE), "os^D"
+COLORS, MARKS = (BLUE, ORANGE, GREEN, PURPLE), "os^D"
 FEWEST = 3  # points of a line
 SIDE = 5.1  # points: a mark's width
 
@@ -24,11 +24,11 @@ class Point(NamedTuple):
     val: float
     v2: float
     val_interval: tuple[float, float] | None = None
-    """None: that of as many pictures as ImageNet's val has"""
+    """None: that of as many images as ImageNet's val has"""
     v2_interval: tuple[float, float] | None = None
 
     def bars(self) -> tuple[np.ndarray, np.ndarray]:
-        """How far down and up each accuracy may be off, 2 1 each, in 95 % of the resampled sets of pictures."""
+        """How far down and up each accuracy may be off, 2 1 each, in 95 % of the resampled sets of images."""
         val = self.val_interval or bootstrap(round(self.val * VAL), VAL) or (self.val, self.val)
         v2 = self.v2_interval or bootstrap(round(self.v2 * V2), V2) or (self.v2, self.v2)
         return tuple(
@@ -47,7 +47,7 @@ def line(points: Sequence[Point]) -> tuple[float, float] | None:
 
 
 def draw_overfit(groups: Mapping[str, Sequence[Point]], path: Path) -> tuple[list[str], list[str]]:
-    """Draw V2 over val to `path`, PNG and SVG: a colour and a line for each group.
+    """Draw V2 over val to `path`, PNG and SVG: a color and a line for each group.
 
     The points that were measured here have the bars of their bootstrap; those of the first group, where they have
     none, the binomial's. A group that lies lower than another at the same val has overfitted more to val. Points below
@@ -59,17 +59,17 @@ def draw_overfit(groups: Mapping[str, Sequence[Point]], path: Path) -> tuple[lis
         axes = figure.subplots()
         marks = []
         for number, (name, points) in enumerate(shown.items()):
-            colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+            color, mark = COLORS[number % len(COLORS)], MARKS[number % len(MARKS)]
             bars, kind = bars_of(points, number == 0)
             for point in bars:
                 across, up = point.bars()
-                axes.errorbar(point.val, point.v2, up, across, color=colour, linewidth=0.7, alpha=0.45, zorder=1)
+                axes.errorbar(point.val, point.v2, up, across, color=color, linewidth=0.7, alpha=0.45, zorder=1)
             x, y = [point.val for point in points], [point.v2 for point in points]
-            axes.scatter(x, y, s=SIDE**2, c=colour, marker=mark, label=name + kind)
-            marks += [Mark(point.name, point.val, point.v2, colour) for point in points]
+            axes.scatter(x, y, s=SIDE**2, c=color, marker=mark, label=name + kind)
+            marks += [Mark(point.name, point.val, point.v2, color) for point in points]
             if fit := line(points):
                 ends = np.array([min(x), max(x)])
-                axes.plot(ends, fit[0] * ends + fit[1], color=colour, linewidth=1.0, alpha=0.6, zorder=0)
+                axes.plot(ends, fit[0] * ends + fit[1], color=color, linewidth=1.0, alpha=0.6, zorder=0)
         axes.set(xlabel="top-1 on ImageNet val", ylabel="top-1 on ImageNet-V2")
         axes.set_title("Lower at the same val is more overfitted to val")
         if any(shown.values()):

@@ -11,8 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from resmlp.analysis.lines import is_number
-from resmlp.analysis.sheet import printable
+from resmlp.analysis.curves import is_number
+from resmlp.analysis.style import printable
 
 Remarks = Sequence[tuple[str, str]]
 
@@ -151,7 +151,7 @@ def code(lines: Iterable[str]) -> str:
     return f"<pre><code>{content}</code></pre>" if content else ""
 
 
-def picture(path: Path, alt: str, caption: str) -> str:
+def image(path: Path, alt: str, caption: str) -> str:
     """A PNG file inside the page; nothing where the file is none."""
     data = path.read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 24:

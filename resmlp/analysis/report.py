@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resmlp.analysis.curves import Entry, is_number, metric_names
 from resmlp.analysis.figures import curves
-from resmlp.analysis.lines import Entry, is_number, metric_names
 from resmlp.analysis.page import (
     Remarks,
     code,
@@ -15,21 +15,20 @@ from resmlp.analysis.page import (
     duration,
     element,
     facts,
+    image,
     number,
     page,
-    picture,
     section,
     table,
 )
-from resmlp.errors import UserError
-from resmlp.files import read_json, write_text
-from resmlp.logbook import read_metrics
-from resmlp.words import counted
+from resmlp.utils.errors import UserError, counted
+from resmlp.utils.files import read_json, write_text
+from resmlp.utils.logger import read_metrics
 
 LONG = 12  # rows of a table that is folded away
 CAPTIONS = {
     "confusion": "Row: the true class. Column: what it was taken for.",
-    "labelled": "Held-out pictures, the labels of their pixels (white: counts for nothing), and what the network says.",
+    "labeled": "Held-out images, the labels of their pixels (white: counts for nothing), and what the network says.",
     "predictions": "The predicted class and its probability; below a mistake, what it is.",
 }
 
@@ -52,7 +51,7 @@ def write_report(folder: Path) -> None:
         facts(run.scores(), "main"),
         facts(run.circumstances()),
         element("p", " · ".join(f"{name} {of}" for name, of in (run.summary.get("versions") or {}).items()), "faint"),
-        section("Figures", *(run.figure(path) for path in run.pictures())),
+        section("Figures", *(run.figure(path) for path in run.images())),
         section("Use the model", code(run.commands())),
         section("Evaluations", run.evaluations()),
         section("Files that could not be read", run.unreadable()),
@@ -126,16 +125,16 @@ class Folder:
         if summary.get("device"):
             yield "device", str(summary["device"]), ()
 
-    def pictures(self) -> list[Path]:
+    def images(self) -> list[Path]:
         """The figures, the curves first."""
         return sorted(self.path.glob("figures/*.png"), key=lambda path: (path.name != "curves.png", path.name))
 
     def figure(self, path: Path) -> str:
         """A figure of the run, described in words as well."""
         if path.name == "curves.png":
-            return picture(path, f"Curves of the run over its epochs. {' '.join(self.course())}", "")
+            return image(path, f"Curves of the run over its epochs. {' '.join(self.course())}", "")
         caption = CAPTIONS.get(path.stem, path.stem)
-        return picture(path, f"{path.stem}: {caption}", caption)
+        return image(path, f"{path.stem}: {caption}", caption)
 
     def course(self) -> Iterator[str]:
         """The curves in words."""
@@ -181,7 +180,7 @@ class Folder:
 
 
 def _judge(value: float, goal: float) -> tuple[str, str]:
-    """Whether `value` reaches `goal`, and the class that colours the answer."""
+    """Whether `value` reaches `goal`, and the class that colors the answer."""
     return (f"✓ expected {goal:g}: reached", "good") if value >= goal else (f"✗ expected {goal:g}: not reached", "bad")
 
 

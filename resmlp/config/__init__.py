@@ -4,12 +4,12 @@ Every field is a flag of the command line (`--data.batch-size 64`) and a key of 
 its help. This package loads nothing heavy.
 """
 
-from resmlp.config.pictures import INHERITED, Augment, Data
-from resmlp.config.recipe import PictureRecipe, Recipe, TextRecipe
+from resmlp.config.data import INHERITED, Augment, Data
+from resmlp.config.model import FROM_CHECKPOINT, Model
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.recipe import ImageRecipe, Recipe, TextRecipe
 from resmlp.config.text import Seq2Seq, Text
 from resmlp.config.training import Optim, Run
-from resmlp.network import FROM_CHECKPOINT, Model
-from resmlp.preprocessing import Preprocessing
 
 __all__ = [
     "FROM_CHECKPOINT",
@@ -18,7 +18,7 @@ __all__ = [
     "Data",
     "Model",
     "Optim",
-    "PictureRecipe",
+    "ImageRecipe",
     "Preprocessing",
     "Recipe",
     "Run",

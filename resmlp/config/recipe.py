@@ -1,19 +1,19 @@
-"""All of a run in one value: pictures or text, what is learned of them, with which network, and how."""
+"""All of a run in one value: images or text, what is learned of them, with which network, and how."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from tyro.conf import Suppress
 
-from resmlp.checks import demand
-from resmlp.config.pictures import INHERITED, Augment, Data
+from resmlp.config.data import INHERITED, Augment, Data
+from resmlp.config.model import FROM_CHECKPOINT, Model
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.tasks import Segment, Supervised, Task, Translate
 from resmlp.config.text import Seq2Seq, Text
 from resmlp.config.training import Optim, Run
-from resmlp.errors import UserError
-from resmlp.network import FROM_CHECKPOINT, Model
-from resmlp.objectives import Segment, Supervised, Task, Translate
-from resmlp.preprocessing import Preprocessing
-from resmlp.sources import card_of
+from resmlp.hub.resolve import config_of
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TextRecipe(Recipe):
         super().__post_init__()
         demand(isinstance(self.task, Translate), "the task is none for text", "translate is")
         parts, tokens = self.run.accumulate, self.data.batch_size
-        many = f"--run.checkpoint-activations is for pictures: a network of {self.model.name} has no such switch"
+        many = f"--run.checkpoint-activations is for images: a network of {self.model.name} has no such switch"
         demand(not self.run.checkpoint_activations, many, "leave it out; --run.accumulate saves memory as well")
         longest = self.model.network()[1].max_length
         short = f"--data.batch-size {tokens} over --run.accumulate {parts} holds less than a sentence of {longest}"
@@ -57,7 +57,7 @@ class TextRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class PictureRecipe(Recipe):
+class ImageRecipe(Recipe):
     """A network that sees."""
 
     task: Task = field(default_factory=Supervised)
@@ -67,7 +67,7 @@ class PictureRecipe(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        demand(not isinstance(self.task, Translate), "the task is one for text", "pictures are not translated")
+        demand(not isinstance(self.task, Translate), "the task is one for text", "images are not translated")
         if self.model.name == FROM_CHECKPOINT and self.model.checkpoint is None:
             return  # what depends on the network is checked when there is one
         if not (isinstance(self.task, Segment) and self.task.backbone):  # which takes the trunk's place
@@ -81,7 +81,7 @@ class PictureRecipe(Recipe):
         if self.augment.mixup or self.augment.cutmix:
             demand(
                 self.data.batch_size // parts % 2 == 0,
-                f"mixup pairs up the pictures of a batch, and {self.data.batch_size // parts} is odd",
+                f"mixup pairs up the images of a batch, and {self.data.batch_size // parts} is odd",
                 "make --data.batch-size even, or set --augment.mixup 0 --augment.cutmix 0",
             )
 
@@ -93,7 +93,7 @@ class PictureRecipe(Recipe):
         name, network = self.model.network()
         data = self.data
         if None in [getattr(data, key) for key in INHERITED]:
-            card = card_of(self.model.checkpoint) if self.model.checkpoint else None
+            card = config_of(self.model.checkpoint) if self.model.checkpoint else None
             data = data.completed(card.preprocessing if card else Preprocessing((224, 224)))
         if not isinstance(self.task, Segment):
             object.__setattr__(self, "data", data)  # so that recipe.json says what was meant

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
-from resmlp.seq2seq import Activation, Mixer, Norm, Seq2SeqArchitecture, changed
+from resmlp.config.seq2seq import Activation, Mixer, Norm, Seq2SeqArchitecture, changed
+from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Text:
     """pairs of which one side has more tokens than the network can take: drop leaves them out of training, and
     truncates those held out; error names the first one's file and line"""
     batch_size: int = 4096
-    """tokens in one optimiser step, padding included, of the longer side, over all processes and accumulated parts"""
+    """tokens in one optimizer step, padding included, of the longer side, over all processes and accumulated parts"""
     workers: int = 0
-    """as for pictures; sentences are encoded once, so loader processes would have nothing to do"""
+    """as for images; sentences are encoded once, so loader processes would have nothing to do"""
 
     def __post_init__(self):
         if self.root is not None:  # absolute, so that a run finds its data from wherever it is continued or evaluated

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from resmlp.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
+from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
 
 @dataclass(frozen=True)
 class Optim:
-    """Optimiser and schedule; both are functions of the step."""
+    """Optimizer and schedule; both are functions of the step."""
 
     name: Literal["lamb", "adamw", "sgd", "adagrad"] = "lamb"
     lr: float = 5e-3
@@ -29,7 +29,7 @@ class Optim:
     """of the poly schedule; 1 is a line (BEiT), 0.9 is DeepLab's"""
     warmup_epochs: float = 5
     warmup_steps: int | None = None
-    """optimiser steps of the warm-up, in place of its epochs"""
+    """optimizer steps of the warm-up, in place of its epochs"""
     warmup_lr: float = 1e-6
     min_lr: float = 1e-5
     """end of the cosine, or of poly"""
@@ -65,7 +65,7 @@ class Run:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     accumulate: int = 1
-    """parts that an optimiser step's batch is split into"""
+    """parts that an optimizer step's batch is split into"""
     ema: float | None = None
     """decay of an average of the weights, evaluated beside them"""
     average: int = 0
@@ -82,7 +82,7 @@ class Run:
     save_minutes: float = 10
     """minutes between checkpoints inside an epoch; each evaluated epoch is saved as well"""
     log_every: int = 50
-    """optimiser steps between lines of metrics.jsonl"""
+    """optimizer steps between lines of metrics.jsonl"""
     tensorboard: bool = True
     wandb: bool = False
     """also log to Weights & Biases, where it is installed"""

@@ -1,4 +1,4 @@
-"""One picture file -> RGB pixels, whatever the file holds, or an error that names it."""
+"""One image file -> RGB pixels, whatever the file holds, or an error that names it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,8 +7,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from resmlp.errors import UserError, printable
 from resmlp.imaging import jpeg
+from resmlp.utils.errors import UserError, printable
 
 # A file is read as what its bytes are; GIF is here for those that bear another ending. EPS and the like stay out:
 # Pillow would hand them to outside programs.
@@ -16,7 +16,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 
 
 class UnreadableImage(UserError):  # noqa: N818  (a user's error, like its parent)
-    """The picture `name` cannot be decoded, because of `reason`."""
+    """The image `name` cannot be decoded, because of `reason`."""
 
     def __init__(self, name: str, reason: str):
         name = printable(name)
@@ -35,7 +35,7 @@ Box = tuple[int, int, int, int]
 
 
 class Part(NamedTuple):
-    """What is wanted of a picture of known size."""
+    """What is wanted of an image of known size."""
 
     box: Box
     least: Size
@@ -46,12 +46,12 @@ Choose = Callable[[Size], Part]
 
 
 def whole(size: Size) -> Part:
-    """All of a picture, at its size."""
+    """All of an image, at its size."""
     return Part((0, 0, *size), size)
 
 
 def decode(name: str, open_file: Callable[[], BinaryIO]) -> Image.Image:
-    """The picture in the file that `open_file` opens: RGB, upright (EXIF), transparency laid on white.
+    """The image in the file that `open_file` opens: RGB, upright (EXIF), transparency laid on white.
 
     Raises `UnreadableImage(name, ...)` for everything else: truncated files, more than twice Pillow's
     `MAX_IMAGE_PIXELS` (179 million pixels), samples of unknown range.
@@ -62,7 +62,7 @@ def decode(name: str, open_file: Callable[[], BinaryIO]) -> Image.Image:
 
 
 def decode_part(name: str, open_file: Callable[[], BinaryIO], choose: Choose) -> np.ndarray:
-    """The part that `choose` takes of a picture of its size: uint8 h w 3, perhaps read-only, at its scale or less.
+    """The part that `choose` takes of an image of its size: uint8 h w 3, perhaps read-only, at its scale or less.
 
     `choose` is called once, before anything is decoded. Where a JPEG is reduced, so is the box, rounded down. Raises
     `UnreadableImage` as `decode` does.
@@ -111,7 +111,7 @@ def _is_plain(image: Image.Image) -> bool:
 
 
 def _scale(part: Part) -> int:
-    """By how much libjpeg may reduce a picture, so that enough pixels are left: 1, 2, 4 or 8."""
+    """By how much libjpeg may reduce an image, so that enough pixels are left: 1, 2, 4 or 8."""
     left, top, right, bottom = part.box
     most = min((right - left) // part.least[0], (bottom - top) // part.least[1])
     return next((scale for scale in (8, 4, 2) if scale <= most), 1)
@@ -124,17 +124,17 @@ def _reduced(box: Box, scale: int) -> Box:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any Pillow mode -> RGB, 8 bits a channel."""
+    """An image of any Pillow mode -> RGB, 8 bits a channel."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        image = _grey_8bit(image)
+        image = _gray_8bit(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
-def _grey_8bit(image: Image.Image) -> Image.Image:
-    """16-bit grey -> L. Pillow's own conversion clips at 255, which turns nearly all of it white."""
+def _gray_8bit(image: Image.Image) -> Image.Image:
+    """16-bit gray -> L. Pillow's own conversion clips at 255, which turns nearly all of it white."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise ValueError("32-bit samples, whose range is not known")
@@ -144,5 +144,5 @@ def _grey_8bit(image: Image.Image) -> Image.Image:
 def reason(error: Exception) -> str:
     """What Pillow says of a file that it cannot decode, in one line."""
     if isinstance(error, UnidentifiedImageError):
-        return "not a picture, or of a format we do not read"
+        return "not an image, or of a format we do not read"
     return " ".join(str(error).split())[:200] or type(error).__name__

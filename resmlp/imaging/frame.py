@@ -1,11 +1,11 @@
-"""The part of a picture that a network sees in evaluation: the shorter side to size / crop_ratio, then the centre."""
+"""The part of an image that a network sees in evaluation: the shorter side to size / crop_ratio, then the center."""
 
 from math import floor
 
 import numpy as np
 from PIL import Image
 
-from resmlp.preprocessing import Preprocessing
+from resmlp.config.preprocessing import Preprocessing
 
 RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -16,7 +16,7 @@ RESAMPLING = {
 
 
 def frame(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """RGB of any size -> RGB of the network's, as timm does it, to the pixel; small pictures are enlarged."""
+    """RGB of any size -> RGB of the network's, as timm does it, to the pixel; small images are enlarged."""
     height, width = preprocessing.size
     size = covering(image.size, preprocessing)
     if size != image.size:
@@ -26,7 +26,7 @@ def frame(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def covering(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
-    """(width, height) to which a picture of that (width, height) is resized: it covers size / crop_ratio.
+    """(width, height) to which an image of that (width, height) is resized: it covers size / crop_ratio.
 
     A square is covered as torchvision does it, which rounds down; another box as timm's ResizeKeepRatio.
     """

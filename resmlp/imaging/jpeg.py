@@ -1,7 +1,7 @@
 """Plain JPEGs by simplejpeg, where it is installed: the pixels are Pillow's, and come sooner.
 
-Whatever is doubtful is left to Pillow, which reads it or says what is wrong: rare ways to store colours, damage, and
-files that may say how the picture is turned.
+Whatever is doubtful is left to Pillow, which reads it or says what is wrong: rare ways to store colors, damage, and
+files that may say how the image is turned.
 """
 
 from typing import BinaryIO
@@ -20,7 +20,7 @@ TURNED = (b"Exif\0", b"Orientation")  # the second is Adobe's XMP
 
 
 def glance(file: BinaryIO) -> tuple[bytes, tuple[int, int] | None]:
-    """A JPEG's bytes, b"" of another file; and its (width, height) where nothing can turn it and the colours are plain.
+    """A JPEG's bytes, b"" of another file; and its (width, height) where nothing can turn it and the colors are plain.
 
     Raises `OSError`.
     """
@@ -31,10 +31,10 @@ def glance(file: BinaryIO) -> tuple[bytes, tuple[int, int] | None]:
     if any(mark in data for mark in TURNED):
         return data, None
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
     except (ValueError, RuntimeError):
         return data, None
-    plain = colours in ("YCbCr", "RGB") and height * width <= (Image.MAX_IMAGE_PIXELS or 0)
+    plain = colors in ("YCbCr", "RGB") and height * width <= (Image.MAX_IMAGE_PIXELS or 0)
     return data, (width, height) if plain else None
 
 

@@ -1,12 +1,11 @@
 """Networks: one vision trunk for all of them, names, weights of every dialect, and the model file."""
 
+from resmlp.models.beam_search import Hypothesis, translate
 from resmlp.models.build import create_model, list_models
 from resmlp.models.count import count_macs, count_parameters
 from resmlp.models.folding import FoldedTrunk, fold
 from resmlp.models.saved import Saved, load_saved, open_model, save_model
-from resmlp.models.savedsegmenter import SavedSegmenter, open_segmenter, save_segmenter
-from resmlp.models.search import Hypothesis, translate
-from resmlp.models.segmenter import Segmenter, build_segmenter, preprocessing_of, synchronise
+from resmlp.models.segmenter import Segmenter, build_segmenter, preprocessing_of, synchronize
 from resmlp.models.seq2seq import Cache, Memory, Seq2Seq
 from resmlp.models.trunk import Trunk, TrunkConfig
 from resmlp.models.weights import Weights, load_into, read_weights
@@ -17,7 +16,6 @@ __all__ = [
     "Hypothesis",
     "Memory",
     "Saved",
-    "SavedSegmenter",
     "Segmenter",
     "Seq2Seq",
     "Trunk",
@@ -32,11 +30,9 @@ __all__ = [
     "load_into",
     "load_saved",
     "open_model",
-    "open_segmenter",
     "preprocessing_of",
     "read_weights",
     "save_model",
-    "save_segmenter",
-    "synchronise",
+    "synchronize",
     "translate",
 ]

@@ -1,6 +1,6 @@
-"""What a segmenter sees with: four maps of a picture's features, of a trunk of ours or of any network of timm's.
+"""What a segmenter sees with: four maps of an image's features, of a trunk of ours or of any network of timm's.
 
-B pictures of H x W pixels, D channels, h x w positions of a map.
+B images of H x W pixels, D channels, h x w positions of a map.
 """
 
 from abc import ABC, abstractmethod
@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resmlp.cards import SegmenterConfig
-from resmlp.checks import demand
-from resmlp.errors import UserError, did_you_mean
-from resmlp.models.surgery import Size, resize
+from resmlp.config.model_config import SegmenterConfig
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.models.resize import Size, resize
 from resmlp.models.trunk import Trunk
-from resmlp.preprocessing import Preprocessing
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError, did_you_mean
 
 MAPS = 4
 
@@ -37,7 +37,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def at(self, size: Size) -> "Backbone":
-        """The same for pictures of `size` (height, width). Raises `UserError` where it cannot be."""
+        """The same for images of `size` (height, width). Raises `UserError` where it cannot be."""
 
     @abstractmethod
     def checkpoint_activations(self, on: bool) -> None:
@@ -71,7 +71,7 @@ class TrunkFeatures(Backbone):
         return tokens[:, -height * width :].transpose(1, 2).unflatten(2, (height, width))
 
     def at(self, size: Size) -> "TrunkFeatures":
-        """The same trunk with its mixers moved to the grid of `size` (`resmlp.models.surgery`); the rest is shared."""
+        """The same trunk with its mixers moved to the grid of `size` (`resmlp.models.resize`); the rest is shared."""
         config, state = self.trunk.config, self.trunk.state_dict()
         hidden = state.get("blocks.0.tokens.fn.fc1.weight")
         if hidden is not None:
@@ -123,9 +123,9 @@ class TimmFeatures(Backbone):
         return self.net(images)
 
     def at(self, size: Size) -> "TimmFeatures":
-        """The same for pictures of `size`; a positional embedding is interpolated, by timm, and the rest is shared.
+        """The same for images of `size`; a positional embedding is interpolated, by timm, and the rest is shared.
 
-        Swin's windows of attention stay as they are where the picture has room for them.
+        Swin's windows of attention stay as they are where the image has room for them.
         """
         self._check(size)
         other = deepcopy(self, {id(parameter): parameter for parameter in self.parameters()})
@@ -163,7 +163,7 @@ class TimmFeatures(Backbone):
     def _check(self, size: Size) -> None:
         patch = self.strides[0]
         divides = self.is_pyramid or not (size[0] % patch or size[1] % patch)
-        what = f"a picture of {size[0]}x{size[1]} does not divide into patches of {patch}"
+        what = f"an image of {size[0]}x{size[1]} does not divide into patches of {patch}"
         demand(divides, what, f"give timm's {self.name} a multiple of {patch}")
 
 
@@ -180,7 +180,7 @@ def make_backbone(config: SegmenterConfig) -> Backbone:
 
 
 def swin_windows(net: nn.Module) -> dict[str, Any]:
-    """What keeps a Swin's windows of attention as they are in `set_input_size`, where they else grow with the picture.
+    """What keeps a Swin's windows of attention as they are in `set_input_size`, where they else grow with the image.
 
     Nothing for any other network.
     """
@@ -192,7 +192,7 @@ def swin_windows(net: nn.Module) -> dict[str, Any]:
 
 
 def timm_preprocessing(name: str) -> Preprocessing | None:
-    """How the pretrained weights of timm's `name` were shown pictures, but for the crop; None without a tag."""
+    """How the pretrained weights of timm's `name` were shown images, but for the crop; None without a tag."""
     from timm.models import get_pretrained_cfg
 
     found: Any = None

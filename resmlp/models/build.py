@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
-from resmlp.architectures import ARCHITECTURES, architecture, canonical
-from resmlp.cards import TrunkConfig
-from resmlp.checks import demand
-from resmlp.errors import UserError, notice
-from resmlp.models.surgery import resize_to
+from resmlp.config.model_config import TrunkConfig
+from resmlp.config.pretrained import is_tagged, published
+from resmlp.config.vision import ARCHITECTURES, architecture, canonical
+from resmlp.hub.resolve import config_of
+from resmlp.models.resize import resize_to
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
-from resmlp.published import is_tagged, published
-from resmlp.sources import card_of
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError, notice
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -34,7 +34,7 @@ def create_model(
     first that `resmlp list weights` has for a name without one. `checkpoint` is a file of weights in any known dialect,
     a run folder, or `hf-hub:ORG/NAME`. `num_classes` is that of the weights, or 1000; another one gives a new head, 0
     features. `img_size` is one number or (height, width), in pixels, that of the weights, or 224; every side must be a
-    multiple of the patch, and weights of another size are interpolated (`resmlp.models.surgery`). `drop_path` is the
+    multiple of the patch, and weights of another size are interpolated (`resmlp.models.resize`). `drop_path` is the
     probability of stochastic depth. `changes` replace parts of the architecture:
     `create_model("resmlp_s12", mixer="dwconv", depth=6)`. Raises `UserError`.
     """
@@ -44,7 +44,7 @@ def create_model(
         name, checkpoint = tag.model, tag.name if pretrained else checkpoint
     source = str(checkpoint) if checkpoint else None
     name, arch = canonical(name), architecture(name, **changes)
-    card = card_of(source) if source else None
+    card = config_of(source) if source else None
     trained_at = card.model.size if card else None
     size = _sides(img_size, trained_at or (224, 224))
     weights = read_weights(source) if source else None

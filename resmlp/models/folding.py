@@ -5,7 +5,7 @@ folds into a matrix over the channels beside it. A matrix over the tokens is the
 place for it: there `D2(A D1(x) + b)` becomes `s * (A x) + M`, with s of each channel, and M of each token and channel,
 which is what the branch makes of zeros. That holds for every mixer that is linear in x, convolutions at the border too.
 
-B pictures, N tokens, D channels.
+B images, N tokens, D channels.
 """
 
 import math
@@ -17,8 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from resmlp.cards import TrunkConfig
-from resmlp.checks import demand
+from resmlp.config.model_config import TrunkConfig
 from resmlp.models.trunk import Trunk, check_size
 from resmlp.nn import (
     Affine,
@@ -39,6 +38,7 @@ from resmlp.nn import (
     TokenBatchNorm,
 )
 from resmlp.nn.pool import _Gather
+from resmlp.utils.checks import demand
 
 ENDS: dict[type, tuple[str, str]] = {
     Mlp: ("fc1", "fc2"),
@@ -64,7 +64,7 @@ class Diagonal(NamedTuple):
 def split(part: nn.Module, like: Tensor) -> tuple[nn.Module, Diagonal]:
     """A norm or scale as what cannot be folded, and the diagonal behind it; of the channels, type and device of `like`.
 
-    Of a LayerNorm the normalisation stays, of what is not known all of it.
+    Of a LayerNorm the normalization stays, of what is not known all of it.
     """
     one, zero = torch.ones_like(like), torch.zeros_like(like)
     match part:
@@ -271,11 +271,11 @@ class FoldedTrunk(nn.Module):
 def fold(model: Trunk) -> FoldedTrunk:
     """A copy of any vision trunk for inference alone, folded in 64 bits: it gives the same, in fewer passes.
 
-    What stays: the normalisation of a LayerNorm; an Affine before an MLP over tokens (`beside`); of a network without
+    What stays: the normalization of a LayerNorm; an Affine before an MLP over tokens (`beside`); of a network without
     classifier the last Affine, after pooling. `config.network` is that of `model`, which is left as it is. The copy is
     not to be trained or saved. Raises `UserError`.
     """
-    demand(isinstance(model, Trunk), "it is no vision trunk of ours", "a translator: resmlp.models.packed.prepare")
+    demand(isinstance(model, Trunk), "it is no vision trunk of ours", "a translator: resmlp.models.decoding.prepare")
     own = next(model.parameters())
     copy = deepcopy(model).cpu().double().requires_grad_(False).eval()
     like = torch.ones(model.config.architecture.dim, dtype=torch.float64)

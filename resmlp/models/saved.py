@@ -9,23 +9,22 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from resmlp.architectures import ALIASES, ARCHITECTURES
-from resmlp.cards import Card, TrunkConfig
-from resmlp.checks import demand
-from resmlp.errors import UserError, did_you_mean, notice
-from resmlp.files import write_json, write_whole
+from resmlp.config.model_config import ModelConfig, TrunkConfig
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.pretrained import FILE_ENDINGS
+from resmlp.config.seq2seq import SEQ2SEQ
+from resmlp.config.vision import ALIASES, ARCHITECTURES
+from resmlp.hub.resolve import HUB, config_of, exists, is_published, published_of
 from resmlp.models.backbones import timm_network
 from resmlp.models.build import create_model
+from resmlp.models.convert import infer
 from resmlp.models.folding import FoldedTrunk
-from resmlp.models.infer import infer
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
-from resmlp.preprocessing import Preprocessing
-from resmlp.published import FILE_ENDINGS
-from resmlp.seq2seq import SEQ2SEQ
-from resmlp.serial import to_dict
-from resmlp.sources import HUB, card_of, exists, is_published, published_of
-from resmlp.words import counted
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError, counted, did_you_mean, notice
+from resmlp.utils.files import write_json, write_whole
+from resmlp.utils.serialization import to_dict
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,11 @@ class Saved:
 
 def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
-    save_network(folder, model, Card(model.config, preprocessing, tuple(classes)))
+    save_network(folder, model, ModelConfig(model.config, preprocessing, tuple(classes)))
 
 
 def save_network(folder: Path, model: nn.Module, card: Any) -> None:
-    """The same of a network of any kind, with a card of its kind (`resmlp.cards.CARDS`).
+    """The same of a network of any kind, with a card of its kind (`resmlp.config.model_config.MODEL_CONFIGS`).
 
     Raises `UserError` for a folded copy, whose weights fit no network.
     """
@@ -75,7 +74,7 @@ def load_saved(source: str | Path) -> Saved:
     """
     source = str(source)
     folder = check_folder(source)
-    card = card_of(source)
+    card = config_of(source)
     if folder and card is None:
         raise UserError(f"no model.json in {source}", "it says which network the weights are of: copy it as well")
     weights = read_weights(source)
@@ -103,7 +102,7 @@ def check_folder(source: str) -> bool:
     return folder
 
 
-def _described(card: Card) -> str:
+def _described(card: ModelConfig) -> str:
     network, p = card.model, card.preprocessing
     arch, size = network.architecture, "x".join(map(str, network.size))
     parts = f"{counted(arch.depth, 'layer')} of {arch.dim} with patches of {arch.patch_size}"
@@ -136,7 +135,7 @@ def open_model(name: str) -> Saved:
         model = create_model(name).eval()
         return Saved(model, (), Preprocessing(model.config.size), trained=False)
     if name in SEQ2SEQ:
-        raise UserError(f"{name} sees no pictures, it translates", "resmlp translate takes a run folder of one")
+        raise UserError(f"{name} sees no images, it translates", "resmlp translate takes a run folder of one")
     if "/" in name:
         raise UserError(
             f"no model at {name}",

@@ -1,4 +1,4 @@
-"""A network that labels each pixel: a backbone, UPerNet over its features, logits at the picture's resolution."""
+"""A network that labels each pixel: a backbone, UPerNet over its features, logits at the image's resolution."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -6,17 +6,17 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp.cards import SegmenterConfig, TrunkConfig
-from resmlp.checks import demand
 from resmlp.config import Model
-from resmlp.errors import UserError
+from resmlp.config.model_config import SegmenterConfig, TrunkConfig
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.hub.resolve import config_of
 from resmlp.models.backbones import Backbone, TimmFeatures, TrunkFeatures, make_backbone, timm_preprocessing
-from resmlp.models.surgery import Size, resize_to
+from resmlp.models.resize import Size, resize_to
 from resmlp.models.trunk import Trunk
-from resmlp.models.upernet import Decoder, PyramidNeck, classifier, fcn_head, initialise
+from resmlp.models.upernet import Decoder, PyramidNeck, classifier, fcn_head, initialize
 from resmlp.models.weights import load_into, read_weights
-from resmlp.preprocessing import Preprocessing
-from resmlp.sources import card_of
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
 
 THREE_QUARTERS = 2
 """which of the four maps the auxiliary head reads"""
@@ -26,7 +26,7 @@ class Segmenter(nn.Module):
     """Backbone -> pyramid -> UPerNet's decoder -> classifier, and an auxiliary head on the features after 3/4.
 
     `forward` gives logits B K H W; in training a tuple of them, one for each head, the auxiliary one last (where
-    `config.auxiliary` is 0, there is one). It reads pictures of `config.size`; `at` moves it to another size. A
+    `config.auxiliary` is 0, there is one). It reads images of `config.size`; `at` moves it to another size. A
     `backbone` that has been built already, with pretrained weights, takes the place of a random one.
     """
 
@@ -43,10 +43,10 @@ class Segmenter(nn.Module):
             self.auxiliary = fcn_head(channels[THREE_QUARTERS], config.auxiliary, config.num_classes)
         for head in (self.decoder, self.classifier, self.auxiliary):
             if head is not None:
-                initialise(head)
+                initialize(head)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """B 3 H W -> B K H W; in training (B K H W, B K H W). Raises `UserError` for pictures of another size."""
+        """B 3 H W -> B K H W; in training (B K H W, B K H W). Raises `UserError` for images of another size."""
         self._check(images)
         maps = self.backbone(images)
         logits = [self.classifier(self.decoder(self.neck(maps)))]
@@ -56,7 +56,7 @@ class Segmenter(nn.Module):
         return tuple(stretched) if self.training else stretched[0]
 
     def at(self, size: Size) -> "Segmenter":
-        """The same network for pictures of `size` (height, width), to label a whole picture at once in evaluation.
+        """The same network for images of `size` (height, width), to label a whole image at once in evaluation.
 
         It is in evaluation mode and shares all parameters that are not fixed to the grid. Raises `UserError` for a size
         that does not divide into patches, and for a backbone that cannot be moved.
@@ -81,14 +81,14 @@ class Segmenter(nn.Module):
             raise UserError(what, "cut or pad them, or move it there by segmenter.at(size)")
         if self.training and len(images) == 1:
             alone = any(type(part) is nn.BatchNorm2d and part.training for part in self.decoder.modules())
-            what = "UPerNet pools a picture to one value a channel, and BatchNorm cannot train on one picture"
+            what = "UPerNet pools an image to one value a channel, and BatchNorm cannot train on one image"
             demand(not alone, what, "give a process --data.batch-size 2 or more in each step")
 
 
-def synchronise(model: Segmenter) -> None:
-    """Have BatchNorm of the neck and the heads count the pictures of all processes (CUDA's alone can), in place.
+def synchronize(model: Segmenter) -> None:
+    """Have BatchNorm of the neck and the heads count the images of all processes (CUDA's alone can), in place.
 
-    So BEiT, XCiT and MMSegmentation train UPerNet, with two pictures a GPU. The backbone's own norms stay.
+    So BEiT, XCiT and MMSegmentation train UPerNet, with two images a GPU. The backbone's own norms stay.
     """
     for name, part in list(model.named_children()):
         if part is not model.backbone:
@@ -119,10 +119,10 @@ def build_segmenter(
 
 
 def preprocessing_of(model: Model, backbone: str | None = None) -> Preprocessing | None:
-    """How the weights that `build_segmenter` begins from were shown pictures; None for new ones, or where unknown."""
+    """How the weights that `build_segmenter` begins from were shown images; None for new ones, or where unknown."""
     if backbone:
         return timm_preprocessing(backbone)
-    card = card_of(model.checkpoint) if model.checkpoint else None
+    card = config_of(model.checkpoint) if model.checkpoint else None
     return card.preprocessing if card else None
 
 
@@ -130,7 +130,7 @@ def _pretrained(network: TrunkConfig, source: str | None) -> tuple[Trunk, str]:
     """A trunk without a classifier, with the weights of `source` moved to its grid, and in words where from."""
     if source is None:
         return Trunk(network), "new"
-    weights, card = read_weights(source).without_head(), card_of(source)
+    weights, card = read_weights(source).without_head(), config_of(source)
     weights, network, resized = resize_to(weights, network, card.model.size if card else None)
     trunk = Trunk(network)
     load_into(trunk, weights)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from resmlp.cards import Seq2SeqConfig
-from resmlp.checks import demand
+from resmlp.config.model_config import Seq2SeqConfig
+from resmlp.config.seq2seq import PAD
 from resmlp.nn import (
     ACTIVATIONS,
     INITS,
@@ -25,7 +25,7 @@ from resmlp.nn import (
     SharedEmbedding,
     Sublayer,
 )
-from resmlp.seq2seq import PAD
+from resmlp.utils.checks import demand
 
 Make = Callable[[], nn.Module]
 

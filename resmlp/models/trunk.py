@@ -11,8 +11,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from resmlp.cards import TrunkConfig
-from resmlp.errors import UserError
+from resmlp.config.model_config import TrunkConfig
 from resmlp.nn import (
     ACTIVATIONS,
     INITS,
@@ -28,17 +27,18 @@ from resmlp.nn import (
     PatchEmbed,
     PositionalEmbedding,
 )
+from resmlp.utils.errors import UserError
 
 Make = Callable[[], nn.Module]
 
 
-@torch.fx.wrap  # a picture that is traced has no size to compare
+@torch.fx.wrap  # an image that is traced has no size to compare
 def check_size(images: Tensor, config: TrunkConfig) -> None:
-    """Raises `UserError` for pictures B 3 H W of another size than the network's."""
+    """Raises `UserError` for images B 3 H W of another size than the network's."""
     height, width = config.size
     if images.shape[-2:] != (height, width):
         raise UserError(
-            f"{config.name} was built for pictures of {height}x{width}, got {tuple(images.shape)}",
+            f"{config.name} was built for images of {height}x{width}, got {tuple(images.shape)}",
             f"resize them, or build it with img_size={tuple(images.shape[-2:])}",
         )
 
@@ -80,7 +80,7 @@ class Trunk(nn.Module):
         self.norm = norm()
         self.pool: nn.Module = MeanPool() if arch.pool == "mean" else FirstToken()
         self.head: nn.Module = nn.Identity()
-        self.apply(self._initialise)
+        self.apply(self._initialize)
         self.reset_classifier(config.num_classes)
 
     def forward_layers(self, images: Tensor, kept: list[int], stop: bool = False) -> tuple[Tensor, list[Tensor]]:
@@ -123,7 +123,7 @@ class Trunk(nn.Module):
         self.config = replace(self.config, num_classes=num_classes)
         linear = partial(nn.Linear, device=own.device, dtype=own.dtype)
         self.head = (linear(dim, num_classes) if num_classes else nn.Identity()).train(self.training)
-        self._initialise(self.head)
+        self._initialize(self.head)
 
-    def _initialise(self, module: nn.Module) -> None:
+    def _initialize(self, module: nn.Module) -> None:
         INITS[self.config.architecture.init](module, self.config.grid)

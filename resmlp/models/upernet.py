@@ -1,6 +1,6 @@
 """UPerNet over four maps of features: a neck that makes a pyramid of them, the decoder, and the auxiliary head.
 
-As BEiT and XCiT build it (their `semantic_segmentation` folders, on mmsegmentation's UPerHead and FCNHead). B pictures,
+As BEiT and XCiT build it (their `semantic_segmentation` folders, on mmsegmentation's UPerHead and FCNHead). B images,
 D channels of the backbone, C of a head, h x w positions.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from resmlp.errors import UserError
+from resmlp.utils.errors import UserError
 
 DROPOUT = 0.1
 PUBLISHED_WIDTH = 512  # of the decoder
@@ -75,7 +75,7 @@ def fcn_head(dim: int, width: int, num_classes: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(), *classifier(width, num_classes))
 
 
-def initialise(head: nn.Module) -> None:
+def initialize(head: nn.Module) -> None:
     """mmseg's start, in place: He et al. by the outputs, but std 0.01 for the classifier, which has a bias.
 
     That is of 512 channels. A narrower one starts larger, by the inverse of its width: from 0.01 a head 32 wide tells

@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from resmlp.checks import demand
-from resmlp.errors import UserError
-from resmlp.models.dialects import DIALECTS, State, to_ours, unwrapped
-from resmlp.models.quantised import unpacked_state
-from resmlp.sources import exists, file_of, published_of
+from resmlp.hub.resolve import exists, file_of, published_of
+from resmlp.models.convert import DIALECTS, State, to_ours, unwrapped
+from resmlp.models.quantize import unpacked_state
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
 
 MAX_ARCHIVE = 16 * 2**30  # bytes of an .npz when unpacked: eight times the largest Mixer there is
 EMPTY = torch.empty(0, 0)
@@ -100,7 +100,7 @@ def check_state(file: Path, state: State) -> None:
     """Raise `UserError` for tensors that no network computes with."""
     for key, tensor in state.items():
         plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
-        demand(plain, f"{file}: {key} is sparse, quantised or without values", "save it dense, and with its values")
+        demand(plain, f"{file}: {key} is sparse, quantized or without values", "save it dense, and with its values")
         counts = key.endswith("num_batches_tracked")  # of BatchNorm
         kind = str(tensor.dtype).removeprefix("torch.")
         demand(tensor.is_floating_point() or counts, f"{file}: {key} is of type {kind}", "weights are floating-point")

@@ -1,6 +1,6 @@
 """The parts a network is made of. Each table maps an option's name to the part; a new mixer is one class and one key.
 
-Shapes everywhere: B pictures, N tokens (h x w, row by row), D channels.
+Shapes everywhere: B images, N tokens (h x w, row by row), D channels.
 """
 
 from resmlp.nn.embed import ClassToken, PatchEmbed, PositionalEmbedding

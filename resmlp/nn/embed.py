@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class PatchEmbed(nn.Module):
-    """Cut the picture into patches of p x p pixels and project each to D channels, as one strided convolution."""
+    """Cut the image into patches of p x p pixels and project each to D channels, as one strided convolution."""
 
     def __init__(self, patch_size: int, dim: int, in_chans: int = 3):
         super().__init__()

@@ -1,8 +1,8 @@
 """The paper's two sublayers as single steps of autograd: what training keeps for the backward pass, and how often it
 passes over the tokens, at their least.
 
-Left to itself, autograd keeps about 14 N D numbers a picture for a block; here it keeps 6. B pictures, N tokens, D
-channels; `a`, `b` are the Affine's alpha and beta, `g` LayerScale's gamma, `k` DropPath's factor of each picture.
+Left to itself, autograd keeps about 14 N D numbers an image for a block; here it keeps 6. B images, N tokens, D
+channels; `a`, `b` are the Affine's alpha and beta, `g` LayerScale's gamma, `k` DropPath's factor of each image.
 
 Token sublayer (equation 2), `y = x + k g (A (a x + b) + c)`. What scales channels commutes with A, which mixes tokens,
 so `u = (g a) x + g b` is all there is before the product, and `y = x + k A u + k c g^T`. Of the backward pass, with y'
@@ -236,6 +236,6 @@ class _Channels(Function):
 STEPS: dict[type[nn.Module], type[Function]] = {LinearMixer: _Tokens, Mlp: _Channels}
 
 
-def _mix(weight: Tensor, keep: Tensor | None, pictures: int, dtype: torch.dtype) -> Tensor:
-    """A of each picture, times its factor: B N N"""
-    return (weight if keep is None else keep * weight).to(dtype).expand(pictures, -1, -1)
+def _mix(weight: Tensor, keep: Tensor | None, images: int, dtype: torch.dtype) -> Tensor:
+    """A of each image, times its factor: B N N"""
+    return (weight if keep is None else keep * weight).to(dtype).expand(images, -1, -1)

@@ -1,4 +1,4 @@
-"""How a network starts. Each function initialises one module of a network over a `grid` of tokens, in place."""
+"""How a network starts. Each function initializes one module of a network over a `grid` of tokens, in place."""
 
 from collections.abc import Callable
 
@@ -35,8 +35,8 @@ def local(module: nn.Module, grid: Grid) -> None:
 def convolution_matrix(kernel: torch.Tensor, grid: Grid) -> torch.Tensor:
     """The N x N matrix that convolves the h x w grid of tokens with a k x k kernel (k odd), zeros beyond the border."""
     tokens = grid[0] * grid[1]
-    pictures = torch.eye(tokens).view(tokens, 1, *grid)  # token j alone, for each j
-    responses = nn.functional.conv2d(pictures, kernel[None, None], padding=kernel.shape[0] // 2)
+    images = torch.eye(tokens).view(tokens, 1, *grid)  # token j alone, for each j
+    responses = nn.functional.conv2d(images, kernel[None, None], padding=kernel.shape[0] // 2)
     return responses.view(tokens, tokens).T
 
 

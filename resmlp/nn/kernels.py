@@ -5,7 +5,7 @@ never written to memory: a program keeps R rows of x and of the sum, and goes th
 time. Sums are in 32 bits. Both are operators of torch (`torch.ops.resmlp`), so that torch.compile and CUDA graphs take
 them. With TRITON_INTERPRET=1 in the environment they run on the CPU, to be checked.
 
-B pictures, N tokens, D channels.
+B images, N tokens, D channels.
 """
 # ruff: noqa: N803  (what is known to the compiler is in capitals, as in Triton's own)
 # mypy: disable-error-code="assignment, var-annotated"
@@ -49,10 +49,10 @@ def _dot(a, b, total):
 
 @triton.jit
 def _token_mix_kernel(
-    x, weight, gain, bias, out, tokens, dim, width, bias_row, pictures,
+    x, weight, gain, bias, out, tokens, dim, width, bias_row, images,
     GAIN: tl.constexpr, BIAS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
-    """ROWS tokens by COLUMNS channels of one picture; the tiles of the same channels follow each other, and share x."""
+    """ROWS tokens by COLUMNS channels of one image; the tiles of the same channels follow each other, and share x."""
     tile, down = tl.program_id(0), tl.cdiv(tokens, ROWS)
     across = tl.cdiv(dim, COLUMNS)
     n = tile % down * ROWS + tl.arange(0, ROWS)
@@ -137,7 +137,7 @@ Sizes = dict[str, int]
 def mix_configs() -> list[triton.Config]:
     """Tiles of a token product."""
     tiles = [(256, 64, 32, 8, 3), (256, 128, 32, 8, 3), (128, 128, 32, 8, 3), (128, 64, 64, 4, 3)]
-    tiles += [(64, 128, 32, 4, 4), (64, 64, 32, 4, 4), (32, 32, 64, 4, 3)]  # a single picture has few tiles
+    tiles += [(64, 128, 32, 4, 4), (64, 64, 32, 4, 4), (32, 32, 64, 4, 3)]  # a single image has few tiles
     return [_config({"ROWS": r, "COLUMNS": c, "STEP": s}, warps, stages) for r, c, s, warps, stages in tiles]
 
 
@@ -184,7 +184,7 @@ def _tuned(kernel: Any, configs: list[triton.Config], key: list[str], prune: Cal
     return triton.autotune(configs, key, prune_configs_by={"early_config_prune": prune} if prune else None)(kernel)
 
 
-_mix = _tuned(_token_mix_kernel, mix_configs(), ["tokens", "dim", "pictures"])
+_mix = _tuned(_token_mix_kernel, mix_configs(), ["tokens", "dim", "images"])
 _mlp = _tuned(_channel_mlp_kernel, mlp_configs(), ["DIM", "HIDDEN", "EIGHT", "filled"], fitting)
 
 

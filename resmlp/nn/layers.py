@@ -1,4 +1,4 @@
-"""Element-wise parts and the channel MLP. B pictures, N tokens, D channels."""
+"""Element-wise parts and the channel MLP. B images, N tokens, D channels."""
 
 from collections.abc import Callable
 from functools import partial
@@ -36,7 +36,7 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, zero a whole picture's branch with probability `p`, and scale up the others."""
+    """Stochastic depth: in training, zero a whole image's branch with probability `p`, and scale up the others."""
 
     def __init__(self, p: float = 0.0):
         super().__init__()
@@ -47,12 +47,12 @@ class DropPath(nn.Module):
         factors = self.factors(x.shape[0], x)
         return x if factors is None else x * factors
 
-    def factors(self, pictures: int, like: Tensor) -> Tensor | None:
+    def factors(self, images: int, like: Tensor) -> Tensor | None:
         """What each branch is multiplied by, drawn anew: B 1 1, of the type of `like`; None for no dropping."""
         if self.p == 0.0 or not self.training:
             return None
         keep = 1.0 - self.p
-        return like.new_empty(pictures, 1, 1).bernoulli_(keep).div_(keep)
+        return like.new_empty(images, 1, 1).bernoulli_(keep).div_(keep)
 
     def extra_repr(self) -> str:
         """Shown in `print(model)`."""
@@ -60,7 +60,7 @@ class DropPath(nn.Module):
 
 
 class TokenBatchNorm(nn.BatchNorm1d):
-    """BatchNorm of each channel over all tokens of all pictures (appendix A: some gain as pre-norm)."""
+    """BatchNorm of each channel over all tokens of all images (appendix A: some gain as pre-norm)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""

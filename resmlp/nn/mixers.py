@@ -9,7 +9,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp.architectures import Architecture
+from resmlp.config.vision import Architecture
 from resmlp.nn.layers import ACTIVATIONS, Mlp, Part
 
 Grid = tuple[int, int]

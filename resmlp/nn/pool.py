@@ -1,4 +1,4 @@
-"""From tokens to one vector for the picture."""
+"""From tokens to one vector for the image."""
 
 from collections.abc import Callable
 

@@ -3,17 +3,16 @@
 Tables 4 and 5 have a row for each pair of a network and a set, so that each row is one number and one run.
 """
 
-from resmlp.paper import table1, table2, table3, table4, table5, table6
 from resmlp.paper.figures import FIGURE2, FIGURE3, FIGURE4, PEERS
-from resmlp.paper.tables import Column, Row, Table
+from resmlp.paper.tables import TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6, Column, Row, Table
 
 TABLES: dict[str, Table] = {
-    "table1": table1.TABLE,
-    "table2": table2.TABLE,
-    "table3": table3.TABLE,
-    "table4": table4.TABLE,
-    "table5": table5.TABLE,
-    "table6": table6.TABLE,
+    "table1": TABLE1,
+    "table2": TABLE2,
+    "table3": TABLE3,
+    "table4": TABLE4,
+    "table5": TABLE5,
+    "table6": TABLE6,
     "figure2": FIGURE2,
     "figure3": FIGURE3,
     "figure4": FIGURE4,

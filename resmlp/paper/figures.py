@@ -1,7 +1,6 @@
 """Figures 2, 3 and 4. The first two have no numbers in the text; of Figure 4 it has those of ResMLP alone."""
 
-from resmlp.paper.table3 import TABLE as TABLE3
-from resmlp.paper.tables import PERCENT, TOP1, Column, Row, Table
+from resmlp.paper.tables import PERCENT, TABLE3, TOP1, Column, Row, Table
 
 NETWORKS = (Row("s24", "ResMLP-S24", (), "resmlp_s24"), Row("s12", "ResMLP-S12 (appendix B)", (), "resmlp_s12"))
 SHARES = (
@@ -10,7 +9,7 @@ SHARES = (
     Column("sparsity_c", "C: second matrix of the MLP (%)", PERCENT),
 )
 
-FIGURE2 = Table("Rows of A as pictures, of the 6x6 central patches", (), NETWORKS, "")
+FIGURE2 = Table("Rows of A as images, of the 6x6 central patches", (), NETWORKS, "")
 FIGURE3 = Table("Entries below 5 % of the largest of their matrix, mean over the layers", SHARES, NETWORKS[:1], "")
 
 V2 = Column("v2", "ImageNet-V2 (%)", PERCENT)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from resmlp.config import Recipe
-from resmlp.errors import lookup
-from resmlp.files import read_json
 from resmlp.recipes import ablations, dino, distill, imagenet, segment, small, transfer, translate
-from resmlp.serial import from_dict
+from resmlp.utils.errors import lookup
+from resmlp.utils.files import read_json
+from resmlp.utils.serialization import from_dict
 
 PARTS = (small, imagenet, ablations, distill, dino, transfer, translate, segment)
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for part in PARTS for recipe in part.RECIPES}

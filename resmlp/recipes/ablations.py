@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from resmlp.config import PictureRecipe
+from resmlp.config import ImageRecipe
 from resmlp.recipes.imagenet import S12
 
 
-def row(variant: str, paper: str, top1: float) -> PictureRecipe:
+def row(variant: str, paper: str, top1: float) -> ImageRecipe:
     """`s12-<variant>`: Table 3's row, with the top-1 it reports."""
     return replace(
         S12,

@@ -1,4 +1,4 @@
-"""Self-supervised pre-training (DINO): the paper's Table 2, CIFAR-10, and any pictures, with labels or without.
+"""Self-supervised pre-training (DINO): the paper's Table 2, CIFAR-10, and any images, with labels or without.
 
 Settings are those of DINO's published training script; what a network of fixed size does with small views is left
 open by the paper, and `--task.local-crops` chooses.
@@ -6,19 +6,19 @@ open by the paper, and `--task.local-crops` chooses.
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
-from resmlp.objectives import Dino
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
+from resmlp.config.tasks import Dino
 from resmlp.recipes.small import CIFAR10 as SUPERVISED
 
-DINO = PictureRecipe(
+DINO = ImageRecipe(
     name="dino",
-    about="ImageNet-1k without labels, 300 epochs of DINO with ten views of a picture",
+    about="ImageNet-1k without labels, 300 epochs of DINO with ten views of an image",
     paper="Table 2, ResMLP-S12, k-NN (DINO's own settings)",
     task=Dino(),
     model=Model("resmlp_s12", drop_path=0.1),
     data=Data(batch_size=1024, workers=12),
     augment=Augment(),
-    # 5e-4 for each 256 pictures of a batch
+    # 5e-4 for each 256 images of a batch
     optim=Optim(
         "adamw", lr=2e-3, weight_decay=0.04, final_weight_decay=0.4, warmup_epochs=10, warmup_lr=0, min_lr=1e-6, clip=3
     ),
@@ -35,9 +35,9 @@ CIFAR10 = replace(
         local_crops="interpolate",  # at a quarter of the cost of a large view
         local_views=2,
         local_size=(16,),
-        # a network that knows nothing yet must be able to tell that two views are of one picture: milder than DINO's
+        # a network that knows nothing yet must be able to tell that two views are of one image: milder than DINO's
         local_scale=(0.2, 0.6),
-        blur=0.0,  # pictures are blurred enough at 32x32 (SimCLR leaves it out as well)
+        blur=0.0,  # images are blurred enough at 32x32 (SimCLR leaves it out as well)
         out_dim=256,
         hidden=256,
         bottleneck=64,
@@ -45,7 +45,7 @@ CIFAR10 = replace(
         freeze_last=0,
         teacher_temp=0.04,
         teacher_momentum=0.99,
-        knn_pictures=20_000,
+        knn_images=20_000,
     ),
     model=Model("resmlp_cifar", dim=96, depth=4, init="local", layer_scale=1.0),
     data=replace(SUPERVISED.data, batch_size=64),
@@ -57,7 +57,7 @@ CIFAR10 = replace(
 FOLDER = replace(
     DINO,
     name="dino-folder",
-    about="any pictures without labels; where folders are classes, with a k-NN accuracy",
+    about="any images without labels; where folders are classes, with a k-NN accuracy",
     paper="",
     task=Dino(out_dim=4096, hidden=1024, warmup_teacher_temp_epochs=10),
     model=Model("resmlp_s12", drop_path=0.05),

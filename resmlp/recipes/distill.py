@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from resmlp.config import Model
-from resmlp.objectives import Distill
+from resmlp.config.tasks import Distill
 from resmlp.recipes.imagenet import S12
 from resmlp.recipes.small import CIFAR10
 
@@ -17,7 +17,7 @@ DISTILL = replace(
 )
 
 MIXED = replace(CIFAR10.augment, mixup=0.2, cutmix=1.0, mix_prob=0.5, erasing=0.25)
-"""pictures that the labels alone cannot tell much of, and a teacher can"""
+"""images that the labels alone cannot tell much of, and a teacher can"""
 
 TEACHER = replace(
     CIFAR10,

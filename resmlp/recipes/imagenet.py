@@ -6,10 +6,10 @@ defaults for what both leave open.
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
-from resmlp.objectives import Supervised
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
+from resmlp.config.tasks import Supervised
 
-S12 = PictureRecipe(
+S12 = ImageRecipe(
     name="imagenet-s12",
     about="ImageNet-1k, 400 epochs with DeiT's augmentation",
     paper="Table 1, ResMLP-S12",

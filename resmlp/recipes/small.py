@@ -1,11 +1,11 @@
-"""Recipes for a laptop and for one's own pictures: nothing here needs an accelerator."""
+"""Recipes for a laptop and for one's own images: nothing here needs an accelerator."""
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
-from resmlp.objectives import Supervised
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
+from resmlp.config.tasks import Supervised
 
-DIGITS = PictureRecipe(
+DIGITS = ImageRecipe(
     name="digits",
     about="handwritten digits, 8x8, embedded: the whole path in a minute on two cores",
     task=Supervised(label_smoothing=0.1),
@@ -19,7 +19,7 @@ DIGITS = PictureRecipe(
     expected=(("top1", 0.975),),
 )
 
-CIFAR10 = PictureRecipe(
+CIFAR10 = ImageRecipe(
     name="cifar10",
     about="CIFAR-10 at 32x32 with a network under 1 M parameters",
     model=Model("resmlp_cifar", init="local", layer_scale=1.0),
@@ -50,7 +50,7 @@ CIFAR10_OLDSCHOOL = replace(
     expected=(),
 )
 
-FOLDER = PictureRecipe(
+FOLDER = ImageRecipe(
     name="folder",
     about="any ImageFolder tree, from scratch",
     model=Model("resmlp_s12", drop_path=0.05),

@@ -1,4 +1,4 @@
-"""From one set of pictures to another: Table 4's rows, ImageNet-21k before ImageNet-1k, and one's own pictures.
+"""From one set of images to another: Table 4's rows, ImageNet-21k before ImageNet-1k, and one's own images.
 
 Settings are the authors', from their issue threads (facebookresearch/deit): #117 for ResMLP on CIFAR, #105 for
 iNaturalist and #45 for Cars, the latter two of DeiT-B. `paper` says what of it is our choice. Numbers are ResMLP-S12's,
@@ -7,15 +7,15 @@ from weights trained on ImageNet-1k at 224x224; give them with --model.checkpoin
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
-from resmlp.objectives import Supervised
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
+from resmlp.config.tasks import Supervised
 from resmlp.recipes.imagenet import B24
 
 WHOLE_RUN = 10**6  # epochs: more than any run has
 AS_CHECKPOINT = Data(img_size=None, crop_ratio=None, interpolation=None, mean=None, std=None)
-"""pictures as the checkpoint saw them"""
+"""images as the checkpoint saw them"""
 
-FINETUNE = PictureRecipe(
+FINETUNE = ImageRecipe(
     name="finetune",
     about="from a checkpoint (--model.checkpoint) to another ImageFolder tree; the head is swapped",
     paper="Table 4, for any data; the settings are ours",
@@ -26,7 +26,7 @@ FINETUNE = PictureRecipe(
     run=Run(epochs=20, ema=0.999),
 )
 
-PROBE = PictureRecipe(
+PROBE = ImageRecipe(
     name="probe",
     about="a linear classifier on the frozen trunk of a checkpoint (--model.checkpoint), with crops and flips",
     paper="Table 2, linear evaluation, for any data; the settings are ours",
@@ -40,7 +40,7 @@ PROBE = PictureRecipe(
 
 MIXED = Augment(policy="rand", mixup=0.8, cutmix=1.0, repeats=3)
 
-CIFAR10 = PictureRecipe(
+CIFAR10 = ImageRecipe(
     name="finetune-cifar10",
     about="from a checkpoint to CIFAR-10, enlarged to its size",
     paper="Table 4, CIFAR-10 (deit #117; the rate ends at 1e-5, above its peak, as theirs did)",

@@ -7,7 +7,7 @@ number of epochs, the precision and the longest sentence are our choice.
 from dataclasses import replace
 
 from resmlp.config import Optim, Run, Seq2Seq, Text, TextRecipe
-from resmlp.objectives import Translate
+from resmlp.config.tasks import Translate
 
 NUMBERS = TextRecipe(
     name="numbers",
@@ -40,7 +40,7 @@ ENDE = TextRecipe(
     data=Text(val="newstest2013", vocabulary=32_000, batch_size=8 * 3584),
     optim=Optim("adagrad", lr=0.2, weight_decay=0.0, schedule="constant", warmup_steps=32_000, warmup_lr=0.0),
     run=Run(epochs=60, precision="bf16", average=5),
-    expected=(("tokenised_bleu", 26.4),),
+    expected=(("tokenized_bleu", 26.4),),
 )
 
 ENFR = replace(
@@ -51,7 +51,7 @@ ENFR = replace(
     model=replace(ENDE.model, dropout=0.1),
     data=replace(ENDE.data, target_language="fr", vocabulary=40_000),
     run=replace(ENDE.run, epochs=10),
-    expected=(("tokenised_bleu", 40.3),),
+    expected=(("tokenized_bleu", 40.3),),
 )
 
 RECIPES = (NUMBERS, MULTI30K, ENDE, ENFR)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from resmlp.config import Optim, Run
-from resmlp.objectives import Distill
+from resmlp.config.tasks import Distill
 from resmlp.paper import TABLES
 from resmlp.reproduce.plan import Plan, Plans, Training, variant
 
@@ -37,7 +37,7 @@ class Small:
     oldschool: tuple[Optim, Run]
     """training as of 2015"""
     finer: int
-    """side of the picture in which patches are somewhat smaller, as 14 is to 16"""
+    """side of the image in which patches are somewhat smaller, as 14 is to 16"""
 
     @property
     def deeper(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Small:
             "ssl": replace(ssl, start=dino),
             "distill": replace(distill, teacher=teacher),
             **dict.fromkeys(("s24", "b24", "b24-p8", "s24-ssl", "s24-distill", "b24-p8-distill"), S12_ALONE),
-            "b24-p8-21k": "there is no larger labelled set on this scale",
+            "b24-p8-21k": "there is no larger labeled set on this scale",
         }
 
     @property

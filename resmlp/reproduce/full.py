@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from resmlp.config import Model
 from resmlp.paper import TABLES
-from resmlp.paper.table4 import SETS
+from resmlp.paper.tables import SETS
 from resmlp.recipes import RECIPES
 from resmlp.reproduce.ablations import OTHERS, PARTS, THEIRS
 from resmlp.reproduce.plan import Plan, Plans, Training, Weights, changed

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from resmlp.analysis.anatomy import open_anatomy
-from resmlp.analysis.filters import draw_filters
-from resmlp.analysis.lines import is_number
-from resmlp.analysis.profile import Settings, profile
-from resmlp.analysis.sparsity import THRESHOLD, draw_sparsity, sparsity
-from resmlp.analysis.subjects import Subject
-from resmlp.files import read_json, write_json
+from resmlp.analysis.curves import is_number
+from resmlp.analysis.layers.anatomy import open_anatomy
+from resmlp.analysis.layers.filters import draw_filters
+from resmlp.analysis.layers.sparsity import THRESHOLD, draw_sparsity, sparsity
+from resmlp.analysis.profiling.profile import Settings, profile
+from resmlp.analysis.profiling.subjects import Subject
 from resmlp.models import create_model
 from resmlp.models.backbones import timm_network
 from resmlp.paper import Row
 from resmlp.reproduce.plan import Weights
+from resmlp.utils.files import read_json, write_json
 
 Evaluate = Callable[..., dict[str, Any]]
 """(MODEL, its protocols, root=, val=) -> what `resmlp eval --json` prints"""
@@ -86,7 +86,7 @@ def translated(case: Case) -> Found:
         root = read_json(Path(case.model) / "recipe.json")["data"]["root"]
         if any(Path(root).glob(f"newstest2014*.{data.target_language}*")):
             found = case.evaluate(case.model, ("bleu",), root=Path(root), val="newstest2014")
-            yield "tokenised_bleu", found["tokenised_bleu"]
+            yield "tokenized_bleu", found["tokenized_bleu"]
 
 
 def filters(case: Case) -> Found:
@@ -139,6 +139,6 @@ def counted(model: str) -> dict[str, float]:
 
 
 SIZES = {"efficientnet_b3": 300, "efficientnet_b4": 380, "efficientnet_b5": 456}
-"""side of the picture where it is not 224 (Tan and Le 2019)"""
+"""side of the image where it is not 224 (Tan and Le 2019)"""
 FIXED: dict[str, dict[str, Any]] = {"cait_xs24_384": {"img_size": 224}}
 """what timm needs to be told of the size"""

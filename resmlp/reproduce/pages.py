@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resmlp.analysis.page import code, duration, element, page, picture, section, table
-from resmlp.analysis.sheet import printable
+from resmlp.analysis.page import code, duration, element, image, page, section, table
+from resmlp.analysis.style import printable
 from resmlp.reproduce.record import LOCAL
 
 Record = dict[str, Any]
@@ -132,7 +132,7 @@ def markdown(record: Record) -> str:
 def html(record: Record, out: Path) -> str:
     """The page as HTML; the figures in `out` are put into it."""
     runs = [[row["row"], row["run"], row["command"]] for row in record["rows"] if row["run"]]
-    drawn = [picture(out / file, words, words) for file, words in figures(record) if (out / file).is_file()]
+    drawn = [image(out / file, words, words) for file, words in figures(record) if (out / file).is_file()]
     parts = [
         element("h1", title(record)),
         element("p", record["what"].partition(": ")[2] + "."),

@@ -3,17 +3,17 @@
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, cast
 
-from resmlp.analysis.lines import is_number
+from resmlp.analysis.curves import is_number
 from resmlp.config import Model
-from resmlp.errors import UserError
-from resmlp.files import read_json
 from resmlp.paper import Row, Table
 from resmlp.reproduce.plan import Plan, Training, Weights, sets
-from resmlp.reproduce.ranks import spearman
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import read_json
 
 MEASURED = "measured.json"
 LARGEST = 1e18
@@ -63,7 +63,7 @@ def read_runs(folder: Path) -> Runs:
     return {seed: runs for seed, runs in sorted(found.items()) if runs is not None}
 
 
-def summarised(values: Sequence[float]) -> dict[str, Any]:
+def summarized(values: Sequence[float]) -> dict[str, Any]:
     """Mean, sample standard deviation (None of one value) and number."""
     return {"mean": fmean(values), "spread": stdev(values) if len(values) > 1 else None, "n": len(values)}
 
@@ -108,7 +108,7 @@ def _row(
     own, paper = runs[row.name], table.reported(row)
     keys = dict.fromkeys(key for run in own.values() for key in run["numbers"])
     ours = {
-        key: summarised([run["numbers"][key] for run in own.values() if key in run["numbers"]])
+        key: summarized([run["numbers"][key] for run in own.values() if key in run["numbers"]])
         for key in keys
         if key in {column.name for column in table.columns}
     }
@@ -145,7 +145,7 @@ def _difference(table: Table, row: Row, runs: dict[str, Runs]) -> dict[str, Any]
     ]
     if theirs is None or base is None or not pairs:
         return None
-    return {"from": row.baseline, "paper": round(theirs - base, DIGITS), "ours": summarised(pairs)}
+    return {"from": row.baseline, "paper": round(theirs - base, DIGITS), "ours": summarized(pairs)}
 
 
 def _in_words(plan: Plan) -> str:
@@ -186,3 +186,19 @@ def command(name: str, scale: str, plans: Sequence[Plan], rows: Sequence[str] = 
     words += ["--data.root", "PATH"] if any(sets(plan) for plan in plans) else []
     words += ["--seeds", *map(str, seeds)] if list(seeds) not in ([], [0]) else []
     return shlex.join(words)
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """The place of each among `values`, from 1; equal ones share the mean of their places."""
+    ordered = sorted(values)
+    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Spearman's rank correlation of pairs; None for fewer than three, and where all of either are equal."""
+    if len(a) < 3:
+        return None
+    x, y = ranks(a), ranks(b)
+    mean = fmean(x)
+    spread = sqrt(sum((i - mean) ** 2 for i in x) * sum((j - mean) ** 2 for j in y))
+    return sum((i - mean) * (j - mean) for i, j in zip(x, y)) / spread if spread else None

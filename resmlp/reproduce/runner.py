@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 
-from resmlp.analysis.device import describe
-from resmlp.api import check_same_recipe, train, versions
-from resmlp.checks import demand
+from resmlp.analysis.profiling.device import describe
 from resmlp.config import Recipe
-from resmlp.errors import UserError
-from resmlp.files import only_writer, read_json, write_json, write_text
 from resmlp.paper import TABLES
 from resmlp.reproduce.figure4 import draw_figure4
 from resmlp.reproduce.measure import MEASURES, Case, Evaluate, counted
 from resmlp.reproduce.pages import html, markdown
 from resmlp.reproduce.plan import Plan, Plans, Training, Weights, changed, sets
 from resmlp.reproduce.record import MEASURED, make_record, read_measured
-from resmlp.serial import to_dict
+from resmlp.training.train import check_same_recipe, train, versions
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import only_writer, read_json, write_json, write_text
+from resmlp.utils.serialization import to_dict
 
 
 @dataclass(frozen=True)

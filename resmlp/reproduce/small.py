@@ -7,7 +7,7 @@ recipe `dino-cifar10`, 4 epochs of recipe `cifar10`.
 
 from dataclasses import replace
 
-from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Run
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
 from resmlp.paper import TABLES
 from resmlp.recipes.dino import CIFAR10 as DINO
 from resmlp.recipes.segment import CAMVID
@@ -43,7 +43,7 @@ SELF = Training(
 SGD = replace(CIFAR10_OLDSCHOOL.optim, milestones=(1, 3))
 SMALL = Small(BASE, SELF, (SGD, replace(RUN, ema=None)), finer=36)
 
-TUNE = PictureRecipe(
+TUNE = ImageRecipe(
     name="small-caltech20",
     about="Caltech-20 at 32x32, fine-tuned for 20 epochs",
     model=Model("checkpoint"),
@@ -77,7 +77,7 @@ STREETS = Training(
 
 
 def table4() -> dict[str, Plan]:
-    """Caltech-20, a few thousand pictures of things, stands for Flowers-102."""
+    """Caltech-20, a few thousand images of things, stands for Flowers-102."""
     plans: dict[str, Plan] = dict.fromkeys((row.name for row in TABLES["table4"].rows), OTHERS)
     for name, start in (("s12", SMALL.s12), ("s24", SMALL.s24)):
         for other in ("cifar10", "cifar100", "cars", "inat18", "inat19"):
@@ -87,7 +87,7 @@ def table4() -> dict[str, Plan]:
 
 
 def table5() -> dict[str, Plan]:
-    """Captions of pictures, to German and to French."""
+    """Captions of images, to German and to French."""
     deeper = {"encoder_depth": 6, "decoder_depth": 6}
     attention = {"mixer": "attention", "norm": "layernorm", "layer_scale": 0.0}
     french = variant(CAPTIONS, "to French", data=replace(MULTI30K.data, target_language="fr"))

@@ -31,7 +31,7 @@ SELF = replace(
     DINO,
     name="smoke-dino",
     about="digits without labels, an epoch",
-    task=changed(DINO.task, local_size=(4,), knn_pictures=0, out_dim=64, hidden=32, bottleneck=16, blur=0.0),
+    task=changed(DINO.task, local_size=(4,), knn_images=0, out_dim=64, hidden=32, bottleneck=16, blur=0.0),
     model=NETWORK,
     data=DIGITS.data,
     optim=replace(DINO.optim, warmup_epochs=0.2),

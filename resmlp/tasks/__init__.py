@@ -3,20 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-from resmlp import config, objectives
-from resmlp.tasks.base import Batch, Place, Task
+from resmlp import config
+from resmlp.config import tasks as settings
+from resmlp.tasks.base import Batch, Task
 from resmlp.tasks.dino import Dino
 from resmlp.tasks.distill import Distill
 from resmlp.tasks.segment import Segment
 from resmlp.tasks.supervised import Supervised
 from resmlp.tasks.translate import Translate
+from resmlp.utils.devices import Place
 
-TASKS: dict[type[objectives.Task], Callable[..., Task]] = {
-    objectives.Supervised: Supervised,
-    objectives.Distill: Distill,
-    objectives.Dino: Dino,
-    objectives.Segment: Segment,
-    objectives.Translate: Translate,
+TASKS: dict[type[settings.Task], Callable[..., Task]] = {
+    settings.Supervised: Supervised,
+    settings.Distill: Distill,
+    settings.Dino: Dino,
+    settings.Segment: Segment,
+    settings.Translate: Translate,
 }
 
 

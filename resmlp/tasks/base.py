@@ -2,44 +2,33 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from resmlp.errors import UserError
+from resmlp.utils.errors import UserError
 
 Batch = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which process this is, and the device it computes on."""
-
-    device: torch.device = torch.device("cpu")
-    rank: int = 0
-    world: int = 1
 
 
 class Task(ABC):
     """Turns a batch into `{"loss": ...}` and a model into named numbers.
 
-    The engine calls, for each micro-batch of a step, `loss(model, batch, step)`; around the optimiser's step,
-    `before_step(model, step)` and `after_step(model, step)`; after a line of the log `hopeless()`; after an epoch,
+    The engine calls, for each micro-batch of a step, `loss(model, batch, step)`; around the optimizer's step,
+    `before_step(model, step)` and `after_step(model, step)`; after a line of the log `should_stop()`; after an epoch,
     `evaluate(model)` for the raw and for the averaged weights. Every random generator is seeded by (seed, step) before
     `loss`, so a task draws from them freely.
     """
 
     model: nn.Module
-    """what is trained: the optimiser, the weight average and the checkpoint see this and nothing else"""
+    """what is trained: the optimizer, the weight average and the checkpoint see this and nothing else"""
     state: nn.Module | None = None
-    """what is saved but not optimised: a teacher that follows the student, a centre"""
+    """what is saved but not optimized: a teacher that follows the student, a center"""
     metric: str
     """the number of `evaluate` (higher is better) that decides which step was best"""
     steps_per_epoch: int
-    """optimiser steps in an epoch"""
+    """optimizer steps in an epoch"""
     samples_per_step: int
     """samples that all processes see in a step"""
 
@@ -63,9 +52,9 @@ class Task(ABC):
         """Runs between the gradients and step `step`, before they are clipped: where one is None, nothing moves."""
 
     def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027 (a hook most tasks leave alone)
-        """Runs after the optimiser's step `step`."""
+        """Runs after the optimizer's step `step`."""
 
-    def hopeless(self) -> UserError | None:
+    def should_stop(self) -> UserError | None:
         """Why nothing more will be learned and the run stops, the same in every process; None: it goes on."""
         return None
 

@@ -9,37 +9,39 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resmlp import config, objectives
-from resmlp.checks import demand
-from resmlp.data import EvalBatches, ImageSet, TrainBatches, normalise
-from resmlp.data.multicrop import MultiCrop
-from resmlp.data.unlabelled import open_collection
-from resmlp.errors import UserError
-from resmlp.evaluate.collapse import diagnose, effective_rank, entropy, gram, over_processes
-from resmlp.logbook import console
+from resmlp import config
+from resmlp.config import tasks as settings
+from resmlp.data import EvalBatches, ImageSet, TrainBatches, normalize
+from resmlp.data.images.multicrop import MultiCrop
+from resmlp.data.images.unlabeled import open_collection
+from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
 from resmlp.models import save_model
-from resmlp.nn.projection import ProjectionHead
+from resmlp.nn.dino_head import ProjectionHead
 from resmlp.recipes import RECIPES
-from resmlp.schedules import cosine, line
-from resmlp.serial import difference, to_dict
-from resmlp.tasks.base import Batch, Place
+from resmlp.tasks.base import Batch
 from resmlp.tasks.dino_views import LOCAL, Viewer, cross_views
-from resmlp.tasks.pictures import PictureTask, share_in_words
+from resmlp.tasks.image_task import ImageTask, share_in_words
 from resmlp.tasks.supervised import build_model, in_words
+from resmlp.utils.checks import demand
+from resmlp.utils.devices import Place, over_processes
+from resmlp.utils.errors import UserError
+from resmlp.utils.logger import console
+from resmlp.utils.schedules import cosine, line
+from resmlp.utils.serialization import difference, to_dict
 
-RANKED = 2048  # pictures whose features' rank stands in for k-NN where there are no labels
+RANKED = 2048  # images whose features' rank stands in for k-NN where there are no labels
 
 
 class Teacher(nn.Module):
-    """The student's moving average, and the centre of what it says."""
+    """The student's moving average, and the center of what it says."""
 
-    centre: Tensor
+    center: Tensor
 
     def __init__(self, student: Viewer, out_dim: int):
         super().__init__()
         self.network = Viewer(deepcopy(student.trunk), deepcopy(student.head))
         self.network.eval().requires_grad_(False)  # its drop path is off, and it follows the student alone
-        self.register_buffer("centre", torch.zeros(out_dim))
+        self.register_buffer("center", torch.zeros(out_dim))
 
     @torch.no_grad()
     def follow(self, student: Viewer, momentum: float) -> None:
@@ -51,20 +53,20 @@ class Teacher(nn.Module):
             own.copy_(copied)
 
 
-class Dino(PictureTask):
-    """The student learns, from each of many views of a picture, what the teacher says of the large ones.
+class Dino(ImageTask):
+    """The student learns, from each of many views of an image, what the teacher says of the large ones.
 
     `model` is the student, `state` the teacher, which is what is evaluated and saved, without its head. `evaluate`
-    gives the k-NN accuracy on held-out pictures; without labels the effective rank of the features, which follows it
+    gives the k-NN accuracy on held-out images; without labels the effective rank of the features, which follows it
     (RankMe).
     """
 
     model: Viewer
     state: Teacher
 
-    def __init__(self, recipe: config.PictureRecipe, place: Place):
+    def __init__(self, recipe: config.ImageRecipe, place: Place):
         super().__init__()
-        task, data, run = cast(objectives.Dino, recipe.task), recipe.data, recipe.run
+        task, data, run = cast(settings.Dino, recipe.task), recipe.data, recipe.run
         _check(recipe, task)
         self.options, self.place, self.changes = task, place, recipe.model.changes()
         found = open_collection(data, labels=task.labels == "auto")
@@ -90,7 +92,7 @@ class Dino(PictureTask):
             transform=MultiCrop(data, task),
         )
         self.metric = "knn" if found.val else "feature_rank"
-        self.bank = self.in_order(_some(found.train, task.knn_pictures if found.val else RANKED), data)
+        self.bank = self.in_order(_some(found.train, task.knn_images if found.val else RANKED), data)
         self.val = self.in_order(found.val, data) if found.val else None
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
         self.total = self.steps_per_epoch * run.epochs
@@ -102,7 +104,7 @@ class Dino(PictureTask):
         self.collapsed: UserError | None = None
 
     def in_order(self, images: ImageSet, data: config.Data) -> EvalBatches:
-        """Whole pictures, to be evaluated."""
+        """Whole images, to be evaluated."""
         size, where = min(data.batch_size, 256), self.place
         return EvalBatches(
             images,
@@ -115,22 +117,22 @@ class Dino(PictureTask):
         )
 
     def describe(self) -> Iterator[tuple[str, str]]:
-        """The network, the pictures and their views."""
+        """The network, the images and their views."""
         task, (height, width) = self.options, self.preprocessing.size
         yield "model", in_words(self.model.trunk.config, self.changes)
         yield "weights", self.weights
         yield "head", f"{task.hidden}-{task.hidden}-{task.bottleneck}-{task.out_dim}"
         held_out = f"{self.counts['val']:,} held out for k-NN" if self.val else f"without labels ({self.without})"
-        yield "pictures", f"{self.counts['train']:,} to train on{self.share}, {held_out}"
+        yield "images", f"{self.counts['train']:,} to train on{self.share}, {held_out}"
         small = f", {self.small} of {'x'.join(map(str, task.local_size))} ({task.local_crops})" if self.small else ""
         yield "views", f"2 of {height}x{width}{small}"
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """uint8 views "global" B 2 3 H W and "local" B V 3 h w; a picture that cannot be read is named and counted."""
-        yield from self.readable(self.train.epoch(epoch, start), "another picture stands in for it")
+        """uint8 views "global" B 2 3 H W and "local" B V 3 h w; an image that cannot be read is named and counted."""
+        yield from self.readable(self.train.epoch(epoch, start), "another image stands in for it")
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The loss; the teacher's entropy, how far the student is from it, and the length of the centre.
+        """The loss; the teacher's entropy, how far the student is from it, and the length of the center.
 
         On steps that end a line of the log also `mean_entropy`, that of the mean of what the teacher says, and
         `feature_rank`, both over all processes.
@@ -141,22 +143,22 @@ class Dino(PictureTask):
             features = teacher.trunk(large)  # 2*B D
             said = teacher.head(features).float().unflatten(0, (2, -1))  # 2 B K
             self.said.append(said.mean((0, 1)))
-            targets = ((said - self.state.centre) / self.teacher_temp(step)).softmax(-1)
+            targets = ((said - self.state.center) / self.teacher_temp(step)).softmax(-1)
             entropies = entropy(targets).mean()
         outputs = model(large, small).float().unflatten(0, (-1, said.shape[1]))  # V B K
         loss = cross_views(outputs, targets, task.student_temp)
         numbers = {"loss": loss, "teacher_entropy": entropies, "kl": loss - entropies}
-        numbers["centre_norm"] = self.state.centre.norm()
+        numbers["center_norm"] = self.state.center.norm()
         if (step + 1) % self.log_every == 0 or (step + 1) % self.steps_per_epoch == 0:
             numbers |= self.watch(features, targets.mean((0, 1)), entropies, step)
         return numbers
 
     def views(self, batch: Batch, kind: str) -> Tensor | None:
-        """Normalised views of a kind on the device, in order of the view: V*B 3 H W."""
+        """Normalized views of a kind on the device, in order of the view: V*B 3 H W."""
         if kind not in batch:
             return None
         views = batch[kind].to(self.place.device, non_blocking=True).transpose(0, 1).flatten(0, 1)
-        return normalise(views, self.preprocessing.mean, self.preprocessing.std)
+        return normalize(views, self.preprocessing.mean, self.preprocessing.std)
 
     def teacher_temp(self, step: int) -> float:
         """The teacher's temperature in a step."""
@@ -177,7 +179,7 @@ class Dino(PictureTask):
             console.print(told, soft_wrap=True)
         return {"mean_entropy": mean_entropy, "feature_rank": torch.tensor(rank)}
 
-    def hopeless(self) -> UserError | None:
+    def should_stop(self) -> UserError | None:
         """The teacher has collapsed, and the run is to stop at that."""
         return self.collapsed
 
@@ -187,23 +189,23 @@ class Dino(PictureTask):
             cast(Viewer, model).head.last.weight.grad = None
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """The teacher follows, and the centre what it said in all parts of the step and all processes."""
+        """The teacher follows, and the center what it said in all parts of the step and all processes."""
         task = self.options
         self.state.follow(cast(Viewer, model), cosine(task.teacher_momentum, 1.0, step / self.total))
         said = over_processes(torch.stack(self.said).mean(0))
         self.said.clear()
-        self.state.centre.lerp_(said, 1 - task.centre_momentum)
+        self.state.center.lerp_(said, 1 - task.center_momentum)
 
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
-        """Of the teacher: k-NN on the held-out pictures (k = 20), where there are labels; the rank of its features."""
-        from resmlp.evaluate.features import features
-        from resmlp.evaluate.neighbours import knn
+        """Of the teacher: k-NN on the held-out images (k = 20), where there are labels; the rank of its features."""
+        from resmlp.metrics.features import features
+        from resmlp.metrics.knn import knn
 
         trunk, p = self.state.network.trunk, self.preprocessing
 
         def found(batches: EvalBatches) -> tuple[Tensor, Tensor]:
             readable = self.readable(batches, "left out")
-            return features(lambda images: trunk(normalise(images, p.mean, p.std)), readable, self.place.device)
+            return features(lambda images: trunk(normalize(images, p.mean, p.std)), readable, self.place.device)
 
         bank, labels = found(self.bank)
         if self.val:
@@ -217,16 +219,16 @@ class Dino(PictureTask):
 
 
 def _some(images: ImageSet, count: int) -> ImageSet:
-    """At most `count` of the pictures, the same ones each time; all for 0."""
+    """At most `count` of the images, the same ones each time; all for 0."""
     if not count or count >= len(images):
         return images
     return images.subset(sorted(np.random.default_rng(0).permutation(len(images))[:count].tolist()))
 
 
-def _check(recipe: config.PictureRecipe, task: objectives.Dino) -> None:
+def _check(recipe: config.ImageRecipe, task: settings.Dino) -> None:
     """Refuse what cannot be trained, and settings that would have no effect."""
     data, patch = recipe.data, recipe.model.network()[1].patch_size
-    alone = f"--data.batch-size {data.batch_size}: the centre of a single picture's outputs leaves nothing to learn"
+    alone = f"--data.batch-size {data.batch_size}: the center of a single image's outputs leaves nothing to learn"
     demand(data.batch_size > 1, alone, "2 at least, 64 or more to learn much")
     flag = "--run.average" if recipe.run.average else f"--run.ema {recipe.run.ema}"
     averaged = f"{flag}: DINO's teacher is an average of the weights already"
@@ -247,10 +249,10 @@ def _check(recipe: config.PictureRecipe, task: objectives.Dino) -> None:
         _check_no_small_views(recipe, task)
 
 
-def _check_no_small_views(recipe: config.PictureRecipe, task: objectives.Dino) -> None:
+def _check_no_small_views(recipe: config.ImageRecipe, task: settings.Dino) -> None:
     """Refuse settings of small views, but those of the recipe that was begun from, where there are none."""
     base = RECIPES[recipe.name].task if recipe.name in RECIPES else None
-    usual = base if isinstance(base, objectives.Dino) else objectives.Dino()
+    usual = base if isinstance(base, settings.Dino) else settings.Dino()
     off = "--task.local-views 0" if task.local_crops != "none" else "--task.local-crops none"
     own = {name: getattr(task, name) for name in ("local_views", "local_size", "local_scale")}
     changed = [name for name, value in own.items() if value and value != getattr(usual, name)]

@@ -1,6 +1,6 @@
 """How one network of fixed size sees views of two sizes, and what is said of them.
 
-B pictures, V views of each, K dimensions of the output. Views of all pictures are in order of the view: V*B.
+B images, V views of each, K dimensions of the output. Views of all images are in order of the view: V*B.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.models import Trunk
-from resmlp.models.othersize import OtherSize
-from resmlp.models.surgery import Size
-from resmlp.nn.projection import ProjectionHead
+from resmlp.models.resize import OtherSize, Size
+from resmlp.nn.dino_head import ProjectionHead
 
 Read = Callable[[Trunk, Tensor], Tensor]
 
@@ -30,7 +29,7 @@ class Enlarge(nn.Module):
 
 
 class Pad(nn.Module):
-    """Each small view anywhere on a canvas of the large ones' size, of the mean colour (0, when normalised)."""
+    """Each small view anywhere on a canvas of the large ones' size, of the mean color (0, when normalized)."""
 
     def __init__(self, size: Size):
         super().__init__()

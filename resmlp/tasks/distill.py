@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp import config, objectives
-from resmlp.checks import demand
-from resmlp.tasks.base import Batch, Place
+from resmlp import config
+from resmlp.config import tasks as settings
+from resmlp.tasks.base import Batch
 from resmlp.tasks.supervised import Supervised
 from resmlp.tasks.teacher import Answer, Ask, open_teacher, strongest
 from resmlp.tasks.teacher_cache import AnswerCache
+from resmlp.utils.checks import demand
+from resmlp.utils.devices import Place
 
 
 def hard(logits: Tensor, answer: Answer, temperature: float) -> Tensor:
@@ -37,14 +39,14 @@ DISTANCES: dict[str, Callable[[Tensor, Answer, float], Tensor]] = {"hard": hard,
 class Distill(Supervised):
     """(1 - alpha) times the supervised loss, and alpha times the distance from a frozen teacher, on one head.
 
-    The teacher sees what the student sees, cropped, erased and mixed alike, in its own resolution and normalisation.
-    It is neither optimised nor averaged nor saved. `teacher`, a module or a function of pictures B 3 H W in [0, 1]
+    The teacher sees what the student sees, cropped, erased and mixed alike, in its own resolution and normalization.
+    It is neither optimized nor averaged nor saved. `teacher`, a module or a function of images B 3 H W in [0, 1]
     that gives logits B K, stands in for the one that the recipe names.
     """
 
-    def __init__(self, recipe: config.PictureRecipe, place: Place, teacher: Ask | None = None):
+    def __init__(self, recipe: config.ImageRecipe, place: Place, teacher: Ask | None = None):
         super().__init__(recipe, place)
-        self.options = task = cast(objectives.Distill, recipe.task)
+        self.options = task = cast(settings.Distill, recipe.task)
         classes = len(self.classes)
         demand(task.top_k <= classes, f"--task.top-k {task.top_k} exceeds the {classes} classes", "0 keeps all")
         self.kept = 1 if task.targets == "hard" else task.top_k or classes
@@ -55,7 +57,7 @@ class Distill(Supervised):
             self.cache = AnswerCache(folder, self.teacher, recipe, place, self.kept, classes)
 
     def describe(self) -> Iterator[tuple[str, str]]:
-        """The network, the pictures and the teacher."""
+        """The network, the images and the teacher."""
         yield from super().describe()
         task = self.options
         yield "teacher", self.teacher.describe() + (f", answers kept in {self.cache.folder}" if self.cache else "")
@@ -68,8 +70,8 @@ class Distill(Supervised):
             yield batch | {"place": (epoch, number)}
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The weighted sum, its two parts, and the share of pictures on which student and teacher agree."""
-        self.hold_still(step)
+        """The weighted sum, its two parts, and the share of images on which student and teacher agree."""
+        self.freeze(step)
         images, targets = self.augmented(batch)
         answer = self.answer(batch, images)
         logits, alpha = model(images).float(), self.options.alpha
@@ -80,17 +82,17 @@ class Distill(Supervised):
         return {"loss": loss, "ce": ce, "distill": distill, "teacher_agreement": agreement}
 
     def answer(self, batch: Batch, images: Tensor) -> Answer:
-        """What the teacher says of the normalised pictures B 3 H W, or has said of them before."""
+        """What the teacher says of the normalized images B 3 H W, or has said of them before."""
         known = self.cache.read(batch) if self.cache else None
         if known:
             return Answer(*(part.to(images.device) for part in known))
-        answer = strongest(self.teacher(self.pictures_of(images)), self.kept)
+        answer = strongest(self.teacher(self.images_of(images)), self.kept)
         if self.cache:
             self.cache.write(batch, answer)
         return answer
 
-    def pictures_of(self, images: Tensor) -> Tensor:
-        """Normalised B 3 H W -> pixels in [0, 1] (beyond, where noise was erased into them), float32 B 3 H W."""
+    def images_of(self, images: Tensor) -> Tensor:
+        """Normalized B 3 H W -> pixels in [0, 1] (beyond, where noise was erased into them), float32 B 3 H W."""
         mean, std = (
             torch.tensor(values, device=images.device).view(3, 1, 1)
             for values in (self.preprocessing.mean, self.preprocessing.std)

@@ -2,49 +2,36 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
-from resmlp import config, objectives
-from resmlp.cards import SegmenterCard
-from resmlp.checks import demand
+from resmlp import config
 from resmlp.config import Augment
+from resmlp.config import tasks as settings
+from resmlp.config.model_config import SegmenterModelConfig
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import (
     IGNORED,
     EvalPairs,
     JointTransform,
-    MaskSet,
     TrainBatches,
-    UnreadableImage,
     label_shares,
-    normalise,
+    normalize,
     open_masks,
 )
-from resmlp.evaluate import count_pixels
-from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of, save_segmenter, synchronise
-from resmlp.preprocessing import Preprocessing
+from resmlp.inference.segmenter import Labeled, Labeller, examples, save_segmenter
+from resmlp.metrics import count_pixels
+from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of, synchronize
 from resmlp.recipes import RECIPES
-from resmlp.serial import difference, to_dict
-from resmlp.tasks.base import Batch, Place
-from resmlp.tasks.labeller import Labeller
-from resmlp.tasks.pictures import PictureTask, share_in_words
-
-
-class Labelled(NamedTuple):
-    """A picture of H x W pixels, and what is said of each."""
-
-    name: str
-    picture: Image.Image
-    """RGB"""
-    truth: np.ndarray
-    """uint8 H W, 255 where it counts for nothing"""
-    said: np.ndarray
-    """int16 H W, -1 for nothing"""
+from resmlp.tasks.base import Batch
+from resmlp.tasks.image_task import ImageTask, share_in_words
+from resmlp.utils.checks import demand
+from resmlp.utils.devices import Place
+from resmlp.utils.serialization import difference, to_dict
 
 
 def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -67,20 +54,20 @@ def class_weights(shares: np.ndarray, power: float) -> Tensor:
     return torch.from_numpy((shares.max() / np.maximum(shares, least)) ** power).float()
 
 
-class Segment(PictureTask):
+class Segment(ImageTask):
     """Cross-entropy of each pixel that counts, of the decoder and, with a weight, of the auxiliary one."""
 
     model: Segmenter
     metric = "miou"
 
-    def __init__(self, recipe: config.PictureRecipe, place: Place):
+    def __init__(self, recipe: config.ImageRecipe, place: Place):
         super().__init__()
         self.recipe, self.place = recipe, place
-        self.options = task = cast(objectives.Segment, recipe.task)
+        self.options = task = cast(settings.Segment, recipe.task)
         known = preprocessing_of(recipe.model, task.backbone)
         data, run = recipe.data.completed(known or Preprocessing((224, 224))), recipe.run
-        own = "--task.scale, --task.flip and --task.jitter say what becomes of pictures and labels"
-        demand(recipe.augment == Augment(), "--augment.* is for pictures without masks", own)
+        own = "--task.scale, --task.flip and --task.jitter say what becomes of images and labels"
+        demand(recipe.augment == Augment(), "--augment.* is for images without masks", own)
         frozen = f"--optim.freeze-epochs {recipe.optim.freeze_epochs} is for classifiers"
         demand(recipe.optim.freeze_epochs == 0, frozen, "--optim.layer-decay slows the trunk down")
         if task.backbone:
@@ -100,11 +87,11 @@ class Segment(PictureTask):
             recipe.model, data.size, len(train.classes), task.backbone, task.width, auxiliary
         )
         if place.world > 1 and place.device.type == "cuda":
-            synchronise(self.model)
+            synchronize(self.model)
         self.model.backbone.checkpoint_activations(run.checkpoint_activations)
         if task.whole:  # what cannot be moved says so before it is trained
             self.model.at(self.model.whole_patches((data.size[0] + 1, data.size[1])))
-        self.card = SegmenterCard(
+        self.card = SegmenterModelConfig(
             self.model.config,
             data.preprocessing(),
             train.classes,
@@ -122,17 +109,17 @@ class Segment(PictureTask):
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
 
     def describe(self) -> Iterator[tuple[str, str]]:
-        """The network, the pictures, and how each is looked at."""
+        """The network, the images, and how each is looked at."""
         task, (height, width) = self.options, self.card.model.size
         names = self.card.classes
         yield "model", in_words(self.model, self.recipe.model)
         yield "weights", self.weights
         share = share_in_words(self.recipe.data, ())
         shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        yield "pictures", f"{self.counts['train']:,} to train on{share}, {self.counts['val']:,} held out"
+        yield "images", f"{self.counts['train']:,} to train on{share}, {self.counts['val']:,} held out"
         yield "classes", f"{len(names)}: {shown}"
-        train, seen = ("" if s is None else f", pictures fitted to {'x'.join(map(str, s))}" for s in self._sizes())
-        step = "the whole picture at once" if task.whole else "steps of {}x{}".format(*self._labeller().step)
+        train, seen = ("" if s is None else f", images fitted to {'x'.join(map(str, s))}" for s in self._sizes())
+        step = "the whole image at once" if task.whole else "steps of {}x{}".format(*self._labeller().step)
         yield "windows", f"{height}x{width}{train}; in evaluation {step}{seen}"
         if task.balance:
             named = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names[:12], self.class_weights.tolist()))
@@ -142,20 +129,20 @@ class Segment(PictureTask):
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """Windows, uint8 B 3 h w, and their labels, uint8 B h w; what cannot be read is named once and counted."""
-        yield from self.readable(self.train.epoch(epoch, start), "another picture stands in for it")
+        yield from self.readable(self.train.epoch(epoch, start), "another image stands in for it")
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The decoder's cross-entropy, and the auxiliary one's times its weight."""
         p = self.card.preprocessing
         images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "mask"))
-        seen = model(normalise(images, p.mean, p.std))
+        seen = model(normalize(images, p.mean, p.std))
         main, *others = (pixel_loss(logits, labels, self.class_weights) for logits in seen)
         if not others:
             return {"loss": main}
         return {"loss": main + self.options.auxiliary * others[0], "main": main, "auxiliary": others[0]}
 
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
-        """mIoU and the share of right pixels, of the held-out pictures at their own size."""
+        """mIoU and the share of right pixels, of the held-out images at their own size."""
         batches = self.readable(self.val, "left out")
         yield from count_pixels(self._labeller(model).label, batches, len(self.card.classes)).scores()
 
@@ -163,41 +150,29 @@ class Segment(PictureTask):
         """`model.safetensors` and `model.json`."""
         save_segmenter(folder, cast(Segmenter, model), self.card)
 
-    def examples(self, model: nn.Module, count: int) -> list[Labelled]:
-        """A few of the held-out pictures, evenly spread, with what `model` says of them."""
+    def examples(self, model: nn.Module, count: int) -> list[Labeled]:
+        """A few of the held-out images, evenly spread, with what `model` says of them."""
         return examples(self._labeller(model.eval()), self.held_out, count)
 
     def _labeller(self, model: nn.Module | None = None) -> Labeller:
         return Labeller(cast(Segmenter, model or self.model), self.card, self.place.device)
 
     def _sizes(self) -> tuple[tuple[int, ...] | None, ...]:
-        """What pictures are fitted to, in training and in evaluation."""
+        """What images are fitted to, in training and in evaluation."""
         return self.options.base_size, self.card.base_size
 
 
-def check_no_trunk(recipe: config.PictureRecipe) -> None:
+def check_no_trunk(recipe: config.ImageRecipe) -> None:
     """Refuse settings of a trunk whose place a backbone takes, but those of the recipe that was begun from."""
     base = RECIPES[recipe.name].model if recipe.name in RECIPES else config.Model()
     changed = difference(to_dict(base), to_dict(recipe.model), "--model")
     demand(not changed, f"{'; '.join(changed[:2])}: --task.backbone takes the trunk's place", "leave one of them out")
 
 
-def check_batch(pictures: int) -> None:
+def check_batch(images: int) -> None:
     """Refuse a batch of a process's that UPerNet's BatchNorm cannot train on."""
-    what = "one picture at a time: UPerNet pools each to a value a channel, and BatchNorm needs two to train on"
-    demand(pictures != 1, what, "give --data.batch-size 2 or more for each process and part of --run.accumulate")
-
-
-def examples(labeller: Labeller, masks: MaskSet, count: int) -> list[Labelled]:
-    """What a network says of `count` pictures of a set, evenly spread; those that cannot be read are passed over."""
-    found = []
-    for i in np.linspace(0, len(masks) - 1, min(count, len(masks))).astype(int).tolist():
-        try:
-            picture, truth = masks.read(i)
-        except UnreadableImage:
-            continue
-        found.append(Labelled(masks.name(i), picture, truth, labeller.read(picture)))
-    return found
+    what = "one image at a time: UPerNet pools each to a value a channel, and BatchNorm needs two to train on"
+    demand(images != 1, what, "give --data.batch-size 2 or more for each process and part of --run.accumulate")
 
 
 def in_words(model: Segmenter, settings: config.Model) -> str:

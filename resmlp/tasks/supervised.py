@@ -8,19 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp import config, objectives
-from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalise, open_splits, other_counts
-from resmlp.evaluate import classify
+from resmlp import config
+from resmlp.config import tasks as settings
+from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalize, open_splits, other_counts
+from resmlp.hub.resolve import config_of
+from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
-from resmlp.models.surgery import resize_to
-from resmlp.sources import card_of
-from resmlp.tasks.base import Batch, Place
-from resmlp.tasks.pictures import PictureTask, share_in_words
-from resmlp.words import counted
+from resmlp.models.resize import resize_to
+from resmlp.tasks.base import Batch
+from resmlp.tasks.image_task import ImageTask, share_in_words
+from resmlp.utils.devices import Place
+from resmlp.utils.errors import counted
 
 
 def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Trunk, str]:
-    """The recipe's network for pictures of `size` (height, width), and in words where its weights come from.
+    """The recipe's network for images of `size` (height, width), and in words where its weights come from.
 
     The head of a checkpoint for other classes, or another number of them, is left behind for a new one; what is fixed
     to another grid of tokens is interpolated.
@@ -28,7 +30,7 @@ def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, 
     network = TrunkConfig(*model.network(), size, len(classes), model.drop_path)
     if not model.checkpoint:
         return Trunk(network), "new"
-    weights, card = read_weights(model.checkpoint), card_of(model.checkpoint)
+    weights, card = read_weights(model.checkpoint), config_of(model.checkpoint)
     if card and card.classes and card.classes != classes:
         weights = weights.without_head()
     weights, network, resized = resize_to(weights, network, card.model.size if card else None)
@@ -44,25 +46,25 @@ def in_words(config: TrunkConfig, changes: dict[str, Any]) -> str:
         macs = count_macs(Trunk(config), torch.empty(1, 3, *config.size))
     changed = "".join(f", {key} {value}" for key, value in changes.items())
     amount = f"{macs / 1e9:.2f} GMACs" if macs >= 1e8 else f"{macs / 1e6:.2f} MMACs"
-    return f"{config.name}{changed}, at {config.size[0]}x{config.size[1]}, {amount} a picture"
+    return f"{config.name}{changed}, at {config.size[0]}x{config.size[1]}, {amount} an image"
 
 
-class Supervised(PictureTask):
+class Supervised(ImageTask):
     """Cross-entropy on class indices, or on the mixed targets of mixup and CutMix, with label smoothing."""
 
     model: Trunk
     metric = "top1"
 
-    def __init__(self, recipe: config.PictureRecipe, place: Place):
+    def __init__(self, recipe: config.ImageRecipe, place: Place):
         super().__init__()
         data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
         self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
         self.counts = {"train": len(splits.train), "val": len(splits.val)}
         own = f"{len(splits.train):,} to train on{share_in_words(data, self.classes)}"
-        self.pictures = f"{own}, {len(splits.val):,} held out, {counted(len(self.classes), 'class')}"
+        self.images = f"{own}, {len(splits.val):,} held out, {counted(len(self.classes), 'class')}"
         if data.fraction == 1 and (published := other_counts(data.source, splits)):
-            self.pictures += f" ({published})"
-        self.smoothing = cast(objectives.Supervised | objectives.Distill, recipe.task).label_smoothing
+            self.images += f" ({published})"
+        self.smoothing = cast(settings.Supervised | settings.Distill, recipe.task).label_smoothing
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
@@ -76,18 +78,18 @@ class Supervised(PictureTask):
         self.frozen_steps = recipe.optim.freeze_epochs * self.steps_per_epoch
 
     def describe(self) -> Iterator[tuple[str, str]]:
-        """The network and the pictures."""
+        """The network and the images."""
         yield "model", in_words(self.model.config, self.changes)
         yield "weights", self.weights
-        yield "pictures", self.pictures
+        yield "images", self.images
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """uint8 pictures and labels; a picture that cannot be read is named once and counted."""
-        yield from self.readable(self.train.epoch(epoch, start), "another picture stands in for it")
+        """uint8 images and labels; an image that cannot be read is named once and counted."""
+        yield from self.readable(self.train.epoch(epoch, start), "another image stands in for it")
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """Mean cross-entropy of the augmented batch."""
-        self.hold_still(step)
+        self.freeze(step)
         images, targets = self.augmented(batch)
         return {"loss": self.cross_entropy(model(images).float(), targets)}
 
@@ -96,11 +98,11 @@ class Supervised(PictureTask):
         return F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
 
     def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The batch on the device, normalised, erased and mixed: pictures B 3 H W and targets B K."""
+        """The batch on the device, normalized, erased and mixed: images B 3 H W and targets B K."""
         images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "label"))
         return self.augment(images, labels)
 
-    def hold_still(self, step: int) -> None:
+    def freeze(self, step: int) -> None:
         """A frozen trunk computes as in evaluation: BatchNorm's statistics stay, and no sublayer is dropped."""
         if step < self.frozen_steps:
             self.model.eval()
@@ -114,11 +116,11 @@ class Supervised(PictureTask):
                     parameter.grad = None
 
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
-        """Top-1 and top-5 on the held-out pictures."""
+        """Top-1 and top-5 on the held-out images."""
         mean, std = self.preprocessing.mean, self.preprocessing.std
         batches = self.readable(self.val, "left out")
         tally = classify(
-            lambda images: model(normalise(images, mean, std)), batches, len(self.classes), self.place.device
+            lambda images: model(normalize(images, mean, std)), batches, len(self.classes), self.place.device
         )
         yield from tally.scores()
 

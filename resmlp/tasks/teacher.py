@@ -1,4 +1,4 @@
-"""Teachers: trained networks that are asked about the student's pictures, and never learn themselves.
+"""Teachers: trained networks that are asked about the student's images, and never learn themselves.
 
 B batch, K classes, k classes kept of an answer, H W height and width in pixels.
 """
@@ -11,15 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp import config, objectives
-from resmlp.checks import demand
-from resmlp.data.trees import some
-from resmlp.errors import UserError
+from resmlp import config
+from resmlp.config import tasks as settings
+from resmlp.data.images.trees import some
 from resmlp.models import Saved, open_model
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
 
 Size = tuple[int, int]
 Ask = Callable[[Tensor], Tensor]
-"""float32 pictures B 3 H W of the student's size, [0, 1] where nothing was erased -> logits B K"""
+"""float32 images B 3 H W of the student's size, [0, 1] where nothing was erased -> logits B K"""
 
 
 class Answer(NamedTuple):
@@ -37,7 +38,7 @@ def strongest(logits: Tensor, k: int) -> Answer:
 
 
 class Frozen(nn.Module):
-    """A trained network behind its own resolution and normalisation, its logits in the student's order of classes."""
+    """A trained network behind its own resolution and normalization, its logits in the student's order of classes."""
 
     mean: Tensor
     std: Tensor
@@ -50,11 +51,11 @@ class Frozen(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
         self.register_buffer("order", torch.tensor(order, dtype=torch.int64))
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """float32 B 3 H W in [0, 1] -> logits B K; another size is resized, bicubic and antialiased."""
-        if pictures.shape[-2:] != self.size:
-            pictures = F.interpolate(pictures, self.size, mode="bicubic", antialias=True)
-        logits = self.network((pictures - self.mean) / self.std)
+        if images.shape[-2:] != self.size:
+            images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
+        logits = self.network((images - self.mean) / self.std)
         return logits[:, self.order] if len(self.order) else logits
 
 
@@ -65,13 +66,13 @@ class Teacher:
         self.ask = ask.to(device).eval().requires_grad_(False) if isinstance(ask, nn.Module) else ask
         self.name, self.precision = name, precision
         self.says: list[float] = []
-        """the first logits of the picture that `check` showed: wiring that neither weights nor words tell apart"""
+        """the first logits of the image that `check` showed: wiring that neither weights nor words tell apart"""
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """float32 B 3 H W in [0, 1] -> float32 logits B K"""
         bf16 = self.precision == "bf16"
-        with torch.no_grad(), torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16):
-            return self.ask(pictures).float()
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            return self.ask(images).float()
 
     def describe(self) -> str:
         """Its name, parameters, size and precision."""
@@ -83,7 +84,7 @@ class Teacher:
         return ", ".join([*words, self.precision])
 
     def identity(self) -> dict[str, object]:
-        """What its answers depend on: the weights, with the normalisation and the order of classes; its parts; size;
+        """What its answers depend on: the weights, with the normalization and the order of classes; its parts; size;
         precision; and what it said to `check`."""
         hint = "leave out --task.cache, or give a torch module"
         if not isinstance(self.ask, nn.Module):
@@ -96,13 +97,13 @@ class Teacher:
         size = list(self.ask.size) if isinstance(self.ask, Frozen) else None
         return {"sha256": digest.hexdigest(), "says": self.says, "size": size, "precision": self.precision}
 
-    def check(self, pictures: Tensor, num_classes: int) -> None:
+    def check(self, images: Tensor, num_classes: int) -> None:
         """Ask once, before training starts; raises `UserError` for what cannot be run, or answers something else."""
         try:
-            logits = self(pictures)
+            logits = self(images)
         except Exception as error:
             reason = error.what if isinstance(error, UserError) else " ".join(str(error).split())[:200].rstrip(".")
-            where, hint = "", "a teacher takes float32 pictures B 3 H W and gives logits B K"
+            where, hint = "", "a teacher takes float32 images B 3 H W and gives logits B K"
             if isinstance(self.ask, Frozen):
                 where = " at {}x{}".format(*self.ask.size)
                 hint = "choose another --task.teacher-size, or leave it out"
@@ -118,9 +119,9 @@ class Teacher:
 
 
 def open_teacher(
-    task: objectives.Distill, classes: tuple[str, ...], size: Size, device: torch.device, given: Ask | None = None
+    task: settings.Distill, classes: tuple[str, ...], size: Size, device: torch.device, given: Ask | None = None
 ) -> Teacher:
-    """The teacher of a student with these `classes` and pictures of this `size`; `given` stands in for the named one.
+    """The teacher of a student with these `classes` and images of this `size`; `given` stands in for the named one.
 
     Raises `UserError` for a teacher that is missing, untrained, of other classes, or that cannot be run.
     """
@@ -134,8 +135,8 @@ def open_teacher(
     return teacher
 
 
-def _frozen(saved: Saved, task: objectives.Distill, classes: tuple[str, ...]) -> Frozen:
-    """The named network, with what lies between the student's pictures and it."""
+def _frozen(saved: Saved, task: settings.Distill, classes: tuple[str, ...]) -> Frozen:
+    """The named network, with what lies between the student's images and it."""
     hint = "a teacher must be trained: a run folder, a .safetensors file, or timm:NAME.TAG"
     demand(saved.trained, f"--task.teacher {task.teacher} is a name alone: its weights are random", hint)
     sides = task.teacher_size or saved.preprocessing.size

@@ -1,9 +1,9 @@
-"""A teacher's answers on the disk: a later run that sees the same pictures in the same batches asks it nothing.
+"""A teacher's answers on the disk: a later run that sees the same images in the same batches asks it nothing.
 
 `cache.json` says what the answers depend on; `epoch-00003-rank-000.bin` has those that process 0 was given in epoch 3,
 in records of one size, that of micro-batch n at n * size:
 
-    mark (16 bytes) | pictures (16 bytes) | values float32 B k | indices int32 B k | zeros up to a multiple of 32
+    mark (16 bytes) | images (16 bytes) | values float32 B k | indices int32 B k | zeros up to a multiple of 32
 
 The mark is a digest of the rest and is written when the rest is on the disk; where it is zeros, or the file ends before
 it, no answer was given yet. So a kill leaves each record whole or not there, and several runs may share a folder.
@@ -20,24 +20,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from resmlp.checks import demand
-from resmlp.config import PictureRecipe
-from resmlp.errors import UserError, printable
-from resmlp.files import read_json, write_json
-from resmlp.serial import difference, to_dict
-from resmlp.tasks.base import Batch, Place
+from resmlp.config import ImageRecipe
+from resmlp.tasks.base import Batch
 from resmlp.tasks.teacher import Answer, Teacher
+from resmlp.utils.checks import demand
+from resmlp.utils.devices import Place
+from resmlp.utils.errors import UserError, printable
+from resmlp.utils.files import read_json, write_json
+from resmlp.utils.serialization import difference, to_dict
 
 FORMAT = 1
 MARK = 16  # bytes
 ALIGN = 2 * MARK  # a mark never lies across two pages, and so is itself written whole
-SAMPLES = 64  # values of a picture by which it is known again
+SAMPLES = 64  # values of an image by which it is known again
 BLIND = {"root", "workers", "strict"}
-"""fields of `Data` that change no picture; that two roots hold the same ones is checked by the pictures themselves"""
+"""fields of `Data` that change no image; that two roots hold the same ones is checked by the images themselves"""
 
 
 def _nearly(found: dict[str, Any], ours: dict[str, Any]) -> bool:
-    """Whether what the teacher of the cache said to the first picture is, but for rounding, what ours says."""
+    """Whether what the teacher of the cache said to the first image is, but for rounding, what ours says."""
     theirs, mine = (some.get("teacher", {}).get("says") for some in (found, ours))
     if not isinstance(theirs, list) or len(theirs) != len(mine):
         return False
@@ -48,12 +49,10 @@ def _nearly(found: dict[str, Any], ours: dict[str, Any]) -> bool:
 class AnswerCache:
     """The answers to one process, each found by (epoch, number of the micro-batch)."""
 
-    def __init__(
-        self, folder: Path, teacher: Teacher, recipe: PictureRecipe, place: Place, kept: int, num_classes: int
-    ):
+    def __init__(self, folder: Path, teacher: Teacher, recipe: ImageRecipe, place: Place, kept: int, num_classes: int):
         self.folder, self.rank, self.num_classes = folder, place.rank, num_classes
         self.shape = recipe.data.batch_size // (place.world * recipe.run.accumulate), kept
-        self.body = MARK + 8 * self.shape[0] * kept  # the pictures' digest, values, indices
+        self.body = MARK + 8 * self.shape[0] * kept  # the images' digest, values, indices
         self.size = -(-(MARK + self.body) // ALIGN) * ALIGN
         self._claim(teacher.name, _fingerprint(teacher, recipe, place, kept, num_classes))
 
@@ -79,7 +78,7 @@ class AnswerCache:
             raise UserError(what, "choose another folder, or the same settings")
 
     def read(self, batch: Batch) -> Answer | None:
-        """The answer to `batch` (on the CPU), if it was given before; raises `UserError` where it is spoilt."""
+        """The answer to `batch` (on the CPU), if it was given before; raises `UserError` where it is diverged."""
         path, offset = self._where(batch)
         with _disk(path):
             if not path.exists():
@@ -92,8 +91,8 @@ class AnswerCache:
                 body = file.read(self.body)
         if mark != _digest(body, batch["place"]):
             raise UserError(f"{path} is damaged", "remove that file: the teacher is asked again")
-        what = f"the answers in {path} are to other pictures: those at --data.root changed, or the versions installed"
-        demand(body[:MARK] == _pictures(batch), what, "choose another --task.cache")
+        what = f"the answers in {path} are to other images: those at --data.root changed, or the versions installed"
+        demand(body[:MARK] == _images(batch), what, "choose another --task.cache")
         values, indices = np.frombuffer(body, dtype="<i4", offset=MARK).reshape(2, *self.shape).copy()
         known = indices.min() >= 0 and indices.max() < self.num_classes
         demand(known, f"{path} is damaged", "remove that file: the teacher is asked again")
@@ -105,7 +104,7 @@ class AnswerCache:
         demand(bool(answer.values.isfinite().all()), "the teacher answers with what is not finite", hint)
         path, offset = self._where(batch)
         values, indices = answer.values.cpu().numpy().astype("<f4"), answer.indices.cpu().numpy().astype("<i4")
-        body = _pictures(batch) + values.tobytes() + indices.tobytes()
+        body = _images(batch) + values.tobytes() + indices.tobytes()
         with _disk(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)
             file.seek(offset)
@@ -124,8 +123,8 @@ class AnswerCache:
         return self.folder / f"epoch-{epoch:05d}-rank-{self.rank:03d}.bin", number * self.size
 
 
-def _fingerprint(teacher: Teacher, recipe: PictureRecipe, place: Place, kept: int, num_classes: int) -> dict[str, Any]:
-    """All that decides which pictures are in a micro-batch, and what the teacher says of them."""
+def _fingerprint(teacher: Teacher, recipe: ImageRecipe, place: Place, kept: int, num_classes: int) -> dict[str, Any]:
+    """All that decides which images are in a micro-batch, and what the teacher says of them."""
     return {
         "format": FORMAT,
         "teacher": teacher.identity(),
@@ -140,8 +139,8 @@ def _fingerprint(teacher: Teacher, recipe: PictureRecipe, place: Place, kept: in
     }
 
 
-def _pictures(batch: Batch) -> bytes:
-    """A digest of some pixels of each picture, and of the labels, as the loader gave them."""
+def _images(batch: Batch) -> bytes:
+    """A digest of some pixels of each image, and of the labels, as the loader gave them."""
     pixels = batch["image"].flatten(1)  # B 3HW
     sample = pixels[:, :: max(1, pixels.shape[1] // SAMPLES)].contiguous()
     return blake2b(sample.numpy().tobytes() + batch["label"].numpy().tobytes(), digest_size=MARK).digest()

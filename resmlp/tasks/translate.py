@@ -11,20 +11,22 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from resmlp import config, objectives
-from resmlp.cards import Seq2SeqConfig, TranslatorCard
-from resmlp.checks import demand
-from resmlp.data.parallel import Pairs, open_pairs
-from resmlp.data.token_batches import TokenBatches
-from resmlp.data.tokenizer import Tokenizer
-from resmlp.evaluate import gather, translation_scores
-from resmlp.evaluate.bleu import check_packages
+from resmlp import config
+from resmlp.config import tasks as settings
+from resmlp.config.model_config import Seq2SeqConfig, TranslatorModelConfig
+from resmlp.config.seq2seq import EOS, PAD
+from resmlp.data.text.sources import Pairs, open_pairs
+from resmlp.data.text.token_batches import TokenBatches
+from resmlp.data.text.tokenizer import Tokenizer
+from resmlp.inference.translator import SavedTranslator, open_translator, save_translator
+from resmlp.metrics import translation_scores
+from resmlp.metrics.bleu import check_packages
 from resmlp.models import Weights, count_parameters, load_into
-from resmlp.models.search import translate
+from resmlp.models.beam_search import translate
 from resmlp.models.seq2seq import Seq2Seq
-from resmlp.seq2seq import EOS, PAD
-from resmlp.tasks.base import Batch, Place, Task
-from resmlp.tasks.savedtranslator import SavedTranslator, open_translator, save_translator
+from resmlp.tasks.base import Batch, Task
+from resmlp.utils.checks import demand
+from resmlp.utils.devices import Place, gather
 
 AT_ONCE = 64  # sentences that are translated at once in an evaluation
 READ_AT_ONCE = 4096  # tokens of which the likelihood is reckoned at once
@@ -42,7 +44,7 @@ class Translate(Task):
     model: Seq2Seq
 
     def __init__(self, recipe: config.TextRecipe, place: Place):
-        task, data, run = cast(objectives.Translate, recipe.task), recipe.data, recipe.run
+        task, data, run = cast(settings.Translate, recipe.task), recipe.data, recipe.run
         _check(recipe)
         check_packages()
         self.options, self.data, self.place, self.metric = task, data, place, task.metric
@@ -152,7 +154,7 @@ class Translate(Task):
         """`model.safetensors`, `model.json` and `tokenizer.json`."""
         network, task, data = cast(Seq2Seq, model), self.options, self.data
         spoken = (data.source_language, data.target_language)
-        card = TranslatorCard(network.config, *spoken, beam=task.beam, length_penalty=task.length_penalty)
+        card = TranslatorModelConfig(network.config, *spoken, beam=task.beam, length_penalty=task.length_penalty)
         save_translator(folder, network, self.tokenizer, card)
 
     def notes(self) -> dict[str, str]:

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from resmlp.analysis import confusion, curves, predictions
-from resmlp.analysis.sheet import DPI, WIDTH, shorten, spread
-from resmlp.errors import UserError
+from resmlp.analysis.style import DPI, WIDTH, shorten, spread
+from resmlp.utils.errors import UserError
 
 from .conftest import NASTY, log_lines, png_size
 
@@ -27,7 +27,7 @@ NAMES = [
 ]
 
 
-def colours(path):
+def colors(path):
     red, green, blue = np.moveaxis(pixels(path), 2, 0)
     return set(np.flatnonzero(np.bincount((red << 16 | green << 8 | blue).ravel())))
 
@@ -78,16 +78,16 @@ def test_curves(tmp_path, lines, panels):
     assert pixels(tmp_path / "figures" / "curves.png").min() < 130  # something is drawn
 
 
-def test_raw_and_averaged_weights_have_their_colours(tmp_path):
+def test_raw_and_averaged_weights_have_their_colors(tmp_path):
     curves(log_lines(kinds=("raw", "ema")), tmp_path / "c.png")
-    assert {0x0072B2, 0xC9500A} <= colours(tmp_path / "c.png")
+    assert {0x0072B2, 0xC9500A} <= colors(tmp_path / "c.png")
 
 
 @pytest.mark.parametrize("k", [1, 2, 8, 15, 16, 30, 31, 251, 1000])
 def test_confusion(tmp_path, k):
     matrix = torch.eye(k, dtype=torch.int64) * 12_345
     matrix[0, k - 1] += 3
-    matrix[k // 2] = 0  # a class without pictures
+    matrix[k // 2] = 0  # a class without images
     confusion(matrix, [NAMES[i % len(NAMES)] for i in range(k)], tmp_path / "c.png")
     width, height = png_size(tmp_path / "c.png")
     assert width == WIDE
@@ -117,15 +117,15 @@ def test_predictions_of_a_tensor(tmp_path, count):
     assert png_size(tmp_path / "p.png")[0] == WIDE
 
 
-def test_predictions_of_pictures_of_any_mode_and_shape(tmp_path):
-    pictures = [Image.new("L", (9, 300)), Image.new("RGBA", (1, 1)), Image.new("P", (2000, 50)), Image.new("1", (7, 7))]
-    predictions(pictures, ["a"] * 4, ["a", "b", "a", "b"], [0.0, 0.5, 1.0, 0.25], tmp_path / "p.png")
+def test_predictions_of_images_of_any_mode_and_shape(tmp_path):
+    images = [Image.new("L", (9, 300)), Image.new("RGBA", (1, 1)), Image.new("P", (2000, 50)), Image.new("1", (7, 7))]
+    predictions(images, ["a"] * 4, ["a", "b", "a", "b"], [0.0, 0.5, 1.0, 0.25], tmp_path / "p.png")
     assert png_size(tmp_path / "p.png")[0] == WIDE
-    assert pictures[2].size == (2000, 50)
-    assert {0x00805C, 0xC9500A} <= colours(tmp_path / "p.png")  # right and wrong
+    assert images[2].size == (2000, 50)
+    assert {0x00805C, 0xC9500A} <= colors(tmp_path / "p.png")  # right and wrong
 
 
-def test_small_pictures_show_their_pixels(tmp_path):
+def test_small_images_show_their_pixels(tmp_path):
     board = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
     board[0, :, 0, 0] = board[0, :, 1, 1] = 255
     predictions(board, ["a"], ["a"], [1.0], tmp_path / "p.png")

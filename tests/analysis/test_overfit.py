@@ -20,7 +20,7 @@ def test_the_line_is_that_of_the_points():
 
 
 def test_bars_are_the_binomials():
-    """Of 10,000 pictures the 95 % interval is 1.96 sqrt(p (1 - p) / n) to each side."""
+    """Of 10,000 images the 95 % interval is 1.96 sqrt(p (1 - p) / n) to each side."""
     (across, up) = Point("", 0.8, 0.68).bars()
     assert up.ravel() == pytest.approx([1.96 * (0.68 * 0.32 / 10_000) ** 0.5] * 2, rel=0.05)
     assert across.ravel() == pytest.approx([1.96 * (0.8 * 0.2 / 50_000) ** 0.5] * 2, rel=0.05)

@@ -1,27 +1,27 @@
-"""The sheet of labelled pictures, of whatever shape they are."""
+"""The sheet of labeled images, of whatever shape they are."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from resmlp.analysis.overlay import draw_labelled
-from resmlp.analysis.sheet import DPI, WIDTH
-from resmlp.tasks.segment import Labelled
+from resmlp.analysis.overlay import draw_labeled
+from resmlp.analysis.style import DPI, WIDTH
+from resmlp.inference.segmenter import Labeled
 
 SHADES = ((200, 30, 30), (30, 30, 200))
 
 
-def test_without_pictures_nothing_is_drawn(tmp_path):
-    draw_labelled([], ("a", "b"), SHADES, tmp_path / "sheet.png")
+def test_without_images_nothing_is_drawn(tmp_path):
+    draw_labeled([], ("a", "b"), SHADES, tmp_path / "sheet.png")
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 3000), (3000, 1), (40, 30), (1, 1)])
-def test_a_sheet_of_any_picture_is_of_a_size_to_look_at(tmp_path, width, height):
+def test_a_sheet_of_any_image_is_of_a_size_to_look_at(tmp_path, width, height):
     labels = np.zeros((height, width), np.uint8)
     labels[height // 2 :, width // 2 :] = 1
-    found = [Labelled("a.png", Image.new("RGB", (width, height), (9, 99, 9)), labels, labels.astype(np.int16))] * 3
-    draw_labelled(found, ("a", "b"), SHADES, tmp_path / "sheet.png")
+    found = [Labeled("a.png", Image.new("RGB", (width, height), (9, 99, 9)), labels, labels.astype(np.int16))] * 3
+    draw_labeled(found, ("a", "b"), SHADES, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         across, down = sheet.size
     assert across == WIDTH * DPI

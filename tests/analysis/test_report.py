@@ -106,10 +106,10 @@ def test_the_page_stands_alone(run):
     assert "prefers-color-scheme: dark" in text
 
 
-def test_pictures_are_inside_with_words_for_them_and_the_curves_come_first(run):
+def test_images_are_inside_with_words_for_them_and_the_curves_come_first(run):
     for name in ("confusion", "a_first"):
         confusion(torch.eye(3, dtype=torch.int64), ["a", "b", "c"], run / "figures" / f"{name}.png")
-    (run / "figures" / "broken.png").write_bytes(b"no picture")
+    (run / "figures" / "broken.png").write_bytes(b"no image")
     images = report(run).of("img")
     assert [image["alt"].split()[0] for image in images] == ["Curves", "a_first:", "confusion:"]
     assert "top1 goes from 0.5000 to 0.9375" in images[0]["alt"]

@@ -1,4 +1,4 @@
-"""A tree of coloured pictures, a network trained on it, and a way to call the command line."""
+"""A tree of colored images, a network trained on it, and a way to call the command line."""
 
 import sys
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from resmlp.cli import main
+from resmlp.cli.main import main
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `coloured`
+sys.path.insert(0, str(Path(__file__).parent))  # for `colored`
 
 FLAGS = [
     *("--model", "resmlp_digits", "--model.depth", "1", "--model.init", "fan-in", "--model.drop-path", "0"),
@@ -41,15 +41,15 @@ class Ended(NamedTuple):
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory) -> Path:
-    """Three classes of twelve pictures, undivided. Not to be written to."""
-    from coloured import plant
+    """Three classes of twelve images, undivided. Not to be written to."""
+    from colored import plant
 
-    return plant(tmp_path_factory.mktemp("tree") / "colours")
+    return plant(tmp_path_factory.mktemp("tree") / "colors")
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tree) -> Path:
-    """The run folder of a network that tells the colours apart. Not to be written to, but by `eval`."""
+    """The run folder of a network that tells the colors apart. Not to be written to, but by `eval`."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from coloured import COLOURS, colour, plant
+from colored import COLORS, color, plant
 from PIL import Image
 
-from resmlp.cli import main
-from resmlp.deploy import load
-from resmlp.files import read_json, write_json
+from resmlp.cli import VERBS
+from resmlp.cli.main import main
+from resmlp.inference import load
 from resmlp.recipes import RECIPES
-from resmlp.verbs import VERBS
+from resmlp.utils.files import read_json, write_json
 
 # nothing heavy for help and for mistakes of typing
 
 LIGHT = {
     "import resmlp": "import resmlp, resmlp.config, resmlp.recipes",
     **{
-        " ".join(args): f"from resmlp.cli import main; main({args!r})"
+        " ".join(args): f"from resmlp.cli.main import main; main({args!r})"
         for args in (
             ["--help"],
             ["--version"],
@@ -102,8 +102,8 @@ def one_line(ended, *words: object) -> None:
         (["eval", "nothing.safetensors"], ["nothing.safetensors"]),
         (["eval", "resmlp_digits", "--data.root", "x", "--data.rooot", "y"], ["--data.rooot", "did you mean"]),
         (["predict"], ["MODEL"]),
-        (["predict", "resmlp_digits"], ["pictures"]),
-        (["predict", "resmlp_digits", "nothing.png"], ["no picture at nothing.png"]),
+        (["predict", "resmlp_digits"], ["images"]),
+        (["predict", "resmlp_digits", "nothing.png"], ["no image at nothing.png"]),
         (["predict", "resmlp_digits", ".", "--top", "0"], ["--top 0"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in (*VERBS, "trian", "--json") else "",
@@ -172,7 +172,7 @@ def test_a_size_that_the_patch_does_not_divide_is_answered_with_sizes_that_it_do
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there(train, resmlp, trained):
     one_line(train("--run.device", "cuda"), "device cuda")
-    one_line(resmlp("predict", trained, ".", "--device", "cuda"), "no pictures")
+    one_line(resmlp("predict", trained, ".", "--device", "cuda"), "no images")
 
 
 # the data
@@ -183,19 +183,19 @@ def test_a_device_that_is_not_there(train, resmlp, trained):
     [
         (None, ["no such file or folder"]),
         ([], ["is empty"]),
-        (["readme.txt", "a/notes.txt"], ["holds no pictures", "2 other files"]),
-        (["1.png", "2.png"], ["2 pictures lie directly in"]),
+        (["readme.txt", "a/notes.txt"], ["holds no images", "2 other files"]),
+        (["1.png", "2.png"], ["2 images lie directly in"]),
         (["cat/1.png", "cat/2.png"], ["a single class, cat"]),
-        (["cat/1.png", "cat/2.png", "dog/notes.txt"], ["without pictures: dog"]),
+        (["cat/1.png", "cat/2.png", "dog/notes.txt"], ["without images: dog"]),
         (["train/a/1.png", "train/b/1.png", "val/a/1.png"], ["lacks b"]),
         (["train/a/1.png", "train/b/1.png", "val/a/1.png", "val/b/1.png", "val/c/1.png"], ["lacks c"]),
         (["cat/1.png", "cat/2.png", "dog/1.png"], ["cannot be split: dog"]),
-        (["a/1.png", "a/2.png", "b/1.png", "b/2.png"], ["--data.batch-size 8 exceeds", "2 training pictures"]),
+        (["a/1.png", "a/2.png", "b/1.png", "b/2.png"], ["--data.batch-size 8 exceeds", "2 training images"]),
     ],
     ids=[
         "missing",
         "empty",
-        "no pictures",
+        "no images",
         "flat",
         "one class",
         "bare class",
@@ -211,9 +211,9 @@ def test_a_tree_that_will_not_do_is_one_line(train, tmp_path, files, words):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         root.mkdir(exist_ok=True)
         if file.endswith(".png"):
-            colour("red", 0).save(root / file)
+            color("red", 0).save(root / file)
         elif file:
-            (root / file).write_text("no picture")
+            (root / file).write_text("no image")
     ended = train("--data.root", root)
     one_line(ended, *words)
     assert not (tmp_path / "run").exists()
@@ -224,7 +224,7 @@ def test_no_root_at_all(resmlp):
 
 
 def divided(root: Path, broken: str | None = None) -> Path:
-    """train/ and val/, with one picture of train/ or val/ broken."""
+    """train/ and val/, with one image of train/ or val/ broken."""
     plant(root / "train", count=8)
     plant(root / "val", count=2, seed=50)
     if broken:
@@ -232,19 +232,19 @@ def divided(root: Path, broken: str | None = None) -> Path:
     return root
 
 
-def test_training_goes_on_past_a_picture_that_cannot_be_read(train, tmp_path):
+def test_training_goes_on_past_a_image_that_cannot_be_read(train, tmp_path):
     root = divided(tmp_path / "data", "train/red/03.png")
     ended = train("--data.root", root, "--run.epochs", 2, "--data.workers", 1)
     assert ended.code == 0, ended.err
     assert read_json(tmp_path / "run" / "summary.json")["unreadable"] == {str(root / "train/red/03.png"): 2}
 
 
-def test_a_picture_that_cannot_be_read_is_named_while_training(train, tmp_path):
+def test_a_image_that_cannot_be_read_is_named_while_training(train, tmp_path):
     ended = train("--data.root", divided(tmp_path / "data", "train/red/03.png"))
     assert "train/red/03.png" in ended.err.replace("\n", "")
 
 
-def test_a_held_out_picture_that_cannot_be_read_is_named(train, tmp_path):
+def test_a_held_out_image_that_cannot_be_read_is_named(train, tmp_path):
     ended = train("--data.root", divided(tmp_path / "data", "val/red/01.png"))
     assert ended.code == 0
     assert "val/red/01.png" in str(read_json(tmp_path / "run" / "summary.json")["unreadable"])
@@ -252,7 +252,7 @@ def test_a_held_out_picture_that_cannot_be_read_is_named(train, tmp_path):
 
 @pytest.mark.parametrize("broken", ["train/red/03.png", "val/red/01.png"])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_strict_training_stops_at_a_picture_that_cannot_be_read(train, tmp_path, broken, workers):
+def test_strict_training_stops_at_a_image_that_cannot_be_read(train, tmp_path, broken, workers):
     root = divided(tmp_path / "data", broken)
     ended = train("--data.root", root, "--data.strict", "--data.workers", workers)
     assert ended.code == 2
@@ -277,7 +277,7 @@ def test_a_run_folder_of_another_recipe_names_the_fields(train, trained):
     assert "workers" not in ended.error
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": 3}', '{"name": "x", "colour": 1}'], ids=repr)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": 3}', '{"name": "x", "color": 1}'], ids=repr)
 def test_a_recipe_file_that_is_broken(resmlp, tmp_path, text):
     (tmp_path / "recipe.json").write_text(text)
     one_line(resmlp("train", tmp_path / "recipe.json"))
@@ -321,7 +321,7 @@ def test_a_finished_run_whose_model_is_lost_gets_it_again(train, tmp_path):
 
 
 def accuracy(model: Path, root: Path, classes) -> dict[str, float]:
-    """Of each class, picture by picture."""
+    """Of each class, image by image."""
     predictor = load(model, "cpu")
     found = {}
     for name in classes:
@@ -334,7 +334,7 @@ def test_eval_of_a_finished_run_takes_what_it_held_out(resmlp, trained):
     ended = resmlp("eval", trained, "--json", "--data.workers", 0)
     assert ended.code == 0, ended.err
     result, summary = json.loads(ended.out), read_json(trained / "summary.json")
-    assert result["pictures"] == 3 * round(0.2 * 12)
+    assert result["images"] == 3 * round(0.2 * 12)
     assert result["top1"] == summary["last"][summary["weights"]]["top1"]
     assert result["top5"] == 1.0
     assert (trained / "figures" / "confusion.png").stat().st_size > 0
@@ -342,7 +342,7 @@ def test_eval_of_a_finished_run_takes_what_it_held_out(resmlp, trained):
 
 
 def test_eval_at_the_root_it_was_trained_on_is_the_held_out_part_too(resmlp, trained, tree):
-    assert json.loads(resmlp("eval", trained, "--data.root", tree, "--json").out)["pictures"] == 6
+    assert json.loads(resmlp("eval", trained, "--data.root", tree, "--json").out)["images"] == 6
 
 
 @pytest.mark.parametrize("classes", [("blue", "green", "red"), ("green", "red"), ("red",)], ids=str)
@@ -353,7 +353,7 @@ def test_eval_maps_classes_by_name(resmlp, trained, tmp_path, classes):
     result = json.loads(ended.out)
     expected = accuracy(trained, root, classes)
     assert {name: result["per_class"][name] for name in classes} == expected
-    assert {name for name, score in result["per_class"].items() if score is None} == set(COLOURS) - set(classes)
+    assert {name for name, score in result["per_class"].items() if score is None} == set(COLORS) - set(classes)
     assert result["top1"] == pytest.approx(sum(expected.values()) / len(classes))
     assert result["top1"] > 0.7, "labels are not shifted"
 
@@ -381,7 +381,7 @@ def test_eval_on_classes_the_model_does_not_know(resmlp, trained, tmp_path):
 
 
 def test_eval_of_a_network_of_another_class_count(resmlp, tree):
-    one_line(resmlp("eval", "resmlp_s12", "--data.root", tree), "3 classes in the pictures, 1000 in the model")
+    one_line(resmlp("eval", "resmlp_s12", "--data.root", tree), "3 classes in the images, 1000 in the model")
 
 
 def test_eval_without_anything_to_evaluate_on(resmlp, trained):
@@ -391,10 +391,10 @@ def test_eval_without_anything_to_evaluate_on(resmlp, trained):
 def test_eval_names_what_it_leaves_out(resmlp, trained, tmp_path):
     root = plant(tmp_path / "data", count=3, seed=90)
     broken = root / "green" / "01.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     model = trained / "model.safetensors"
     result = json.loads(resmlp("eval", model, "--data.root", root, "--json").out)
-    assert (result["pictures"], result["unreadable"]) == (8, [str(broken)])
+    assert (result["images"], result["unreadable"]) == (8, [str(broken)])
     people = resmlp("eval", model, "--data.root", root)
     assert people.code == 0
     assert str(broken) in people.out
@@ -403,12 +403,12 @@ def test_eval_names_what_it_leaves_out(resmlp, trained, tmp_path):
 
 def test_eval_with_another_crop(resmlp, trained, tmp_path):
     flags = ("eval", trained, "--json", "--data.workers", 0)
-    assert json.loads(resmlp(*flags, "--data.crop-ratio", 0.5).out)["pictures"] == 6
+    assert json.loads(resmlp(*flags, "--data.crop-ratio", 0.5).out)["images"] == 6
 
 
 @pytest.mark.parametrize("command", ["eval", "predict"])
 def test_an_unfinished_or_foreign_folder_is_no_model(resmlp, tmp_path, command):
-    colour("red", 0).save(tmp_path / "red.png")
+    color("red", 0).save(tmp_path / "red.png")
     more = ["red.png"] if command == "predict" else []
     (tmp_path / "folder").mkdir()
     one_line(resmlp(command, "folder", *more), "no model.safetensors in folder", "not a run folder")
@@ -418,7 +418,7 @@ def test_an_unfinished_or_foreign_folder_is_no_model(resmlp, tmp_path, command):
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "broken card"])
 def test_a_damaged_model_is_one_line(resmlp, trained, tmp_path, damage):
-    colour("red", 0).save(tmp_path / "red.png")
+    color("red", 0).save(tmp_path / "red.png")
     for name in ("model.safetensors", "model.json"):
         shutil.copy(trained / name, tmp_path / name)
     file, card = tmp_path / "model.safetensors", tmp_path / "model.json"
@@ -433,16 +433,16 @@ def test_a_damaged_model_is_one_line(resmlp, trained, tmp_path, damage):
 
 
 def formats(folder: Path) -> dict[str, Image.Image]:
-    """Files of every kind a camera or a scanner may write, and the RGB picture that is in each."""
+    """Files of every kind a camera or a scanner may write, and the RGB image that is in each."""
     folder.mkdir()
     rng = np.random.default_rng(1)
-    grey = Image.fromarray(rng.integers(0, 255, (12, 20), dtype=np.uint8))
-    red, upright = colour("red", 3, (20, 12)), colour("green", 4, (12, 20))
-    deep = (np.asarray(grey).astype(np.uint16) * 257).astype(np.uint16)
+    gray = Image.fromarray(rng.integers(0, 255, (12, 20), dtype=np.uint8))
+    red, upright = color("red", 3, (20, 12)), color("green", 4, (12, 20))
+    deep = (np.asarray(gray).astype(np.uint16) * 257).astype(np.uint16)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter clockwise
     red.convert("CMYK").save(folder / "cmyk.jpg")
-    grey.save(folder / "grey.png")
+    gray.save(folder / "gray.png")
     red.quantize(8).save(folder / "palette.png")
     Image.fromarray(deep).save(folder / "deep.png")
     upright.transpose(Image.Transpose.ROTATE_90).save(folder / "exif.png", exif=exif)
@@ -453,9 +453,9 @@ def formats(folder: Path) -> dict[str, Image.Image]:
         reference = cmyk.convert("RGB")
     return {
         "cmyk.jpg": reference,
-        "grey.png": grey.convert("RGB"),
+        "gray.png": gray.convert("RGB"),
         "palette.png": red.quantize(8).convert("RGB"),
-        "deep.png": grey.convert("RGB"),
+        "deep.png": gray.convert("RGB"),
         "exif.png": upright,
         "rgba.png": red,
         "tiff.tif": red,
@@ -463,21 +463,21 @@ def formats(folder: Path) -> dict[str, Image.Image]:
     }
 
 
-def test_predict_reads_every_kind_of_picture_as_it_looks(resmlp, trained, tmp_path):
-    pictures = formats(tmp_path / "pictures")
-    ended = resmlp("predict", trained, *(tmp_path / "pictures" / name for name in pictures), "--json")
+def test_predict_reads_every_kind_of_image_as_it_looks(resmlp, trained, tmp_path):
+    images = formats(tmp_path / "images")
+    ended = resmlp("predict", trained, *(tmp_path / "images" / name for name in images), "--json")
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)
     assert result["unreadable"] == []
-    expected = load(trained, "cpu").logits(list(pictures.values())).softmax(1)
-    for found, name, row in zip(result["predictions"], pictures, expected, strict=True):
-        assert found["file"] == str(tmp_path / "pictures" / name)
-        shares = [found["probabilities"][label] for label in sorted(COLOURS)]
+    expected = load(trained, "cpu").logits(list(images.values())).softmax(1)
+    for found, name, row in zip(result["predictions"], images, expected, strict=True):
+        assert found["file"] == str(tmp_path / "images" / name)
+        shares = [found["probabilities"][label] for label in sorted(COLORS)]
         assert shares == pytest.approx(row.tolist(), abs=1e-5), name
-        assert found["label"] == sorted(COLOURS)[int(row.argmax())]
+        assert found["label"] == sorted(COLORS)[int(row.argmax())]
 
 
-def test_predict_takes_folders_and_prints_a_line_a_picture(resmlp, trained, tree):
+def test_predict_takes_folders_and_prints_a_line_a_image(resmlp, trained, tree):
     ended = resmlp("predict", trained, tree / "red", tree / "blue" / "00.png", "--top", 2)
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
@@ -492,7 +492,7 @@ def test_predict_takes_folders_and_prints_a_line_a_picture(resmlp, trained, tree
 def test_predict_goes_on_past_broken_files_and_ends_with_2(resmlp, trained, tree, tmp_path, count):
     broken = [tmp_path / f"broken{i}.jpg" for i in range(count)]
     for file in broken:
-        file.write_bytes(b"\xff\xd8\xff no picture")
+        file.write_bytes(b"\xff\xd8\xff no image")
     files = (broken[0], tree / "red" / "00.png", *broken[1:], tree / "blue" / "00.png")
     ended = resmlp("predict", trained, *files)
     assert ended.code == 2
@@ -507,9 +507,9 @@ def test_predict_goes_on_past_broken_files_and_ends_with_2(resmlp, trained, tree
     assert [found["file"] for found in result["predictions"]] == [str(files[1]), str(files[-1])]
 
 
-def test_predict_a_folder_without_pictures(resmlp, trained, tmp_path):
+def test_predict_a_folder_without_images(resmlp, trained, tmp_path):
     (tmp_path / "empty").mkdir()
-    one_line(resmlp("predict", trained, "empty"), "no pictures in empty")
+    one_line(resmlp("predict", trained, "empty"), "no images in empty")
 
 
 # --json, --debug, and what is a fault of ours
@@ -540,7 +540,7 @@ def test_train_without_json_leaves_standard_output_empty(train):
 
 def test_list_names_every_recipe_and_model(resmlp):
     from resmlp import list_models
-    from resmlp.seq2seq import SEQ2SEQ
+    from resmlp.config.seq2seq import SEQ2SEQ
 
     text = resmlp("list").out
     tables = json.loads(resmlp("list", "--json").out)
@@ -551,7 +551,7 @@ def test_list_names_every_recipe_and_model(resmlp):
 
 
 def test_debug_shows_where_a_mistake_was_found(tmp_path, monkeypatch):
-    from resmlp.errors import UserError
+    from resmlp.utils.errors import UserError
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError):
@@ -559,7 +559,7 @@ def test_debug_shows_where_a_mistake_was_found(tmp_path, monkeypatch):
 
 
 def test_a_fault_of_ours_is_one_line_and_exit_code_1(resmlp, monkeypatch):
-    from resmlp.verbs import List
+    from resmlp.cli import List
 
     def fail(self):
         raise ZeroDivisionError("two\nlines")
@@ -573,7 +573,7 @@ def test_a_fault_of_ours_is_one_line_and_exit_code_1(resmlp, monkeypatch):
 
 
 def test_ctrl_c_anywhere_is_130(resmlp, monkeypatch):
-    from resmlp.verbs import List
+    from resmlp.cli import List
 
     def stop(self):
         raise KeyboardInterrupt
@@ -617,7 +617,7 @@ def test_closed_streams_are_no_fault(command):
 
 def test_memory_is_the_users_affair(resmlp, monkeypatch):
     """What to do about it holds for every verb."""
-    from resmlp.verbs import List
+    from resmlp.cli import List
 
     def fail(self):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
@@ -634,10 +634,10 @@ def test_memory_is_the_users_affair(resmlp, monkeypatch):
 
 
 def test_names_are_printed_as_they_are(resmlp, train, tmp_path):
-    """Square brackets and colons are no markup, neither in a broken picture's name nor in the run folder's."""
+    """Square brackets and colons are no markup, neither in a broken image's name nor in the run folder's."""
     root = plant(tmp_path / "tree")
     name = "[/x] [bold]y:smile:[red].png"
-    (root / "red" / name.replace("/", "-")).write_bytes(b"no picture")
+    (root / "red" / name.replace("/", "-")).write_bytes(b"no image")
     ended = train("--data.root", root, "--out", tmp_path / "odd [b]", "--run.epochs", 2)
     assert ended.code == 0, ended.err
     assert name.replace("/", "-") in ended.err
@@ -646,7 +646,7 @@ def test_names_are_printed_as_they_are(resmlp, train, tmp_path):
 
 def test_a_name_that_is_not_utf8_does_not_stop_a_run(train, tmp_path):
     root = plant(tmp_path / "tree")
-    (root / "red" / os.fsdecode(b"bad\xfd.png")).write_bytes(b"no picture")
+    (root / "red" / os.fsdecode(b"bad\xfd.png")).write_bytes(b"no image")
     ended = train("--data.root", root, "--run.epochs", 2)
     assert ended.code == 0, ended.err
     assert any("bad" in name for name in read_json(tmp_path / "run" / "summary.json")["unreadable"])

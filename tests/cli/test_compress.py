@@ -5,19 +5,19 @@ import os
 from pathlib import Path
 
 import pytest
-from coloured import plant
+from colored import plant
 
-from resmlp.deploy import compress as compressing
+from resmlp.compression import compress as compressing
 
 
 @pytest.fixture(scope="session")
 def others(tmp_path_factory) -> Path:
-    """Pictures of the same classes as those of `tree`, none of which is of it. Not to be written to."""
-    return plant(tmp_path_factory.mktemp("others") / "colours", count=4, seed=100)
+    """Images of the same classes as those of `tree`, none of which is of it. Not to be written to."""
+    return plant(tmp_path_factory.mktemp("others") / "colors", count=4, seed=100)
 
 
 def compress(resmlp, model, *args):
-    return resmlp("compress", model, "--device", "cpu", "--data.workers", 0, "--pictures", 8, *args)
+    return resmlp("compress", model, "--device", "cpu", "--data.workers", 0, "--images", 8, *args)
 
 
 def test_a_run_folder(resmlp, trained, tree, others, tmp_path):
@@ -30,8 +30,8 @@ def test_a_run_folder(resmlp, trained, tree, others, tmp_path):
     own = json.loads(resmlp("eval", trained, "--json", "--data.workers", 0).out)
     assert result["before"] == {"top1": own["top1"], "top5": own["top5"], "bytes": result["before"]["bytes"]}
     assert result["before"]["bytes"] == (trained / "model.safetensors").stat().st_size
-    picture = next(tree.rglob("*.png"))
-    assert json.loads(resmlp("predict", "small", picture, "--json").out)["predictions"][0]["label"]
+    image = next(tree.rglob("*.png"))
+    assert json.loads(resmlp("predict", "small", image, "--json").out)["predictions"][0]["label"]
     evaluated = resmlp("eval", "small", "--data.root", tree, "--json", "--data.workers", 0)
     assert evaluated.code == 0, evaluated.err
     assert resmlp("inspect", "small", "--layers", 0).code == 0
@@ -64,7 +64,7 @@ def test_what_it_is_scored_on_is_not_fitted_to(resmlp, trained, tree, tmp_path):
     for args in ((file,), (file, "--train", tree), (file, "--train", os.path.relpath(tree))):
         ended = compress(resmlp, *args, "--to", "int4", "--data.root", tree)
         assert ended.code == 2
-        assert "8 of the 8 pictures to fit it to are scored as well" in ended.error
+        assert "8 of the 8 images to fit it to are scored as well" in ended.error
         assert "--train" in ended.error
     assert not any(tmp_path.iterdir())
 
@@ -93,7 +93,7 @@ def test_training_goes_on_with_noise(resmlp, train, trained, tree):
         (("resmlp_digits", "--to", "int5"), "int5"),
         (("resmlp_digits",), "missing --to"),
         (("resmlp_digits", "--to", "pruned", "--share", 1), "--share 1"),
-        (("resmlp_digits", "--to", "int4", "--pictures", 0), "--pictures 0"),
+        (("resmlp_digits", "--to", "int4", "--images", 0), "--images 0"),
         (("resmlp_digits", "--to", "int4", "--data.split", "val"), "--data.split"),
         (("resmlp_digits", "--to", "int4", "--out", "file"), "--out file is a file"),
         (("resmlp_mt_tiny", "--to", "int4"), "it translates"),
@@ -109,7 +109,7 @@ def test_mistakes(args, words, resmlp, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
-def test_pictures_that_are_not_there(resmlp, trained):
+def test_images_that_are_not_there(resmlp, trained):
     file = trained / "model.safetensors"
     assert f"nothing to evaluate {file} on" in compress(resmlp, file, "--to", "int4").error
     assert "nowhere: no such file or folder" in compress(resmlp, file, "--to", "int4", "--data.root", "nowhere").error
@@ -126,7 +126,7 @@ def test_a_translator_is_refused(resmlp, translator_run):
 
 
 def test_a_missing_package(resmlp, monkeypatch):
-    import resmlp.deploy.export as exporting
+    import resmlp.export.export as exporting
 
     monkeypatch.setattr(exporting, "find_spec", lambda name: None)
     assert "which are not installed" in compress(resmlp, "resmlp_digits", "--to", "int8").error

@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from coloured import plant
+from colored import plant
 from PIL import Image
 
-from resmlp.files import read_json
+from resmlp.utils.files import read_json
 
 
 @pytest.fixture
 def broken(tmp_path) -> Path:
-    """Colours of 8x8 pixels in three classes, with seven empty files and a file of no picture."""
-    root = plant(tmp_path / "colours")
+    """Colors of 8x8 pixels in three classes, with seven empty files and a file of no image."""
+    root = plant(tmp_path / "colors")
     for i in range(7):
         (root / "red" / f"empty{i}.png").touch()
     (root / "red" / "notes.txt").write_text("x")
@@ -28,7 +28,7 @@ def broken(tmp_path) -> Path:
 def test_a_clean_tree(resmlp, tree):
     ended = resmlp("data", "check", tree, "--img-size", 8)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(f"{tree}: 36 pictures, the headers read in ")
+    assert ended.out.startswith(f"{tree}: 36 images, the headers read in ")
     assert "12 to 12 each" in ended.out
     assert ended.out.endswith("modes   RGB 36\nnothing amiss\n")
 
@@ -40,7 +40,7 @@ def test_errors_come_first_and_make_the_exit_code(resmlp, broken):
     assert ended.error.startswith("error: 1 finding must be mended before training: unreadable 7 (")
     findings = [line for line in ended.out.splitlines() if " -> " in line]
     assert [line.split()[0] for line in findings] == ["error", "warning", "note"]
-    assert "pictures that cannot be read (7): red/empty0.png (it is empty), " in findings[0]
+    assert "images that cannot be read (7): red/empty0.png (it is empty), " in findings[0]
     assert "red/empty4.png (it is empty) and 2 more -> " in findings[0]
 
 
@@ -90,7 +90,7 @@ def root_of(tmp_path: Path, kind: str) -> Path:
         ("empty", "is empty"),
         ("file", "is a file (give a folder, or an archive"),
         ("archive", "cannot read the archive"),
-        ("notes", "holds no pictures, 1 other files"),
+        ("notes", "holds no images, 1 other files"),
         ("loop", "root"),
     ],
 )
@@ -135,7 +135,7 @@ def test_mistakes_of_typing(resmlp, args, words):
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import contextlib, sys; from resmlp.cli import main\n"
+        "import contextlib, sys; from resmlp.cli.main import main\n"
         "for args in (['data', '--help'], ['data', 'check', '--help'], ['data', 'chek']):\n"
         "    with contextlib.suppress(SystemExit): main(args)\n"
         "sys.exit(bool({'torch', 'numpy', 'PIL', 'rich.progress'} & set(sys.modules)))"

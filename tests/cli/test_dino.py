@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from coloured import plant
+from colored import plant
 
 FAST = [
     *("--model", "resmlp_digits", "--model.depth", "1", "--model.dim", "16", "--model.init", "fan-in"),
@@ -40,7 +40,7 @@ def test_with_labels_it_says_the_k_nn_accuracy_and_finetune_goes_on(dino, resmlp
     card = json.loads((tmp_path / "run" / "model.json").read_text())
     assert (card["model"]["num_classes"], card["classes"]) == (0, [])
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    logged = {"loss", "teacher_entropy", "mean_entropy", "kl", "centre_norm", "feature_rank"}
+    logged = {"loss", "teacher_entropy", "mean_entropy", "kl", "center_norm", "feature_rank"}
     assert logged <= next(line for line in lines if line["kind"] == "train").keys()
     again = resmlp("train", tmp_path / "run" / "recipe.json", "--out", tmp_path / "run", "--task.stop-on-collapse")
     assert again.code == 0, "what only watches may change"
@@ -63,9 +63,9 @@ def test_without_labels_it_needs_no_folders(dino, tree, tmp_path):
     assert "knn" not in json.loads(ended.out)
 
 
-def test_a_picture_that_cannot_be_read_is_named(dino, tmp_path):
+def test_a_image_that_cannot_be_read_is_named(dino, tmp_path):
     root = plant(tmp_path / "data")
-    (root / "red" / "00.png").write_bytes(b"no picture")
+    (root / "red" / "00.png").write_bytes(b"no image")
     ended = dino("--data.root", root, "--task.labels", "none", "--data.batch-size", "36")
     assert ended.code == 0, ended.err
     assert "red/00.png" in ended.err
@@ -92,7 +92,7 @@ def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--data.batch-size", "1"], "--data.batch-size 1: the centre of a single picture"),
+        (["--data.batch-size", "1"], "--data.batch-size 1: the center of a single image"),
         (["--data.batch-size", "64"], "--data.batch-size 64 exceeds the"),
         (["--task.local-crops", "interpolate", "--task.local-size", "5"], "--task.local-size 5x5 does not divide"),
         (["--task.local-crops", "pad", "--task.local-size", "9"], "does not fit into --data.img-size 8x8"),

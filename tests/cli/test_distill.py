@@ -58,7 +58,7 @@ def test_a_student_learns_and_says_from_whom(distill, resmlp, trained, tree, tmp
     assert resmlp("eval", tmp_path / "run", "--data.root", tree).code == 0
 
 
-def test_a_teacher_of_another_size_is_shown_resized_pictures(distill, tmp_path):
+def test_a_teacher_of_another_size_is_shown_resized_images(distill, tmp_path):
     ended = distill("--data.img-size", "16")
     assert ended.code == 0, ended.err
     assert "at 8x8" in ended.err
@@ -69,9 +69,9 @@ def test_a_second_student_needs_no_pass_of_the_teacher(distill, tmp_path, monkey
 
     forward, asked = Frozen.forward, []
 
-    def counted(self, pictures):
-        asked.append(len(pictures))
-        return forward(self, pictures)
+    def counted(self, images):
+        asked.append(len(images))
+        return forward(self, images)
 
     monkeypatch.setattr(Frozen, "forward", counted)
     counts = []
@@ -81,7 +81,7 @@ def test_a_second_student_needs_no_pass_of_the_teacher(distill, tmp_path, monkey
         assert f"answers kept in {tmp_path / 'cache'}" in " ".join(ended.err.split())
         counts.append(sum(asked))
         asked.clear()
-    assert counts == [1 + 24, 1], "a single picture, before training starts"
+    assert counts == [1 + 24, 1], "a single image, before training starts"
     assert weights(tmp_path / "first") == weights(tmp_path / "second")
 
 
@@ -102,7 +102,7 @@ def test_a_run_may_take_up_a_cache_later(distill, tmp_path):
         (["--task.teacher", "timm:resnet1"], "timm has no model 'resnet1'"),
         (["--task.teacher", "runs/nowhere"], "no model at runs/nowhere"),
         (["--task.teacher", "EMPTY"], "no model.safetensors in"),
-        (["--task.teacher-size", "16"], "cannot be run at 16x16: resmlp_digits was built for pictures of 8x8"),
+        (["--task.teacher-size", "16"], "cannot be run at 16x16: resmlp_digits was built for images of 8x8"),
         (["--task.teacher-size", "0"], "--task.teacher-size 0"),
         (["--task.teacher-size", "1", "2", "3"], "give one number, or height and width"),
         (["--task.cache", "FILE"], "is a file (give a folder)"),

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from coloured import COLOURS, colour, plant
+from colored import COLORS, color, plant
 from PIL import Image
 
-from resmlp.deploy import load
-from resmlp.evaluate import knn
+from resmlp.inference import load
+from resmlp.metrics import knn
 
 
 @pytest.fixture
 def divided(tmp_path) -> Path:
-    """Twelve pictures a colour to learn from and five held out."""
+    """Twelve images a color to learn from and five held out."""
     plant(tmp_path / "divided" / "train", count=12)
     return plant(tmp_path / "divided" / "val", count=5, seed=100).parent
 
@@ -36,7 +36,7 @@ def embed(resmlp):
 
 
 def features_of(model: Path, files: list[Path]) -> np.ndarray:
-    """What the classifier of the network is given, one picture at a time."""
+    """What the classifier of the network is given, one image at a time."""
     predictor, seen = load(model, "cpu"), []
     predictor.model.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     for file in files:
@@ -45,7 +45,7 @@ def features_of(model: Path, files: list[Path]) -> np.ndarray:
 
 
 def test_rows_are_what_the_head_sees_in_order_of_path(embed, trained, divided, tmp_path):
-    colour("red", 7, (40, 9)).save(divided / "alone.png")
+    color("red", 7, (40, 9)).save(divided / "alone.png")
     result = embed(trained, divided, "--out", tmp_path / "out" / "f.npy")
     rows, about = np.load(tmp_path / "out" / "f.npy"), json.loads((tmp_path / "out" / "f.json").read_text())
     files = sorted(divided.rglob("*.png"), key=lambda file: file.relative_to(divided).as_posix())
@@ -54,7 +54,7 @@ def test_rows_are_what_the_head_sees_in_order_of_path(embed, trained, divided, t
     assert about["labels"] == [None if name == "alone.png" else name.split("/")[1] for name in paths]
     assert rows.dtype == np.float32
     assert np.allclose(rows, features_of(trained, files), atol=1e-5)
-    assert (result["pictures"], result["dim"], result["unreadable"]) == (52, rows.shape[1], [])
+    assert (result["images"], result["dim"], result["unreadable"]) == (52, rows.shape[1], [])
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"f.npy", "f.json"}
 
 
@@ -66,20 +66,20 @@ def test_an_archive_and_a_flat_folder(embed, trained, tree, tmp_path):
         tar.add(tree, "")
     for root in (tmp_path / "flat", tmp_path / "tree.tar", tree):
         embed(trained, root, "--out", tmp_path / f"{root.name}.npy")
-    rows, about = ({n: read(tmp_path / f"{n}.{e}") for n in ("flat", "tree.tar", "colours")} for read, e in READ)
-    assert np.array_equal(rows["tree.tar"], rows["colours"])
+    rows, about = ({n: read(tmp_path / f"{n}.{e}") for n in ("flat", "tree.tar", "colors")} for read, e in READ)
+    assert np.array_equal(rows["tree.tar"], rows["colors"])
     for key in ("paths", "labels"):
-        assert about["tree.tar"][key] == about["colours"][key]
-    assert about["colours"]["labels"] == [name for name in sorted(COLOURS) for _ in range(12)]
+        assert about["tree.tar"][key] == about["colors"][key]
+    assert about["colors"]["labels"] == [name for name in sorted(COLORS) for _ in range(12)]
     assert about["flat"]["labels"] == [None] * 12
-    assert np.allclose(rows["flat"], rows["colours"][24:], atol=1e-6)
+    assert np.allclose(rows["flat"], rows["colors"][24:], atol=1e-6)
 
 
 READ = [(np.load, "npy"), (lambda path: json.loads(path.read_text()), "json")]
 
 
 def test_what_cannot_be_read_is_named(embed, trained, divided, tmp_path):
-    (divided / "train" / "red" / "03.png").write_bytes(b"no picture")
+    (divided / "train" / "red" / "03.png").write_bytes(b"no image")
     result = embed(trained, divided, "--out", tmp_path / "f.npy")
     about = json.loads((tmp_path / "f.json").read_text())
     assert [Path(name).name for name in result["unreadable"]] == ["03.png"]
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_named(embed, trained, divided, tmp_path):
 def test_parquet(embed, trained, divided, tmp_path):
     from pyarrow import parquet
 
-    colour("red", 7).save(divided / "alone.png")
+    color("red", 7).save(divided / "alone.png")
     embed(trained, divided, "--out", tmp_path / "f.npy")
     embed(trained, divided, "--out", tmp_path / "f.parquet")
     table, about = parquet.read_table(tmp_path / "f.parquet"), json.loads((tmp_path / "f.json").read_text())
@@ -178,16 +178,16 @@ def test_what_cannot_be_embedded(resmlp, trained, tmp_path):
     out = ("--out", tmp_path / "f.npy")
     for args, says in (
         ((trained, "nowhere", *out), "error: PATH nowhere: no such file or folder"),
-        ((trained, tmp_path / "empty", *out), "no pictures in"),
+        ((trained, tmp_path / "empty", *out), "no images in"),
         (("resmlp_s99", tmp_path / "few", *out), "unknown model"),
-        ((trained, tmp_path / "few", "--map", "m.png"), "a map of 9 pictures (at least 10)"),
+        ((trained, tmp_path / "few", "--map", "m.png"), "a map of 9 images (at least 10)"),
     ):
         ended = resmlp("embed", *args)
         assert ended.code == 2
         assert says in ended.error
     for file in (tmp_path / "few").rglob("*.png"):
         file.write_bytes(b"")
-    assert "none of the 9 pictures can be read" in resmlp("embed", trained, tmp_path / "few", *out).error
+    assert "none of the 9 images can be read" in resmlp("embed", trained, tmp_path / "few", *out).error
     assert not (tmp_path / "f.npy").exists()
 
 
@@ -207,7 +207,7 @@ def evaluate(resmlp):
 
 
 def test_knn_is_that_of_the_features(evaluate, embed, divided, tmp_path):
-    """Of an untrained network, whose features do not tell all colours apart."""
+    """Of an untrained network, whose features do not tell all colors apart."""
     for i, file in enumerate(sorted(divided.rglob("*.png"))):
         pixels = np.random.default_rng(i).integers(256, size=(16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(file)
@@ -218,12 +218,12 @@ def test_knn_is_that_of_the_features(evaluate, embed, divided, tmp_path):
         labels = json.loads((tmp_path / f"{part}.json").read_text())["labels"]
         parts[part] = (
             torch.from_numpy(np.load(tmp_path / f"{part}.npy")),
-            torch.tensor([sorted(COLOURS).index(n) for n in labels]),
+            torch.tensor([sorted(COLORS).index(n) for n in labels]),
         )
     expected = dict(knn(*parts["train"], *parts["val"], (3, 20)))
     assert {name: result[name] for name in expected} == expected
     assert 0 < result["knn@3"] < 1
-    assert (result["pictures"], result["train_pictures"], result["knn"]) == (15, 36, result["knn@20"])
+    assert (result["images"], result["train_images"], result["knn"]) == (15, 36, result["knn@20"])
     apart = ("--data.root", divided / "val", "--train", divided / "train", "--protocol", "knn", "--knn.k", 3, 20)
     assert evaluate("pixels", *apart) == result
 
@@ -231,7 +231,7 @@ def test_knn_is_that_of_the_features(evaluate, embed, divided, tmp_path):
 def test_a_run_learns_from_its_own_split(evaluate, trained):
     result = evaluate(trained, "--protocol", "knn", "linear", "--linear.epochs", 20, "--linear.lr", 0.1, 0.01)
     assert (result["knn"], result["linear"]) == (1.0, 1.0)
-    assert result["pictures"] + result["train_pictures"] == 36
+    assert result["images"] + result["train_images"] == 36
     assert [(m["layers"], m["lr"]) for m in result["linear_grid"]] == [(1, 0.1), (1, 0.01)], "of a network of one layer"
     assert result["linear_lr"] == 0.1
 
@@ -239,22 +239,22 @@ def test_a_run_learns_from_its_own_split(evaluate, trained):
 def test_classes_are_matched_by_name(evaluate, trained, divided, tmp_path):
     shutil.copytree(divided / "val" / "red", tmp_path / "some" / "red")
     result = evaluate(trained, "--data.root", tmp_path / "some", "--train", divided, "--protocol", "knn", "linear")
-    assert (result["knn"], result["linear"], result["pictures"]) == (1.0, 1.0, 5)
+    assert (result["knn"], result["linear"], result["images"]) == (1.0, 1.0, 5)
 
 
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--knn.k", "37"], "k = 37: there are 36 training pictures"),
+        (["--knn.k", "37"], "k = 37: there are 36 training images"),
         (["--knn.k", "0"], "--knn.k 0"),
         (["--knn.temperature", "0"], "--knn.temperature 0"),
         (["--linear.layers", "2", "--protocol", "linear"], "the last 2 layers of a network of 1"),
         (["--linear.epochs", "0"], "--linear.epochs 0"),
-        (["--data.root", "undivided"], "36 pictures are to be learned from and evaluated on"),
+        (["--data.root", "undivided"], "36 images are to be learned from and evaluated on"),
         (["--train", "nowhere"], "nowhere: no such file or folder"),
         (["--train", "bare"], "lie directly in"),
-        (["--train", "one"], "the training pictures are of one class, red"),
-        (["--train", "two"], "no training picture is of class green"),
+        (["--train", "one"], "the training images are of one class, red"),
+        (["--train", "two"], "no training image is of class green"),
         (["--train", "two", "--protocol", "top1"], "add --protocol knn or linear"),
     ],
     ids=str,

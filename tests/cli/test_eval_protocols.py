@@ -1,6 +1,6 @@
 """The protocols of `resmlp eval` against loops over plain lists.
 
-Each picture is of one grey, its number; what is said of it is a row of a table. So the right score is known beforehand.
+Each image is of one gray, its number; what is said of it is a row of a table. So the right score is known beforehand.
 """
 
 import json
@@ -20,14 +20,14 @@ from safetensors.torch import save_file
 
 import resmlp as package
 from resmlp.config import Preprocessing
-from resmlp.evaluate import bootstrap
-from resmlp.files import write_json
+from resmlp.metrics import bootstrap
 from resmlp.models import save_model
+from resmlp.utils.files import write_json
 
 EIGHT = Preprocessing((8, 8), crop_ratio=1.0)
 
 
-def grey(path: Path, number: int) -> None:
+def gray(path: Path, number: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8), number, np.uint8)).save(path)
 
@@ -48,10 +48,10 @@ def whole(answers):
 
 @pytest.fixture
 def table(monkeypatch):
-    """`table(logits)`: of picture i, every network says `logits[i]`."""
+    """`table(logits)`: of image i, every network says `logits[i]`."""
 
     def say(logits: torch.Tensor) -> torch.Tensor:
-        monkeypatch.setattr("resmlp.deploy.Predictor.logits", lambda self, images: logits[images[:, 0, 4, 4].long()])
+        monkeypatch.setattr("resmlp.inference.Predictor.logits", lambda self, images: logits[images[:, 0, 4, 4].long()])
         return logits
 
     return say
@@ -87,10 +87,10 @@ def mistake(resmlp):
 
 @pytest.fixture
 def val(tmp_path) -> tuple[Path, list[int]]:
-    """Sixty pictures of twelve classes with validation numbers in no order; the number of picture i at i."""
+    """Sixty images of twelve classes with validation numbers in no order; the number of image i at i."""
     numbers = random.Random(3).sample(range(1, 81), 60)
     for i, number in enumerate(numbers):
-        grey(tmp_path / "val" / f"n{i % 12:08}" / f"ILSVRC2012_val_{number:08}.png", i)
+        gray(tmp_path / "val" / f"n{i % 12:08}" / f"ILSVRC2012_val_{number:08}.png", i)
     return tmp_path / "val", numbers
 
 
@@ -108,7 +108,7 @@ def test_real_is_what_a_loop_counts(evaluate, table, val, tmp_path):
             counted += 1
             right += int(logits[i].argmax()) in answers[number - 1]
     assert 0 < right < counted < 60
-    assert (both["real"], both["real_pictures"], both["pictures"]) == (right / counted, counted, 60)
+    assert (both["real"], both["real_images"], both["images"]) == (right / counted, counted, 60)
     assert both["real_interval"] == list(bootstrap(right, counted))
     assert both["top1"] == sum(int(logits[i].argmax()) == i % 12 for i in range(60)) / 60
     assert both["top5"] == sum(i % 12 in logits[i].topk(5).indices for i in range(60)) / 60
@@ -118,11 +118,11 @@ def test_real_is_what_a_loop_counts(evaluate, table, val, tmp_path):
     for file in root.rglob("*.png"):
         shutil.copy(file, flat)
     alone = evaluate(model, "--data.root", flat.parent, "--real", tmp_path / "real.json", "--protocol", "real")
-    assert alone == {key: both[key] for key in ("real", "real_interval", "real_pictures", "pictures", "unreadable")}
+    assert alone == {key: both[key] for key in ("real", "real_interval", "real_images", "images", "unreadable")}
 
 
 def test_the_network_runs_once_for_two_protocols(evaluate, table, val, tmp_path, monkeypatch):
-    from resmlp.deploy import Predictor
+    from resmlp.inference import Predictor
 
     write_json(tmp_path / "real.json", whole([[0]] * 80))
     logits, seen = torch.randn(256, 12), []
@@ -131,7 +131,7 @@ def test_the_network_runs_once_for_two_protocols(evaluate, table, val, tmp_path,
     monkeypatch.setattr(Predictor, "logits", lambda self, images: [seen.append(len(images)), said(self, images)][1])
     flags = ("--data.root", val[0], "--real", tmp_path / "real.json", "--protocol", "top1", "real")
     evaluate(make_model(tmp_path / "model", 12), *flags)
-    assert sum(seen) == 60 + 1, "and a blank picture, to count its classes"
+    assert sum(seen) == 60 + 1, "and a blank image, to count its classes"
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_the_network_runs_once_for_two_protocols(evaluate, table, val, tmp_path,
     [
         ([[1]] * 79, "has 79 answers, not 50,000"),
         ([[1]] * 50_001, "has 50,001 answers, not 50,000"),
-        (whole([[1]] * 79 + [[12]]), "picture 80 holds 12"),
-        (whole([["1"]] * 80), "picture 1 holds '1'"),
+        (whole([[1]] * 79 + [[12]]), "image 80 holds 12"),
+        (whole([["1"]] * 80), "image 1 holds '1'"),
         ([], "is no list of answers"),
-        (whole([[]] * 80), "has no answer to any of the pictures"),
+        (whole([[]] * 80), "has no answer to any of the images"),
         (None, "no file"),
     ],
     ids=["too short", "too long", "a class too many", "strings", "empty", "no answers", "no file"],
@@ -157,9 +157,9 @@ def test_a_real_json_that_does_not_fit(mistake, table, val, tmp_path, entries, s
     assert says in mistake(model, *flags)
 
 
-def test_a_picture_without_a_number(mistake, val, tmp_path):
+def test_a_image_without_a_number(mistake, val, tmp_path):
     write_json(tmp_path / "real.json", whole([[0]] * 80))
-    grey(val[0] / "n00000003" / "n00000003_17.png", 0)
+    gray(val[0] / "n00000003" / "n00000003_17.png", 0)
     flags = ("--data.root", val[0], "--protocol", "top1", "real", "--real", tmp_path / "real.json")
     assert "n00000003_17.png has no number" in mistake(make_model(tmp_path / "model", 12), *flags)
 
@@ -190,20 +190,20 @@ def test_a_folders_number_is_the_class_index(evaluate, table, tmp_path, folders,
     """As strings 10 comes before 2: of the folders 1 to 11 not one would be where it belongs."""
     for k in folders:
         for i in range(3):
-            grey(tmp_path / "v2" / str(k) / f"{i}.png", k)
+            gray(tmp_path / "v2" / str(k) / f"{i}.png", k)
     table(torch.cat([torch.eye(12), torch.zeros(244, 12)]))
     model = make_model(tmp_path / "model", 12, [f"n{k:08}" for k in range(12)] if named else ())
     result = evaluate(model, "--data.root", tmp_path / "v2", "--protocol", "v2")
     n = 3 * len(folders)
     assert result == {
         **{"v2": 1.0, "v2_interval": [1.0, 1.0], "v2_top5": 1.0, "v2_top5_interval": [1.0, 1.0]},
-        **{"pictures": n, "unreadable": []},
+        **{"images": n, "unreadable": []},
     }
 
 
 def test_v2_counts_as_a_loop(evaluate, table, tmp_path):
     for i in range(40):
-        grey(tmp_path / "v2" / str(i % 10) / f"{i}.png", i)
+        gray(tmp_path / "v2" / str(i % 10) / f"{i}.png", i)
     logits = table(torch.randn(256, 12))
     result = evaluate(make_model(tmp_path / "model", 12), "--data.root", tmp_path / "v2", "--protocol", "v2")
     ranked = [sorted(range(12), key=lambda k: -row[k]) for row in logits.tolist()]
@@ -214,7 +214,7 @@ def test_v2_counts_as_a_loop(evaluate, table, tmp_path):
 @pytest.mark.parametrize("name", ["12", "n01440764", "-1", "1.5", "٣"])
 def test_a_folder_that_is_no_class_number(mistake, tmp_path, name):
     for folder in ("0", "1", name):
-        grey(tmp_path / "v2" / folder / "a.png", 0)
+        gray(tmp_path / "v2" / folder / "a.png", 0)
     line = mistake(make_model(tmp_path / "model", 12), "--data.root", tmp_path / "v2", "--protocol", "v2")
     assert f"a folder is called {name}" in line
 
@@ -238,9 +238,9 @@ WNIDS = [f"n{k:08}" for k in range(12)]
 
 @pytest.fixture
 def subset(tmp_path) -> Path:
-    """Thirty pictures of six of the twelve classes, and `indices.txt` beside them."""
+    """Thirty images of six of the twelve classes, and `indices.txt` beside them."""
     for i in range(30):
-        grey(tmp_path / "a" / WNIDS[SOME[i % 6]] / f"{i}.png", i)
+        gray(tmp_path / "a" / WNIDS[SOME[i % 6]] / f"{i}.png", i)
     (tmp_path / "indices.txt").write_text("".join(f"{k}\n" for k in SOME))
     return tmp_path / "a"
 
@@ -256,7 +256,7 @@ def test_only_some_classes_can_be_said(evaluate, table, subset, tmp_path, key, n
         right += max(SOME, key=lambda k: float(logits[i, k])) == SOME[i % 6]
         unrestricted += int(logits[i].argmax()) == SOME[i % 6]
     assert right > unrestricted
-    expected = {key: right / 30, f"{key}_interval": list(bootstrap(right, 30)), "pictures": 30, "unreadable": []}
+    expected = {key: right / 30, f"{key}_interval": list(bootstrap(right, 30)), "images": 30, "unreadable": []}
     assert result == expected
 
 
@@ -273,13 +273,13 @@ def test_the_two_hundred_classes_are_known_by_their_names(evaluate, table, tmp_p
     """Without an index list, where the model knows the names: a class outside the folders' is never said."""
     names = [f"n{k:08}" for k in range(210)]
     for k in range(5, 205):
-        grey(tmp_path / "a" / names[k] / "0.png", k)
+        gray(tmp_path / "a" / names[k] / "0.png", k)
     logits = torch.eye(256)[:, :210]
     logits[:, 209] = 2.0
     table(logits)
     model = make_model(tmp_path / "model", 210, names)
     result = evaluate(model, "--data.root", tmp_path / "a", "--protocol", "a")
-    assert (result["a"], result["pictures"]) == (1.0, 200)
+    assert (result["a"], result["images"]) == (1.0, 200)
 
 
 def test_what_does_not_fit_a_subset(mistake, subset, tmp_path):
@@ -299,7 +299,7 @@ def test_what_does_not_fit_a_subset(mistake, subset, tmp_path):
 
 def test_with_few_classes_top5_is_of_all_of_them(evaluate, table, tmp_path):
     for i in range(12):
-        grey(tmp_path / "data" / str(i % 3) / f"{i}.png", i)
+        gray(tmp_path / "data" / str(i % 3) / f"{i}.png", i)
     table(torch.randn(256, 3))
     result = evaluate(make_model(tmp_path / "model", 3), "--data.root", tmp_path / "data")
     assert (result["top5"], result["top5_interval"]) == (1.0, [1.0, 1.0])
@@ -323,7 +323,7 @@ def test_several_crops_are_what_each_is_alone(evaluate, tmp_path):
 
 def test_people_see_the_interval_and_the_crop(resmlp, table, tmp_path):
     for i in range(20):
-        grey(tmp_path / "data" / str(i % 2) / f"{i}.png", i)
+        gray(tmp_path / "data" / str(i % 2) / f"{i}.png", i)
     logits = torch.eye(2).repeat(128, 1)
     logits[:5] = logits[:5].flip(1)
     logits[7] = float("nan")
@@ -332,16 +332,16 @@ def test_people_see_the_interval_and_the_crop(resmlp, table, tmp_path):
     ended = resmlp("eval", model, "--data.root", tmp_path / "data", "--data.crop-ratio", 1.0, 0.9)
     low, high = bootstrap(14, 20)
     assert f"top1 0.7000 ({low:.3f} to {high:.3f})" in ended.out
-    assert "on 20 pictures at crop ratio 1.0" in ended.out
-    assert "on 20 pictures at crop ratio 0.9" in ended.out
-    assert "1 pictures gave numbers that are not finite" in ended.out
+    assert "on 20 images at crop ratio 1.0" in ended.out
+    assert "on 20 images at crop ratio 0.9" in ended.out
+    assert "1 images gave numbers that are not finite" in ended.out
 
 
 def test_a_set_of_which_nothing_can_be_read_has_no_score(mistake, tmp_path):
     for name in ("0", "1"):
         (tmp_path / "data" / name).mkdir(parents=True)
-        (tmp_path / "data" / name / "a.png").write_bytes(b"no picture")
-    assert "none of the 2 pictures can be read" in mistake(
+        (tmp_path / "data" / name / "a.png").write_bytes(b"no image")
+    assert "none of the 2 images can be read" in mistake(
         make_model(tmp_path / "m", 2), "--data.root", tmp_path / "data"
     )
 
@@ -410,7 +410,7 @@ def test_a_real_run_keeps_each_kind(train, evaluate, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_count_what_one_does(evaluate, tmp_path):
-    """Exactly, though the pictures do not divide and one cannot be read; and one of the processes prints."""
+    """Exactly, though the images do not divide and one cannot be read; and one of the processes prints."""
     rng = np.random.default_rng(0)
     folders = [tmp_path / "data" / f"c{k}" for k in range(7)]
     for i in range(17):
@@ -418,7 +418,7 @@ def test_two_processes_count_what_one_does(evaluate, tmp_path):
         pixels = rng.integers(256, size=(12, 9, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folders[i % 7] / f"ILSVRC2012_val_{i + 1:08}.png")
     broken = folders[2] / "ILSVRC2012_val_00000020.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     write_json(tmp_path / "real.json", whole([[i % 7, (i + 3) % 7] if i % 5 else [] for i in range(1, 21)]))
     model = make_model(tmp_path / "model", 7, [f"c{k}" for k in range(7)])
     flags = ["--data.root", tmp_path / "data", "--data.batch-size", 4, "--data.crop-ratio", 0.7, 0.9]
@@ -432,4 +432,4 @@ def test_two_processes_count_what_one_does(evaluate, tmp_path):
     assert json.loads(ended.stdout) == alone
     assert alone["crops"]["0.7"] != alone["crops"]["0.9"]
     for result in alone["crops"].values():
-        assert (result["pictures"], result["unreadable"]) == (17, [str(broken)])
+        assert (result["images"], result["unreadable"]) == (17, [str(broken)])

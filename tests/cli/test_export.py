@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 
-import resmlp.deploy.export as exporting
+import resmlp.export.export as exporting
 from resmlp import load
-from resmlp.imaging.pictures import File
+from resmlp.imaging.image_file import File
 
 
 def test_a_run_folder(resmlp, trained, tree, tmp_path):
-    picture = next(tree.rglob("*.png"))
-    ended = resmlp("export", trained, "--to", "torch", "--with-preprocessing", "--json", "--images", picture)
+    image = next(tree.rglob("*.png"))
+    ended = resmlp("export", trained, "--to", "torch", "--with-preprocessing", "--json", "--images", image)
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)
     out = trained / "export"
@@ -21,9 +21,9 @@ def test_a_run_folder(resmlp, trained, tree, tmp_path):
     assert {path.name for path in out.iterdir()} == {"model.pt2", "model.json"}
     predictor = load(trained)
     pixels = exporting.FORMATS["torch"].open(out)
-    seen = predictor._transform(File(str(picture)).read())[None]
+    seen = predictor._transform(File(str(image)).read())[None]
     torch.testing.assert_close(pixels(seen), predictor.logits(seen).softmax(1), rtol=0, atol=1e-5)
-    ended = resmlp("predict", out, picture)
+    ended = resmlp("predict", out, image)
     assert ended.code == 2
     assert "may hold any program" in ended.error
 
@@ -47,7 +47,7 @@ def test_a_name_alone_is_random(resmlp, tmp_path, monkeypatch):
         (("resmlp_digits", "--out", "file"), "--out file is a file"),
         (("resmlp_digits", "--out", "file/below"), "cannot write file/below"),
         (("resmlp_digits", "--tolerance", 0), "--tolerance 0"),
-        (("resmlp_digits", "--images", "nowhere.png"), "no picture at nowhere.png"),
+        (("resmlp_digits", "--images", "nowhere.png"), "no image at nowhere.png"),
         (("resmlp_digits", "--images", "file"), "cannot read file"),
         (("resmlp_digitz",), "did you mean resmlp_digits"),
         (("nowhere/at/all",), "no model at nowhere/at/all"),
@@ -55,7 +55,7 @@ def test_a_name_alone_is_random(resmlp, tmp_path, monkeypatch):
     ],
 )
 def test_mistakes(args, words, resmlp, tmp_path):
-    (tmp_path / "file").write_text("no picture")
+    (tmp_path / "file").write_text("no image")
     ended = resmlp("export", "--to", "torch", *args)
     assert ended.code == 2
     assert words in ended.error
@@ -92,13 +92,13 @@ def test_an_exported_run_predicts_and_is_evaluated_as_the_run(resmlp, trained, t
     )
     assert found["top1"] == wanted["top1"]
     assert found["per_class"] == wanted["per_class"]
-    picture = sorted(tree.rglob("*.png"))[0]
-    said, meant = (json.loads(resmlp("predict", model, picture, "--json").out) for model in (tmp_path / "x", trained))
+    image = sorted(tree.rglob("*.png"))[0]
+    said, meant = (json.loads(resmlp("predict", model, image, "--json").out) for model in (tmp_path / "x", trained))
     assert said["predictions"][0]["label"] == meant["predictions"][0]["label"]
     assert said["predictions"][0]["probabilities"] == pytest.approx(meant["predictions"][0]["probabilities"], abs=1e-5)
     (tmp_path / "x" / "model.onnx").write_bytes(b"broken")
-    assert "cannot run" in resmlp("predict", tmp_path / "x", picture).error
+    assert "cannot run" in resmlp("predict", tmp_path / "x", image).error
     (tmp_path / "x" / "model.onnx").unlink()
-    assert "no model.onnx in" in resmlp("predict", tmp_path / "x", picture).error
+    assert "no model.onnx in" in resmlp("predict", tmp_path / "x", image).error
     assert "is exported, and has one kind" in resmlp("eval", tmp_path / "x", "--weights", "raw").error
     assert "is exported" in resmlp("profile", tmp_path / "x").error

@@ -17,7 +17,7 @@ FAST = [
 
 @pytest.fixture
 def two_classes(tree, tmp_path):
-    """The tree of three colours without one."""
+    """The tree of three colors without one."""
     for folder in sorted(tree.iterdir())[:2]:
         shutil.copytree(folder, tmp_path / "two" / folder.name)
     return tmp_path / "two"
@@ -115,7 +115,7 @@ def test_another_size_with_layer_decay_and_a_frozen_trunk(finetune, two_classes,
 
 
 def test_another_size_keeps_what_was_learned(resmlp, trained, tree, finetune, tmp_path):
-    """At a rate of next to nothing, colours are told apart at twice the size."""
+    """At a rate of next to nothing, colors are told apart at twice the size."""
     ended = finetune("--data.img-size", "16", "--optim.lr", "1e-12", "--optim.min-lr", "0", "--run.epochs", 1)
     assert ended.code == 0, ended.err
     assert json.loads((tmp_path / "tuned" / "summary.json").read_text())["top1"] == 1.0
@@ -159,7 +159,7 @@ def own(trained, tmp_path):
     return tmp_path / "own"
 
 
-def test_pictures_are_as_the_checkpoint_saw_them(finetune, own, tmp_path):
+def test_images_are_as_the_checkpoint_saw_them(finetune, own, tmp_path):
     assert finetune("--model.checkpoint", own, "--run.epochs", 1).code == 0
     card, recipe = (json.loads((tmp_path / "tuned" / name).read_text()) for name in ("model.json", "recipe.json"))
     assert card["preprocessing"] == {"size": [8, 8], **OWN}

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from resmlp.cards import SegmenterCard, SegmenterConfig, TrunkConfig
-from resmlp.models import Segmenter, create_model, save_segmenter
-from resmlp.preprocessing import Preprocessing
-from resmlp.verbs.inspect import place_for
+from resmlp.cli.inspect import place_for
+from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig, TrunkConfig
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.inference.segmenter import save_segmenter
+from resmlp.models import Segmenter, create_model
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def segmenter(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("inspect") / "segmenter"
     trunk = create_model("resmlp_digits", img_size=(8, 12), num_classes=0, mixer="dwconv").config
     config = SegmenterConfig((8, 12), 2, TrunkConfig(trunk.name, trunk.architecture, (8, 12), 0), None, 8, 0)
-    card = SegmenterCard(config, Preprocessing((8, 12)), ("a", "b"))
+    card = SegmenterModelConfig(config, Preprocessing((8, 12)), ("a", "b"))
     save_segmenter(folder, Segmenter(config), card)
     return folder
 
@@ -38,11 +39,11 @@ def test_a_run_folder(resmlp, trained, tmp_path):
     assert "below 20 % of the largest" in (tmp_path / "seen" / "sparsity.svg").read_text()
 
 
-def test_pictures_take_the_place_of_noise(resmlp, trained, tree):
-    picture = next(tree.rglob("*.png"))
+def test_images_take_the_place_of_noise(resmlp, trained, tree):
+    image = next(tree.rglob("*.png"))
     found = [
         json.loads(resmlp("inspect", trained, "--out", f"seen{i}", "--json", *images).out)["layers"][0]["radius"]
-        for i, images in enumerate(((), ("--images", picture), ("--images", picture)))
+        for i, images in enumerate(((), ("--images", image), ("--images", image)))
     ]
     assert found[0] != found[1] == found[2]
 
@@ -82,7 +83,7 @@ def test_a_name_alone_is_random_and_has_a_folder_of_its_own(resmlp, tmp_path):
         (("mixer_s32", "--threshold", 0), "--threshold 0"),
         (("mixer_s32", "--out", "file"), "--out file is a file"),
         (("mixer_s32", "--out", "file/below"), "cannot write --out file/below"),
-        (("mixer_s32", "--images", "nowhere.png"), "no picture at nowhere.png"),
+        (("mixer_s32", "--images", "nowhere.png"), "no image at nowhere.png"),
         (("mixer_s32", "--images", "file"), "cannot read file"),
         (("resmlp_digitz",), "did you mean resmlp_digits"),
         (("resmlp_mt_tiny",), "it translates"),
@@ -91,7 +92,7 @@ def test_a_name_alone_is_random_and_has_a_folder_of_its_own(resmlp, tmp_path):
     ],
 )
 def test_mistakes(args, words, resmlp, tmp_path):
-    (tmp_path / "file").write_text("no picture")
+    (tmp_path / "file").write_text("no image")
     ended = resmlp("inspect", *args)
     assert ended.code == 2
     assert words in ended.error

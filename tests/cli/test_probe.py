@@ -1,4 +1,4 @@
-"""`resmlp train probe`, and how a share of the training pictures is told of."""
+"""`resmlp train probe`, and how a share of the training images is told of."""
 
 import json
 
@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from resmlp import create_model
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.models import save_model
-from resmlp.preprocessing import Preprocessing
 from resmlp.recipes import RECIPES
 
 FAST = ["--data.workers", "0", "--run.device", "cpu", "--run.no-tensorboard"]
@@ -18,7 +18,7 @@ MEAN, STD = (0.3,) * 3, (0.38,) * 3
 
 @pytest.fixture
 def frozen(tmp_path):
-    """A run folder as self-supervision leaves it: a trunk without a classifier, random here, for 8x8 pictures."""
+    """A run folder as self-supervision leaves it: a trunk without a classifier, random here, for 8x8 images."""
     torch.manual_seed(0)
     trunk = create_model("resmlp_digits", num_classes=0, img_size=8, depth=2, init="fan-in", layer_scale=1.0)
     (tmp_path / "dino").mkdir()
@@ -62,13 +62,13 @@ def test_a_share_is_shown_and_recorded(resmlp, frozen, tmp_path):
     assert ended.code == 0, ended.err
     assert "10 to train on (1e-09 of each class, one at least), 360 held out" in " ".join(ended.err.split())
     assert json.loads((tmp_path / "few" / "recipe.json").read_text())["data"]["fraction"] == 1e-9
-    assert json.loads((tmp_path / "few" / "summary.json").read_text())["pictures"] == {"train": 10, "val": 360}
+    assert json.loads((tmp_path / "few" / "summary.json").read_text())["images"] == {"train": 10, "val": 360}
     ended = resmlp("train", "probe", *flags, "--data.fraction", "0.5", "--data.batch-size", "10")
     assert ended.code == 2
     assert "data.fraction: 1e-09 -> 0.5" in ended.error
     ended = resmlp("train", "probe", *flags, "--data.fraction", "0.01", "--out", tmp_path / "none")
     assert ended.code == 2
-    few = "--data.batch-size 64 exceeds the 10 training pictures that --data.fraction 0.01 leaves (try 10)"
+    few = "--data.batch-size 64 exceeds the 10 training images that --data.fraction 0.01 leaves (try 10)"
     assert few in ended.error
     assert not (tmp_path / "none").exists()
 

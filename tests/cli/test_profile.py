@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from resmlp.analysis import device as machine
-from resmlp.analysis.subjects import open_subject
-from resmlp.deploy.export import FORMATS
+from resmlp.analysis.profiling import device as machine
+from resmlp.analysis.profiling.subjects import open_subject
+from resmlp.cli.profile import exported
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.export.export import FORMATS
 from resmlp.models import create_model, save_model
-from resmlp.preprocessing import Preprocessing
-from resmlp.verbs.profile import exported
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def test_two_networks_side_by_side(resmlp, tmp_path):
     result = json.loads(ended.out)
     first, second = result["rows"]
     assert (first["model"], second["model"], first["batch"]) == (ours, theirs, 2)
-    assert 3 * first["macs"] < second["macs"], "a picture of 8x8, and one of 16x16"
+    assert 3 * first["macs"] < second["macs"], "an image of 8x8, and one of 16x16"
     assert first["times"][theirs] > 0
     assert second["times"][theirs] == 1.0
     assert json.loads((tmp_path / "deep" / "profile" / "profile.json").read_text()) == result
@@ -41,8 +41,8 @@ def test_two_networks_side_by_side(resmlp, tmp_path):
         "tradeoff.png",
         "tradeoff.svg",
     }
-    assert "pictures/s" in ended.err
-    assert "J/picture" not in ended.err, "a column without a number is left out"
+    assert "images/s" in ended.err
+    assert "J/image" not in ended.err, "a column without a number is left out"
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
@@ -76,7 +76,7 @@ def test_the_exported_network_that_runs_is_the_one_that_was_asked_for(tmp_path):
         (("resmlp_s21",), "unknown model 'resmlp_s21' (did you mean resmlp_"),
         (("timm:resnte50",), "timm has no model 'resnte50' (did you mean"),
         (("runs/none",), "no model at runs/none"),
-        (("resmlp_mt_tiny",), "sees no pictures, it translates"),
+        (("resmlp_mt_tiny",), "sees no images, it translates"),
         (("resmlp_digits", "--batch", "0"), "--batch 0 (1 or more"),
         (("resmlp_digits", "--batch", "4", "-1"), "--batch 4 -1 (1 or more"),
         (("resmlp_digits", "--seconds", "0"), "--seconds 0"),

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from resmlp.cli import main
-from resmlp.verbs.labelled import output_names
+from resmlp.cli.main import main
+from resmlp.cli.predict_segmenter import output_names
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `painted`
 
-from painted import CLASSES, COLOURS, IGNORED, PARTS, plant
+from painted import CLASSES, COLORS, IGNORED, PARTS, plant
 
 FLAGS = [
     *("--data.source", "masks", "--data.img-size", "24", "32", "--data.batch-size", "4", "--data.workers", "0"),
@@ -41,13 +41,13 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def masks(tmp_path_factory) -> Path:
-    """Pictures with labels, in the parts train, val and test. Not to be written to."""
+    """Images with labels, in the parts train, val and test. Not to be written to."""
     return plant(tmp_path_factory.mktemp("masks") / "painted")
 
 
 @pytest.fixture(scope="session")
 def segmenter(tmp_path_factory, masks) -> Path:
-    """The run folder of a network that tells the colours apart. Not to be written to, but by `eval`."""
+    """The run folder of a network that tells the colors apart. Not to be written to, but by `eval`."""
     folder = tmp_path_factory.mktemp("segmenter") / "run"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -68,16 +68,16 @@ def labels_of(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def test_a_run_holds_a_model_its_colours_and_a_sheet_in_the_report(segmenter):
+def test_a_run_holds_a_model_its_colors_and_a_sheet_in_the_report(segmenter):
     summary = json.loads((segmenter / "summary.json").read_text())
     assert summary["miou"] > 0.75
     assert summary["pixel_accuracy"] > 0.9
     card = json.loads((segmenter / "model.json").read_text())
     assert (card["kind"], tuple(card["classes"])) == ("segmenter", CLASSES)
     assert len(card["palette"]) == len(CLASSES)
-    with Image.open(segmenter / "figures" / "labelled.png") as sheet:
-        drawn = {colour for _, colour in sheet.convert("RGB").getcolors(2**24)}
-    assert {tuple(colour) for colour in card["palette"]} <= drawn, "the legend has the classes' very colours"
+    with Image.open(segmenter / "figures" / "labeled.png") as sheet:
+        drawn = {color for _, color in sheet.convert("RGB").getcolors(2**24)}
+    assert {tuple(color) for color in card["palette"]} <= drawn, "the legend has the classes' very colors"
     report = (segmenter / "report.html").read_text()
     assert "what the network says" in report
     assert report.count("<img") == 2, "the curves and the sheet"
@@ -90,13 +90,13 @@ def test_eval_says_what_training_said(resmlp, segmenter):
         assert found[name] == pytest.approx(summary["last"]["raw"][name], abs=1e-6)
     assert list(found["per_class"]) == list(CLASSES)
     assert found["miou"] == pytest.approx(np.mean(list(found["per_class"].values())))
-    assert found["pictures"] == PARTS["val"]
+    assert found["images"] == PARTS["val"]
     assert all(Path(figure).is_file() for figure in found["figures"])
 
 
 @pytest.mark.slow
 def test_two_processes_report_what_the_saved_network_gives(resmlp, masks, tmp_path):
-    """Each has BatchNorm's statistics of its own pictures; what is evaluated in training is what is saved."""
+    """Each has BatchNorm's statistics of its own images; what is evaluated in training is what is saved."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resmlp"]
     flags = [
         *FLAGS,
@@ -120,7 +120,7 @@ def test_two_processes_report_what_the_saved_network_gives(resmlp, masks, tmp_pa
 
 def test_eval_takes_another_part_and_counts_its_pixels(resmlp, segmenter, masks, tmp_path):
     found = numbers(resmlp("eval", segmenter, "--json", "--data.split", "test", "--data.workers", 0))
-    assert found["pictures"] == PARTS["test"]
+    assert found["images"] == PARTS["test"]
     files = sorted((masks / "images" / "test").iterdir())
     numbers(resmlp("predict", segmenter, *files, "--out", tmp_path / "out", "--json"))
     right = counted = 0
@@ -145,7 +145,7 @@ def test_eval_on_another_root(resmlp, segmenter, masks, tmp_path):
     assert "nothing to evaluate" in resmlp("eval", lone).error
 
 
-def test_a_class_that_training_pictures_have_lost_stops_no_evaluation(resmlp, masks, tmp_path):
+def test_a_class_that_training_images_have_lost_stops_no_evaluation(resmlp, masks, tmp_path):
     shutil.copytree(masks, tmp_path / "set")
     assert (
         resmlp("train", "scenes", *FLAGS, "--run.epochs", 1, "--data.root", tmp_path / "set", "--out", "run").code == 0
@@ -156,7 +156,7 @@ def test_a_class_that_training_pictures_have_lost_stops_no_evaluation(resmlp, ma
     assert numbers(resmlp("eval", "run", "--json", "--data.workers", 0))["miou"] == own["miou"]
 
 
-def test_eval_knows_its_own_pictures_however_they_are_spelled(resmlp, masks, tmp_path):
+def test_eval_knows_its_own_images_however_they_are_spelled(resmlp, masks, tmp_path):
     """A set without parts was divided by training, so that all of it is not what was held out."""
     flat = tmp_path / "flat"
     shutil.copytree(masks / "images" / "train", flat / "images")
@@ -164,11 +164,11 @@ def test_eval_knows_its_own_pictures_however_they_are_spelled(resmlp, masks, tmp
     shutil.copy(masks / "classes.txt", flat)
     assert resmlp("train", "scenes", *FLAGS, "--run.epochs", 1, "--data.root", flat, "--out", "run").code == 0
     own = numbers(resmlp("eval", "run", "--json", "--data.workers", 0))
-    assert own["pictures"] < PARTS["train"]
+    assert own["images"] < PARTS["train"]
     (tmp_path / "link").symlink_to(flat)
     for root in (flat, f"{flat}/", f"../{tmp_path.name}/flat", "link"):
         again = numbers(resmlp("eval", "run", "--json", "--data.root", root, "--data.workers", 0))
-        assert (again["pictures"], again["miou"]) == (own["pictures"], own["miou"])
+        assert (again["images"], again["miou"]) == (own["images"], own["miou"])
 
 
 def test_eval_refuses_other_classes(resmlp, segmenter, tmp_path):
@@ -195,26 +195,26 @@ def test_eval_says_what_is_amiss(resmlp, segmenter, flags, said):
 
 
 def test_predict_draws_and_numbers(resmlp, segmenter, masks, tmp_path):
-    picture, out = masks / "images" / "val" / "0.png", tmp_path / "out"
-    [found] = numbers(resmlp("predict", segmenter, picture, "--out", out, "--json"))["predictions"]
-    assert found["file"] == str(picture)
+    image, out = masks / "images" / "val" / "0.png", tmp_path / "out"
+    [found] = numbers(resmlp("predict", segmenter, image, "--out", out, "--json"))["predictions"]
+    assert found["file"] == str(image)
     assert sum(found["shares"].values()) == pytest.approx(1)
     labels = labels_of(found["labels"])
-    assert labels.shape == np.asarray(Image.open(picture)).shape[:2]
+    assert labels.shape == np.asarray(Image.open(image)).shape[:2]
     counts = {name: float((labels == i).mean()) for i, name in enumerate(CLASSES)}
     assert found["shares"] == pytest.approx({name: share for name, share in counts.items() if share})
     shown = np.asarray(Image.open(found["overlay"]).convert("RGB")).astype(int)
     height, width = labels.shape
     assert shown.shape[0] > height, "a legend lies below"
     palette = np.array(json.loads((segmenter / "model.json").read_text())["palette"])
-    wanted = 0.45 * np.asarray(Image.open(picture).convert("RGB")) + 0.55 * palette[labels]
+    wanted = 0.45 * np.asarray(Image.open(image).convert("RGB")) + 0.55 * palette[labels]
     assert np.abs(shown[:height, :width] - wanted).max() <= 1.5
-    ended = resmlp("predict", segmenter, picture, "--out", out)
+    ended = resmlp("predict", segmenter, image, "--out", out)
     assert ended.out.startswith(f"{found['overlay']}: ground 0.")
     assert sorted(path.name for path in out.iterdir()) == ["0-labels.png", "0-overlay.png"]
 
 
-def test_pictures_of_one_name_keep_apart(resmlp, segmenter, masks, tmp_path):
+def test_images_of_one_name_keep_apart(resmlp, segmenter, masks, tmp_path):
     files = [masks / "images" / part / "0.png" for part in ("val", "test")]
     found = numbers(resmlp("predict", segmenter, *files, files[0], "--json", "--out", tmp_path))["predictions"]
     assert [Path(each["overlay"]).name for each in found] == ["val-0-overlay.png", "test-0-overlay.png"]
@@ -232,19 +232,19 @@ def test_names_of_outputs_are_never_alike(tmp_path):
     assert names["y.png"] == "y"
 
 
-def test_predict_twice_in_a_folder_takes_no_prediction_for_a_picture(resmlp, segmenter, tmp_path):
-    Image.new("RGB", (40, 30), COLOURS[1]).save(tmp_path / "x.png")
+def test_predict_twice_in_a_folder_takes_no_prediction_for_a_image(resmlp, segmenter, tmp_path):
+    Image.new("RGB", (40, 30), COLORS[1]).save(tmp_path / "x.png")
     for _ in range(2):
         found = numbers(resmlp("predict", segmenter, ".", "--out", ".", "--json"))["predictions"]
         assert [each["file"] for each in found] == ["x.png"]
-    assert "all the pictures are predictions" in resmlp("predict", segmenter, "x-overlay.png", "--out", ".").error
+    assert "all the images are predictions" in resmlp("predict", segmenter, "x-overlay.png", "--out", ".").error
 
 
 def test_predict_passes_over_what_is_hidden_and_names_what_leads_nowhere(resmlp, segmenter, tmp_path):
     folder = tmp_path / "in"
     (folder / "folder.png").mkdir(parents=True)
     for name in ("a.png", ".hidden.png"):
-        Image.new("RGB", (40, 30), COLOURS[1]).save(folder / name)
+        Image.new("RGB", (40, 30), COLORS[1]).save(folder / name)
     (folder / "circle.png").symlink_to("circle.png")
     ended = resmlp("predict", segmenter, folder, "--json")
     assert ended.code == 2
@@ -252,7 +252,7 @@ def test_predict_passes_over_what_is_hidden_and_names_what_leads_nowhere(resmlp,
     assert [Path(each["file"]).name for each in json.loads(ended.out)["predictions"]] == ["a.png"]
 
 
-def test_predict_never_replaces_a_picture(resmlp, segmenter, tmp_path):
+def test_predict_never_replaces_a_image(resmlp, segmenter, tmp_path):
     for name in ("x.png", "x-overlay.png"):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.new("RGB", (40, 30)).save(tmp_path / "in" / name)
@@ -262,8 +262,8 @@ def test_predict_never_replaces_a_picture(resmlp, segmenter, tmp_path):
     assert "would be replaced" in ended.error
 
 
-def test_unreadable_pictures_are_named_at_the_end(resmlp, segmenter, masks, tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+def test_unreadable_images_are_named_at_the_end(resmlp, segmenter, masks, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
     good = masks / "images" / "val" / "0.png"
     ended = resmlp("predict", segmenter, tmp_path / "bad.png", good, "--json")
     assert ended.code == 2
@@ -303,7 +303,7 @@ def missing(root: Path) -> None:
     (root / "labels/val/1.png").unlink()
 
 
-def a_picture(root: Path) -> None:
+def a_image(root: Path) -> None:
     shutil.copy(root / "images/train/0.png", root / "labels/train/0.png")
 
 
@@ -318,7 +318,7 @@ def an_empty_class(root: Path) -> None:
         (out_of_range, "labels/train/0.png has label 9"),
         (of_another_size, "labels/train/0.png is 40x23"),
         (missing, "labels/val/1.png"),
-        (a_picture, "labels/train/0.png is a picture in colours"),
+        (a_image, "labels/train/0.png is an image in colors"),
         (an_empty_class, "no training mask has a pixel of moon"),
     ],
 )

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
-from resmlp.deploy import load_translator
-from resmlp.files import read_json, write_json
-from resmlp.verbs import translate as verb
+from resmlp.cli import translate as verb
+from resmlp.inference import load_translator
+from resmlp.utils.files import read_json, write_json
 
 LINES = ["seven", "", "nine hundred", "twenty-one thousand", "four"]
 TEXT = "".join(f"{line}\n" for line in LINES)
@@ -262,7 +262,7 @@ def broken(folder: Path, how: str) -> None:
     elif how == "no tokenizer":
         write_json(folder / "tokenizer.json", {"model": {"vocab": [], "merges": 3}})
     elif how == "tokenizer of another run":
-        from resmlp.data.tokenizer import Tokenizer
+        from resmlp.data.text.tokenizer import Tokenizer
 
         Tokenizer.train(["another text altogether"], 262).save(folder / "tokenizer.json")
     elif how == "without weights":
@@ -327,10 +327,10 @@ def test_a_classifier_does_not_translate(resmlp, trained, tmp_path):
 
 
 def test_a_translator_sees_nothing(resmlp, translator_run, tree):
-    """Every verb and protocol for pictures says so in a line, and which verb to use."""
-    picture = next(tree.rglob("*.png"))
+    """Every verb and protocol for images says so in a line, and which verb to use."""
+    image = next(tree.rglob("*.png"))
     for command in (
-        ["predict", translator_run, picture],
+        ["predict", translator_run, image],
         ["predict", translator_run, "no.txt"],
         ["embed", translator_run, tree, "--out", "x.npy"],
     ):
@@ -363,7 +363,7 @@ def test_a_run_is_evaluated_on_what_it_held_out(resmlp, translator_run, tmp_path
     assert found["chrf"] > 0
     assert found["exact_match"] == sum(map(str.__eq__, said, targets)) / len(targets)
     assert found["sentences"] == len(targets)
-    assert {"tokenised_bleu", "bleu_signature", "chrf_signature", "tokenised_bleu_signature"} < set(found)
+    assert {"tokenized_bleu", "bleu_signature", "chrf_signature", "tokenized_bleu_signature"} < set(found)
 
 
 def test_the_numbers_stand_with_how_they_were_counted(resmlp, translator_run, tmp_path):
@@ -373,7 +373,7 @@ def test_the_numbers_stand_with_how_they_were_counted(resmlp, translator_run, tm
     assert first.startswith("bleu ")
     assert f"on {len(held_out(translator_run, 'val')[0])} sentences" in first
     assert any(line.startswith("  bleu is nrefs:1|case:mixed|") for line in others)
-    assert any(line.startswith("  tokenised_bleu is multi-bleu|") for line in others)
+    assert any(line.startswith("  tokenized_bleu is multi-bleu|") for line in others)
 
 
 def test_other_files_have_a_name(resmlp, translator_run, tmp_path):
@@ -408,13 +408,13 @@ def test_a_model_alone_is_evaluated_on_what_is_given(resmlp, translator_run, tmp
 
 
 @pytest.mark.parametrize("flags", [["--data.crop-ratio", "0.9"], ["--weights", "avg"], ["--indices", "x"]])
-def test_what_is_for_pictures_is_refused(resmlp, translator_run, flags):
+def test_what_is_for_images_is_refused(resmlp, translator_run, flags):
     ended = resmlp("eval", translator_run, *flags)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended.err
     assert flags[0] in ended.error
 
 
-def test_names_of_text_are_nothing_to_pictures(resmlp, trained):
+def test_names_of_text_are_nothing_to_images(resmlp, trained):
     ended = resmlp("eval", trained, "--data.val", "test")
     assert ended.code == 2
     assert "--data.val" in ended.error
@@ -422,14 +422,14 @@ def test_names_of_text_are_nothing_to_pictures(resmlp, trained):
 
 def test_several_processes_say_the_same(resmlp, translator_run, tmp_path, monkeypatch):
     """Each has its share, and the shares together are all lines in order."""
+    from resmlp.evaluation import translation
     from resmlp.tasks import Place
-    from resmlp.verbs import translated
 
     translator = load_translator(translator_run, "cpu")
     lines = held_out(translator_run, "val")[0][:7]
     shares = []
     for rank in range(3):
-        monkeypatch.setattr("resmlp.evaluate.gather", lambda mine: shares.append(mine) or [mine])
-        translated.translations(Place(rank=rank, world=3), translator, lines)
-    monkeypatch.setattr("resmlp.evaluate.gather", lambda mine: shares)
-    assert translated.translations(Place(rank=0, world=3), translator, lines) == translator.translate(lines)
+        monkeypatch.setattr("resmlp.metrics.gather", lambda mine: shares.append(mine) or [mine])
+        translation.translations(Place(rank=rank, world=3), translator, lines)
+    monkeypatch.setattr("resmlp.metrics.gather", lambda mine: shares)
+    assert translation.translations(Place(rank=0, world=3), translator, lines) == translator.translate(lines)

@@ -42,11 +42,11 @@ def run(hub, tmp_path):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    """A picture of 256 x 256, of which a crop ratio of 0.875 takes the centre as it is."""
+def image(tmp_path):
+    """An image of 256 x 256, of which a crop ratio of 0.875 takes the center as it is."""
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     image = Image.fromarray(pixels).resize((256, 256), Image.Resampling.BICUBIC)
-    image.save(tmp_path / "picture.png")
+    image.save(tmp_path / "image.png")
     return image
 
 
@@ -57,19 +57,19 @@ def one_line(ended) -> str:
     return ended.stderr
 
 
-def test_published_weights_predict_what_timm_does(run, hub, picture, theirs, content):
+def test_published_weights_predict_what_timm_does(run, hub, image, theirs, content):
     hub.add("timm/resmlp_12_224.fb_distilled_in1k", {"model.safetensors": content})
     for name, env in (
         ("resmlp_s12.fb_distilled_in1k", {}),
         ("resmlp_12_224.fb_distilled_in1k", {"HF_HUB_OFFLINE": "1"}),
     ):
-        ended = run("predict", name, "picture.png", "--json", "--top", "2", **env)
+        ended = run("predict", name, "image.png", "--json", "--top", "2", **env)
         assert ended.returncode == 0, ended.stderr
         assert ended.stderr == ""
         (found,) = json.loads(ended.stdout)["predictions"]
         transform = timm.data.create_transform((3, 224, 224), crop_pct=0.9, interpolation="bicubic")
         with torch.inference_mode():
-            best = theirs(transform(picture)[None]).softmax(1)[0].topk(2)
+            best = theirs(transform(image)[None]).softmax(1)[0].topk(2)
         info = timm.data.ImageNetInfo("imagenet-1k")
         words = [info.index_to_description(int(i)).split(",")[0] for i in best.indices]
         numbers = [info.index_to_label_name(int(i)) for i in best.indices]
@@ -77,24 +77,24 @@ def test_published_weights_predict_what_timm_does(run, hub, picture, theirs, con
         assert list(found["probabilities"].values()) == pytest.approx(best.values.tolist(), rel=1e-3)
 
 
-def test_features_have_no_classes_to_predict(run, hub, picture, theirs, content):
+def test_features_have_no_classes_to_predict(run, hub, image, theirs, content):
     hub.add("timm/resmlp_12_224.fb_dino", {"model.safetensors": content})
-    assert "no classifier" in one_line(run("predict", "resmlp_s12.fb_dino", "picture.png"))
+    assert "no classifier" in one_line(run("predict", "resmlp_s12.fb_dino", "image.png"))
 
 
-def test_what_the_hub_lacks_is_named_with_a_way_out(run, hub, picture):
+def test_what_the_hub_lacks_is_named_with_a_way_out(run, hub, image):
     for env in ({}, {"HF_HUB_OFFLINE": "1"}):
-        said = one_line(run("predict", "resmlp_s24.fb_in1k", "picture.png", **env))
+        said = one_line(run("predict", "resmlp_s24.fb_in1k", "image.png", **env))
         assert "timm/resmlp_24_224.fb_in1k" in said
         assert "model.safetensors" in said
 
 
-def test_a_damaged_download_is_refused_and_the_next_is_whole(run, hub, picture, content):
+def test_a_damaged_download_is_refused_and_the_next_is_whole(run, hub, image, content):
     hub.add("timm/resmlp_12_224.fb_in1k", {"model.safetensors": content})
     hub.fault = "wrong"
-    assert "resmlp_12_224.fb_in1k" in one_line(run("predict", "resmlp_s12.fb_in1k", "picture.png"))
+    assert "resmlp_12_224.fb_in1k" in one_line(run("predict", "resmlp_s12.fb_in1k", "image.png"))
     hub.fault = None
-    assert run("predict", "resmlp_s12.fb_in1k", "picture.png").returncode == 0
+    assert run("predict", "resmlp_s12.fb_in1k", "image.png").returncode == 0
 
 
 def test_weights_are_listed(run):
@@ -102,4 +102,4 @@ def test_weights_are_listed(run):
     assert len(rows) == 17
     s12 = next(row for row in rows if row["name"] == "resmlp_s12.fb_in1k")
     assert (s12["parameters"], s12["top1"], s12["real"], s12["v2"]) == (15_350_872, 0.766, 0.833, 0.644)
-    assert all(row["licence"] and row["source"].startswith("https://") for row in rows)
+    assert all(row["license"] and row["source"].startswith("https://") for row in rows)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 
-def picture(value: int, size: tuple[int, int] = (8, 8)) -> bytes:
-    """A PNG file of a single colour, (value, 0, 255 - value)."""
+def image(value: int, size: tuple[int, int] = (8, 8)) -> bytes:
+    """A PNG file of a single color, (value, 0, 255 - value)."""
     file = io.BytesIO()
     Image.new("RGB", size, (value, 0, 255 - value)).save(file, "PNG")
     return file.getvalue()
@@ -16,14 +16,14 @@ def picture(value: int, size: tuple[int, int] = (8, 8)) -> bytes:
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Callable[..., str]:
-    """Write files into a folder: `plant("cat/1.png", ...)`; pictures differ, other endings hold text."""
+    """Write files into a folder: `plant("cat/1.png", ...)`; images differ, other endings hold text."""
 
     def plant(*paths: str, root: str = "tree") -> str:
         (tmp_path / root).mkdir(exist_ok=True)
         for i, path in enumerate(paths):
             file = tmp_path / root / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(picture(i % 256) if path.lower().endswith(".png") else b"text")
+            file.write_bytes(image(i % 256) if path.lower().endswith(".png") else b"text")
         return str(tmp_path / root)
 
     return plant
@@ -31,7 +31,7 @@ def plant(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Callable[..., str]:
-    """Write an archive of pictures: `pack("a.tar", "cat/1.png", ...)`; a TarInfo is added as it is."""
+    """Write an archive of images: `pack("a.tar", "cat/1.png", ...)`; a TarInfo is added as it is."""
 
     def pack(name: str, *paths: str | tarfile.TarInfo) -> str:
         archive = tmp_path / name
@@ -39,7 +39,7 @@ def pack(tmp_path: Path) -> Callable[..., str]:
         with tarfile.open(archive, "w:gz" if name.endswith("gz") else "w") as tar:
             for i, path in enumerate(paths):
                 info = tarfile.TarInfo(path) if isinstance(path, str) else path
-                data = picture(i) if info.isreg() else b""
+                data = image(i) if info.isreg() else b""
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
         return str(archive)
@@ -49,5 +49,5 @@ def pack(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def many(plant: Callable[..., str]) -> str:
-    """A tree of 3 classes x 14 pictures, 42 in all."""
+    """A tree of 3 classes x 14 images, 42 in all."""
     return plant(*(f"{name}/{i:02}.png" for name in ("a", "b", "c") for i in range(14)), root="many")

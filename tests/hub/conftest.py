@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 CHILD = """
 import resource, signal, sys, time
-from resmlp.errors import UserError
-from resmlp.hub import fetch
+from resmlp.utils.errors import UserError
+from resmlp.hub.download import fetch
 
 time.sleep = lambda seconds: None  # between the attempts
 if "--small-disk" in sys.argv:

@@ -1,4 +1,4 @@
-"""Every way a picture file can be written, against the pixels it was written from."""
+"""Every way an image file can be written, against the pixels it was written from."""
 
 import io
 import pickle
@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from resmlp.data import UnreadableImage
-from resmlp.errors import UserError
 from resmlp.imaging import jpeg
 from resmlp.imaging.decode import Part, decode, decode_part
-from resmlp.imaging.pictures import File, Pixels
+from resmlp.imaging.image_file import File, Pixels
+from resmlp.utils.errors import UserError
 
 
 def saved(image: Image.Image, kind: str, **how) -> bytes:
@@ -39,23 +39,23 @@ def test_lossy_is_near(photo, kind):
     assert abs(read(saved(smooth, kind, quality=95)) - np.asarray(smooth)).mean() < 3
 
 
-def test_cmyk_jpeg_keeps_its_colours():
+def test_cmyk_jpeg_keeps_its_colors():
     """Pillow writes CMYK as Adobe does, inverted; a reader that missed it would return the negative."""
-    for colour in ((250, 10, 10), (10, 240, 20), (255, 255, 255), (0, 0, 0)):
-        data = saved(Image.new("RGB", (16, 16), colour).convert("CMYK"), "JPEG", quality=95)
+    for color in ((250, 10, 10), (10, 240, 20), (255, 255, 255), (0, 0, 0)):
+        data = saved(Image.new("RGB", (16, 16), color).convert("CMYK"), "JPEG", quality=95)
         assert Image.open(io.BytesIO(data)).mode == "CMYK"
-        assert abs(read(data) - np.array(colour)).max() <= 6
+        assert abs(read(data) - np.array(color)).max() <= 6
 
 
-def test_grey_and_one_bit():
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert (read(saved(Image.fromarray(grey), "PNG")) == grey[..., None]).all()
-    bits = grey > 100
+def test_gray_and_one_bit():
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert (read(saved(Image.fromarray(gray), "PNG")) == gray[..., None]).all()
+    bits = gray > 100
     assert (read(saved(Image.fromarray(bits), "PNG")) == 255 * bits[..., None]).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
-def test_16_bit_grey_is_scaled_not_clipped(kind):
+def test_16_bit_gray_is_scaled_not_clipped(kind):
     wide = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
     assert (read(saved(Image.fromarray(wide), kind)) == np.arange(256).reshape(16, 16, 1)).all()
 
@@ -85,7 +85,7 @@ def test_transparency_lies_on_white():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(orientation):
     upright = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
-    # How a camera must store an upright picture so that this orientation turns it back: the standard's table.
+    # How a camera must store an upright image so that this orientation turns it back: the standard's table.
     store = {
         1: lambda a: a,
         2: np.fliplr,
@@ -124,9 +124,9 @@ def test_decompression_bomb():
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_no_picture_at_all(data):
+def test_no_image_at_all(data):
     """PostScript among them: Pillow knows it, and would run Ghostscript."""
-    with pytest.raises(UnreadableImage, match=r"cannot read x.png: not a picture"):
+    with pytest.raises(UnreadableImage, match=r"cannot read x.png: not an image"):
         read(data)
 
 
@@ -189,7 +189,7 @@ def test_a_part_is_cut_from_the_whole(photo, decoder, way, box):
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "1", "P", "LA", "RGBA", "I;16"])
-def test_a_part_of_other_colours(photo, decoder, mode):
+def test_a_part_of_other_colors(photo, decoder, mode):
     if mode == "I;16":
         image, kind = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257), "PNG"
     else:
@@ -201,7 +201,7 @@ def test_a_part_of_other_colours(photo, decoder, mode):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_part_of_a_turned_picture(photo, decoder, orientation, kind):
+def test_a_part_of_a_turned_image(photo, decoder, orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = saved(photo, kind, exif=exif)
@@ -270,7 +270,7 @@ def test_too_many_pixels_in_part(photo, decoder, monkeypatch):
         decode_part("x", lambda: io.BytesIO(saved(photo, "JPEG")), lambda size: Part(BOX, (1, 1)))
 
 
-def test_what_chooses_may_fail_without_blaming_the_picture(photo):
+def test_what_chooses_may_fail_without_blaming_the_image(photo):
     def choose(size):
         raise KeyError(size)
 
@@ -279,8 +279,8 @@ def test_what_chooses_may_fail_without_blaming_the_picture(photo):
 
 
 def test_parts_of_pixels():
-    colours = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
-    for array in (colours, colours[..., 0]):
-        picture = Pixels("x", array)
-        found = picture.part(lambda size: Part((2, 1, 12, 9), size))
-        assert (found == np.asarray(picture.read())[1:9, 2:12]).all()
+    colors = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
+    for array in (colors, colors[..., 0]):
+        image = Pixels("x", array)
+        found = image.part(lambda size: Part((2, 1, 12, 9), size))
+        assert (found == np.asarray(image.read())[1:9, 2:12]).all()

@@ -35,9 +35,9 @@ ROWS = [
 @pytest.mark.parametrize(("name", "params", "params_off", "gmacs", "gmacs_off"), ROWS, ids=[row[0] for row in ROWS])
 def test_published_counts(name, params, params_off, gmacs, gmacs_off):
     with torch.device("meta"):
-        model, picture = create_model(name), torch.empty(1, 3, 224, 224)
+        model, image = create_model(name), torch.empty(1, 3, 224, 224)
     assert count_parameters(model) / 1e6 == pytest.approx(params, abs=params_off)
-    assert count_macs(model, picture) / 1e9 == pytest.approx(gmacs, abs=gmacs_off)
+    assert count_macs(model, image) / 1e9 == pytest.approx(gmacs, abs=gmacs_off)
 
 
 def test_every_model_of_the_papers_is_counted():

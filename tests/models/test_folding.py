@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from resmlp.architectures import Architecture
-from resmlp.errors import UserError
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.vision import Architecture
 from resmlp.models import Trunk, TrunkConfig, save_model
 from resmlp.models.folding import Diagonal, FoldedTrunk, fold, fold_after, fold_before, split
 from resmlp.nn import Affine, LayerScale, TokenBatchNorm
-from resmlp.preprocessing import Preprocessing
+from resmlp.utils.errors import UserError
 
 MIXERS = ["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "none"]
 NORMS = ["affine", "layernorm", "batchnorm", "none"]
@@ -113,7 +113,7 @@ def test_diagonals():
 
 
 def test_a_mixer_that_is_not_known_stays_as_it_is():
-    """One that reads its left neighbour, as docs/architecture.md adds it."""
+    """One that reads its left neighbor, as docs/architecture.md adds it."""
 
     class Shift(nn.Module):
         def forward(self, x):
@@ -175,5 +175,5 @@ def test_is_not_to_be_trained_or_saved(tmp_path):
     with pytest.raises(UserError, match="cannot be saved"):
         save_model(tmp_path, folded, (), Preprocessing((6, 8)))
     assert not any(tmp_path.iterdir())
-    with pytest.raises(UserError, match="built for pictures of 6x8"):
+    with pytest.raises(UserError, match="built for images of 6x8"):
         folded(torch.zeros(1, 3, 8, 8, dtype=torch.float64))

@@ -35,7 +35,7 @@ def random_state(shapes, seed=0):
 
 
 def timm_with_random_weights(name):
-    with torch.device("meta"):  # its own initialisation would be thrown away
+    with torch.device("meta"):  # its own initialization would be thrown away
         model = timm.create_model(name, pretrained=False)
     state = random_state({key: value.shape for key, value in model.state_dict().items()})
     model.load_state_dict(state, assign=True)
@@ -52,7 +52,7 @@ def one_thread():
 
 
 @pytest.fixture
-def no_initialisation(monkeypatch):
+def no_initialization(monkeypatch):
     """Skip draws that the loaded weights replace."""
     for name in ("trunc_normal_", "kaiming_uniform_", "uniform_"):
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
@@ -77,7 +77,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.usefixtures("no_initialisation")
+@pytest.mark.usefixtures("no_initialization")
 def test_logits_equal_timm(name, tmp_path):
     theirs, state = timm_with_random_weights(name)
     file = tmp_path / "theirs.safetensors"
@@ -99,7 +99,7 @@ def test_a_pth_file_of_timms_says_how_many_classes(tmp_path):
     assert_same_logits(ours, theirs.eval(), torch.randn(2, 3, 32, 32))
 
 
-@pytest.mark.usefixtures("no_initialisation")
+@pytest.mark.usefixtures("no_initialization")
 def test_deit_small_equals_timm():
     theirs, state = timm_with_random_weights("deit_small_patch16_224")
     ours = create_model("deit_small_patch16_224")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from resmlp.errors import UserError
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.models import create_model, load_saved, open_model, save_model
-from resmlp.preprocessing import Preprocessing
+from resmlp.utils.errors import UserError
 
 CLASSES = ("cat", "dog", "żółw", "a b", "")
 PREPROCESSING = Preprocessing((8, 12), 0.875, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
@@ -209,8 +209,8 @@ def test_an_unknown_field_is_named(path, folder):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from resmlp.preprocessing import Preprocessing
-from resmlp.errors import UserError
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.utils.errors import UserError
 from resmlp.models import create_model, save_model
 model = create_model("resmlp_s12", dim=12, depth=2, patch_size=4, img_size=(8, 12), num_classes=5)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))  # stands for a disk that is full
@@ -275,6 +275,6 @@ def test_open_model_of_timm():
     assert saved.preprocessing == Preprocessing((224, 224), 0.875)  # bicubic, ImageNet's mean and std
 
 
-def test_open_model_of_timm_takes_its_own_normalisation():
+def test_open_model_of_timm_takes_its_own_normalization():
     saved = open_model("timm:mixer_s32_224")
     assert saved.preprocessing.mean == saved.preprocessing.std == (0.5, 0.5, 0.5)

@@ -13,10 +13,12 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import nn
 
-from resmlp.architectures import architecture
-from resmlp.cards import SegmenterCard, SegmenterConfig
 from resmlp.config import Model
-from resmlp.errors import UserError
+from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig
+from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from resmlp.config.vision import architecture
+from resmlp.hub.resolve import config_of, kind_of
+from resmlp.inference.segmenter import open_segmenter, save_segmenter
 from resmlp.models import (
     Segmenter,
     Trunk,
@@ -25,18 +27,15 @@ from resmlp.models import (
     count_parameters,
     create_model,
     open_model,
-    open_segmenter,
     preprocessing_of,
     save_model,
-    save_segmenter,
 )
 from resmlp.models.backbones import TimmFeatures, TrunkFeatures, quarters
-from resmlp.models.segmenter import synchronise
-from resmlp.models.surgery import change
-from resmlp.models.upernet import PyramidNeck, initialise
+from resmlp.models.resize import change
+from resmlp.models.segmenter import synchronize
+from resmlp.models.upernet import PyramidNeck, initialize
 from resmlp.nn import TokenBatchNorm
-from resmlp.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from resmlp.sources import card_of, kind_of
+from resmlp.utils.errors import UserError
 
 SIZE, CLASSES = (32, 48), ("sky", "road", "żółw", "")
 SMALL = {"dim": 12, "depth": 4, "patch_size": 8, "heads": 2}
@@ -75,7 +74,9 @@ def scramble(model):
 
 
 def saved(folder, model, **changes):
-    save_segmenter(folder, model, SegmenterCard(model.config, Preprocessing(model.config.size), CLASSES, **changes))
+    save_segmenter(
+        folder, model, SegmenterModelConfig(model.config, Preprocessing(model.config.size), CLASSES, **changes)
+    )
     return folder
 
 
@@ -138,7 +139,7 @@ def test_published_settings_are_the_defaults():
 @pytest.mark.parametrize(("width", "std"), [(512, 0.01), (64, 0.08), (32, 0.16)])
 def test_a_narrower_classifier_starts_larger(width, std):
     layer = nn.Conv2d(width, 100, 1)
-    initialise(layer)
+    initialize(layer)
     assert layer.weight.std().item() == pytest.approx(std, rel=0.1)
     assert not layer.bias.any()
 
@@ -270,16 +271,16 @@ def test_logits_are_stretched_without_aligned_corners():
     torch.testing.assert_close(model(images), expected)
 
 
-def test_one_picture_is_labelled_but_not_trained_on():
+def test_one_image_is_labeled_but_not_trained_on():
     model, image = segmenter(), torch.randn(1, 3, *SIZE)
     assert model.eval()(image).shape == (1, len(CLASSES), *SIZE)
-    with pytest.raises(UserError, match="cannot train on one picture"):
+    with pytest.raises(UserError, match="cannot train on one image"):
         model.train()(image)
     model.decoder.eval()  # frozen statistics
     assert len(model(image)) == 2
 
 
-def test_each_picture_is_labelled_alone():
+def test_each_image_is_labeled_alone():
     model, images = scramble(segmenter()).eval(), torch.randn(3, 3, *SIZE)
     torch.testing.assert_close(model(images), torch.cat([model(image[None]) for image in images]))
 
@@ -332,11 +333,11 @@ def test_a_backbone_that_cannot_give_features_is_refused_in_a_line():
         TimmFeatures("hardcorenas_a", SIZE)
 
 
-def test_synchronised_heads_are_the_same_network_and_the_trunk_stays():
+def test_synchronized_heads_are_the_same_network_and_the_trunk_stays():
     """Only CUDA can train them; evaluated, the same tensors give the same logits."""
     plain, images = scramble(segmenter(norm="batchnorm")).eval(), torch.randn(2, 3, *SIZE)
     both = deepcopy(plain)
-    synchronise(both)
+    synchronize(both)
     kinds = {name: {type(m) for m in part.modules()} for name, part in both.named_children()}
     assert TokenBatchNorm in kinds["backbone"]
     assert nn.SyncBatchNorm not in kinds["backbone"]
@@ -406,7 +407,7 @@ def test_a_linear_mixer_moves_as_surgery_says():
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swin_s3_tiny_224"])
 def test_swin_moves_with_the_windows_of_its_attention_as_they_were(name):
-    """A network that timm builds for the larger picture has the windows that it was published with."""
+    """A network that timm builds for the larger image has the windows that it was published with."""
     features, images = TimmFeatures(name, (224, 224)).eval(), torch.randn(1, 3, 224, 448)
     whole = timm.create_model(name, img_size=(224, 448), features_only=True, feature_cls="getter").eval()
     whole.load_state_dict(features.net.state_dict())
@@ -450,12 +451,12 @@ def test_build_from_a_classifier(name, tmp_path):
         ("inception_v3.tv_in1k", 299, (0.5,) * 3, (0.5,) * 3),
     ],
 )
-def test_a_backbones_weights_say_how_they_were_shown_pictures(name, size, mean, std):
+def test_a_backbones_weights_say_how_they_were_shown_images(name, size, mean, std):
     found = preprocessing_of(Model(), name)
     assert (found.size, found.mean, found.std) == ((size, size), mean, std)
 
 
-def test_new_weights_say_nothing_of_pictures():
+def test_new_weights_say_nothing_of_images():
     for backbone in (None, "vit_small_patch16_224", "resnet18.nothing", "no.such"):
         assert preprocessing_of(Model(), backbone) is None
 
@@ -479,7 +480,7 @@ def test_round_trip_is_exact(options, tmp_path):
     model, images = segmenter(**options), torch.randn(2, 3, *SIZE)
     model.train()(images)  # running statistics of its own
     back = open_segmenter(saved(tmp_path, model, palette=((0, 128, 255),) * 4))
-    assert back.card == SegmenterCard(model.config, Preprocessing(SIZE), CLASSES, ((0, 128, 255),) * 4)
+    assert back.card == SegmenterModelConfig(model.config, Preprocessing(SIZE), CLASSES, ((0, 128, 255),) * 4)
     assert back.model.config == model.config
     assert not back.model.training
     assert torch.equal(back.model(images), model.eval()(images))
@@ -500,7 +501,7 @@ def test_each_kind_is_told_from_the_other(tmp_path):
         assert kind_of(str(tmp_path / kind)) == kind
         assert kind_of(str(tmp_path / kind / "model.safetensors")) == kind
     assert kind_of("resmlp_s12") == kind_of(str(tmp_path)) == "classifier"
-    for opened in (open_model, card_of, create_from):
+    for opened in (open_model, config_of, create_from):
         with pytest.raises(UserError, match=r"model\.json: it describes a segmenter \(a classifier is wanted here\)"):
             opened(str(tmp_path / "segmenter"))
     with pytest.raises(UserError, match=r"model\.json: it describes a classifier \(a segmenter is wanted here\)"):
@@ -548,8 +549,8 @@ def test_folders_in_pieces(tmp_path):
         ("model.trunk.architecture.dim", 2**14, "the model wants"),
         ("model", 3, "model is 3"),
         ("model.extra", 3, "unknown field"),
-        ("palette", [[0, 0, 256]] * 4, "colour"),
-        ("palette", [[0, 0, 0]], "1 colour for 4 classes"),
+        ("palette", [[0, 0, 256]] * 4, "color"),
+        ("palette", [[0, 0, 0]], "1 color for 4 classes"),
         ("palette", [[0, 0]] * 4, "palette is"),
         ("classes", ["a"], "1 class name for 4 classes"),
         ("kind", "translator", "describes a translator"),

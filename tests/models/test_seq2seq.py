@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from resmlp.cards import Seq2SeqConfig
-from resmlp.errors import UserError
+from resmlp.config.model_config import Seq2SeqConfig
+from resmlp.config.seq2seq import BOS, PAD, SEQ2SEQ
 from resmlp.models import Seq2Seq, count_parameters
-from resmlp.optim import roles
-from resmlp.seq2seq import BOS, PAD, SEQ2SEQ
+from resmlp.training.optim import roles
+from resmlp.utils.errors import UserError
 
 DIM, HIDDEN, HEADS, LONGEST, VOCABULARY = 8, 12, 2, 11, 13
 SIZES = {"dim": DIM, "hidden": HIDDEN, "heads": HEADS, "max_length": LONGEST}

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from resmlp.errors import UserError
 from resmlp.models import create_model, list_models
+from resmlp.utils.errors import UserError
 
 TINY = {"dim": 8, "depth": 2, "patch_size": 4, "img_size": (8, 12), "num_classes": 5}
 
@@ -17,7 +17,7 @@ def tiny(**changes):
     return create_model(changes.pop("name", "resmlp_s12"), **TINY | changes)
 
 
-def test_rectangular_pictures():
+def test_rectangular_images():
     model = tiny()
     tokens = model.forward_features(torch.randn(2, 3, 8, 12))
     assert tokens.shape == (2, 2 * 3, 8)
@@ -65,7 +65,7 @@ def test_reset_classifier():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 12, 8), (2, 3, 16, 16), (2, 3, 8, 13)])
-def test_a_picture_of_another_size_is_refused(shape):
+def test_a_image_of_another_size_is_refused(shape):
     with pytest.raises(UserError, match="8x12") as error:
         tiny()(torch.randn(shape))
     assert str(shape) in str(error.value)

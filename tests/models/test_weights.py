@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from resmlp.errors import UserError
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.models import create_model, load_into, load_saved, open_model, read_weights, save_model
-from resmlp.models.surgery import resize
-from resmlp.preprocessing import Preprocessing
+from resmlp.models.resize import resize
+from resmlp.utils.errors import UserError
 
 TINY = {"dim": 8, "depth": 2, "patch_size": 4, "img_size": 8, "num_classes": 5}
 
@@ -75,7 +75,7 @@ def write_files(folder):
         "empty.pth": b"",
         "cut.pth": pth[: len(pth) // 2],
         "text.pth": b"these are no weights\n",
-        "picture.pth": b"\x89PNG\r\n\x1a\n" + bytes(100),
+        "image.pth": b"\x89PNG\r\n\x1a\n" + bytes(100),
     }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
@@ -105,7 +105,7 @@ BROKEN = [
     "empty.pth",
     "cut.pth",
     "text.pth",
-    "picture.pth",
+    "image.pth",
     "list.pth",
     "tensor.pth",
     "other.pth",
@@ -140,7 +140,7 @@ CIRCLE: dict = {}
 CIRCLE["model"] = CIRCLE
 UNUSABLE = {
     "sparse": lambda state: {key: tensor.to_sparse() for key, tensor in state.items()},
-    "quantised": lambda state: {key: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8) for key, t in state.items()},
+    "quantized": lambda state: {key: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8) for key, t in state.items()},
     "without values": lambda state: {key: tensor.to("meta") for key, tensor in state.items()},
     "int32": lambda state: {key: (100 * tensor).int() for key, tensor in state.items()},
     "complex64": lambda state: {key: tensor.to(torch.complex64) for key, tensor in state.items()},

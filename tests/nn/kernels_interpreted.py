@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resmlp.deploy.kernelled import ChannelMlp8, with_kernels
+from resmlp.inference.triton_layers import ChannelMlp8, with_kernels
 from resmlp.models import create_model
 from resmlp.models.folding import fold
 from resmlp.nn import kernels

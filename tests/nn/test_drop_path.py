@@ -8,7 +8,7 @@ from resmlp.models import create_model
 from resmlp.nn import DropPath, PostResidual, Residual
 
 
-def test_expectation_is_the_identity_and_each_picture_is_kept_or_dropped_whole():
+def test_expectation_is_the_identity_and_each_image_is_kept_or_dropped_whole():
     torch.manual_seed(0)
     p, count = 0.3, 20_000
     x = torch.randn(count, 2, 3).abs() + 0.1
@@ -32,7 +32,7 @@ def test_keeps_the_dtype():
 
 
 @pytest.mark.parametrize("wiring", [Residual, PostResidual])
-def test_a_dropped_picture_passes_by_the_skip_connection(wiring):
+def test_a_dropped_image_passes_by_the_skip_connection(wiring):
     torch.manual_seed(0)
     layer = wiring(nn.Identity(), nn.Linear(3, 3), nn.Identity(), drop_path=0.5).train()
     x = torch.randn(64, 2, 3)

@@ -32,12 +32,12 @@ def network(name="resmlp_s12", **changes):
     return model
 
 
-def pictures():
+def images():
     shape = (BATCH, 3, GRID[0] * PATCH, GRID[1] * PATCH)
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-# the parts of the equations; x is always (tokens, channels) of one picture, p a part's parameters by name
+# the parts of the equations; x is always (tokens, channels) of one image, p a part's parameters by name
 
 
 def within(p, prefix):
@@ -85,7 +85,7 @@ def mlp_on_rows(p, x, activation):
     return np.stack([p["fc2.weight"] @ row + p["fc2.bias"] for row in hidden])
 
 
-def neighbours(t):
+def neighbors(t):
     """Of token t: (i, j, other token) of each kernel position inside the grid; beyond the border lie zeros."""
     row, column = divmod(t, GRID[1])
     for i in range(3):
@@ -109,7 +109,7 @@ def conv3x3(p, x):
     out = np.tile(p["conv.bias"], (TOKENS, 1))
     for t in range(TOKENS):
         for c in range(DIM):
-            for i, j, other in neighbours(t):
+            for i, j, other in neighbors(t):
                 out[t, c] += sum(p["conv.weight"][c, k, i, j] * x[other, k] for k in range(DIM))
     return out
 
@@ -118,7 +118,7 @@ def dwconv(p, x):
     out = np.tile(p["conv.bias"], (TOKENS, 1))
     for t in range(TOKENS):
         for c in range(DIM):
-            out[t, c] += sum(p["conv.weight"][c, 0, i, j] * x[other, c] for i, j, other in neighbours(t))
+            out[t, c] += sum(p["conv.weight"][c, 0, i, j] * x[other, c] for i, j, other in neighbors(t))
     return out
 
 
@@ -130,12 +130,12 @@ def sepconv(p, x):
 MIXERS = {"linear": linear, "mlp": token_mlp, "conv3x3": conv3x3, "dwconv": dwconv, "sepconv": sepconv}
 
 
-def patches(p, picture):
+def patches(p, image):
     """Tokens row by row, each a linear function of one patch."""
     out = np.zeros((TOKENS, DIM))
     for t in range(TOKENS):
         row, column = divmod(t, GRID[1])
-        patch = picture[:, row * PATCH : (row + 1) * PATCH, column * PATCH : (column + 1) * PATCH]
+        patch = image[:, row * PATCH : (row + 1) * PATCH, column * PATCH : (column + 1) * PATCH]
         for c in range(DIM):
             out[t, c] = (p["weight"][c] * patch).sum() + p["bias"][c]
     return out
@@ -157,7 +157,7 @@ def class_mlp(p, x, norm, scale, activation):
 
 
 def reference(model, images, mixer="linear", norm="affine", activation="gelu", scale="layerscale", residual="pre", **_):
-    """Logits (pictures, classes) by the equations, from the network's parameters alone."""
+    """Logits (images, classes) by the equations, from the network's parameters alone."""
     p = {key: value.numpy() for key, value in model.state_dict().items()}
 
     def sublayer(p, x, fn):
@@ -166,8 +166,8 @@ def reference(model, images, mixer="linear", norm="affine", activation="gelu", s
         return NORMS[norm](within(p, "norm"), x + SCALES[scale](within(p, "scale"), fn(within(p, "fn"), x)))
 
     logits = []
-    for picture in images.numpy():
-        x = patches(within(p, "embed.patches.proj"), picture)
+    for image in images.numpy():
+        x = patches(within(p, "embed.patches.proj"), image)
         if "embed.position.embedding" in p:
             x = x + p["embed.position.embedding"][0]
         for layer in range(DEPTH):
@@ -183,8 +183,8 @@ def reference(model, images, mixer="linear", norm="affine", activation="gelu", s
 
 def assert_equations_hold(model, **options):
     with torch.no_grad():
-        got = model(pictures()).numpy()
-    expected = reference(model, pictures(), **options)
+        got = model(images()).numpy()
+    expected = reference(model, images(), **options)
     assert got.shape == (BATCH, CLASSES)
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
@@ -234,7 +234,7 @@ def test_mixer_of_mlp_mixer():
     assert_equations_hold(model, mixer="mlp", norm="layernorm", scale="none")
 
 
-def test_batchnorm_in_training_uses_the_batch_over_all_pictures_and_tokens():
+def test_batchnorm_in_training_uses_the_batch_over_all_images_and_tokens():
     from resmlp.nn import TokenBatchNorm
 
     norm = TokenBatchNorm(DIM).double().train()
@@ -263,10 +263,10 @@ def test_class_mlp_leaves_the_patches_frozen():
 
 
 def test_without_a_mixer_patches_cannot_see_each_other():
-    model, images = network("resmlp_s12_none"), pictures()
-    changed = images.clone()
+    model, inputs = network("resmlp_s12_none"), images()
+    changed = inputs.clone()
     changed[:, :, :PATCH, :PATCH] += 1  # the first patch alone
     with torch.no_grad():
-        moved = (model.forward_features(images) != model.forward_features(changed)).any(dim=-1)
+        moved = (model.forward_features(inputs) != model.forward_features(changed)).any(dim=-1)
     assert moved[:, 0].all()
     assert not moved[:, 1:].any()

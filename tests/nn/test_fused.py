@@ -77,7 +77,7 @@ def test_gradients_and_gradients_of_them_are_those_of_finite_differences(kind, k
     assert torch.autograd.gradgradcheck(apply, inputs, fast_mode=True)
 
 
-@pytest.mark.parametrize("strange", ["transposed input", "expanded gradient", "all pictures but one dropped"])
+@pytest.mark.parametrize("strange", ["transposed input", "expanded gradient", "all images but one dropped"])
 @pytest.mark.parametrize("kind", FNS)
 def test_strides_and_rare_draws(kind, strange):
     torch.manual_seed(0)
@@ -208,7 +208,7 @@ def test_other_activations_are_left_alone(activation):
     assert not is_fused(layer(torch.randn(B, N, D, requires_grad=True)))
 
 
-def test_without_gradients_tokens_or_pictures_nothing_changes():
+def test_without_gradients_tokens_or_images_nothing_changes():
     layer = sublayer("channels", dtype=torch.float32)
     with torch.no_grad():
         assert not layer(torch.randn(B, N, D, requires_grad=True)).requires_grad

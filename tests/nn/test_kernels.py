@@ -89,7 +89,7 @@ def compiled(kernel, constants: dict, others: dict, warps: int, stages: int):
 
 
 def test_token_mix_compiles():
-    sizes = dict.fromkeys(("tokens", "dim", "width", "bias_row", "pictures"), "i32")
+    sizes = dict.fromkeys(("tokens", "dim", "width", "bias_row", "images"), "i32")
     constants = {"GAIN": True, "BIAS": True, "ROWS": 128, "COLUMNS": 64, "STEP": 64}
     made = compiled(kernels._token_mix_kernel, constants, sizes, 4, 3)
     assert made.metadata.shared <= kernels.SHARED

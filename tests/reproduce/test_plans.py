@@ -11,7 +11,7 @@ from resmlp.recipes.small import CIFAR10
 from resmlp.reproduce import full, small, smoke
 from resmlp.reproduce.measure import counted
 from resmlp.reproduce.plan import Training, sets
-from resmlp.serial import difference, to_dict
+from resmlp.utils.serialization import difference, to_dict
 
 
 @pytest.mark.parametrize("scale", [smoke, small, full])
@@ -78,7 +78,7 @@ def test_the_paper_scale_expects_what_the_paper_reports():
     plans = full.PLANS
     assert plans["table4"]["s24-cars"].recipe.expected == (("top1", 0.895),)
     assert plans["table2"]["s24"].recipe.expected == (("knn", 0.694),)
-    assert plans["table5"]["resmlp12-ende"].recipe.expected == (("tokenised_bleu", 26.8),)
+    assert plans["table5"]["resmlp12-ende"].recipe.expected == (("tokenized_bleu", 26.8),)
     assert plans["table6"]["b24"].recipe.expected == (("miou", 0.425),)
 
 

@@ -10,8 +10,7 @@ from scipy.stats import spearmanr
 from resmlp.paper import TABLES
 from resmlp.reproduce import small
 from resmlp.reproduce.pages import html, markdown
-from resmlp.reproduce.ranks import ranks, spearman
-from resmlp.reproduce.record import make_record
+from resmlp.reproduce.record import make_record, ranks, spearman
 
 
 def record(out, table="table3", failed=None):
@@ -155,7 +154,7 @@ def test_pages_say_what_the_record_says(tmp_path, finish):
     finish("table3", "s12", 0, top1=0.7)
     finish("table3", "s12", 1, top1=0.71)
     finish("table3", "none", 0, top1=0.5)
-    found = record(tmp_path, failed={"mlp": "no <b>|[picture](https://x.y)|"})
+    found = record(tmp_path, failed={"mlp": "no <b>|[image](https://x.y)|"})
     page = markdown(found)
     line = next(line for line in page.splitlines() if line.startswith("| none"))
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
@@ -165,7 +164,7 @@ def test_pages_say_what_the_record_says(tmp_path, finish):
     assert "70.50 ± 0.71" in page
     (said,) = [line for line in page.splitlines() if "mlp failed" in line]
     assert MarkdownIt("gfm-like", {"linkify": False}).render(said) == (
-        "<ul>\n<li>mlp failed: no &lt;b&gt;|[picture](https://x.y)|</li>\n</ul>\n"
+        "<ul>\n<li>mlp failed: no &lt;b&gt;|[image](https://x.y)|</li>\n</ul>\n"
     )
     assert "https://" not in said  # which becomes a link by itself
     table = MarkdownIt().enable("table").parse(page)

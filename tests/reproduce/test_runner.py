@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from resmlp.api import check_same_recipe
-from resmlp.cli import main
-from resmlp.errors import UserError
-from resmlp.files import write_json
+from resmlp.cli.main import main
 from resmlp.reproduce import runner, small, smoke
 from resmlp.reproduce.runner import Order, reproduce
-from resmlp.serial import to_dict
+from resmlp.training.train import check_same_recipe
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import write_json
+from resmlp.utils.serialization import to_dict
 
 
 @pytest.fixture
@@ -170,7 +170,8 @@ def test_a_page_that_cannot_be_written_stops_no_row(tmp_path, runs, monkeypatch)
 
 
 def test_two_at_once_in_one_folder_are_told(tmp_path, capsys):
-    code = "import sys, pathlib, resmlp.files\nwith resmlp.files.only_writer(pathlib.Path(sys.argv[1]), 'reads'):"
+    code = "import sys, pathlib\nfrom resmlp.utils.files import only_writer\n"
+    code += "with only_writer(pathlib.Path(sys.argv[1]), 'reads'):"
     code += "\n    print(flush=True)\n    sys.stdin.read()"
     words = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

@@ -19,25 +19,25 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from resmlp import create_model
-from resmlp.api import make_accelerator, train
-from resmlp.config import Data, Model, Optim, PictureRecipe, Run
-from resmlp.data.unlabelled import Collection, open_collection
-from resmlp.engine import Engine
-from resmlp.errors import UserError
-from resmlp.evaluate.collapse import diagnose, effective_rank, entropy, gram
-from resmlp.files import write_json
+from resmlp.config import Data, ImageRecipe, Model, Optim, Run
+from resmlp.config.tasks import Dino
+from resmlp.data.images.unlabeled import Collection, open_collection
+from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
 from resmlp.models import Trunk
-from resmlp.models.othersize import OtherSize
-from resmlp.models.surgery import along, resize
-from resmlp.nn.projection import ProjectionHead, UnitLinear
-from resmlp.objectives import Dino
-from resmlp.optim import roles, weight_decay
-from resmlp.randomness import seed_all
+from resmlp.models.resize import OtherSize, along, resize
+from resmlp.nn.dino_head import ProjectionHead, UnitLinear
 from resmlp.recipes import RECIPES
-from resmlp.serial import to_dict
-from resmlp.tasks import Place, dino, make_task
+from resmlp.tasks import dino, make_task
 from resmlp.tasks.dino import Dino as Task
 from resmlp.tasks.dino_views import Enlarge, Pad, cross_views
+from resmlp.training.engine import Engine
+from resmlp.training.optim import roles, weight_decay
+from resmlp.training.train import make_accelerator, train
+from resmlp.utils.devices import Place
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import write_json
+from resmlp.utils.seeding import seed_all
+from resmlp.utils.serialization import to_dict
 
 OPTIONS = Dino(
     local_views=2,
@@ -47,9 +47,9 @@ OPTIONS = Dino(
     bottleneck=8,
     warmup_teacher_temp_epochs=1,
     teacher_momentum=0.9,
-    knn_pictures=30,
+    knn_images=30,
 )
-RECIPE = PictureRecipe(
+RECIPE = ImageRecipe(
     "toy",
     task=OPTIONS,
     model=Model("resmlp_digits", init="fan-in", depth=1, dim=16),
@@ -57,7 +57,7 @@ RECIPE = PictureRecipe(
     optim=Optim("adamw", lr=1e-3, weight_decay=0.04, final_weight_decay=0.4, warmup_epochs=0, clip=3),
     run=Run(epochs=2, device="cpu", tensorboard=False, eval_every=2, log_every=100),
 )
-PICTURES, STEPS = 48, 3  # of an epoch
+IMAGES, STEPS = 48, 3  # of an epoch
 
 
 @pytest.fixture(autouse=True)
@@ -66,24 +66,24 @@ def _few(monkeypatch):
 
     def few(data: Data, labels: bool = True) -> Collection:
         train, val, why = open_collection(data, labels)
-        return Collection(train.subset(range(PICTURES)), val.subset(range(20)), why)
+        return Collection(train.subset(range(IMAGES)), val.subset(range(20)), why)
 
     monkeypatch.setattr(dino, "open_collection", few)
 
 
-def recipe(data: dict | None = None, run: dict | None = None, optim: dict | None = None, **task) -> PictureRecipe:
+def recipe(data: dict | None = None, run: dict | None = None, optim: dict | None = None, **task) -> ImageRecipe:
     parts = {"task": task, "data": data or {}, "run": run or {}, "optim": optim or {}}
     return replace(RECIPE, **{name: replace(getattr(RECIPE, name), **changes) for name, changes in parts.items()})
 
 
-def make(settings: PictureRecipe = RECIPE, place: Place = Place()) -> Task:  # noqa: B008
+def make(settings: ImageRecipe = RECIPE, place: Place = Place()) -> Task:  # noqa: B008
     seed_all(0)
     return make_task(settings, place)
 
 
-def batch(pictures: int = 6, local: int = 2, side: int = 4, seed: int = 0) -> dict[str, Tensor]:
+def batch(images: int = 6, local: int = 2, side: int = 4, seed: int = 0) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(seed)
-    views = {"global": (pictures, 2, 3, 8, 8)} | ({"local": (pictures, local, 3, side, side)} if local else {})
+    views = {"global": (images, 2, 3, 8, 8)} | ({"local": (images, local, 3, side, side)} if local else {})
     return {kind: torch.randint(256, shape, generator=draw, dtype=torch.uint8) for kind, shape in views.items()}
 
 
@@ -91,7 +91,7 @@ def batch(pictures: int = 6, local: int = 2, side: int = 4, seed: int = 0) -> di
 def engine(tmp_path: Path):
     """`engine(task, recipe)` over `tmp_path/run`."""
 
-    def build(task: Task, settings: PictureRecipe) -> Engine:
+    def build(task: Task, settings: ImageRecipe) -> Engine:
         AcceleratorState._reset_state(reset_partial_state=True)
         (tmp_path / "run").mkdir(exist_ok=True)
         return Engine(task, settings, tmp_path / "run", make_accelerator(settings.run))
@@ -125,54 +125,54 @@ def test_the_loss_is_the_mean_over_pairs_of_different_views(views):
 
 def test_loss_and_numbers_of_a_batch_by_hand():
     task, given = make(), batch()
-    task.state.centre.copy_(torch.linspace(-1, 1, 24))
+    task.state.center.copy_(torch.linspace(-1, 1, 24))
     numbers = task.loss(task.model, given, step=0)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (task.preprocessing.mean, task.preprocessing.std))
 
-    def picture(kind, number, i):
+    def image(kind, number, i):
         return ((given[kind][i, number] / 255 - mean) / std)[None]
 
     expected, entropies = [], []
     for i in range(6):
-        large = [picture("global", n, i) for n in range(2)]
-        small = [F.interpolate(picture("local", n, i), (8, 8), mode="bicubic", antialias=True) for n in range(2)]
+        large = [image("global", n, i) for n in range(2)]
+        small = [F.interpolate(image("local", n, i), (8, 8), mode="bicubic", antialias=True) for n in range(2)]
         with torch.no_grad():
-            p = [softmax(np.array((task.state.network(x)[0] - task.state.centre) / 0.04, float)) for x in large]
+            p = [softmax(np.array((task.state.network(x)[0] - task.state.center) / 0.04, float)) for x in large]
             q = [softmax(np.array(task.model(x)[0] / 0.1, float)) for x in large + small]
         entropies += [-(one * np.log(one.clip(1e-300))).sum() for one in p]
         expected += [-(p[t] * np.log(q[s])).sum() for t in range(2) for s in range(4) if s != t]
     assert numbers["loss"].item() == pytest.approx(np.mean(expected), rel=1e-5)
     assert numbers["teacher_entropy"].item() == pytest.approx(np.mean(entropies), rel=1e-4)
     assert numbers["kl"].item() == pytest.approx(np.mean(expected) - np.mean(entropies), rel=1e-4)
-    assert numbers["centre_norm"].item() == pytest.approx(np.linalg.norm(np.linspace(-1, 1, 24)), rel=1e-6)
+    assert numbers["center_norm"].item() == pytest.approx(np.linalg.norm(np.linspace(-1, 1, 24)), rel=1e-6)
 
 
-def test_the_centre_moves_by_the_mean_over_all_parts_of_a_step():
+def test_the_center_moves_by_the_mean_over_all_parts_of_a_step():
     task = make()
-    before = task.state.centre.copy_(torch.arange(24.0)).clone()
+    before = task.state.center.copy_(torch.arange(24.0)).clone()
     parts = [batch(4, seed=1), batch(4, seed=2)]
     said = torch.cat([task.state.network(task.views(part, "global")) for part in parts])
     for part in parts:
         task.loss(task.model, part, 0)
-        assert torch.equal(task.state.centre, before), "the step is centred by the steps before it"
+        assert torch.equal(task.state.center, before), "the step is centerd by the steps before it"
     task.after_step(task.model, 0)
-    torch.testing.assert_close(task.state.centre, 0.9 * before + 0.1 * said.mean(0), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(task.state.center, 0.9 * before + 0.1 * said.mean(0), rtol=1e-6, atol=1e-6)
 
 
 def test_one_step_is_that_of_the_published_algorithm(engine):
-    """Caron et al. 2021, algorithm 1, written again: loss, gradients, clip, SGD, teacher, and then the centre."""
+    """Caron et al. 2021, algorithm 1, written again: loss, gradients, clip, SGD, teacher, and then the center."""
     settings = recipe(optim={"name": "sgd", "lr": 0.5, "weight_decay": 0.0, "final_weight_decay": None, "clip": 0.3})
     settings = replace(settings, optim=replace(settings.optim, momentum=0.0), task=replace(OPTIONS, freeze_last=0))
     task, given = make(settings), batch(16)
     task.batches = lambda epoch, start: iter([given])
     task.steps_per_epoch, task.total = 1, 2  # warm-up of the temperature over one step; half of the momentum's cosine
-    task.state.centre.copy_(torch.linspace(-0.2, 0.2, 24))
+    task.state.center.copy_(torch.linspace(-0.2, 0.2, 24))
     with torch.no_grad():
         for parameter in task.state.network.parameters():
             parameter += 0.05 * torch.randn(parameter.shape)
     student = {name: p.detach().double() for name, p in task.model.named_parameters()}
     teacher = {name: p.detach().double() for name, p in task.state.network.named_parameters()}
-    centre = task.state.centre.double()
+    center = task.state.center.double()
     seen = task.preprocessing
     mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (seen.mean, seen.std))
     large, small = ([(given[kind][:, i] / 255 - mean) / std for i in range(2)] for kind in ("global", "local"))
@@ -194,7 +194,7 @@ def test_one_step_is_that_of_the_published_algorithm(engine):
         t = [said(teacher, x) for x in views[:2]]
     losses = []
     for i in range(2):
-        p = ((t[i] - centre) / 0.04).exp()
+        p = ((t[i] - center) / 0.04).exp()
         p /= p.sum(1, keepdim=True)
         losses += [-(p * (said(leaves, v) / 0.1).log_softmax(1)).sum(1).mean() for j, v in enumerate(views) if j != i]
     loss = sum(losses) / len(losses)
@@ -210,7 +210,7 @@ def test_one_step_is_that_of_the_published_algorithm(engine):
     for name, parameter in task.state.network.named_parameters():
         torch.testing.assert_close(parameter.double(), followed[name], rtol=1e-4, atol=1e-6, msg=name)
     torch.testing.assert_close(
-        task.state.centre.double(), 0.9 * centre + 0.1 * torch.cat(t).mean(0), rtol=1e-4, atol=1e-6
+        task.state.center.double(), 0.9 * center + 0.1 * torch.cat(t).mean(0), rtol=1e-4, atol=1e-6
     )
 
 
@@ -268,11 +268,11 @@ def test_entropy_and_rank_are_numpys():
 def test_a_collapse_is_told_from_training_that_goes_well():
     limit = np.log(1000)
     assert diagnose(1000, 0.5 * limit, 0.9 * limit) is None
-    assert diagnose(1000, 0.01, 0.9 * limit) is None, "sure of each picture, and of each something else"
+    assert diagnose(1000, 0.01, 0.9 * limit) is None, "sure of each image, and of each something else"
     uniform, one = diagnose(1000, 0.999 * limit, limit), diagnose(1000, 0.001, 0.001)
     assert (uniform.kind, one.kind) == ("uniform", "one dimension")
     assert "--task.warmup-teacher-temp" in uniform.hint
-    assert "--task.centre-momentum" in one.hint
+    assert "--task.center-momentum" in one.hint
     assert diagnose(1000, float("nan"), float("nan")) is None
 
 
@@ -299,11 +299,11 @@ def test_a_collapse_is_said_once_or_stops_the_run(words, capsys):
         task.loss(task.model, batch(), STEPS - 1)  # too early to say
         assert capsys.readouterr().err == ""
         if stop:
-            assert task.hopeless() is None
+            assert task.should_stop() is None
             task.loss(task.model, batch(), ends_line)
-            assert f"at step {ends_line}: " in task.hopeless().what
-            assert words in task.hopeless().what
-            assert "another --out" in task.hopeless().hint
+            assert f"at step {ends_line}: " in task.should_stop().what
+            assert words in task.should_stop().what
+            assert "another --out" in task.should_stop().hint
             continue
         for step in (ends_line, ends_line + STEPS, ends_line + STEPS - 1):
             numbers = task.loss(task.model, batch(), step)
@@ -318,9 +318,9 @@ def test_a_run_that_is_all_warm_up_is_watched_from_its_half_on(capsys):
     task = make(recipe(optim={"warmup_epochs": 2}, stop_on_collapse=True))  # of two epochs
     task.state.network.head = Constant(torch.zeros(24))
     task.loss(task.model, batch(), STEPS - 1)
-    assert task.hopeless() is None
+    assert task.should_stop() is None
     task.loss(task.model, batch(), 2 * STEPS - 1)
-    assert task.hopeless()
+    assert task.should_stop()
 
 
 def test_numbers_at_the_end_of_a_line_of_the_log():
@@ -382,15 +382,15 @@ def test_the_last_layer_rests_for_an_epoch(engine):
     assert [same for same, _ in seen] == [True] * STEPS + [False] * STEPS
 
 
-def test_nothing_optimises_the_teacher(engine):
+def test_nothing_optimizes_the_teacher(engine):
     task = make()
     made = engine(task, RECIPE)
     made.fit()
-    optimised = {id(p) for group in made.optimizer.param_groups for p in group["params"]}
-    assert optimised == {id(p) for p in task.model.parameters()}
-    assert all(p.grad is None and not p.requires_grad and id(p) not in optimised for p in task.state.parameters())
+    optimized = {id(p) for group in made.optimizer.param_groups for p in group["params"]}
+    assert optimized == {id(p) for p in task.model.parameters()}
+    assert all(p.grad is None and not p.requires_grad and id(p) not in optimized for p in task.state.parameters())
     assert not any(module.training for module in task.state.network.modules())
-    assert task.state.centre.norm() > 0
+    assert task.state.center.norm() > 0
 
 
 # --- small views
@@ -524,9 +524,10 @@ def test_the_teachers_trunk_is_what_is_saved(tmp_path):
 
 TWO = """
 import sys
-from resmlp.api import train
+from resmlp.training.train import train
 from resmlp.recipes import open_recipe
-from resmlp.data.unlabelled import Collection
+from resmlp.data.images.unlabeled import Collection
+from resmlp.utils.devices import Place
 from resmlp.tasks import dino
 
 opened = dino.open_collection
@@ -544,8 +545,8 @@ train(open_recipe(sys.argv[1]), sys.argv[2])
 
 @pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
-    from resmlp.logbook import read_metrics
     from resmlp.models.weights import read_tensors
+    from resmlp.utils.logger import read_metrics
 
     settings = recipe(run={"log_every": 1}, local_crops="interpolate")
     write_json(
@@ -569,17 +570,17 @@ def test_two_processes_are_one(tmp_path):
     step = f"checkpoints/step-{2 * STEPS:08d}/task.safetensors"
     one, two = (read_tensors(tmp_path / name / step) for name in ("one", "two"))
     assert one.keys() == two.keys()
-    assert one["centre"].norm() > 0.1
-    torch.testing.assert_close(two["centre"], one["centre"], rtol=1e-3, atol=1e-4)
+    assert one["center"].norm() > 0.1
+    torch.testing.assert_close(two["center"], one["center"], rtol=1e-3, atol=1e-4)
     lines = [[e for e in read_metrics(tmp_path / name) if e["kind"] == "train"] for name in ("one", "two")]
     for alone, shared in zip(*lines):  # before Adam's first steps, which weigh rounding errors as much as gradients
-        for key in ("mean_entropy", "feature_rank", "centre_norm"):
+        for key in ("mean_entropy", "feature_rank", "center_norm"):
             assert shared[key] == pytest.approx(alone[key], rel=1e-3), (key, alone["step"])
 
 
 # --- what is refused, and the recipes
 
-REFUSED: list[tuple[Callable[[], PictureRecipe], str]] = [
+REFUSED: list[tuple[Callable[[], ImageRecipe], str]] = [
     (lambda: recipe(data={"batch_size": 1}), "--data.batch-size 1: "),
     (lambda: recipe(run={"ema": 0.9}), "--run.ema 0.9"),
     (lambda: recipe(optim={"freeze_epochs": 1}), "--optim.freeze-epochs"),
@@ -624,7 +625,7 @@ def test_the_recipe_of_table_2():
     assert (optim.name, optim.lr, optim.weight_decay, optim.final_weight_decay) == ("adamw", 5e-4 * 4, 0.04, 0.4)
     assert (optim.warmup_epochs, optim.clip, optim.schedule) == (10, 3, "cosine")
     assert (task.warmup_teacher_temp, task.teacher_temp, task.warmup_teacher_temp_epochs) == (0.04, 0.07, 30)
-    assert (task.student_temp, task.centre_momentum, task.teacher_momentum) == (0.1, 0.9, 0.996)
+    assert (task.student_temp, task.center_momentum, task.teacher_momentum) == (0.1, 0.9, 0.996)
     assert (task.hidden, task.bottleneck, task.out_dim, task.freeze_last) == (2048, 256, 65536, 1)
     assert (task.local_views, task.local_size, task.local_crops) == (8, (96,), "resize")
     assert (task.global_scale, task.local_scale, found.data.size) == ((0.4, 1.0), (0.05, 0.4), (224, 224))
@@ -634,12 +635,12 @@ def test_the_recipe_of_table_2():
 
 @pytest.mark.parametrize("name", ["dino", "dino-cifar10", "dino-folder"])
 def test_recipes_survive_json(name):
-    from resmlp.serial import from_dict
+    from resmlp.utils.serialization import from_dict
 
-    assert from_dict(PictureRecipe, to_dict(RECIPES[name])) == RECIPES[name]
+    assert from_dict(ImageRecipe, to_dict(RECIPES[name])) == RECIPES[name]
 
 
-def test_a_normalised_head_is_that_of_the_batch_in_training_and_evaluation():
+def test_a_normalized_head_is_that_of_the_batch_in_training_and_evaluation():
     """BatchNorm over the views of a step, biased variance, written out; nothing of earlier batches is kept."""
     torch.manual_seed(0)
     head, x = ProjectionHead(6, 10, 4, 12, "batchnorm"), torch.randn(7, 6)
@@ -657,9 +658,9 @@ def test_a_normalised_head_is_that_of_the_batch_in_training_and_evaluation():
     for mode in (True, False):
         torch.testing.assert_close(head.train(mode)(x).double(), expected, rtol=1e-5, atol=1e-6)
     assert not list(head.buffers())
-    assert optimised_norms(head) == {"BatchNorm1d"}, "never decayed"
+    assert optimized_norms(head) == {"BatchNorm1d"}, "never decayed"
 
 
-def optimised_norms(head: ProjectionHead) -> set[str]:
+def optimized_norms(head: ProjectionHead) -> set[str]:
     """The roles of the head's parameters beside weights and biases."""
     return {role for _, role in roles(head)} - {"weight", "bias"}

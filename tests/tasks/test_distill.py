@@ -15,21 +15,22 @@ from PIL import Image
 from torch import Tensor, nn
 
 from resmlp import create_model
-from resmlp.api import make_accelerator
-from resmlp.config import Augment, Data, Model, Optim, PictureRecipe, Preprocessing, Run
-from resmlp.engine import Engine
-from resmlp.errors import UserError
-from resmlp.logbook import read_metrics
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Preprocessing, Run
+from resmlp.config.tasks import Distill, Supervised
 from resmlp.models import save_model
-from resmlp.objectives import Distill, Supervised
-from resmlp.randomness import seed_all
-from resmlp.tasks import Place, make_task, teacher_cache
+from resmlp.tasks import make_task, teacher_cache
 from resmlp.tasks.distill import Distill as Task
 from resmlp.tasks.teacher import Frozen, Teacher
+from resmlp.training.engine import Engine
+from resmlp.training.train import make_accelerator
+from resmlp.utils.devices import Place
+from resmlp.utils.errors import UserError
+from resmlp.utils.logger import read_metrics
+from resmlp.utils.seeding import seed_all
 
 MEAN, STD = (0.3, 0.35, 0.4), (0.38, 0.36, 0.34)
 MIXED = Augment("pad", flip=0, mixup=0.8, cutmix=1.0, erasing=0.5)
-RECIPE = PictureRecipe(
+RECIPE = ImageRecipe(
     "toy",
     task=Distill(),
     model=Model("resmlp_digits", init="fan-in", depth=1, dim=16, drop_path=0.1),
@@ -53,15 +54,15 @@ class Spy(nn.Module):
         self.said: list[Tensor] = []
         self.modes: set[tuple[bool, bool, bool]] = set()
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        self.seen.append(pictures)
-        self.said.append(4 * self.layers(pictures))
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(images)
+        self.said.append(4 * self.layers(images))
         modes = (module.training for module in self.modules())
         self.modes.add((any(modes), torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")))
         return self.said[-1]
 
 
-def recipe(augment: Augment = MIXED, data: dict | None = None, run: dict | None = None, **task) -> PictureRecipe:
+def recipe(augment: Augment = MIXED, data: dict | None = None, run: dict | None = None, **task) -> ImageRecipe:
     changes = {"data": replace(RECIPE.data, **data or {}), "run": replace(RECIPE.run, **run or {})}
     return replace(RECIPE, task=Distill(**task), augment=augment, **changes)
 
@@ -71,7 +72,7 @@ def make(given: nn.Module | Callable | None, place: Place = Place(), **changes) 
 
 
 def ask(task: Task, step: int = 0) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """The losses of a first micro-batch, the pictures that the student saw and its logits."""
+    """The losses of a first micro-batch, the images that the student saw and its logits."""
     batch, seen, said = next(task.batches(0, 0)), [], []
 
     def student(images: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ def test_the_loss_is_that_of_the_equations(targets, temperature, top_k, alpha):
     assert 0 < agreement < 1
 
 
-@pytest.mark.parametrize("augment", [MIXED, Augment("centre", flip=0)], ids=["mixed and erased", "plain"])
+@pytest.mark.parametrize("augment", [MIXED, Augment("center", flip=0)], ids=["mixed and erased", "plain"])
 def test_the_teacher_sees_the_pixels_that_the_student_sees(augment):
     spy = Spy()
     task = make(spy, augment=augment)
@@ -135,21 +136,21 @@ def test_the_teacher_sees_the_pixels_that_the_student_sees(augment):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (13, 21), (5, 5)])
-def test_a_network_sees_them_in_its_own_normalisation_and_size(size):
+def test_a_network_sees_them_in_its_own_normalization_and_size(size):
     spy, rng = nn.Identity(), np.random.default_rng(0)
     preprocessing = Preprocessing(size, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
-    pictures = rng.random((2, 3, 8, 8), dtype=np.float32)
-    found = Frozen(spy, preprocessing, size, [])(torch.from_numpy(pictures)).numpy()
+    images = rng.random((2, 3, 8, 8), dtype=np.float32)
+    found = Frozen(spy, preprocessing, size, [])(torch.from_numpy(images)).numpy()
     for b in range(2):
         for c in range(3):  # Pillow is another implementation of an antialiased bicubic
-            plane = Image.fromarray(pictures[b, c]).resize(size[::-1], Image.Resampling.BICUBIC)
+            plane = Image.fromarray(images[b, c]).resize(size[::-1], Image.Resampling.BICUBIC)
             expected = (np.asarray(plane) - preprocessing.mean[c]) / preprocessing.std[c]
             np.testing.assert_allclose(found[b, c], expected, rtol=0, atol=1e-5)
 
 
 @pytest.fixture
 def saved(tmp_path) -> Path:
-    """A network for pictures of 16x16 and the digits in another order, with its own normalisation."""
+    """A network for images of 16x16 and the digits in another order, with its own normalization."""
     model = create_model("resmlp_digits", img_size=16, num_classes=10, depth=1, init="fan-in")
     preprocessing = Preprocessing((16, 16), mean=(0.5,) * 3, std=(0.5,) * 3)
     save_model(tmp_path / "teacher", model, tuple("9876543210"), preprocessing)
@@ -158,10 +159,10 @@ def saved(tmp_path) -> Path:
 
 def test_a_run_folder_teaches_in_its_own_size_and_order_of_classes(saved):
     task = make(None, teacher=str(saved))
-    pictures = torch.rand(4, 3, 8, 8)
-    large = nn.functional.interpolate(pictures, (16, 16), mode="bicubic", antialias=True)
+    images = torch.rand(4, 3, 8, 8)
+    large = nn.functional.interpolate(images, (16, 16), mode="bicubic", antialias=True)
     network = task.teacher.ask.network
-    torch.testing.assert_close(task.teacher(pictures), network((large - 0.5) / 0.5).detach().flip(1))
+    torch.testing.assert_close(task.teacher(images), network((large - 0.5) / 0.5).detach().flip(1))
     assert "16x16" in dict(task.describe())["teacher"]
 
 
@@ -255,9 +256,9 @@ def test_a_cached_teacher_makes_the_same_student_and_is_not_asked(train, tmp_pat
     assert all(len(spy.seen[0]) == 1 for spy in (plain, first, second))
     files = {path.name: path.stat().st_size for path in (tmp_path / "cache").iterdir()}
     kept = {"hard": 1}.get(options["targets"], options.get("top_k", 10))
-    pictures = 2 * 2 * STEPS * 180
+    images = 2 * 2 * STEPS * 180
     assert len(files) == 3, "a file an epoch, and cache.json"
-    assert sum(size for name, size in files.items() if name != "cache.json") <= pictures * 8 * kept + 12 * 64
+    assert sum(size for name, size in files.items() if name != "cache.json") <= images * 8 * kept + 12 * 64
 
 
 @pytest.mark.parametrize("step", [1, STEPS - 1, STEPS + 1], ids=["mid-epoch", "end of epoch", "second epoch"])
@@ -368,10 +369,10 @@ def test_a_mark_never_lies_across_a_page(tmp_path):
         assert task.cache.size >= 16 + 16 + 8 * 180 * kept
 
 
-def test_answers_to_other_pictures_are_not_taken(tmp_path):
+def test_answers_to_other_images_are_not_taken(tmp_path):
     task, batch = fill(tmp_path / "cache")
     for change in ({"image": 255 - batch["image"]}, {"label": batch["label"].roll(1)}):
-        with pytest.raises(UserError, match="other pictures"):
+        with pytest.raises(UserError, match="other images"):
             task.cache.read(batch | change)
 
 
@@ -435,8 +436,8 @@ def test_a_disk_that_refuses_is_said_in_one_line(tmp_path, monkeypatch):
 
 
 def test_a_function_may_teach_but_its_answers_cannot_be_kept(tmp_path):
-    def teacher(pictures):
-        return pictures.flatten(2)[:, 0, :10]
+    def teacher(images):
+        return images.flatten(2)[:, 0, :10]
 
     losses, _, _ = ask(make(teacher))
     assert losses["distill"] > 0
@@ -448,11 +449,11 @@ def test_a_function_may_teach_but_its_answers_cannot_be_kept(tmp_path):
 @pytest.mark.parametrize(
     ("teacher", "says"),
     [
-        (lambda pictures: pictures.flatten(2)[:, 0, :7], "gives 7 logits, and the data has 10 classes"),
-        (lambda pictures: pictures, r"an output of shape \(3, 8, 8\)"),
-        (lambda pictures: (pictures, pictures), "cannot be run: 'tuple' object"),
-        (lambda pictures: pictures.view(7), "cannot be run: shape"),
-        (lambda pictures: pictures.flatten(2)[:, 0, :10] + float("nan"), "not finite"),
+        (lambda images: images.flatten(2)[:, 0, :7], "gives 7 logits, and the data has 10 classes"),
+        (lambda images: images, r"an output of shape \(3, 8, 8\)"),
+        (lambda images: (images, images), "cannot be run: 'tuple' object"),
+        (lambda images: images.view(7), "cannot be run: shape"),
+        (lambda images: images.flatten(2)[:, 0, :10] + float("nan"), "not finite"),
     ],
 )
 def test_a_teacher_that_cannot_teach_is_refused_before_training(teacher, says):
@@ -461,7 +462,7 @@ def test_a_teacher_that_cannot_teach_is_refused_before_training(teacher, says):
 
 
 def test_the_recipe_goes_to_json_and_back():
-    from resmlp.serial import from_dict, to_dict
+    from resmlp.utils.serialization import from_dict, to_dict
 
     settings = recipe(targets="soft", teacher_size=(3, 4), cache="x", top_k=2)
-    assert from_dict(PictureRecipe, json.loads(json.dumps(to_dict(settings)))) == settings
+    assert from_dict(ImageRecipe, json.loads(json.dumps(to_dict(settings)))) == settings

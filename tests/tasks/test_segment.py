@@ -1,4 +1,4 @@
-"""The loss against a loop, the label of a picture against the network itself, and what a run keeps."""
+"""The loss against a loop, the label of an image against the network itself, and what a run keeps."""
 
 import json
 import sys
@@ -11,18 +11,19 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from resmlp.config import Augment, Model, Optim, PictureRecipe
-from resmlp.data import normalise
-from resmlp.errors import UserError
+from resmlp.config import Augment, ImageRecipe, Model, Optim
+from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from resmlp.config.tasks import Segment as Settings
+from resmlp.data import normalize
+from resmlp.inference.segmenter import Labeller, open_segmenter
 from resmlp.models import Segmenter as Network
-from resmlp.models import backbones, create_model, open_segmenter, save_model
-from resmlp.objectives import Segment as Settings
-from resmlp.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from resmlp.models import backbones, create_model, save_model
 from resmlp.recipes import RECIPES
-from resmlp.serial import from_dict, to_dict
-from resmlp.tasks import Place, Segment, make_task
-from resmlp.tasks.labeller import Labeller
+from resmlp.tasks import Segment, make_task
 from resmlp.tasks.segment import check_no_trunk, class_weights, pixel_loss
+from resmlp.utils.devices import Place
+from resmlp.utils.errors import UserError
+from resmlp.utils.serialization import from_dict, to_dict
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))  # for `painted`
 
@@ -47,7 +48,7 @@ def task(recipe) -> Segment:
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (0.5, 1.0, 7.0)])
-def test_the_loss_counts_each_labelled_pixel_by_the_weight_of_its_class(weights):
+def test_the_loss_counts_each_labeled_pixel_by_the_weight_of_its_class(weights):
     logits, labels = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5)).byte()
     labels[torch.rand(labels.shape) < 0.4] = 255
     total = weight = 0.0
@@ -88,14 +89,14 @@ def test_the_auxiliary_decoder_has_its_weight(task, recipe):
 
 
 @pytest.mark.parametrize("size", [(16, 24), (9, 11)])
-def test_a_picture_of_one_window_is_labelled_by_one_pass(task, size):
+def test_a_image_of_one_window_is_labeled_by_one_pass(task, size):
     model, pixels = task.model.eval(), torch.randint(0, 256, (3, *size)).byte()
     ours = Labeller(model, task.card, torch.device("cpu")).read(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
     p = task.card.preprocessing
     window = torch.tensor([round(255 * mean) for mean in p.mean]).byte()[:, None, None].repeat(1, 16, 24)
     window[:, : size[0], : size[1]] = pixels
     with torch.no_grad():
-        logits = model(normalise(window[None], p.mean, p.std))[0, :, : size[0], : size[1]]
+        logits = model(normalize(window[None], p.mean, p.std))[0, :, : size[0], : size[1]]
     assert np.array_equal(ours, logits.argmax(0).numpy())
 
 
@@ -103,34 +104,34 @@ def test_a_picture_of_one_window_is_labelled_by_one_pass(task, size):
     ("base_size", "eval_size", "fitted"),
     [(None, None, (30, 41)), ((20, 16), None, (15, 20)), ((20, 16), (60, 80), (60, 80))],
 )
-def test_the_whole_picture_is_seen_by_the_network_at_its_size(recipe, base_size, eval_size, fitted):
+def test_the_whole_image_is_seen_by_the_network_at_its_size(recipe, base_size, eval_size, fitted):
     options = replace(recipe.task, whole=True, base_size=base_size, eval_size=eval_size)
     task = make_task(replace(recipe, task=options), Place())
     assert task.card.base_size == (eval_size or base_size)
     size = (30, 40) if base_size else (30, 41)
-    picture = Image.fromarray(torch.randint(0, 256, (*size, 3)).byte().numpy())
-    ours = Labeller(task.model.eval(), task.card, torch.device("cpu")).read(picture)
+    image = Image.fromarray(torch.randint(0, 256, (*size, 3)).byte().numpy())
+    ours = Labeller(task.model.eval(), task.card, torch.device("cpu")).read(image)
     p, tiled = task.card.preprocessing, tuple(-(-side // 4) * 4 for side in fitted)
     canvas = torch.tensor([round(255 * mean) for mean in p.mean]).byte()[:, None, None].repeat(1, *tiled)
-    seen = np.array(picture.resize(fitted[::-1], Image.Resampling.BILINEAR))
+    seen = np.array(image.resize(fitted[::-1], Image.Resampling.BILINEAR))
     canvas[:, : fitted[0], : fitted[1]] = torch.from_numpy(seen).permute(2, 0, 1)
     with torch.no_grad():
-        logits = task.model.at(tiled)(normalise(canvas[None], p.mean, p.std))[..., : fitted[0], : fitted[1]]
+        logits = task.model.at(tiled)(normalize(canvas[None], p.mean, p.std))[..., : fitted[0], : fitted[1]]
         logits = F.interpolate(logits, size, mode="bilinear")[0]
     chosen = logits.gather(0, torch.from_numpy(ours).long()[None])[0]
     assert torch.allclose(chosen, logits.max(0).values, atol=1e-4)
 
 
-def test_of_the_windows_own_size_the_whole_picture_is_one_window(task):
-    picture = Image.fromarray(torch.randint(0, 256, (16, 24, 3)).byte().numpy())
+def test_of_the_windows_own_size_the_whole_image_is_one_window(task):
+    image = Image.fromarray(torch.randint(0, 256, (16, 24, 3)).byte().numpy())
     model = task.model.eval()
     one, whole = (
-        Labeller(model, replace(task.card, whole=whole), torch.device("cpu")).read(picture) for whole in (False, True)
+        Labeller(model, replace(task.card, whole=whole), torch.device("cpu")).read(image) for whole in (False, True)
     )
     assert np.array_equal(one, whole)
 
 
-def test_pictures_of_one_size_move_the_network_once(task, monkeypatch):
+def test_images_of_one_size_move_the_network_once(task, monkeypatch):
     labeller = Labeller(task.model.eval(), replace(task.card, whole=True), torch.device("cpu"))
     moved, at = [], Network.at
     monkeypatch.setattr(Network, "at", lambda model, size: moved.append(size) or at(model, size))
@@ -149,7 +150,7 @@ def test_a_network_that_cannot_be_moved_says_so_before_it_is_trained(recipe, mon
         make_task(replace(recipe, task=replace(recipe.task, whole=True)), Place())
 
 
-def test_ranks_see_every_picture_once(recipe):
+def test_ranks_see_every_image_once(recipe):
     recipe = replace(recipe, data=replace(recipe.data, batch_size=4))
     tasks = [make_task(recipe, Place(rank=rank, world=2)) for rank in range(2)]
     seen = [int(i) for task in tasks for batch in task.val for i in batch["index"]]
@@ -164,9 +165,9 @@ def test_what_is_saved_labels_as_what_was_trained(recipe, tmp_path, whole):
     assert saved.card == task.card
     assert (saved.card.whole, saved.card.base_size) == (whole, (28, 21))
     assert saved.card.classes == CLASSES
-    picture = Image.fromarray(torch.randint(0, 256, (30, 40, 3)).byte().numpy())
-    again = Labeller(saved.model, saved.card, torch.device("cpu")).read(picture)
-    assert np.array_equal(again, Labeller(task.model.eval(), task.card, torch.device("cpu")).read(picture))
+    image = Image.fromarray(torch.randint(0, 256, (30, 40, 3)).byte().numpy())
+    again = Labeller(saved.model, saved.card, torch.device("cpu")).read(image)
+    assert np.array_equal(again, Labeller(task.model.eval(), task.card, torch.device("cpu")).read(image))
     assert json.loads((tmp_path / "model.json").read_text())["kind"] == "segmenter"
 
 
@@ -218,18 +219,18 @@ def starts(recipe, folder, monkeypatch):
     yield replace(recipe, model=RECIPES["scenes"].model, task=settings, data=data)
 
 
-def test_pictures_are_shown_as_the_weights_were_trained(recipe, tmp_path, monkeypatch):
+def test_images_are_shown_as_the_weights_were_trained(recipe, tmp_path, monkeypatch):
     for one in starts(recipe, tmp_path, monkeypatch):
         left_open = replace(one, data=replace(one.data, mean=None, std=None))
         task = make_task(left_open, Place())
         assert (task.card.preprocessing.mean, task.card.preprocessing.std) == (HALF, HALF)
         assert "note" not in dict(task.describe())
-        assert from_dict(PictureRecipe, to_dict(left_open)) == left_open
+        assert from_dict(ImageRecipe, to_dict(left_open)) == left_open
     new = make_task(replace(recipe, data=replace(recipe.data, mean=None, std=None)), Place()).card.preprocessing
     assert (new.mean, new.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
 
-def test_pictures_that_are_shown_otherwise_are_spoken_of(recipe, tmp_path, monkeypatch):
+def test_images_that_are_shown_otherwise_are_spoken_of(recipe, tmp_path, monkeypatch):
     for one in starts(recipe, tmp_path, monkeypatch):
         task = make_task(replace(one, data=replace(one.data, mean=THIRD, std=THIRD)), Place())
         assert (task.card.preprocessing.mean, task.card.preprocessing.std) == (THIRD, THIRD)
@@ -248,9 +249,9 @@ def test_a_backbone_has_patches_of_its_own(recipe):
 
 
 @pytest.mark.parametrize(("batch", "parts", "world"), [(1, 1, 1), (2, 2, 1), (2, 1, 2)])
-def test_one_picture_at_a_time_is_refused_before_anything_is_written(recipe, batch, parts, world):
+def test_one_image_at_a_time_is_refused_before_anything_is_written(recipe, batch, parts, world):
     few = replace(recipe, data=replace(recipe.data, batch_size=batch), run=replace(recipe.run, accumulate=parts))
-    with pytest.raises(UserError, match=r"one picture at a time.*--data\.batch-size 2 or more"):
+    with pytest.raises(UserError, match=r"one image at a time.*--data\.batch-size 2 or more"):
         make_task(few, Place(world=world))
 
 

@@ -16,20 +16,21 @@ import numpy as np
 import pytest
 import torch
 
-from resmlp.cli import main
+from resmlp.cli.main import main
 from resmlp.config import Optim, Run, Seq2Seq, Text, TextRecipe
-from resmlp.data.parallel import open_pairs
-from resmlp.errors import UserError
-from resmlp.files import read_json
-from resmlp.logbook import read_metrics
+from resmlp.config.seq2seq import BOS, EOS, PAD
+from resmlp.config.tasks import Translate as Options
+from resmlp.data.text.sources import open_pairs
+from resmlp.inference.translator import open_translator
 from resmlp.models import open_model
-from resmlp.models.search import Hypothesis
-from resmlp.objectives import Translate as Options
-from resmlp.seq2seq import BOS, EOS, PAD
-from resmlp.tasks import Place, Translate, make_task
+from resmlp.models.beam_search import Hypothesis
+from resmlp.tasks import Translate, make_task
 from resmlp.tasks import translate as module
-from resmlp.tasks.savedtranslator import open_translator
 from resmlp.tasks.translate import cross_entropies
+from resmlp.utils.devices import Place
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import read_json
+from resmlp.utils.logger import read_metrics
 
 SMALL = {"dim": 16, "hidden": 16, "heads": 2, "encoder_depth": 1, "decoder_depth": 1, "max_length": 30}
 FLAGS = [

@@ -36,7 +36,7 @@ def shaken(model):
     return model.eval()
 
 
-def images(batch=2, channels=3):
+def random_images(batch=2, channels=3):
     return torch.randn(batch, channels, *SIZE)
 
 
@@ -56,8 +56,8 @@ def shake():
 
 
 @pytest.fixture
-def pictures():
-    return images
+def images():
+    return random_images
 
 
 @pytest.fixture(params=NAMES)

@@ -6,13 +6,13 @@ import torch
 from safetensors.torch import save_file
 from timm.models import load_checkpoint, mlp_mixer
 
-from resmlp.errors import UserError
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.models import save_model
-from resmlp.preprocessing import Preprocessing
+from resmlp.utils.errors import UserError
 
 
-def test_our_saved_file(make, make_ours, shake, pictures, tmp_path, name):
-    ours, x = shake(make_ours(name)), pictures()
+def test_our_saved_file(make, make_ours, shake, images, tmp_path, name):
+    ours, x = shake(make_ours(name)), images()
     save_model(tmp_path, ours, tuple("abcde"), Preprocessing(ours.config.size))
     file = str(tmp_path / "model.safetensors")
     torch.testing.assert_close(make(name, checkpoint_path=file).eval()(x), ours(x), rtol=0, atol=0)
@@ -21,8 +21,8 @@ def test_our_saved_file(make, make_ours, shake, pictures, tmp_path, name):
     torch.testing.assert_close(again(x), ours(x), rtol=0, atol=0)
 
 
-def test_a_checkpoint_of_timms_training_script(make, shake, pictures, tmp_path, name):
-    trained, x = shake(make(name)), pictures()
+def test_a_checkpoint_of_timms_training_script(make, shake, images, tmp_path, name):
+    trained, x = shake(make(name)), images()
     state = {f"module.{key}": tensor for key, tensor in trained.state_dict().items()}
     torch.save({"epoch": 3, "arch": name, "state_dict": {}, "state_dict_ema": state}, tmp_path / "last.pth.tar")
     again = make(name, checkpoint_path=str(tmp_path / "last.pth.tar")).eval()
@@ -42,8 +42,8 @@ def pretrained(make, file, **options):
 
 
 @pytest.mark.parametrize("dialect", ["ours", "timm", "official"])
-def test_pretrained_reads_every_dialect(dialect, make, shake, pictures, tmp_path):
-    source, x = shake(theirs()), pictures()
+def test_pretrained_reads_every_dialect(dialect, make, shake, images, tmp_path):
+    source, x = shake(theirs()), images()
     state = source.state_dict()
     if dialect == "ours":
         state = shake(make("resmlp_s12")).state_dict()
@@ -58,31 +58,31 @@ def test_pretrained_reads_every_dialect(dialect, make, shake, pictures, tmp_path
     torch.testing.assert_close(pretrained(make, tmp_path / "weights.safetensors")(x), source(x), rtol=0, atol=1e-5)
 
 
-def test_pretrained_to_other_classes_channels_and_features(make, shake, pictures, tmp_path):
+def test_pretrained_to_other_classes_channels_and_features(make, shake, images, tmp_path):
     source, file = shake(theirs()), tmp_path / "weights.safetensors"
     save_file(source.state_dict(), file)
-    x = pictures()
+    x = images()
     assert pretrained(make, file, num_classes=3)(x).shape == (2, 3)
     headless = pretrained(make, file, num_classes=0)
     torch.testing.assert_close(headless(x), source.forward_features(x).mean(1), rtol=0, atol=1e-5)
-    grey = pretrained(make, file, in_chans=1)
-    torch.testing.assert_close(grey(x[:, :1]), source(x[:, :1].expand(-1, 3, -1, -1)), rtol=0, atol=1e-5)
+    gray = pretrained(make, file, in_chans=1)
+    torch.testing.assert_close(gray(x[:, :1]), source(x[:, :1].expand(-1, 3, -1, -1)), rtol=0, atol=1e-5)
     features = pretrained(make, file, features_only=True, out_indices=(2,))
     expected = source.forward_intermediates(x, [2], intermediates_only=True)
     torch.testing.assert_close(features(x), expected, rtol=0, atol=1e-5)
 
 
-def test_headless_weights_whose_file_has_a_head_all_the_same(make, shake, pictures, tmp_path):
+def test_headless_weights_whose_file_has_a_head_all_the_same(make, shake, images, tmp_path):
     source, file = shake(theirs()), tmp_path / "dino.safetensors"
     save_file(source.state_dict(), file)
     overlay = {"file": str(file), "num_classes": 0}
     model = make("resmlp_s12", pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0).eval()
-    x = pictures()
+    x = images()
     torch.testing.assert_close(model(x), source.forward_features(x).mean(1), rtol=0, atol=1e-5)
 
 
-def test_googles_npz(make, shake, pictures, tmp_path):
-    source, x = shake(make("mixer_s16")), pictures()
+def test_googles_npz(make, shake, images, tmp_path):
+    source, x = shake(make("mixer_s16")), images()
     names = {"head.": "head/", "embed.patches.proj.": "stem/", "norm.": "pre_head_layer_norm/"}
     parts = {"tokens.norm.": "LayerNorm_0/", "channels.norm.": "LayerNorm_1/"}
     parts |= {

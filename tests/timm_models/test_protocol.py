@@ -10,23 +10,23 @@ from timm.models._manipulate import group_parameters
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch.fx import symbolic_trace
 
-from resmlp.architectures import ARCHITECTURES
-from resmlp.errors import UserError
+from resmlp.config.vision import ARCHITECTURES
 from resmlp.nn import ClassMlp
-from resmlp.optim import parameter_groups, roles
+from resmlp.training.optim import parameter_groups, roles
+from resmlp.utils.errors import UserError
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_keys_and_logits_are_those_of_our_create_model(name, make, make_ours, shake, pictures):
+def test_keys_and_logits_are_those_of_our_create_model(name, make, make_ours, shake, images):
     ours, theirs = shake(make_ours(name)), make(name).eval()
     theirs.load_state_dict(ours.state_dict(), strict=True)
-    x = pictures()
+    x = images()
     torch.testing.assert_close(theirs(x), ours(x), rtol=0, atol=0)
     theirs.train()(x).square().sum().backward()
     assert all(p.grad is not None for p in theirs.parameters())
 
 
-def test_the_initialisation_is_ours(make, make_ours, name):
+def test_the_initialization_is_ours(make, make_ours, name):
     torch.manual_seed(4)
     ours = make_ours(name).state_dict()
     torch.manual_seed(4)
@@ -53,8 +53,8 @@ def by_hand(model, x):
     return model.norm(x), grids
 
 
-def test_intermediates_are_the_layers_run_by_hand(make, shake, pictures, name):
-    model, x = shake(make(name)), pictures()
+def test_intermediates_are_the_layers_run_by_hand(make, shake, images, name):
+    model, x = shake(make(name)), images()
     tokens, grids = by_hand(model, x)
     final, found = model.forward_intermediates(x)
     torch.testing.assert_close(final, tokens)
@@ -68,18 +68,18 @@ def test_intermediates_are_the_layers_run_by_hand(make, shake, pictures, name):
     torch.testing.assert_close(normed, [model.norm(flat[0])])
 
 
-def test_stop_early_runs_no_later_layer(make, pictures, name):
+def test_stop_early_runs_no_later_layer(make, images, name):
     model, runs = make(name).eval(), []
     for i, block in enumerate(model.blocks):
         block.register_forward_hook(lambda *_, i=i: runs.append(i))
-    model.forward_intermediates(pictures(), [0, 1], stop_early=True)
+    model.forward_intermediates(images(), [0, 1], stop_early=True)
     assert runs == [0, 1]
     with pytest.raises(AssertionError, match="output_fmt"):
-        model.forward_intermediates(pictures(), output_fmt="NHWC")
+        model.forward_intermediates(images(), output_fmt="NHWC")
 
 
-def test_features_only(make, shake, pictures, name):
-    whole, x = shake(make(name)), pictures()
+def test_features_only(make, shake, images, name):
+    whole, x = shake(make(name)), images()
     features = make(name, features_only=True, out_indices=(0, 1)).eval()
     features.model.load_state_dict(whole.state_dict(), strict=False)
     torch.testing.assert_close(features(x), by_hand(whole, x)[1][:2])
@@ -91,8 +91,8 @@ def test_features_only(make, shake, pictures, name):
     torch.testing.assert_close(scripted(x), features(x))
 
 
-def test_pruning_keeps_the_logits_or_leaves_the_tokens(make, shake, pictures, name):
-    model, x = shake(make(name)), pictures()
+def test_pruning_keeps_the_logits_or_leaves_the_tokens(make, shake, images, name):
+    model, x = shake(make(name)), images()
     kept = copy.deepcopy(model)
     assert kept.prune_intermediate_layers([2], prune_head=False) == [2]
     torch.testing.assert_close(kept(x), model(x))
@@ -107,8 +107,8 @@ def test_pruning_keeps_the_logits_or_leaves_the_tokens(make, shake, pictures, na
             cut.reset_classifier(4, "token")
 
 
-def test_the_classifier_and_the_pooling(make, shake, pictures, name):
-    model, x = shake(make(name)), pictures()
+def test_the_classifier_and_the_pooling(make, shake, images, name):
+    model, x = shake(make(name)), images()
     tokens, _ = by_hand(model, x)
     own = tokens.mean(1) if model.global_pool == "avg" else tokens[:, 0]
     torch.testing.assert_close(model.forward_head(tokens, pre_logits=True), own)
@@ -127,9 +127,9 @@ def test_the_classifier_and_the_pooling(make, shake, pictures, name):
         model.reset_classifier(3, "max")
 
 
-def test_dropout_before_the_head(make, pictures):
+def test_dropout_before_the_head(make, images):
     model = make("resmlp_s12", drop_rate=0.5, num_classes=0).train()
-    x = pictures(64)
+    x = images(64)
     kept = model(x) != 0
     assert 0.4 < kept.float().mean() < 0.6
     assert (model.eval()(x) != 0).all()
@@ -140,11 +140,11 @@ def test_device_and_dtype_of_the_factory(make, name):
     assert {(t.device.type, t.dtype) for t in model.state_dict().values()} == {("meta", torch.bfloat16)}
 
 
-def test_checkpointing_recomputes_each_layer(make, pictures):
+def test_checkpointing_recomputes_each_layer(make, images):
     model, calls = make("resmlp_s12").train(), []
     model.blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
     model.set_grad_checkpointing()
-    model(pictures()).sum().backward()
+    model(images()).sum().backward()
     assert len(calls) == 2
 
 
@@ -173,28 +173,28 @@ def test_layer_decay_covers_every_parameter_once(make, name):
     assert len(found) == len(set(found)) == len(list(model.parameters()))
 
 
-def test_graphs_scripts_and_exports_give_the_same_logits(make, shake, pictures, name):
-    model, x = shake(make(name, drop_path_rate=0.2)), pictures()
+def test_graphs_scripts_and_exports_give_the_same_logits(make, shake, images, name):
+    model, x = shake(make(name, drop_path_rate=0.2)), images()
     expected = model(x)
     torch.testing.assert_close(symbolic_trace(model)(x), expected)
     torch.testing.assert_close(torch.jit.script(model)(x), expected)
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), expected)
 
 
-def test_a_graph_of_a_training_network_drops_paths(make, pictures):
+def test_a_graph_of_a_training_network_drops_paths(make, images):
     model = make("resmlp_s12", drop_path_rate=0.9).train()
     graph = symbolic_trace(model)
-    assert not torch.equal(graph(pictures()), graph(pictures())), "new paths at each call"
+    assert not torch.equal(graph(images()), graph(images())), "new paths at each call"
 
 
-def test_fx_features_are_the_tokens_of_the_layers(make, shake, pictures):
-    model, x = shake(make("resmlp_s12")), pictures()
+def test_fx_features_are_the_tokens_of_the_layers(make, shake, images):
+    model, x = shake(make("resmlp_s12")), images()
     grids = by_hand(model, x)[1]
     found = FeatureGraphNet(model, (0, 2))(x)
     torch.testing.assert_close(found, [grids[i].flatten(2).transpose(1, 2) for i in (0, 2)])
 
 
-def test_a_picture_of_another_size_is_named(make, name):
+def test_a_image_of_another_size_is_named(make, name):
     with pytest.raises(UserError, match="8x12"):
         make(name)(torch.randn(1, 3, 12, 12))
     with pytest.raises(UserError, match="multiple of 4"):

@@ -9,8 +9,8 @@ import torch
 from timm.models import list_models
 
 import resmlp.timm  # noqa: F401
-from resmlp.architectures import ALIASES, ARCHITECTURES
-from resmlp.published import PUBLISHED
+from resmlp.config.pretrained import PUBLISHED
+from resmlp.config.vision import ALIASES, ARCHITECTURES
 
 
 def test_every_name_is_registered_and_none_of_timms_is_taken():

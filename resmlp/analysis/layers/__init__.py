@@ -1,0 +1,1 @@
+"""What the layers of a network learned: Figures 2 and 3, receptive fields, scales."""

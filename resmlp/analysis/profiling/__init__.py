@@ -1,0 +1,1 @@
+"""Table 1's columns of any network, measured in shared rounds."""

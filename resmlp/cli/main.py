@@ -1,0 +1,132 @@
+"""The command line: reads a verb and its flags, runs it, and turns what goes wrong into one line and an exit code."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+from tyro.conf import FlagCreatePairsOff
+
+from resmlp.cli import VERBS, Verb
+from resmlp.utils.errors import UserError, lookup
+
+INTERRUPTED = 130
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `argv`; returns the exit code: 0 done, 1 a failure of ours, 2 a mistake of the user's, 130 on Ctrl-C."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's: up to twice its limit we take them
+    _open_closed()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        run(args)
+        return 0
+    except UserError as error:
+        if "--debug" in args:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        _let_go()
+        return 0
+    except Exception as error:
+        if "--debug" in args:
+            raise
+        if isinstance(error, OSError) and error.errno in FULL:  # files say so by themselves (`files.explained`)
+            _let_go()
+            print(f"error: cannot write to standard output: {error.strerror} (see to where it goes)", file=sys.stderr)
+            return 2
+        what = " ".join(str(error).split())[:300]
+        if "out of memory" in what.lower() or "allocate memory" in what:
+            remedy = "take a smaller network or batch; in training, more --run.accumulate"
+            print(f"error: not enough memory: {what} ({remedy})", file=sys.stderr)
+            return 2
+        print(f"error: {type(error).__name__}: {what} (a fault of resmlp; --debug shows where)", file=sys.stderr)
+        return 1
+
+
+def run(args: list[str]) -> None:
+    """Do what `args` ask for, and print the JSON object where they ask for one."""
+    try:
+        verb = parse(args)
+        result = verb.run()
+        if verb.json and result:  # of several processes the first has it
+            print(json.dumps(result, ensure_ascii=False))
+    finally:
+        sys.stdout.flush()  # what it refuses is told now, and not when Python ends
+
+
+def parse(args: list[str]) -> Verb:
+    """The verb that `args` ask for, its fields filled. Exits with 0 after printing help; raises `UserError`."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(overview())
+        raise SystemExit(0)
+    if args[0] == "--version":
+        from resmlp import __version__
+
+        print(__version__)
+        raise SystemExit(0)
+    kind = lookup("verb", args[0], VERBS)
+    default, rest = kind.prepare(args[1:])
+    name = " ".join(["resmlp", args[0], *args[1 : len(args) - len(rest)]])
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            default = default or tyro.MISSING_NONPROP
+            return tyro.cli(kind, prog=name, args=rest, default=default, config=(FlagCreatePairsOff,))
+    except SystemExit as stop:
+        if stop.code == 0:
+            raise
+        raise _one_line(complaint.getvalue(), name) from None
+
+
+def overview() -> str:
+    """What `resmlp --help` shows: a line for each verb."""
+    lines = [f"  {name:<10} {(kind.__doc__ or '').splitlines()[0]}" for name, kind in VERBS.items()]
+    head = "usage: resmlp VERB ...\n\nResMLP and its family: train, evaluate, use, look inside.\n"
+    return "\n".join([head, *lines, "\n`resmlp VERB --help` shows a verb's flags; start with `resmlp demo`."])
+
+
+def _open_closed() -> None:
+    """Give a stream that was closed before we started an end that takes everything: Python has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (open to the end)
+
+
+def _let_go() -> None:
+    """What standard output did not take goes nowhere: Python would try again when it ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _one_line(complaint: str, name: str) -> UserError:
+    """tyro's boxed complaint as what is wrong and what to do."""
+    sections: list[list[str]] = [[]]
+    for line in complaint.splitlines():
+        text = line.strip("│| ")
+        if text and not text.strip("─-"):
+            sections.append([])
+        elif text and line[0] not in "╭╰":
+            sections[-1].append(text)
+    if not complaint.startswith("╭"):  # where output is not UTF-8 there is no box: the title is a section
+        del sections[0]
+    what = " ".join(sections[0]) or "the command is not understood"
+    if what.startswith("Missing from"):
+        wanted = [line.split()[0] for line in sections[0] if line.startswith("--") or line.strip(".").isupper()]
+        what = "missing " + " and ".join(wanted)
+    flags = [line.split()[0] for section in sections[1:] for line in section if line.startswith("--")]
+    near = f"did you mean {flags[0]}? " if flags and "Unrecognized" in what else ""
+    return UserError(what.replace("Unrecognized options: ", "unknown field "), f"{near}see {name} --help")

@@ -1,0 +1,55 @@
+"""`resmlp train` and `resmlp demo`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from resmlp.cli.base import Verb
+from resmlp.config import Recipe
+from resmlp.recipes import open_recipe
+from resmlp.utils.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Verb):
+    """train a network by a recipe; the same command again continues where it stopped"""
+
+    recipe: Annotated[Recipe, arg(name="")]
+    out: Path | None = None
+    """the run folder; default runs/RECIPE"""
+
+    @classmethod
+    def prepare(cls, args: list[str]) -> tuple["Train", list[str]]:
+        """The recipe is the first word; its values are the defaults of all flags."""
+        if args and args[0] in ("-h", "--help"):
+            print("usage: resmlp train RECIPE [--model NAME] [--data.root PATH] [--out DIR] [--any.field VALUE]\n")
+            print("`resmlp list recipes` shows the recipes, `resmlp train RECIPE --help` every field with its default")
+            raise SystemExit(0)
+        if not args or args[0].startswith("-"):
+            raise UserError("train needs a recipe before its flags", "resmlp train digits; see `resmlp list recipes`")
+        return cls(recipe=open_recipe(args[0])), args[1:]
+
+    def run(self) -> dict[str, Any]:
+        """Train, and return the summary."""
+        from resmlp.training.train import train
+
+        return train(self.recipe, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Verb):
+    """train on embedded digits, evaluate, draw: the main job in a minute on two cores"""
+
+    out: Path = Path("runs/demo")
+    """the run folder"""
+
+    def run(self) -> dict[str, Any]:
+        """Train `digits`, then evaluate it and draw what it sees."""
+        from resmlp.cli.evaluate import Eval
+        from resmlp.training.train import train
+
+        summary = train("digits", self.out)
+        Eval(json=self.json, model=str(self.out)).run()
+        return summary

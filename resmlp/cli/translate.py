@@ -1,0 +1,154 @@
+"""`resmlp translate`."""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from tyro.conf import Positional, arg
+
+from resmlp.cli.base import Device, Verb
+from resmlp.config.seq2seq import SEARCH
+from resmlp.utils.checks import ANY, check_range, demand
+from resmlp.utils.errors import UserError, notice
+
+if TYPE_CHECKING:
+    from resmlp.inference.translator import Translation
+
+BLOCK = 2**16  # bytes that are read at a time, where there are so many
+LONGEST = 2**20  # bytes of a line
+BATCHES = 8  # that are sorted by length together, and written together
+STDIN = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translate(Verb):
+    """translate text: a line for a line, from a file or standard input to standard output"""
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """the run folder of a network that translates"""
+    file: Annotated[Positional[Path], arg(metavar="[FILE]")] = STDIN
+    """UTF-8 text, a sentence a line; without it, or for -, standard input is read as it comes"""
+    beam: int | None = None
+    """hypotheses that the search keeps, 1 is greedy; default as the run was evaluated (4, say)"""
+    length_penalty: float | None = None
+    """a hypothesis of n tokens, its end included, scores its log-probability / ((5 + n) / 6) ** this; default as the
+    run's (0.6, say)"""
+    n_best: int = 1
+    """above 1: the best translations of each line that differ, each as SCORE, tab, TEXT, and then an empty line"""
+    scores: bool = False
+    """SCORE and a tab before each translation"""
+    batch_size: int = 32
+    """sentences that are translated at once"""
+    device: Device = "auto"
+
+    def __post_init__(self):
+        check_range("--", self, **SEARCH, n_best=(1, ANY), batch_size=(1, ANY))
+        few = self.beam is not None and self.n_best > self.beam
+        demand(not few, f"--n-best {self.n_best} of --beam {self.beam}", "the search keeps no more than its beam")
+
+    def run(self) -> dict[str, Any]:
+        """Translate line by line; what was written stays where a later line is refused, or with Ctrl-C."""
+        closed = sys.__stdout__ is None  # before we started
+        demand(not closed, "standard output is closed, and the translations go there", "add > FILE")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as the input is, whatever the terminal
+        with self.opened() as file:
+            from resmlp.inference.translator import load_translator
+
+            translator = load_translator(self.model, self.device, self.batch_size)
+            beam = translator.card.beam if self.beam is None else self.beam
+            small = f"--n-best {self.n_best} of the model's beam of {beam}"
+            demand(self.n_best <= beam, small, f"add --beam {self.n_best}")
+            if file.isatty():
+                notice("a sentence a line; Ctrl-D ends")
+            found = list[list["Translation"]]()
+            for first, lines in texts(file, self.name, self.batch_size * BATCHES):
+                translations = translator.n_best(lines, self.n_best, beam, self.length_penalty, first)
+                if self.json:
+                    found += translations
+                else:
+                    self.write(translations)
+        return self.result(found) if self.json else {}
+
+    @property
+    def name(self) -> str:
+        """What the text comes from, in messages."""
+        return "standard input" if self.file == STDIN else str(self.file)
+
+    @contextmanager
+    def opened(self) -> Iterator[io.BufferedIOBase]:
+        """The text as bytes; raises `UserError` where there is no such file."""
+        if self.file == STDIN:
+            closed = sys.stdin is None  # before we started
+            yield io.BytesIO() if closed else cast(io.BufferedReader, sys.stdin.buffer)
+            return
+        try:
+            file = self.file.open("rb")
+        except OSError as error:
+            raise UserError(f"cannot read {self.file}: {error.strerror}", "give a text file, or none") from None
+        with file:
+            yield file
+
+    def write(self, translations: list[list["Translation"]]) -> None:
+        """Print those of some lines, and let them go."""
+        for hypotheses in translations:
+            for said in hypotheses:
+                print(f"{said.score:.4f}\t{said.text}" if self.scores or self.n_best > 1 else said.text)
+            if self.n_best > 1:
+                print()
+        sys.stdout.flush()
+
+    def result(self, found: list[list["Translation"]]) -> dict[str, Any]:
+        """What `--json` prints: the best of each line; with scores, or several, all hypotheses as well."""
+        result: dict[str, Any] = {"translations": [best.text for best, *_ in found]}
+        if self.scores or self.n_best > 1:
+            result["hypotheses"] = [[{"text": said.text, "score": said.score} for said in each] for each in found]
+        return result
+
+
+def texts(file: io.BufferedIOBase, name: str, limit: int) -> Iterator[tuple[int, list[str]]]:
+    """Lines as they come, up to `limit` at once, with the number of the first.
+
+    Raises `UserError` at one that is no text, after the lines before it.
+    """
+    first = 1
+    for block in blocks(file, limit):
+        lines, wrong = list[str](), None
+        for number, line in enumerate(block, first):
+            try:
+                lines.append(text(line, number, name))
+            except UserError as error:
+                wrong = error
+                break
+        yield first, lines
+        if wrong:
+            raise wrong
+        first += len(block)
+
+
+def text(line: bytearray, number: int, name: str) -> str:
+    """A line's text, without the mark that some programs set before the first and with either kind of end."""
+    endless = f"line {number} of {name} has more than {LONGEST:,} bytes"
+    demand(len(line) <= LONGEST, endless, "is it text, a sentence a line?")
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        what = f"line {number} of {name} is not UTF-8, at its byte {error.start + 1}"
+        raise UserError(what, "convert it, say with iconv -f latin1 -t utf-8") from None
+
+
+def blocks(file: io.BufferedIOBase, limit: int) -> Iterator[list[bytearray]]:
+    """Lines without their ends, up to `limit` at once; what is there is not kept waiting for what is not."""
+    rest = bytearray()
+    while len(rest) <= LONGEST and (block := file.read1(BLOCK)):
+        rest += block
+        if b"\n" in block:
+            *lines, rest = rest.split(b"\n")
+            for start in range(0, len(lines), limit):
+                yield lines[start : start + limit]
+    if rest:
+        yield [rest]

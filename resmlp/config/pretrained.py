@@ -1,0 +1,134 @@
+"""Weights that others trained and published, as values: where they lie, what they need, what they reach.
+
+Accuracies on ImageNet-1k are those of the paper (Table 3, with ReaL and V2), with the authors' crop of 0.9; S36's are
+those of the authors' repository (facebookresearch/deit, README_resmlp.md), the Mixers' those that timm measured
+(huggingface/pytorch-image-models, results/results-imagenet.csv). All are on the hub as timm converted them.
+"""
+
+from dataclasses import dataclass, replace
+
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.vision import ALIASES, ARCHITECTURES, TIMM_NAMES, canonical
+from resmlp.utils.errors import lookup
+
+
+@dataclass(frozen=True)
+class Published:
+    """One set of weights."""
+
+    model: str
+    """a key of `ARCHITECTURES`"""
+    tag: str
+    """who trained it, on what: timm's tag"""
+    source: str
+    """the original file"""
+    top1: float | None = None
+    """ImageNet-1k val; None where nothing was published"""
+    real: float | None = None
+    """ImageNet ReaL"""
+    v2: float | None = None
+    """ImageNet-V2"""
+    num_classes: int = 1000
+    """0: it has no classifier to trust"""
+    vocabulary: str = "imagenet-1k"
+    """the list of classes, as `timm.data.ImageNetInfo` calls it; empty where unknown"""
+    preprocessing: Preprocessing = Preprocessing((224, 224))
+    license: str = "apache-2.0"
+
+    @property
+    def parameters(self) -> int:
+        """How many there are, those of the classifier included."""
+        return TRUNKS[self.model] + self.num_classes * (ARCHITECTURES[self.model].dim + 1)
+
+    @property
+    def name(self) -> str:
+        """`resmlp_s12.fb_in1k`"""
+        return f"{self.model}.{self.tag}"
+
+    @property
+    def repo(self) -> str:
+        """Where the hub has it."""
+        return f"timm/{TIMM_NAMES[self.model]}.{self.tag}"
+
+
+TRUNKS = {
+    "resmlp_s12": 14_965_872,
+    "resmlp_s24": 29_635_680,
+    "resmlp_s36": 44_305_488,
+    "resmlp_b24_p8": 128_369_280,
+    "mixer_b16": 59_111_472,
+    "mixer_l16": 207_171_168,
+}
+"""parameters without a classifier"""
+
+AUTHORS = "https://dl.fbaipublicfiles.com/deit/"
+GOOGLE = "https://storage.googleapis.com/mixer_models/"
+MIIL = "https://github.com/Alibaba-MIIL/ImageNet21K"
+
+MIXER_GOOGLE = Preprocessing((224, 224), 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
+MIXER_MIIL = Preprocessing((224, 224), 0.875, "bilinear", (0.0,) * 3, (1.0,) * 3)
+
+
+def _resmlp(model: str, tag: str, file: str, top1: float | None = None, real=None, v2=None, **others) -> Published:
+    return Published(model, tag, AUTHORS + file, top1, real, v2, **others)
+
+
+def _google(model: str, letter: str, top1: float) -> list[Published]:
+    tuned = Published(
+        model,
+        "goog_in21k_ft_in1k",
+        f"{GOOGLE}imagenet1k/Mixer-{letter}_16.npz",
+        top1,
+        preprocessing=MIXER_GOOGLE,
+    )
+    whole = f"{GOOGLE}imagenet21k/Mixer-{letter}_16.npz"
+    wide = replace(tuned, tag="goog_in21k", source=whole, top1=None, num_classes=21843, vocabulary="imagenet-21k-goog")
+    return [tuned, wide]
+
+
+_MIIL = Published("mixer_b16", "miil_in21k_ft_in1k", MIIL, 0.82306, preprocessing=MIXER_MIIL)
+
+_ALL = [
+    _resmlp("resmlp_s12", "fb_in1k", "resmlp_12_no_dist.pth", 0.766, 0.833, 0.644),
+    _resmlp("resmlp_s12", "fb_distilled_in1k", "resmlp_12_dist.pth", 0.778, 0.846, 0.660),
+    _resmlp("resmlp_s12", "fb_dino", "resmlp_12_dino.pth", num_classes=0, vocabulary=""),
+    _resmlp("resmlp_s24", "fb_in1k", "resmlp_24_no_dist.pth", 0.794, 0.853, 0.679),
+    _resmlp("resmlp_s24", "fb_distilled_in1k", "resmlp_24_dist.pth", 0.808, 0.866, 0.698),
+    _resmlp("resmlp_s24", "fb_dino", "resmlp_24_dino.pth", num_classes=0, vocabulary=""),
+    _resmlp("resmlp_s36", "fb_in1k", "resmlp_36_no_dist.pth", 0.798),
+    _resmlp("resmlp_s36", "fb_distilled_in1k", "resmlp_36_dist.pth", 0.811),
+    _resmlp("resmlp_b24_p8", "fb_in1k", "resmlpB_24_no_dist.pth", 0.810, 0.857, 0.686),
+    _resmlp("resmlp_b24_p8", "fb_distilled_in1k", "resmlpB_24_dist.pth", 0.836, 0.884, 0.734),
+    _resmlp("resmlp_b24_p8", "fb_in22k_ft_in1k", "resmlpB_24_22k.pth", 0.844, 0.889, 0.742),
+    *_google("mixer_b16", "B", 0.7668),
+    *_google("mixer_l16", "L", 0.7234),
+    _MIIL,
+    replace(_MIIL, tag="miil_in21k", top1=None, num_classes=11221, vocabulary="imagenet-21k-miil"),
+]
+
+PUBLISHED: dict[str, Published] = {weights.name: weights for weights in _ALL}
+"""`model.tag` -> the weights"""
+
+
+FILE_ENDINGS = ("safetensors", "pth", "pt", "bin", "npz", "json")
+
+
+def is_tagged(name: str) -> bool:
+    """Whether `name` reads like published weights, `model.tag`, in our words, timm's or the authors'."""
+    model, dot, tag = name.partition(".")
+    known = {weights.model for weights in _ALL}
+    return bool(dot and tag) and ALIASES.get(model, model) in known and "/" not in name and tag not in FILE_ENDINGS
+
+
+def canonical_tag(name: str) -> str:
+    """Our `model.tag` of weights that are named in our words, timm's or the authors'."""
+    model, _, tag = name.partition(".")
+    return f"{canonical(model)}.{tag}"
+
+
+def published(name: str) -> Published:
+    """The weights of a `model.tag`, or the first of a model's; raises `UserError` where there are none."""
+    if "." in name:
+        return lookup("weights", canonical_tag(name), PUBLISHED, "see `resmlp list weights`")
+    first = {weights.model: weights for weights in reversed(_ALL)}
+    return lookup("weights of", canonical(name), first, "see `resmlp list weights`")

@@ -1,0 +1,146 @@
+"""Every network of the paper as values: each size is spelled once, nothing is computed.
+
+Sources: ResMLP Table 3 (sizes, ablation rows) and Table 6 (S36); MLP-Mixer Table 1; DeiT Table 1.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from resmlp.utils.checks import ANY, check_choices, check_range, demand
+from resmlp.utils.errors import UserError, lookup
+from resmlp.utils.serialization import from_dict
+
+Mixer = Literal["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "none"]
+Norm = Literal["affine", "layernorm", "batchnorm", "none"]
+Activation = Literal["gelu", "relu", "silu", "hardswish"]
+Scale = Literal["layerscale", "affine", "none"]
+Wiring = Literal["pre", "post"]
+Pool = Literal["mean", "classmlp", "classtoken"]
+Init = Literal["paper", "fan-in", "local"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The parts and sizes of one vision network; parts are keys of the tables in `resmlp.nn`.
+
+    The block is `x + scale * fn(norm(x))` twice: `fn` is the token mixer, then the channel MLP (equations 2 and 3).
+    """
+
+    patch_size: int = 16
+    """side of a square patch, in pixels"""
+    dim: int = 384
+    """embedding dimension, the paper's d"""
+    depth: int = 12
+    """number of layers"""
+    mixer: Mixer = "linear"
+    """token mixing; with `none` the whole sublayer is gone"""
+    token_hidden: int | None = None
+    """hidden width of the `mlp` mixer; None: 4 times the number of tokens"""
+    heads: int = 6
+    """heads of the `attention` mixer"""
+    mlp_ratio: float = 4.0
+    """hidden width of the channel MLP over `dim`"""
+    norm: Norm = "affine"
+    """what comes before each sublayer and before the head"""
+    activation: Activation = "gelu"
+    """GELU is the exact one, by erf"""
+    scale: Scale = "layerscale"
+    """what ends each sublayer; affine is LayerScale with a beta, as equations 2 and 3 write it"""
+    layer_scale: float | None = None
+    """initial value of `scale`; None: by depth as in CaiT (0.1 up to 18 layers, 1e-5 up to 24, 1e-6 beyond)"""
+    residual: Wiring = "pre"
+    """pre: x + f(norm(x)); post: norm(x + f(x))"""
+    pool: Pool = "mean"
+    """mean of the tokens, two Class-MLP layers, or a learned first token (DeiT)"""
+    pos_embed: bool = False
+    """add a learned embedding to each token"""
+    init: Init = "paper"
+    """paper: truncated normal of std 0.02, as the authors; fan-in: std by each layer's width, for small networks;
+    local: as fan-in, and a linear mixer starts as a random 3x3 convolution, which is what it learns to be (Figure 2)"""
+
+    def __post_init__(self):
+        check_choices("--model.", self)
+        check_range("--model.", self, patch_size=(1, 2**12), dim=(1, 2**14), depth=(1, 2**10))
+        check_range("--model.", self, mlp_ratio=(1 / self.dim, 2**10), layer_scale=(-ANY, ANY))
+        check_range("--model.", self, token_hidden=(1, 2**20), heads=(1, 2**10))
+        if self.mixer == "attention":
+            hint = f"make it a multiple of {self.heads}"
+            demand(self.dim % self.heads == 0, f"--model.dim {self.dim} does not split into {self.heads} heads", hint)
+        fits = self.pool != "classtoken" or self.mixer in ("attention", "none")
+        demand(fits, f"a class token has no place on the grid of a {self.mixer} mixer", "try --model.pool classmlp")
+
+    def initial_scale(self) -> float:
+        """Initial LayerScale value (CaiT's rule, which the paper follows)."""
+        if self.layer_scale is not None:
+            return self.layer_scale
+        return 0.1 if self.depth <= 18 else 1e-5 if self.depth <= 24 else 1e-6
+
+
+S12 = Architecture()
+S24 = replace(S12, depth=24)
+B24 = replace(S12, depth=24, dim=768, layer_scale=1e-6)
+MIXER = Architecture(mixer="mlp", norm="layernorm", scale="none", dim=512, token_hidden=256, depth=8)
+MIXER_B = replace(MIXER, dim=768, token_hidden=384, depth=12)
+MIXER_L = replace(MIXER, dim=1024, token_hidden=512, depth=24)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "resmlp_s12": S12,
+    "resmlp_s24": S24,
+    "resmlp_s36": replace(S12, depth=36),
+    "resmlp_b24": B24,
+    "resmlp_s12_p14": replace(S12, patch_size=14),
+    "resmlp_s12_p8": replace(S12, patch_size=8),
+    "resmlp_b24_p8": replace(B24, patch_size=8),
+    "resmlp_s12_layernorm": replace(S12, norm="layernorm"),
+    "resmlp_s12_classmlp": replace(S12, pool="classmlp"),
+    "resmlp_s12_none": replace(S12, mixer="none"),
+    "resmlp_s12_mlp": replace(S12, mixer="mlp"),
+    "resmlp_s12_conv3x3": replace(S12, mixer="conv3x3"),
+    "resmlp_s12_dwconv": replace(S12, mixer="dwconv"),
+    "resmlp_s12_sepconv": replace(S12, mixer="sepconv"),
+    "mixer_s32": replace(MIXER, patch_size=32),
+    "mixer_s16": MIXER,
+    "mixer_b32": replace(MIXER_B, patch_size=32),
+    "mixer_b16": MIXER_B,
+    "mixer_l32": replace(MIXER_L, patch_size=32),
+    "mixer_l16": MIXER_L,
+    "deit_s": replace(S12, mixer="attention", norm="layernorm", scale="none", pool="classtoken", pos_embed=True),
+    "resmlp_digits": Architecture(patch_size=2, dim=64, depth=4),
+    "resmlp_cifar": Architecture(patch_size=4, dim=128, depth=6),
+}
+
+ALIASES = {
+    "resmlp_12_224": "resmlp_s12",
+    "resmlp_24_224": "resmlp_s24",
+    "resmlp_36_224": "resmlp_s36",
+    "resmlp_big_24_224": "resmlp_b24_p8",  # timm's and the authors' "big" has patches of 8, not the paper's B24
+    "resmlp_12": "resmlp_s12",  # the authors' functions (facebookresearch/deit, resmlp_models.py)
+    "resmlp_24": "resmlp_s24",
+    "resmlp_36": "resmlp_s36",
+    "resmlpB_24": "resmlp_b24_p8",
+    **{f"mixer_{size}{patch}_224": f"mixer_{size}{patch}" for size in "sbl" for patch in (16, 32)},
+    **{f"Mixer-{size.upper()}_{patch}": f"mixer_{size}{patch}" for size in "sbl" for patch in (16, 32)},  # Google's
+    "deit_small_patch16_224": "deit_s",
+}
+TIMM_NAMES = {ours: name for name, ours in ALIASES.items() if name.endswith("_224")}
+
+
+def canonical(name: str) -> str:
+    """Our name of a model given by our own name, timm's or its authors'."""
+    name = ALIASES.get(name, name)
+    lookup("model", name, {**ARCHITECTURES, **ALIASES}, "see `resmlp list models`")
+    return name
+
+
+def architecture(name: str, **changes) -> Architecture:
+    """The named architecture with those of `changes` that are not None; unknown names raise `UserError`."""
+    return changed(ARCHITECTURES[canonical(name)], **changes)
+
+
+def changed(base: Architecture, **changes) -> Architecture:
+    """`base` with those of `changes` that are not None."""
+    known = {f.name for f in fields(Architecture)}
+    for key in changes:
+        if key not in known:
+            raise UserError(f"a model has no {key!r}", "its parts are " + ", ".join(sorted(known)))
+    return from_dict(Architecture, vars(base) | {k: v for k, v in changes.items() if v is not None})

@@ -1,0 +1,1 @@
+"""Labeled images: trees of folders, published sets, and what changes an image."""

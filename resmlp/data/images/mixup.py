@@ -1,0 +1,58 @@
+"""What happens to a whole batch, on its device: normalization, erasing, mixing."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from resmlp.config import Augment, Data
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels 0 to 255, uint8 B 3 H W -> (pixels / 255 - mean) / std, float32 B 3 H W; one mean and std a channel."""
+    offset, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
+    if images.device.type != "cpu":
+        return (images / 255).sub_(offset).div_(scale)
+    result = torch.empty(images.shape)
+    for image, own in zip(images, result):  # each stays in the cache until it is done
+        torch.div(image, 255, out=own).sub_(offset).div_(scale)
+    return result
+
+
+class BatchAugment:
+    """Normalize, erase, then mix the images of a training batch and their targets, as timm does and in its order.
+
+    Draws from Python's, NumPy's and torch's global generators, which the engine seeds at each step.
+    """
+
+    def __init__(self, augment: Augment, data: Data, num_classes: int):
+        from timm.data import Mixup  # takes seconds
+        from timm.data.random_erasing import RandomErasing
+
+        preprocessing = data.preprocessing()
+        self.mean, self.std, self.num_classes = preprocessing.mean, preprocessing.std, num_classes
+        self.erasing = RandomErasing(augment.erasing, mode="pixel") if augment.erasing else None
+        self.mixing = None
+        if augment.mixup or augment.cutmix:
+            self.mixing = Mixup(
+                augment.mixup,
+                augment.cutmix,
+                prob=augment.mix_prob,
+                switch_prob=augment.switch_prob,
+                label_smoothing=0.0,  # smoothing is the loss's
+                num_classes=num_classes,
+            )
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images uint8 B 3 H W and labels int64 B -> images float32 B 3 H W and targets float32 B K, of sum 1.
+
+        B must be even where images are mixed.
+        """
+        images = normalize(images, self.mean, self.std)
+        if self.erasing:
+            self.erasing.device = images.device
+            images = self.erasing(images)
+        if self.mixing:
+            return self.mixing(images, labels)
+        return images, one_hot(labels, self.num_classes).float()

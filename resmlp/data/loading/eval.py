@@ -1,0 +1,108 @@
+"""Batches to evaluate on: every image once, over any number of processes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.data.images.imageset import ImageSet
+from resmlp.data.images.transforms import Transform, eval_transform
+from resmlp.data.loading.loader import Batch, Failure, Views, make_loader, results
+from resmlp.data.masks.maskset import MaskSet
+from resmlp.imaging.decode import UnreadableImage
+from resmlp.utils.errors import UserError
+
+
+class EvalBatches:
+    """Every image once and in order; rank r takes images r, r + world, ... and the last batch may be small.
+
+    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. An image
+    that cannot be read is left out and named, so B may even be 0; with `strict` it raises `UserError`.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageSet,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        workers: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        strict: bool = False,
+    ):
+        own = range(rank, len(dataset), world)
+        self._order = [list(own[i : i + batch_size]) for i in range(0, len(own), batch_size)]
+        images = _EvalImages(dataset, eval_transform(preprocessing), preprocessing.size, strict)
+        self._loader = make_loader(images, self._order, workers)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return results(self._loader)
+
+
+class EvalPairs:
+    """Every image of a `MaskSet` once and in order, one at a time, as they are of any size; ranks as `EvalBatches`.
+
+    A batch is `{"image": uint8 1 3 h w, "mask": uint8 1 H W, "index": int64 1, "unreadable": []}` as `transform` makes
+    the two of a pair. Of a pair that cannot be read the first dimension is 0, and "unreadable" names it; with `strict`
+    it raises `UserError`, as a mask that does not match its image always does.
+    """
+
+    def __init__(
+        self, masks: MaskSet, transform: Views, workers: int, *, rank: int = 0, world: int = 1, strict: bool = False
+    ):
+        self._order = range(rank, len(masks), world)
+        self._loader = make_loader(_EvalPairs(masks, transform, strict), self._order, workers)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return results(self._loader)
+
+
+@dataclass
+class _EvalImages(Dataset):
+    images: ImageSet
+    transform: Transform
+    size: tuple[int, int]
+    strict: bool
+
+    def __getitem__(self, indices: list[int]) -> Batch | Failure:
+        views, read, unreadable = [], [], []
+        for i in indices:
+            try:
+                views.append(self.transform(self.images.read(i)))
+                read.append(i)
+            except UnreadableImage as error:
+                if self.strict:
+                    return Failure(error.what, error.hint)
+                unreadable.append(error.name)
+        return {
+            "image": default_collate(views) if views else torch.empty(0, 3, *self.size, dtype=torch.uint8),
+            "label": torch.tensor([self.images.labels[i] for i in read], dtype=torch.int64),
+            "index": torch.tensor(read, dtype=torch.int64),
+            "unreadable": unreadable,
+        }
+
+
+@dataclass
+class _EvalPairs(Dataset):
+    masks: MaskSet
+    transform: Views
+    strict: bool
+
+    def __getitem__(self, i: int) -> Batch | Failure:
+        try:
+            views = default_collate([self.transform(self.masks.read(i))])
+        except UserError as error:
+            if self.strict or not isinstance(error, UnreadableImage):
+                return Failure(error.what, error.hint)
+            nothing = {"image": torch.empty(0, 3, 1, 1, dtype=torch.uint8), "mask": torch.empty(0, 1, 1).byte()}
+            return nothing | {"index": torch.empty(0, dtype=torch.int64), "unreadable": [error.name]}
+        return views | {"index": torch.tensor([i]), "unreadable": []}

@@ -1,0 +1,1 @@
+"""Images with a label for each pixel: files, trees, sets, and joint transforms."""

@@ -1,0 +1,1 @@
+"""Parallel text: pairs of lines, tokens, and batches of them."""

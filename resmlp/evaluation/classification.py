@@ -1,0 +1,244 @@
+"""What `resmlp eval --protocol` knows. A protocol yields (name, value); a new one is a function and a line in a table.
+
+Those of classification differ in the classes that the images belong to and in the classes that may be said, and in
+nothing else. Nothing heavy is imported before one runs.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resmlp.evaluation.evaluator import Evaluator
+from resmlp.evaluation.feature_probes import knn, linear
+from resmlp.evaluation.segmentation import miou
+from resmlp.evaluation.translation import bleu
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError, notice
+
+if TYPE_CHECKING:
+    from resmlp.metrics import Ranking, Tally
+
+Found = Iterator[tuple[str, Any]]
+
+SHOWN = 24  # images in figures/predictions.png
+IMAGENET, SUBSET = 1_000, 200  # classes of ImageNet-1k; of ImageNet-A and of ImageNet-R
+
+
+class Protocol(NamedTuple):
+    """A way to evaluate a model."""
+
+    about: str
+    """for the help"""
+    run: Callable[[Evaluator], Found]
+    """checks all that can be checked before the network runs, and returns what then yields the numbers"""
+    needs: str | None = None
+    """the file that it reads, a field of `Evaluator`"""
+    optional: bool = False
+    """whether it can do without"""
+
+
+def _top1(evaluator: Evaluator) -> Found:
+    """Top-1 and top-5 against the folders' names, each class, and figures of who is taken for whom."""
+    numbers, names = _by_name(evaluator)
+
+    def count() -> Found:
+        tally = _tally(evaluator, numbers)
+        yield from _fraction("top1", tally.top1, tally.images)
+        yield from _fraction("top5", tally.top5, tally.images)
+        yield from _counted(evaluator.ranking(), tally)
+        yield "per_class", dict(zip(names, tally.per_class()))
+        if evaluator.out:
+            yield from _draw(evaluator, evaluator.out, tally, numbers, names)
+
+    return count()
+
+
+def _real(evaluator: Evaluator) -> Found:
+    """Whether the likeliest class is among the answers to the image; images without an answer are left out."""
+    from resmlp.metrics import real_answers
+
+    _check_order("real", evaluator)
+    path = _given(evaluator.real, "--real", "real.json of google-research/reassessed-imagenet")
+    answers = real_answers(path, map(evaluator.images.name, range(len(evaluator.images))), evaluator.num_classes)
+
+    def count() -> Found:
+        tally, index = _tally(evaluator, range(len(evaluator.images.classes))), evaluator.ranking().index
+        answered = [(said, answers[i]) for said, i in zip(tally.top[:, 0].tolist(), index.tolist()) if answers[i]]
+        demand(bool(answered), f"{path} has no answer to any of the images", "it is of another set")
+        yield from _fraction("real", sum(said in right for said, right in answered), len(answered))
+        yield "real_images", len(answered)
+        yield from _counted(evaluator.ranking(), tally)
+
+    return count()
+
+
+def _v2(evaluator: Evaluator) -> Found:
+    """Top-1 and top-5 where the folders are named by the number of the class (ImageNet-V2)."""
+    _check_order("v2", evaluator)
+    hint = f"ImageNet-V2's folders are class numbers; the model's are 0 to {evaluator.num_classes - 1}"
+    for name in evaluator.images.classes:
+        fits = re.fullmatch("[0-9]{1,9}", name) and int(name) < evaluator.num_classes
+        demand(bool(fits), f"--protocol v2: a folder is called {name}", hint)
+
+    def count() -> Found:
+        tally = _tally(evaluator, [int(name) for name in evaluator.images.classes])
+        yield from _fraction("v2", tally.top1, tally.images)
+        yield from _fraction("v2_top5", tally.top5, tally.images)
+        yield from _counted(evaluator.ranking(), tally)
+
+    return count()
+
+
+def _subset(key: str, evaluator: Evaluator) -> Found:
+    """Top-1 where the images are of some of the model's classes, and only these can be said (ImageNet-A, -R)."""
+    numbers, columns = _in_subset(key, evaluator)
+
+    def count() -> Found:
+        tally = _tally(evaluator, numbers, columns)
+        yield from _fraction(key, tally.top1, tally.images)
+        yield from _counted(evaluator.ranking(columns), tally)
+
+    return count()
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "top1": Protocol("top-1, top-5, each class and the confusion matrix, by the folders' names", _top1),
+    "real": Protocol("ImageNet's validation images against the ReaL labels, --real", _real, "real"),
+    "v2": Protocol("ImageNet-V2, whose folders are class numbers", _v2),
+    "a": Protocol("ImageNet-A: 200 of the classes, --indices", partial(_subset, "a"), "indices", optional=True),
+    "r": Protocol("ImageNet-R: 200 of the classes, --indices", partial(_subset, "r"), "indices", optional=True),
+    "knn": Protocol("the nearest training images vote by their features (DINO), --train", knn, "train", optional=True),
+    "linear": Protocol("a grid of linear classifiers on the features, --train", linear, "train", optional=True),
+    "miou": Protocol("the class of each pixel: mean intersection over union, and each class", miou),
+    "bleu": Protocol("translations against their references: BLEU, chrF, whole lines", bleu),
+}
+
+DEFAULTS = {"classifier": "top1", "segmenter": "miou", "translator": "bleu"}
+"""by the kind of model, as its card says"""
+
+
+def _check_order(key: str, evaluator: Evaluator) -> None:
+    """Refuse a model for which an index of ImageNet-1k cannot be the place in its output."""
+    names, hint = evaluator.predictor.classes, "its answers are indices into ImageNet-1k's classes in order of wnid"
+    demand(
+        evaluator.num_classes <= IMAGENET, f"--protocol {key}: the model has {evaluator.num_classes:,} classes", hint
+    )
+    if evaluator.num_classes < IMAGENET:
+        notice(
+            f"--protocol {key}: the model's {evaluator.num_classes} classes are taken for the first of ImageNet-1k's"
+        )
+    wnids = bool(names) and all(re.fullmatch("n[0-9]{8}", name) for name in names)
+    demand(not wnids or sorted(names) == list(names), f"--protocol {key}: the model's wnids are in another order", hint)
+
+
+def _by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
+    """The model's number of each of the images' classes, by its name, and the names of all the model's classes.
+
+    For a model that knows no names the images must have just as many classes, in their order.
+    """
+    ours, theirs = evaluator.predictor.classes, evaluator.images.classes
+    if ours:
+        number = {name: i for i, name in enumerate(ours)}
+        unknown = [name for name in theirs if name not in number]
+        if unknown:
+            names = ", ".join(unknown[:5])
+            raise UserError(f"the model knows no class {names}", f"it knows {', '.join(ours[:5])}, ...")
+        return [number[name] for name in theirs], ours
+    if evaluator.num_classes != len(theirs):
+        counts = f"{len(theirs)} classes in the images, {evaluator.num_classes} in the model"
+        raise UserError(counts, "fine-tune it on these classes: resmlp train finetune")
+    return list(range(len(theirs))), theirs
+
+
+def _in_subset(key: str, evaluator: Evaluator) -> tuple[list[int], tuple[int, ...]]:
+    """The model's number of each of the images' classes, and the numbers of the classes that can be said.
+
+    Names decide where the model knows them; else the folders in order of name are the indices in increasing order.
+    """
+    from resmlp.metrics import read_indices
+
+    if evaluator.indices:
+        _check_order(key, evaluator)
+    folders = len(evaluator.images.classes)
+    if evaluator.predictor.classes:
+        numbers = _by_name(evaluator)[0]
+        if evaluator.indices is None:
+            counts = f"--protocol {key}: {folders} class folders, of {SUBSET}"
+            demand(folders == SUBSET, counts, "fewer classes are an easier task; give all, or --indices")
+            return numbers, tuple(sorted(numbers))
+        columns = read_indices(evaluator.indices, evaluator.num_classes)
+        strange = [name for name, number in zip(evaluator.images.classes, numbers) if number not in set(columns)]
+        demand(
+            not strange, f"{evaluator.indices} lacks the index of {', '.join(strange[:5])}", "it is of another data set"
+        )
+        return numbers, tuple(columns)
+    path = _given(
+        evaluator.indices, "--indices", f"a text file of the {SUBSET} class indices, as the model has no class names"
+    )
+    columns = read_indices(path, evaluator.num_classes)
+    counts = f"{folders} class folders, {len(columns)} indices in {path}"
+    demand(folders == len(columns), counts, "the model has no class names, so each index needs its folder")
+    return columns, tuple(columns)
+
+
+def _tally(evaluator: Evaluator, numbers: Sequence[int], columns: tuple[int, ...] | None = None) -> "Tally":
+    """What the model says of the images, whose folders are the classes `numbers`."""
+    import torch
+
+    from resmlp.metrics import Tally
+
+    ranking = evaluator.ranking(columns)
+    return Tally(torch.tensor(numbers, dtype=torch.int64)[ranking.label], ranking.top, evaluator.num_classes)
+
+
+def _fraction(name: str, right: int, images: int) -> Found:
+    """An accuracy, and how far it may be off."""
+    from resmlp.metrics import bootstrap
+
+    yield name, right / max(images, 1)
+    yield f"{name}_interval", bootstrap(right, images)
+
+
+def _counted(ranking: "Ranking", tally: "Tally") -> Found:
+    """How many images were counted, and what was wrong with any."""
+    yield "images", tally.images
+    yield "unreadable", list(ranking.unreadable)
+    if tally.not_finite:
+        yield "not_finite", tally.not_finite
+
+
+def _given(path: Path | None, flag: str, what: str) -> Path:
+    """The path of a file that a protocol cannot do without."""
+    if path is None:
+        raise UserError(f"{flag} is not given", f"give {what}")
+    return path
+
+
+def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int], names: Sequence[str]) -> Found:
+    """Draw the confusion matrix and some predictions, and put them into the run's report; yields what was drawn."""
+    from resmlp.analysis import confusion, predictions, write_report
+    from resmlp.data import UnreadableImage
+    from resmlp.metrics import MATRIX_LIMIT
+
+    sources, predictor = evaluator.images, evaluator.predictor
+    drawn = [out / "figures" / f"predictions{evaluator.suffix()}.png"]
+    shown = []
+    for i in range(0, len(sources), max(len(sources) // SHOWN, 1)):
+        with contextlib.suppress(UnreadableImage):
+            shown.append((sources.read(i), names[numbers[sources.labels[i]]]))
+    images, truths = zip(*shown[:SHOWN])
+    ranked = predictor.rank(images, top=1)
+    guesses = [r.labels[0] if predictor.classes else names[int(r.labels[0])] for r in ranked]
+    predictions(images, truths, guesses, [r.probabilities[0] for r in ranked], drawn[0])
+    matrix = tally.confusion()
+    if matrix is None:
+        yield "not_drawn", f"the confusion matrix, of {evaluator.num_classes:,} classes: at most {MATRIX_LIMIT:,}"
+    else:
+        drawn.insert(0, out / "figures" / f"confusion{evaluator.suffix()}.png")
+        confusion(matrix, names, drawn[0])
+    if (out / "recipe.json").is_file():
+        write_report(out)
+    yield "figures", [str(path) for path in drawn]

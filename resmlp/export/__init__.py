@@ -1,0 +1,1 @@
+"""The same network in another form: exported files, and what is published."""

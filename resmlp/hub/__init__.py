@@ -1,0 +1,1 @@
+"""What a MODEL string means, and files of the Hugging Face hub."""

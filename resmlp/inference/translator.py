@@ -1,0 +1,147 @@
+"""From sentences to their translations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from resmlp.config.model_config import TranslatorModelConfig, read_config
+from resmlp.config.seq2seq import EOS
+from resmlp.data.text.tokenizer import FILE, Tokenizer
+from resmlp.hub.resolve import exists, file_of
+from resmlp.models import translate
+from resmlp.models.decoding import prepare
+from resmlp.models.saved import check_folder, save_network
+from resmlp.models.seq2seq import Seq2Seq
+from resmlp.models.weights import Weights, check_state, load_into, read_tensors
+from resmlp.utils.checks import demand
+from resmlp.utils.devices import find_device
+from resmlp.utils.errors import UserError, notice
+
+SHOWN = 5  # lines that a message names
+
+
+@dataclass(frozen=True)
+class SavedTranslator:
+    """A network that translates, in evaluation mode, with the vocabulary that it was trained with."""
+
+    model: Seq2Seq
+    tokenizer: Tokenizer
+    card: TranslatorModelConfig
+
+
+def save_translator(folder: Path, model: Seq2Seq, tokenizer: Tokenizer, card: TranslatorModelConfig) -> None:
+    """Write the three files into `folder`; what the card says of network and vocabulary is that of these two."""
+    tokenizer.save(folder / FILE)
+    save_network(folder, model, replace(card, model=model.config, tokenizer=tokenizer.fingerprint))
+
+
+def open_translator(source: str | Path) -> SavedTranslator:
+    """The translator of a run folder, or of a file of weights with its .json and tokenizer.json beside it.
+
+    Raises `UserError`: nothing there, a network of another kind, weights that do not fit, another run's vocabulary.
+    """
+    source = str(source)
+    demand(exists(source), f"no translator at {source}", "give the run folder of one, or its model.safetensors")
+    check_folder(source)
+    file = file_of(source)
+    described = file.with_suffix(".json")
+    demand(described.is_file(), f"no {described}", "it says which network the weights are of: copy it as well")
+    card, words = read_config(described, TranslatorModelConfig), file.with_name(FILE)
+    demand(words.is_file(), f"no {words}", "it is the network's vocabulary: copy it as well")
+    tokenizer = Tokenizer.load(words)
+    other = f"{words} is another vocabulary than the network's of {described}"
+    hint = "copy the tokenizer.json of the same run"
+    demand((tokenizer.size, tokenizer.fingerprint) == (card.model.vocabulary, card.tokenizer), other, hint)
+    state = read_tensors(file)
+    check_state(file, state)
+    with torch.device("meta"):  # nothing is allocated before all shapes have been compared
+        model = Seq2Seq(card.model)
+    load_into(model, Weights(state, source))
+    return SavedTranslator(model.eval(), tokenizer, card)
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One translation of a sentence."""
+
+    text: str
+    """without line breaks"""
+    score: float
+    """its log-probability over the length penalty, 0 or less"""
+
+
+class Translator:
+    """A network ready to translate: it brings its own vocabulary, beam and length penalty."""
+
+    def __init__(
+        self,
+        saved: SavedTranslator,
+        device: torch.device,
+        batch_size: int = 32,
+        long: Literal["truncate", "error"] = "truncate",
+    ):
+        """`batch_size` in sentences; `long` is what to do with one that has more tokens than the network can take."""
+        self.saved, self.device, self.batch_size, self.long = saved, device, batch_size, long
+        model, self.tokenizer, self.card = saved.model.to(device).eval(), saved.tokenizer, saved.card
+        self.model = prepare(model) if device.type == "cpu" else model
+        self.room = self.card.model.architecture.max_length - 1
+        """tokens that a sentence may have: its end is one as well"""
+
+    def translate(
+        self, lines: Sequence[str], beam: int | None = None, length_penalty: float | None = None
+    ) -> list[str]:
+        """The best translation of each line, in their order; of an empty line an empty one.
+
+        `beam` hypotheses are kept in the search, and of n tokens, the end included, one scores its log-probability over
+        ((5 + n) / 6) ** `length_penalty`; None: as the model's card says. Raises `UserError`.
+        """
+        return [best.text for best, *_ in self.n_best(lines, 1, beam, length_penalty)]
+
+    def n_best(
+        self,
+        lines: Sequence[str],
+        n: int,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        first: int = 1,
+    ) -> list[list[Translation]]:
+        """Up to `n` translations of each line, at least one, best first; `first` is the number of the first line.
+
+        Of hypotheses that are the same text in other tokens the best is kept: then fewer come back. Raises `UserError`
+        where `n` is more than the beam, and, if that was asked for, at a line that is too long.
+        """
+        beam = self.card.beam if beam is None else beam
+        penalty = self.card.length_penalty if length_penalty is None else length_penalty
+        sources = self.tokens(lines, first)
+        filled = [i for i, source in enumerate(sources) if source]
+        given = [[*sources[i], EOS] for i in filled]
+        found = [[Translation("", 0.0)] for _ in lines]
+        for i, hypotheses in zip(filled, translate(self.model, given, beam, penalty, n, batch_size=self.batch_size)):
+            scores: dict[str, float] = {}
+            for said in hypotheses:  # best first
+                scores.setdefault(self.tokenizer.line(said.tokens), said.score)
+            found[i] = [Translation(text, score) for text, score in scores.items()]
+        return found
+
+    def tokens(self, lines: Sequence[str], first: int = 1) -> list[list[int]]:
+        """The tokens of each line, as many as the network can take; of a line without text there are none.
+
+        Lines that lose some are named on standard error, counted from `first`.
+        """
+        sources = self.tokenizer.encode(line if line.strip() else "" for line in lines)
+        long = [first + i for i, source in enumerate(sources) if len(source) > self.room]
+        if long:
+            named = ", ".join(map(str, long[:SHOWN])) + (", ..." if len(long) > SHOWN else "")
+            what = f"line{'s' * (len(long) > 1)} {named}: longer than the {self.room} tokens that the network can take"
+            if self.long == "error":
+                raise UserError(what, "divide what is longer into sentences")
+            notice(f"{what}; the rest is not translated")
+        return [source[: self.room] for source in sources]
+
+
+def load_translator(path: str | Path, device: str = "auto", batch_size: int = 32) -> Translator:
+    """The run folder of a network that translates, ready to do so. Raises `UserError` for what is none."""
+    return Translator(open_translator(path), find_device(device), batch_size)

@@ -1,0 +1,41 @@
+"""What a frozen network makes of images, once for all that is then measured on it.
+
+B images of a batch, N of a set, D the embedding dimension, L layers.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from resmlp.metrics.accuracy import Collected, collect
+
+Network = Callable[[Tensor], Tensor]
+
+
+def features(model: Network, batches: Iterable[dict], device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Features float32 N D and labels int64 N of all readable images, on the CPU and in the order of their set.
+
+    As `extract`, without the places and the names.
+    """
+    found = extract(model, batches, device)
+    return found.value, found.label
+
+
+def extract(model: Network, batches: Iterable[dict], device: torch.device | str) -> Collected:
+    """The features, float32 N D as `value`, of every image of every process, each once.
+
+    `model` takes uint8 B 3 H W on `device` to B D and is in evaluation mode. A batch is `{"image": uint8 B 3 H W,
+    "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`; of a set of which none can be read, N and D are 0.
+    """
+    parts, left_out = list[tuple[Tensor, Tensor, Tensor]](), list[str]()
+    for batch in batches:
+        left_out += batch["unreadable"]
+        if not len(batch["label"]):
+            continue
+        with torch.no_grad():
+            values = model(batch["image"].to(device, non_blocking=True)).float().cpu()  # B D
+        parts.append((batch["index"], batch["label"], values))
+    found = collect(parts, left_out)
+    return found if len(found.index) else replace(found, value=torch.zeros(0, 0))

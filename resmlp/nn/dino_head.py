@@ -1,0 +1,60 @@
+"""The head of self-supervised training (DINO, section 3.1), which is thrown away afterwards.
+
+B views, D channels, K dimensions of the output.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class UnitLinear(nn.Linear):
+    """A linear layer without bias whose rows count as of length 1: weight normalization with its gain fixed to 1.
+
+    The length is divided out in each forward pass. torch's own weight_norm keeps the product as an attribute, which
+    neither deepcopy nor torch.compile takes well (pytorch #104446).
+    """
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(in_features, out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B in -> B out"""
+        return F.linear(x, F.normalize(self.weight, dim=1))
+
+
+HEAD_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda dim: nn.Identity(),
+    "batchnorm": partial(nn.BatchNorm1d, track_running_stats=False),  # of the batch, also in the teacher, as in DINO's
+}
+
+
+class ProjectionHead(nn.Module):
+    """A 3-layer MLP to a bottleneck, whose output is brought to length 1, and a `UnitLinear` of it: K cosines.
+
+    With `norm` "batchnorm" each hidden layer is normalized over the views that this process sees in a step.
+    """
+
+    def __init__(self, dim: int, hidden: int, bottleneck: int, out_dim: int, norm: str = "none"):
+        super().__init__()
+        make = HEAD_NORMS[norm]
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, hidden),
+            make(hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            make(hidden),
+            nn.GELU(),
+            nn.Linear(hidden, bottleneck),
+        )
+        self.last = UnitLinear(bottleneck, out_dim)
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B D -> B K, in [-1, 1]"""
+        return self.last(F.normalize(self.mlp(x).float(), dim=1))

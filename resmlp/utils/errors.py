@@ -1,0 +1,49 @@
+"""Errors a user can mend. The command line prints them as one line and exits with 2."""
+
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """A mistake of the user's: `what` is wrong, and `hint` is the way out of it."""
+
+    def __init__(self, what: str, hint: str):
+        self.what, self.hint = printable(what), printable(hint)  # of names from files and from the network
+        super().__init__(f"{self.what} ({self.hint})")
+
+
+def printable(text: str) -> str:
+    """The text with control characters and undecodable bytes escaped: it will stand in messages and in JSON."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def notice(text: str) -> None:
+    """Say on standard error what was done that a user may not expect."""
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest of the `known` names as a hint, or all of them where none is near and they are few."""
+    known = sorted(known)
+    folded = {name.casefold(): name for name in known}
+    close = [folded[name] for name in get_close_matches(word.casefold(), folded, n=3, cutoff=0.5)]
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return "choose from " + ", ".join(known) if 0 < len(known) <= 12 else "nothing comes near it"
+
+
+def lookup(kind: str, name: str, table: dict[str, T], hint: str = "") -> T:
+    """`table[name]`, or a `UserError` that says which `kind` of name is unknown and what was probably meant."""
+    if name not in table:
+        raise UserError(f"unknown {kind} {name!r}", did_you_mean(name, table) + (f"; {hint}" if hint else ""))
+    return table[name]
+
+
+def counted(number: int, noun: str) -> str:
+    """1 -> "1 image", 2000 -> "2,000 images"; a noun that ends in s gets "es"."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"

@@ -1,0 +1,115 @@
+"""Files that are whole or not there: write aside, flush to the disk, rename."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from resmlp.utils.errors import UserError
+
+
+def _sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say in one line what the disk refused."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = "make room or choose another --out; what was there is whole"
+        raise UserError(f"cannot write {path}: {reason}", hint) from error
+
+
+@contextmanager
+def only_writer(folder: Path, does: str) -> Iterator[None]:
+    """Hold the folder's lock, made where it is not there; the system frees it however we end.
+
+    Raises `UserError` where another process `does` something with it, and where the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}", "choose another --out") from None
+    try:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not held on by the loader's workers
+        except BlockingIOError:
+            hint = "wait for it, or choose another --out"
+            raise UserError(f"another process {does} {folder}", hint) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Have `write(aside)` fill a file beside `path`, then put it in `path`'s place at once."""
+    write_together({path: write})
+
+
+def write_together(writes: dict[Path, Callable[[Path], Any]]) -> None:
+    """As `write_whole`, for files that belong together: none takes its place before all are on the disk."""
+    asides = {path: path.with_name(f".{path.name}.part") for path in writes}
+    try:
+        for path, write in writes.items():
+            with explained(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(asides[path])
+                _sync(asides[path])
+        for path, aside in asides.items():
+            with explained(path):
+                aside.replace(path)
+                _sync(path.parent)
+    finally:
+        for aside in asides.values():
+            with suppress(OSError):
+                aside.unlink()
+
+
+def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
+    """As `write_whole`, for a folder: `write(aside)` fills it, and it takes its name when all is on the disk."""
+    aside = path.with_name(f".{path.name}.part")
+    with explained(path):
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            write(aside)
+            for file in aside.iterdir():
+                _sync(file)
+            _sync(aside)
+            aside.rename(path)
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` as UTF-8, whole or not at all."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8", errors="backslashreplace"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file; `UserError` names a file that is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no file {path}", "check the path") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {error}", "it should be JSON, and whole") from None

@@ -1,0 +1,144 @@
+"""What a run writes down and shows: metrics.jsonl, TensorBoard, Weights & Biases, and the progress bar."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import explained
+
+plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+"""what is printed is printed as it is: the names of files are no markup"""
+
+console = Console(stderr=True, width=None if sys.stderr.isatty() else 200, **plain)
+
+
+def show_table(title: str, rows: Iterable[tuple[str, Any]]) -> None:
+    """Two columns on standard error."""
+    table = Table(title=Text(title), show_header=False, title_justify="left", box=None, padding=(0, 2))
+    for what, value in rows:
+        table.add_row(what, Text(str(value)))
+    console.print(table)
+
+
+class Logger:
+    """Appends lines to `metrics.jsonl`, and mirrors their numbers to TensorBoard and W&B where asked."""
+
+    def __init__(self, folder: Path, tensorboard: bool = False, wandb: bool = False):
+        self.path = folder / "metrics.jsonl"
+        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):  # killed in the middle of a line
+            with self.path.open("a") as file:
+                file.write("\n")
+        self.boards: list[Callable[[str, float, int], Any]] = []
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.boards.append(SummaryWriter(str(folder)).add_scalar)
+        if wandb:
+            self.boards.append(_wandb(folder))
+
+    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """One line: `{"kind": ..., "step": ..., **values}`."""
+        with explained(self.path):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            where = f"{kind}/{values['weights']}" if "weights" in values else kind
+            for name, value in values.items():
+                for board in self.boards:
+                    if isinstance(value, float):
+                        board(f"{where}/{name}", value, step)
+
+
+def _wandb(folder: Path) -> Callable[[str, float, int], Any]:
+    """A function (name, value, step) that logs to a W&B run named after the folder."""
+    try:
+        import wandb
+    except ImportError:
+        raise UserError("--run.wandb: wandb is not installed", "pip install wandb") from None
+    run = wandb.init(project="resmlp", name=folder.name, dir=str(folder), resume="allow", id=folder.name)
+    return lambda name, value, step: run.log({name: value}, step=step)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` in the order of steps; where a killed run repeated steps, the latest of each counts.
+
+    A line cut short by a kill is left out.
+    """
+    latest: dict[tuple, dict[str, Any]] = {}
+    path = folder / "metrics.jsonl"
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+            latest[entry["kind"], entry["step"], entry.get("weights")] = entry
+        except (ValueError, KeyError, TypeError):
+            continue
+    return sorted(latest.values(), key=lambda entry: entry["step"])
+
+
+class Window:
+    """The losses since the last line of the log, kept on their device so that reading them does not stop it."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, list[Tensor]] = {}
+        self.steps: list[int] = []
+        self.samples = 0
+        self.since = time.perf_counter()
+
+    def add(self, step: int, losses: dict[str, Tensor]) -> None:
+        """The scalars of one micro-batch of optimizer step `step`."""
+        self.steps.append(step)
+        for name, value in losses.items():
+            self.losses.setdefault(name, []).append(value.detach())
+
+    def first_bad(self) -> int | None:
+        """The first step whose loss is not finite."""
+        finite = torch.stack(self.losses["loss"]).isfinite().tolist() if self.steps else []
+        return next((step for step, fine in zip(self.steps, finite) if not fine), None)
+
+    def means(self) -> dict[str, float]:
+        """Mean of each loss, and samples per second."""
+        means = {name: torch.stack(values).mean().item() for name, values in self.losses.items()}
+        means["samples_per_s"] = self.samples / max(time.perf_counter() - self.since, 1e-9)
+        return means
+
+
+class Bar:
+    """A progress bar with ETA, loss and speed, where standard error is a terminal; silent elsewhere."""
+
+    def __init__(self, done: int, total: int, show: bool = True):
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        self.progress = Progress(*columns, console=console, disable=not (show and console.is_terminal), transient=True)
+        self.task = self.progress.add_task("", total=total, completed=done, text="")
+
+    def __enter__(self) -> "Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def advance(self, description: str) -> None:
+        """One step further."""
+        self.progress.update(self.task, advance=1, description=description)
+
+    def say(self, text: str) -> None:
+        """The text behind the bar."""
+        self.progress.update(self.task, text=text)

@@ -1,0 +1,85 @@
+"""Frozen dataclasses to JSON and back, checked on the way in: a file is as hostile as a command line."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from resmlp.utils.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+
+LONG = 100  # characters of a value in a message
+
+
+def to_dict(value: Any) -> Any:
+    """Plain values; one of several kinds (a subclass of a dataclass) also says which, under "kind"."""
+    if dataclasses.is_dataclass(value):
+        several = dataclasses.is_dataclass(type(value).__base__)
+        kind = {"kind": type(value).__name__.lower()} if several else {}
+        return kind | {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [to_dict(item) for item in value]
+    return value
+
+
+def from_dict(cls: type[T], values: Any, where: str = "") -> T:
+    """The `cls` that `to_dict` described. Raises `UserError` for a field that is unknown or of another type."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where.rstrip('.') or cls.__name__} is {shown(values)}", "it should be a JSON object")
+    values = dict(values)
+    several = dataclasses.is_dataclass(cls.__base__)
+    kinds = {kind.__name__.lower(): kind for kind in ([cls] if several else cls.__subclasses__())}
+    if kinds:
+        kind = values.pop("kind", next(iter(kinds)) if several else None)
+        if not isinstance(kind, str) or kind not in kinds:
+            raise UserError(f"unknown {cls.__name__.lower()} {shown(kind)}", did_you_mean(shown(kind), kinds))
+        cls = kinds[kind]
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise UserError(f"unknown field {where}{key[:LONG]}", did_you_mean(key[:LONG], hints))
+    try:
+        return cls(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
+    except TypeError as error:
+        missing = str(error).partition("__init__() ")[2] or str(error)
+        raise UserError(f"{where or cls.__name__}: {missing}", "add what is missing") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type `hint`, or `UserError`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, f"{where}.")
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is typing.Literal and value in args:
+        return value
+    if origin is tuple and isinstance(value, list):
+        items = args[:1] * len(value) if args[-1] is Ellipsis else args
+        if len(items) == len(value):
+            return tuple(_convert(item, v, where) for item, v in zip(items, value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    if origin is typing.Literal:
+        raise UserError(f"{where} is {shown(value)}", did_you_mean(shown(value), map(str, args)))
+    raise UserError(f"{where} is {shown(value)}", f"it should be {getattr(hint, '__name__', hint)}")
+
+
+def shown(value: Any) -> str:
+    """`value` in a message: as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."
+
+
+def difference(ours: Any, theirs: Any, where: str = "") -> list[str]:
+    """The fields in which two described dataclasses differ, as `data.batch_size: 64 -> 128`."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = list(ours) + [key for key in theirs if key not in ours]
+        found = [difference(ours.get(k), theirs.get(k), f"{where}.{k}" if where else k) for k in keys]
+        return [line for lines in found for line in lines]
+    return [] if ours == theirs else [f"{where}: {ours} -> {theirs}"]

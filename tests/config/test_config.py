@@ -1,0 +1,218 @@
+"""Every bound of a field is checked when the value is made, and named in the words of the command line."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Preprocessing, Run
+from resmlp.config.model_config import ModelConfig, TrunkConfig
+from resmlp.config.tasks import Segment, Supervised
+from resmlp.config.vision import ARCHITECTURES, architecture, canonical
+from resmlp.utils.errors import UserError
+from resmlp.utils.serialization import from_dict, to_dict
+
+NAN = float("nan")
+
+BOUNDS = [
+    (Model, {"name": "resmlp_s13"}, "resmlp_s12"),
+    (Model, {"drop_path": 1.0}, "--model.drop-path"),
+    (Model, {"drop_path": -0.1}, "--model.drop-path"),
+    (Model, {"drop_path": NAN}, "--model.drop-path"),
+    (Data, {"img_size": ()}, "--data.img-size"),
+    (Data, {"img_size": (1, 2, 3)}, "--data.img-size"),
+    (Data, {"img_size": (0,)}, "--data.img-size"),
+    (Data, {"img_size": (32, -32)}, "--data.img-size"),
+    (Data, {"batch_size": 0}, "--data.batch-size"),
+    (Data, {"workers": -1}, "--data.workers"),
+    (Data, {"split_seed": -1}, "--data.split-seed"),
+    (Data, {"val_fraction": 0.0}, "--data.val-fraction"),
+    (Data, {"val_fraction": 1.0}, "--data.val-fraction"),
+    (Data, {"crop_ratio": 0.0}, "--data.crop-ratio"),
+    (Data, {"crop_ratio": 1.1}, "--data.crop-ratio"),
+    (Augment, {"flip": 1.5}, "--augment.flip"),
+    (Augment, {"mix_prob": -0.1}, "--augment.mix-prob"),
+    (Augment, {"switch_prob": 2}, "--augment.switch-prob"),
+    (Augment, {"erasing": NAN}, "--augment.erasing"),
+    (Augment, {"repeats": 0}, "--augment.repeats"),
+    (Optim, {"lr": 0.0}, "--optim.lr"),
+    (Optim, {"lr": -1.0}, "--optim.lr"),
+    (Optim, {"lr": NAN}, "--optim.lr"),
+    (Optim, {"warmup_epochs": -1}, "--optim.warmup-epochs"),
+    (Run, {"epochs": 0}, "--run.epochs"),
+    (Run, {"accumulate": 0}, "--run.accumulate"),
+    (Run, {"seed": -1}, "--run.seed"),
+    (Run, {"eval_every": 0}, "--run.eval-every"),
+    (Run, {"log_every": 0}, "--run.log-every"),
+    (Run, {"ema": 0.0}, "--run.ema"),
+    (Run, {"ema": 1.0}, "--run.ema"),
+]
+
+
+@pytest.mark.parametrize(("cls", "values", "says"), BOUNDS, ids=[f"{c.__name__}-{v}" for c, v, _ in BOUNDS])
+def test_bounds(cls, values, says):
+    with pytest.raises(UserError, match=re.escape(says)) as error:
+        cls(**values)
+    assert error.value.hint
+
+
+# values that no run can mean; each would fail much later, or train on nonsense without a word
+NO_BOUND = [
+    (Model, {"patch_size": 0}, "patch-size"),
+    (Model, {"patch_size": -2}, "patch-size"),
+    (Model, {"dim": 0}, "dim"),
+    (Model, {"depth": -1}, "depth"),
+    (Model, {"mlp_ratio": 0.0}, "mlp-ratio"),
+    (Data, {"std": (0.0, 0.2, 0.2)}, "std"),
+    (Augment, {"scale": (1.0, 0.08)}, "scale"),
+    (Augment, {"mixup": -0.5}, "mixup"),
+    (Augment, {"cutmix": -0.5}, "cutmix"),
+    (Augment, {"jitter": -0.1}, "jitter"),
+    (Optim, {"weight_decay": -0.1}, "weight-decay"),
+    (Optim, {"momentum": 1.5}, "momentum"),
+    (Optim, {"beta2": 1.0}, "beta2"),
+    (Optim, {"min_lr": -1.0}, "min-lr"),
+    (Optim, {"clip": -1.0}, "clip"),
+    (Supervised, {"label_smoothing": 1.5}, "label-smoothing"),
+]
+
+
+@pytest.mark.parametrize(("cls", "values", "says"), NO_BOUND, ids=[f"{c.__name__}-{v}" for c, v, _ in NO_BOUND])
+def test_values_that_no_run_can_mean(cls, values, says):
+    with pytest.raises(UserError, match=says):
+        ImageRecipe("x", **{"task" if cls is Supervised else cls.__name__.lower(): cls(**values)})
+
+
+def test_values_at_the_bounds_are_taken():
+    Model(drop_path=0.0)
+    Data(img_size=(16, 32), batch_size=1, workers=0, crop_ratio=1.0)
+    Augment(flip=0.0, mix_prob=1.0, switch_prob=0.0, erasing=1.0, repeats=1)
+    Optim(lr=1e-12, warmup_epochs=0)
+    Run(epochs=1, accumulate=1, ema=None)
+
+
+def test_values_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        Run().epochs = 3
+
+
+# what holds between fields
+
+
+@pytest.mark.parametrize(
+    ("size", "patch"), [((225,), None), ((224, 230), None), ((8,), None), ((224,), 15), ((30, 500), 14)]
+)
+def test_a_size_the_patch_does_not_divide(size, patch):
+    with pytest.raises(UserError, match="--data.img-size") as error:
+        ImageRecipe("x", model=Model(patch_size=patch), data=Data(img_size=size))
+    suggested = re.findall(r"(\d+)x(\d+)", error.value.hint)
+    assert suggested
+    for height, width in suggested:
+        ImageRecipe("x", model=Model(patch_size=patch), data=Data(img_size=(int(height), int(width))))
+
+
+def test_a_size_the_patch_divides():
+    ImageRecipe("x", model=Model("resmlp_s12_p14"), data=Data(img_size=(224, 280)))
+
+
+def test_a_backbone_that_takes_the_trunks_place_has_another_patch():
+    data = Data(img_size=(70,))
+    with pytest.raises(UserError, match="patches of 16"):
+        ImageRecipe("x", task=Segment(), data=data)
+    assert ImageRecipe("x", task=Segment(backbone="vit_small_patch14_dinov2"), data=data).data == data
+
+
+def test_recomputed_activations_would_count_a_batch_twice_in_batchnorm():
+    with pytest.raises(UserError, match="BatchNorm"):
+        ImageRecipe("x", model=Model(norm="batchnorm"), run=Run(checkpoint_activations=True))
+
+
+def test_accumulation_divides_the_batch():
+    with pytest.raises(UserError, match="--run.accumulate"):
+        ImageRecipe("x", data=Data(batch_size=10), run=Run(accumulate=3))
+    ImageRecipe("x", data=Data(batch_size=12), run=Run(accumulate=3))
+
+
+@pytest.mark.parametrize("mix", [{"mixup": 0.8}, {"cutmix": 1.0}])
+def test_mixing_wants_an_even_number_of_images(mix):
+    for data, run in ((Data(batch_size=9), Run()), (Data(batch_size=6), Run(accumulate=2))):
+        with pytest.raises(UserError, match="odd"):
+            ImageRecipe("x", data=data, run=run, augment=Augment(**mix))
+        ImageRecipe("x", data=data, run=run)
+    ImageRecipe("x", data=Data(batch_size=8), run=Run(accumulate=2), augment=Augment(**mix))
+
+
+# names and parts of networks
+
+
+def test_a_model_is_known_by_timms_name_too():
+    assert Model("resmlp_12_224").name == "resmlp_s12"
+    assert Model("resmlp_12_224") == Model("resmlp_s12")
+    assert canonical("resmlp_big_24_224") == "resmlp_b24_p8"
+
+
+def test_changes_apply_to_the_named_architecture_and_none_changes_nothing():
+    assert Model("resmlp_s24").network()[1] == ARCHITECTURES["resmlp_s24"]
+    changed = Model("resmlp_s24", mixer="dwconv", depth=6, pos_embed=True).network()[1]
+    assert (changed.mixer, changed.depth, changed.pos_embed, changed.dim) == ("dwconv", 6, True, 384)
+    assert Model("deit_s", pos_embed=False).network()[1].pos_embed is False
+
+
+def test_unknown_parts_are_named():
+    with pytest.raises(UserError, match="widht"):
+        architecture("resmlp_s12", widht=3)
+
+
+def test_data_says_how_to_preprocess():
+    pre = Data(img_size=(32, 64), crop_ratio=0.8, interpolation="nearest", mean=(0.1, 0.2, 0.3)).preprocessing()
+    assert (pre.size, pre.crop_ratio, pre.interpolation, pre.mean) == ((32, 64), 0.8, "nearest", (0.1, 0.2, 0.3))
+    assert Data(img_size=(48,)).preprocessing().size == (48, 48)
+
+
+def test_what_is_left_open_is_the_checkpoints(tmp_path):
+    seen = Preprocessing((32, 64), 0.7, "nearest", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    left_open = Data(img_size=None, crop_ratio=None, interpolation=None, mean=None, std=None)
+    assert left_open.completed(seen).preprocessing() == left_open.preprocessing(seen) == seen
+    assert left_open.preprocessing() == Preprocessing((224, 224))
+    set_here = Data(img_size=(48,), mean=(0, 0, 0), std=None).completed(seen)
+    assert (set_here.img_size, set_here.mean, set_here.std) == ((48,), (0, 0, 0), (0.4, 0.5, 0.6))
+    card = ModelConfig(TrunkConfig("resmlp_s12", ARCHITECTURES["resmlp_s12"], seen.size), seen)
+    (tmp_path / "w.json").write_text(json.dumps(to_dict(card)))
+    (tmp_path / "w.pth").touch()
+    recipe = ImageRecipe("x", model=Model("resmlp_s12", checkpoint=str(tmp_path / "w.pth")), data=left_open)
+    assert recipe.data.preprocessing() == seen
+    assert from_dict(ImageRecipe, to_dict(recipe)) == recipe
+
+
+def test_without_a_checkpoint_what_is_left_open_is_imagenets():
+    recipe = ImageRecipe("x", data=Data(img_size=None, mean=None))
+    assert recipe.data == Data()
+
+
+def test_segmentation_leaves_open_what_another_backbone_may_bring():
+    """The recipe's own trunk is complete, and a flag of the command line may still replace it."""
+    left_open = Data(mean=None, std=None)
+    recipe = ImageRecipe("x", task=Segment(), model=Model("resmlp_s12.fb_in1k"), data=left_open)
+    assert recipe.data == left_open
+    assert from_dict(ImageRecipe, to_dict(recipe)) == recipe
+    with pytest.raises(UserError, match="does not divide"):  # by the size that the weights have
+        replace(recipe, model=replace(recipe.model, patch_size=15), data=replace(left_open, img_size=None))
+
+
+def test_config_loads_nothing_heavy():
+    heavy = {"torch", "torchvision", "timm", "accelerate", "sklearn", "matplotlib", "safetensors"}
+    script = f"""
+import sys
+import resmlp, resmlp.config, resmlp.recipes, resmlp.utils.serialization, resmlp.utils.files, resmlp.utils.errors
+print(*{heavy!r} & set(sys.modules))"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_a_run_finds_its_data_from_any_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Data(root="images").root == str(tmp_path / "images")
+    assert Data(root="/images").root == "/images"

@@ -1,0 +1,209 @@
+"""Views of multi-crop: shapes, a function of the key, and their distribution; images without labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resmlp.config import Augment, Data
+from resmlp.config.tasks import Dino
+from resmlp.data import TrainBatches, open_eval
+from resmlp.data.images.multicrop import Blur, MultiCrop, view
+from resmlp.data.images.unlabeled import open_collection
+from resmlp.utils.errors import UserError
+from resmlp.utils.seeding import seed_host
+
+TASK = Dino(local_views=3, local_size=(4, 6))
+DATA = Data(img_size=(8, 12))
+
+
+def ramp(side: int = 100) -> Image.Image:
+    """Red tells the row of a pixel and green its column, in steps of 2; blue is even."""
+    at = np.arange(side, dtype=np.uint8) * 2
+    red, green = np.broadcast_to(at[:, None], (side, side)), np.broadcast_to(at, (side, side))
+    return Image.fromarray(np.stack([red, green, np.full_like(red, 100)], 2))
+
+
+def batches(root: str, workers: int = 0, seed: int = 3, **task) -> TrainBatches:
+    data = Data(root=root, img_size=(8,), batch_size=8, workers=workers)
+    crops = MultiCrop(data, Dino(**({"local_views": 2, "local_size": (4,)} | task)))
+    return TrainBatches(open_eval(data), data, Augment(), seed=seed, transform=crops)
+
+
+def same(ours, theirs) -> bool:
+    ours, theirs = list(ours), list(theirs)
+    keys = ("global", "local", "label")
+    return len(ours) == len(theirs) and all(torch.equal(a[key], b[key]) for a, b in zip(ours, theirs) for key in keys)
+
+
+def test_views_of_a_image(photo):
+    views = MultiCrop(DATA, TASK)(photo)
+    assert {kind: (tuple(x.shape), x.dtype) for kind, x in views.items()} == {
+        "global": ((2, 3, 8, 12), torch.uint8),
+        "local": ((3, 3, 4, 6), torch.uint8),
+    }
+    assert not torch.equal(views["global"][0], views["global"][1])
+
+
+@pytest.mark.parametrize("options", [{"local_crops": "none"}, {"local_views": 0}], ids=str)
+def test_there_may_be_no_small_views(photo, options):
+    assert MultiCrop(DATA, Dino(**options))(photo).keys() == {"global"}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 90), (8, 8)])
+def test_small_images_are_enlarged(size):
+    views = MultiCrop(DATA, TASK)(Image.new("RGB", size, (10, 20, 30)))
+    assert views["global"].shape == (2, 3, 8, 12)
+
+
+def test_batches_are_a_function_of_the_key_with_any_workers(many):
+    alone, helped = batches(many), batches(many, workers=2)
+    whole = list(alone.epoch(1))
+    assert [tuple(batch["global"].shape) for batch in whole] == [(8, 2, 3, 8, 8)] * 5
+    assert whole[0]["local"].shape == (8, 2, 3, 4, 4)
+    assert whole[0]["unreadable"] == []
+    assert same(helped.epoch(1), whole)
+    assert same(helped.epoch(1, start=3), whole[3:])
+    assert not same(alone.epoch(2), whole)
+    assert not same(batches(many, seed=4).epoch(1), whole)
+
+
+def test_only_large_views_make_a_batch_without_local(many):
+    batch = next(batches(many, local_crops="none").epoch(0))
+    assert set(batch) == {"global", "label", "unreadable"}
+
+
+def test_boxes_take_the_share_of_the_area_that_they_should():
+    """Of an image whose colors tell places, a view tells its own box."""
+    whole = ramp()
+    crops = MultiCrop(Data(img_size=(50,)), Dino(local_size=(50,), local_views=1, blur=0))
+    for kind, low, high, mean in (("global", 0.4, 1.0, 0.65), ("local", 0.05, 0.4, 0.225)):  # not all large ones fit
+        crop = crops.views[kind][0].transforms[0]
+        shares, ratios = [], []
+        for key in range(300):
+            seed_host(key)
+            x = np.asarray(crop(whole), float) / 2
+            down, across = (np.ptp(x[..., i]) / 0.99 for i in (0, 1))
+            shares.append(down * across / 100**2)
+            ratios.append(across / down)
+        assert min(shares) > 0.9 * low - 0.01
+        assert max(shares) < high + 0.05
+        assert np.mean(shares) == pytest.approx(mean, abs=0.04)
+        assert 0.65 < min(ratios) < 0.85
+        assert 1.2 < max(ratios) < 1.5
+
+
+def rate(found: list[bool]) -> float:
+    return sum(found) / len(found)
+
+
+def test_colors_change_as_often_as_they_should():
+    """Steps are taken one by one: a whole crop without blur, of which pixels tell what was done to it."""
+    whole, crops = ramp(), MultiCrop(Data(img_size=(100,)), Dino(local_size=(100,), local_scale=(1, 1)))
+    steps = {kind: [step.transforms[1:] for step in views] for kind, views in crops.views.items()}
+    flip, jitter, gray, blur = (steps["global"][0][i] for i in range(4))
+    drawn: dict[str, list[bool]] = {"flip": [], "jitter": [], "gray": []}
+    for key in range(500):
+        seed_host(key)
+        x = [np.asarray(step(whole)) for step in (flip, jitter, gray)]
+        drawn["flip"].append(x[0][0, 0, 1] > x[0][0, -1, 1])
+        drawn["jitter"].append(not np.array_equal(x[1], np.asarray(whole)))
+        drawn["gray"].append(bool((x[2][..., 0] == x[2][..., 1]).all()))
+    assert {name: rate(found) for name, found in drawn.items()} == pytest.approx(
+        {"flip": 0.5, "jitter": 0.8, "gray": 0.2}, abs=0.06
+    )
+    odds = {kind: [view[3].p for view in views] for kind, views in steps.items()}
+    assert odds == {"global": [1.0, 0.1], "local": [0.5] * 8}
+    strength = jitter.transforms[0]
+    assert [np.ptp(r) / 2 for r in (strength.brightness, strength.contrast, strength.saturation, strength.hue)] == (
+        pytest.approx([0.4, 0.4, 0.2, 0.1])
+    )
+
+
+def test_the_second_large_view_alone_is_solarized():
+    """A white image, which neither flip, gray nor blur changes: solarized, it is black, and jitter leaves it so."""
+    white, crops = Image.new("RGB", (40, 40), "white"), MultiCrop(DATA, TASK)
+    dark: dict[tuple[str, int], list[bool]] = {}
+    for key in range(250):
+        seed_host(key)
+        for kind, views in crops(white).items():
+            for number, pixels in enumerate(views):
+                dark.setdefault((kind, number), []).append(pixels.float().mean().item() < 120)
+    assert {place: round(rate(found), 1) for place, found in dark.items()} == {
+        ("global", 0): 0,
+        ("global", 1): pytest.approx(0.2, abs=0.11),
+        **{("local", i): 0 for i in range(3)},
+    }
+
+
+def test_blur_radius_is_drawn_up_to_its_limit():
+    dot = Image.fromarray(np.pad(np.full((1, 1), 255, np.uint8), 20))
+    peaks = []
+    for key in range(60):
+        seed_host(key)
+        peaks.append(np.asarray(Blur(2.0)(dot)).max())
+    assert max(peaks) > 150, "hardly blurred"
+    assert min(peaks) < 20, "to about 255 / (2 pi 2^2) = 10"
+    seed_host(0)
+    assert np.array_equal(np.asarray(Blur(0.0)(dot)), np.asarray(dot))
+    assert len(view(None, 0.0, 1.0).transforms) == 5, "no blur at all"
+
+
+def test_labels_are_taken_where_folders_are_classes(many):
+    found = open_collection(Data(root=many, img_size=(8,)))
+    assert (len(found.train), len(found.val), found.train.classes, found.why) == (33, 9, ("a", "b", "c"), "")
+    none = open_collection(Data(root=many, img_size=(8,)), labels=False)
+    assert (len(none.train), none.val, set(none.train.labels)) == (42, None, {0})
+
+
+@pytest.mark.parametrize(
+    ("paths", "count"),
+    [
+        (["1.png", "2.png", "3.png"], 3),
+        (["a/1.png", "a/2.png"], 2),
+        (["a/1.png", "b/2.png", "3.png", "deep/er/4.png"], 4),
+        (["train/a/1.png", "train/2.png", "val/a/3.png", "val/b/4.png"], 2),
+    ],
+    ids=["flat", "one folder", "loose and nested", "train/ and val/ of other classes"],
+)
+def test_without_labels_every_image_counts(plant, paths, count):
+    found = open_collection(Data(root=plant(*paths, "notes.txt"), img_size=(8,)))
+    assert (len(found.train), found.val) == (count, None)
+    assert found.why
+    names = [found.train.name(i) for i in range(count)]
+    assert names == sorted(names)
+
+
+def test_an_archive_without_classes(pack):
+    found = open_collection(Data(root=pack("a.tar", "x/1.png", "x/2.png", "3.png"), img_size=(8,)))
+    assert len(found.train) == 3
+    assert found.train.read(0).mode == "RGB"
+
+
+@pytest.mark.parametrize("held_out", [["val/3.png"], ["val/a/3.png", "val/b/4.png"], ["Test/a/3.png"]], ids=" ".join)
+@pytest.mark.parametrize("labels", [True, False])
+def test_of_a_train_folder_without_classes_val_is_not_learned(plant, held_out, labels):
+    found = open_collection(Data(root=plant("train/1.png", "train/2.png", *held_out), img_size=(8,)), labels)
+    assert [Path(found.train.name(i)).name for i in range(len(found.train))] == ["1.png", "2.png"]
+    assert "tree/train alone is learned from" in found.why
+    assert "beside it" not in found.why
+    assert ("no class folders" in found.why) == labels
+
+
+def test_a_class_of_trains_is_no_part(plant):
+    vehicles = Data(root=plant("bus/1.png", "bus/2.png", "train/3.png", "train/4.png"), img_size=(8,))
+    found = open_collection(vehicles, labels=False)
+    assert (len(found.train), found.why) == (4, "not asked for")
+    assert open_collection(vehicles).train.classes == ("bus", "train")
+
+
+@pytest.mark.parametrize("paths", [[], ["notes.txt"]])
+def test_no_images_at_all_is_an_error(plant, paths):
+    with pytest.raises(UserError, match="empty|no images"):
+        open_collection(Data(root=plant(*paths), img_size=(8,)))
+    with pytest.raises(UserError, match="no such file or folder"):
+        open_collection(Data(root="/nowhere/at/all", img_size=(8,)), labels=False)
+    with pytest.raises(UserError, match="--data.root is not given"):
+        open_collection(Data(img_size=(8,)))

@@ -1,0 +1,209 @@
+"""Batches by tokens against brute force: nothing over the budget, every pair once, and the same again."""
+
+import random
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+from resmlp.config import Text
+from resmlp.config.seq2seq import BOS, EOS, PAD
+from resmlp.data import TokenBatches, open_pairs, padded
+from resmlp.utils.errors import UserError
+
+
+def sentences(pairs: int, most: int = 20, seed: int = 0) -> tuple[list[list[int]], list[list[int]]]:
+    """Pairs of 0 to `most` tokens a side; the first of a source tells the pair, as far as it has one."""
+    rng = random.Random(seed)
+    sources = [[100 + i] + [rng.randrange(4, 99) for _ in range(rng.randrange(most))] for i in range(pairs)]
+    targets = [[rng.randrange(4, 99) for _ in range(rng.randrange(most + 1))] for _ in range(pairs)]
+    return sources, targets
+
+
+def rows(batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The pairs of a batch without what stands for no text, each checked by itself."""
+    result = []
+    for source, target in zip(batch["source"].tolist(), batch["target"].tolist()):
+        ends = source.index(EOS), target.index(EOS)
+        assert target[0] == BOS
+        assert {*source[ends[0] + 1 :], *target[ends[1] + 1 :]} <= {PAD}
+        result.append((tuple(source[: ends[0]]), tuple(target[1 : ends[1]])))
+        assert not {PAD, BOS, EOS} & {*chain(*result[-1])}
+    return result
+
+
+@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (1, 3), (2, 1), (3, 2)])
+@pytest.mark.parametrize("batch", [126, 601, 3000])
+def test_budget_and_coverage(world, accumulate, batch):
+    sources, targets = sentences(500)
+    settings = {"seed": 3, "world": world, "accumulate": accumulate}
+    ranks = [TokenBatches(sources, targets, batch, 21, rank=rank, **settings) for rank in range(world)]
+    assert len({own.steps for own in ranks}) == 1
+    expected = Counter((tuple(source), tuple(target)) for source, target in zip(sources, targets))
+    for epoch in range(3):
+        parts = [list(own.epoch(epoch)) for own in ranks]
+        assert {len(part) for part in parts} == {ranks[0].steps * accumulate}
+        seen: Counter = Counter()
+        for batch_ in chain(*parts):
+            found = rows(batch_)
+            longest = max(batch_["source"].shape[1], batch_["target"].shape[1] - 1)
+            assert longest == 1 + max(len(side) for pair in found for side in pair)
+            assert len(found) * longest <= batch // (world * accumulate)
+            assert batch_["tokens"] == sum(len(target) + 1 for _, target in found)
+            assert batch_["tokens"] == int((batch_["target"][:, 1:] != PAD).sum())
+            assert batch_["source"].dtype == batch_["target"].dtype == torch.int64
+            seen.update(found)
+        assert not seen - expected  # nothing twice, in one process or in two
+        if world * accumulate == 1:
+            assert seen == expected
+
+
+@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (1, 3), (3, 2)])
+def test_mean_tokens(world, accumulate):
+    """The mean over the micro-batches of one step, of all processes, also where an epoch is taken up in the middle."""
+    settings = {"seed": 3, "world": world, "accumulate": accumulate}
+    ranks = [TokenBatches(*sentences(500), 601, 21, rank=rank, **settings) for rank in range(world)]
+    parts = [list(own.epoch(1)) for own in ranks]
+    for step in range(ranks[0].steps):
+        together = [batch for part in parts for batch in part[step * accumulate : (step + 1) * accumulate]]
+        mean = sum(batch["tokens"] for batch in together) / (world * accumulate)
+        assert [batch["mean_tokens"] for batch in together] == pytest.approx([mean] * len(together), rel=1e-12)
+    later = list(ranks[0].epoch(1, accumulate + 1))
+    assert [batch["mean_tokens"] for batch in later] == [batch["mean_tokens"] for batch in parts[0][accumulate + 1 :]]
+
+
+def test_what_is_left_over_is_less_than_a_step_and_another_each_time():
+    sources, targets = sentences(1000)
+    ranks = [TokenBatches(sources, targets, 800, 21, seed=0, rank=rank, world=4, accumulate=2) for rank in range(4)]
+    whole = len(list(TokenBatches(sources, targets, 100, 21, seed=0).epoch(0)))
+    assert ranks[0].steps == whole // 8
+    assert whole % 8 > 0
+    left = []
+    for epoch in range(2):
+        seen = {pair[0][0] for own in ranks for batch in own.epoch(epoch) for pair in rows(batch)}
+        left.append({source[0] for source in sources} - seen)
+        assert 0 < len(left[-1]) <= 7 * 100 // 2
+    assert left[0] != left[1]
+
+
+def equal(ours, theirs) -> bool:
+    return len(ours) == len(theirs) and all(
+        torch.equal(a["source"], b["source"]) and torch.equal(a["target"], b["target"]) and a["tokens"] == b["tokens"]
+        for a, b in zip(ours, theirs)
+    )
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    sources, targets = sentences(400)
+
+    def made(epoch, **settings):
+        return list(TokenBatches(sources, targets, 300, 21, **{"seed": 1} | settings).epoch(epoch))
+
+    first = made(0)
+    np.random.seed(7)
+    random.seed(7)
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    assert equal(first, made(0))
+    assert torch.equal(state, torch.get_rng_state())
+    assert not equal(first, made(1))
+    assert not equal(first, made(0, seed=2))
+    one = TokenBatches(sources, targets, 300, 21, seed=1)
+    list(one.epoch(1))
+    assert equal(list(one.epoch(0)), first)
+
+
+def test_other_sentences_come_together_in_other_epochs():
+    sources, targets = sentences(2000)
+    batches = TokenBatches(sources, targets, 400, 21, seed=0)
+    epochs = [{frozenset(pair[0][0] for pair in rows(batch)) for batch in batches.epoch(epoch)} for epoch in (0, 1)]
+    assert len(epochs[0] & epochs[1]) < 0.1 * len(epochs[0])
+
+
+@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (2, 3)])
+def test_an_epoch_is_taken_up_in_the_middle(world, accumulate):
+    sources, targets = sentences(600)
+    for rank in range(world):
+        settings = {"seed": 5, "rank": rank, "world": world, "accumulate": accumulate}
+        whole = list(TokenBatches(sources, targets, 600, 21, **settings).epoch(4))
+        for start in (0, 1, len(whole) // 2, len(whole) - 1, len(whole), len(whole) + 5):
+            assert equal(list(TokenBatches(sources, targets, 600, 21, **settings).epoch(4, start)), whole[start:])
+
+
+def test_long_pairs():
+    sources = [[5] * 9, [6] * 10, [7] * 3, []]
+    targets = [[15] * 9, [16] * 2, [17] * 30, []]
+    dropped = TokenBatches(sources, targets, 100, 10, seed=0)
+    assert (dropped.dropped, dropped.truncated, dropped.pairs) == (2, 0, 2)
+    assert Counter(chain(*map(rows, dropped.epoch(0)))) == Counter([((5,) * 9, (15,) * 9), ((), ())])
+    cut = TokenBatches(sources, targets, 100, 10, seed=0, long="truncate")
+    assert (cut.dropped, cut.truncated, cut.pairs) == (0, 2, 4)
+    expected = [((5,) * 9, (15,) * 9), ((6,) * 9, (16,) * 2), ((7,) * 3, (17,) * 9), ((), ())]
+    assert Counter(chain(*map(rows, cut.epoch(0)))) == Counter(expected)
+    for batch in cut.epoch(0):
+        assert max(batch["source"].shape[1], batch["target"].shape[1] - 1) <= 10
+    with pytest.raises(UserError, match="pair 1, from 0, has 10 tokens, and the network takes 9"):
+        TokenBatches(sources, targets, 100, 10, seed=0, long="error")
+    with pytest.raises(UserError, match="the line of 1 has 10 tokens"):
+        TokenBatches(sources, targets, 100, 10, seed=0, long="error", place="the line of {}".format)
+    assert TokenBatches(sources[:1], targets[:1], 100, 10, seed=0, long="error").pairs == 1
+
+
+def test_a_fingerprint_is_of_what_is_learned_from():
+    """Whatever the batches and the seed; a token more, less or elsewhere is another."""
+
+    def fingerprint(sources, targets, batch=100, **options) -> str:
+        return TokenBatches(sources, targets, batch, 10, **{"seed": 0, **options}).fingerprint
+
+    base = fingerprint([[5, 6], [7]], [[8], [9, 10]])
+    assert fingerprint([[5, 6], [7], [4] * 10], [[8], [9, 10], [4]], 50, seed=3) == base, "the longest is dropped"
+    others = [([[5], [6, 7]], [[8], [9, 10]]), ([[7], [5, 6]], [[9, 10], [8]]), ([[5, 6], [7]], [[8], [9, 11]])]
+    assert len({base, *(fingerprint(*other) for other in others), fingerprint(*others[0][::-1])}) == 5
+
+
+def test_batches_that_cannot_be():
+    with pytest.raises(UserError, match="batch-size 20 in 2 parts does not hold the longest pair's 11 tokens .give 22"):
+        TokenBatches([[5] * 10], [[5]], 20, 99, seed=0, accumulate=2)
+    assert TokenBatches([[5] * 10] * 2, [[5]] * 2, 22, 99, seed=0, accumulate=2).steps == 1
+    with pytest.raises(UserError, match="in 1 micro-batches.*2 processes x 2 accumulated"):
+        TokenBatches([[5]] * 3, [[5]] * 3, 400, 99, seed=0, world=2, accumulate=2)
+    with pytest.raises(UserError, match="no pairs to learn from, and 1 are longer than the network's 8"):
+        TokenBatches([[5] * 10], [[5]], 400, 8, seed=0)
+    with pytest.raises(UserError, match="no pairs"):
+        TokenBatches([], [], 400, 8, seed=0)
+    with pytest.raises(ValueError, match="longer|shorter"):
+        TokenBatches([[5]], [[5], [6]], 400, 8, seed=0)
+
+
+def test_streams_are_taken_as_they_come():
+    sources, targets = sentences(50)
+    lists = TokenBatches(sources, targets, 300, 21, seed=0)
+    assert equal(list(TokenBatches(iter(sources), iter(targets), 300, 21, seed=0).epoch(0)), list(lists.epoch(0)))
+
+
+def test_padded():
+    assert padded([[7, 8], [9], []]).tolist() == [[7, 8], [9, PAD], [PAD, PAD]]
+
+
+def test_multi30k(shared):
+    """Sentences of real lengths; a word is a token, and which one does not matter here."""
+    train, _ = open_pairs(Text(root=str(shared / "mt" / "multi30k")))
+    sources, targets = (
+        [[4 + len(word) for word in line.split()] for line in side] for side in (train.sources, train.targets)
+    )
+    batches = TokenBatches(sources, targets, 4096, 99, seed=0)
+    assert (batches.pairs, batches.dropped) == (29_000, 0)
+    cells = tokens = pairs = 0
+    for batch in batches.epoch(0):
+        for side in (batch["source"], batch["target"][:, 1:]):
+            cells += side.numel()
+            tokens += int((side != PAD).sum())
+        assert len(batch["source"]) * max(batch["source"].shape[1], batch["target"].shape[1] - 1) <= 4096
+        pairs += len(batch["source"])
+    assert pairs == 29_000
+    assert tokens == sum(map(len, sources)) + sum(map(len, targets)) + 2 * pairs
+    assert 1 - tokens / cells < 0.1
+    fullest = -(-sum(max(len(s), len(t)) + 1 for s, t in zip(sources, targets)) // 4096)
+    assert fullest <= batches.steps <= 1.02 * fullest + 1

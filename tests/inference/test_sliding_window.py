@@ -1,0 +1,129 @@
+"""Against logits that are added up for the whole image, one window at a time."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from resmlp.inference import sliding_window
+from resmlp.inference.sliding_window import likeliest, sliding, starts, stretched
+
+K, FILL = 7, (9, 9, 9)
+WEIGHT = torch.randn(K, 3, generator=torch.Generator().manual_seed(0))
+
+
+def see(images):
+    """B 3 h w -> B K h w that depends on the pixel and on its place in the window."""
+    height, width = images.shape[-2:]
+    place = torch.linspace(-1, 1, height)[:, None] + torch.linspace(0, 2, width)
+    return torch.einsum("kc,bchw->bkhw", WEIGHT, images / 255) + place * torch.arange(K)[:, None, None] * 0.3
+
+
+def whole_logits(image, window, step):
+    """The mean logits K H W: windows every step, moved back where they would cross the border."""
+    height, width = image.shape[1:]
+    padded = torch.empty(3, max(height, window[0]), max(width, window[1]), dtype=torch.uint8).fill_(FILL[0])
+    padded[:, :height, :width] = image
+    sides = padded.shape[1:]
+    tops, lefts = (
+        sorted({min(at, side - own) for at in range(0, side, by)}) for side, own, by in zip(sides, window, step)
+    )
+    total, counts = torch.zeros(K, *sides), torch.zeros(sides)
+    for top in tops:
+        for left in lefts:
+            here = (slice(top, top + window[0]), slice(left, left + window[1]))
+            total[(slice(None), *here)] += see(padded[(slice(None), *here)][None])[0]
+            counts[here] += 1
+    return (total / counts)[:, :height, :width]
+
+
+def random_image(*size):
+    return torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+
+
+def agree(ours, logits):
+    """Each pixel is of the largest logit, or of one that rounding may make the largest."""
+    chosen = logits.gather(0, ours.long()[None])[0]
+    assert torch.allclose(chosen, logits.max(0).values, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("held", [sliding_window.HELD, 4 * K * 20 * 33], ids=["whole", "strips"])
+@pytest.mark.parametrize("step", [(20, 24), (13, 16), (1, 24)])
+@pytest.mark.parametrize("size", [(50, 70), (10, 90), (61, 5), (3, 4), (20, 24), (40, 48)])
+def test_equals_logits_of_the_whole_image(monkeypatch, size, step, held):
+    monkeypatch.setattr(sliding_window, "HELD", held)
+    image, window = random_image(*size), (20, 24)
+    ours = sliding(see, image, window, step, K, fill=FILL)
+    assert ours.dtype == torch.int16
+    assert ours.shape == size
+    agree(ours, whole_logits(image, window, step))
+
+
+@pytest.mark.parametrize("held", [sliding_window.HELD, 4 * K * 20 * 33])
+@pytest.mark.parametrize("size", [(33, 41), (150, 99), (50, 140), (1, 1)])
+def test_stretches_the_mean_logits(monkeypatch, size, held):
+    monkeypatch.setattr(sliding_window, "HELD", held)
+    image = random_image(50, 70)
+    ours = sliding(see, image, (20, 20), (13, 13), K, size=size, fill=FILL)
+    logits = whole_logits(image, (20, 20), (13, 13))
+    agree(ours, F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0])
+    assert torch.equal(ours, stretched(logits, size))
+
+
+def test_steps_of_the_window_are_plain_tiles():
+    image = random_image(40, 60)
+    ours = sliding(see, image, (20, 20), (20, 20), K)
+    for top in (0, 20):
+        for left in (0, 20, 40):
+            tile = image[:, top : top + 20, left : left + 20]
+            assert torch.equal(ours[top : top + 20, left : left + 20], likeliest(see(tile[None])[0]))
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(96, [0, 32, 48]), (48, [0]), (20, [0]), (80, [0, 32]), (49, [0, 1]), (112, [0, 32, 64])]
+)
+def test_the_last_window_is_flush_with_the_border(length, expected):
+    assert starts(length, 48, 32) == expected
+
+
+def test_windows_come_in_batches():
+    seen = []
+
+    def counting(images):
+        seen.append(len(images))
+        return see(images)
+
+    sliding(counting, random_image(20, 200), (20, 20), (20, 20), K, batch=4)
+    assert seen == [4, 4, 2]
+
+
+def test_logits_that_are_held_do_not_grow_with_the_image(monkeypatch):
+    monkeypatch.setattr(sliding_window, "HELD", 4 * K * 20 * 100)
+    largest = []
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.is_floating_point():
+                largest.append(result.numel())
+            return result
+
+    with Watch():
+        sliding(see, random_image(400, 700), (20, 20), (10, 10), K)
+    assert max(largest) <= K * 20 * 100, "the whole image's would be 40 times as many"
+
+
+def test_what_is_not_finite_is_of_no_class():
+    def broken(images):
+        logits = see(images)
+        logits[:, 2, 3, 4] = float("nan")
+        logits[:, 1, 5, 6] = float("inf")
+        return logits
+
+    ours = sliding(broken, random_image(20, 20), (20, 20), (20, 20), K)
+    assert (ours == -1).nonzero().tolist() == [[3, 4], [5, 6]]
+
+
+@pytest.mark.parametrize("step", [(0, 20), (20, 21)])
+def test_steps_that_leave_gaps_are_refused(step):
+    with pytest.raises(ValueError, match="gaps"):
+        sliding(see, random_image(30, 30), (20, 20), step, K)

@@ -1,0 +1,146 @@
+"""Codes of 4 bits against loops of numpy, steps against closed forms, files as others might write them."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from resmlp.models import create_model, read_weights
+from resmlp.models.quantize import (
+    LEVELS,
+    Quantized,
+    best_step,
+    halved,
+    matrices,
+    nearest,
+    pack,
+    packed_state,
+    unpack,
+    unpacked_state,
+    widest,
+)
+from resmlp.utils.errors import UserError
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 1), (7, 3), (8, 49), (5, 3, 4, 4)])
+def test_packing_against_a_loop(shape):
+    codes = torch.randint(-7, 8, shape, dtype=torch.int8)
+    packed = pack(codes)
+    assert packed.shape == (-(-shape[0] // 2), *shape[1:])
+    assert packed.dtype == torch.uint8
+    flat = codes.reshape(shape[0], -1).numpy()
+    for i, row in enumerate(packed.reshape(len(packed), -1).numpy()):
+        for j, byte in enumerate(row):
+            assert int(byte) % 16 - 8 == flat[2 * i, j]
+            if 2 * i + 1 < len(flat):
+                assert int(byte) // 16 - 8 == flat[2 * i + 1, j]
+    assert torch.equal(unpack(packed, shape[0]), codes)
+
+
+def test_rounding_is_off_by_half_a_step_at_most():
+    weight = torch.randn(13, 3, 5)
+    step = widest(weight)
+    error = (Quantized(nearest(weight, step), step).weight() - weight).abs()
+    assert (error <= step.view(-1, 1, 1) * (0.5 + 1e-5)).all()
+    assert torch.equal(nearest(weight, step).abs().flatten(1).amax(1), torch.full((13,), LEVELS, dtype=torch.int8))
+    grid = torch.arange(-LEVELS, LEVELS + 1).float() * 0.25
+    assert torch.equal(Quantized(nearest(grid[None], torch.tensor([0.25])), torch.tensor([0.25])).weight()[0], grid)
+
+
+def test_the_best_step_against_trying_them_all():
+    weight, importance = torch.randn(4, 40), torch.rand(40)
+    step = best_step(weight, importance)
+
+    def loss(row, step):
+        codes = np.clip(np.round(row / step), -7, 7)
+        return (importance.numpy() * (codes * step - row) ** 2).sum()
+
+    for row, found in zip(weight.numpy().astype(np.float64), step.tolist()):
+        tried = [loss(row, share * abs(row).max() / 7) for share in np.linspace(0.4, 1, 2000)]
+        assert loss(row, found) <= 1.05 * min(tried)
+        assert loss(row, found) <= loss(row, abs(row).max() / 7) * 1.001
+
+
+def test_a_row_of_zeros_and_one_of_tiny_numbers():
+    weight = torch.stack([torch.zeros(6), torch.full((6,), 1e-30), torch.full((6,), 1e30)])
+    for step in (widest(weight), best_step(weight)):
+        torch.testing.assert_close(Quantized(nearest(weight, step), step).weight(), weight, rtol=1e-3, atol=0)
+
+
+def test_sixteen_bits_where_they_suffice():
+    assert halved(torch.tensor([0.0, 1.0, -3.3])).dtype == torch.float16
+    assert halved(torch.tensor([0.0])).dtype == torch.float16
+    for odd in (1e-6, 1e6):
+        assert torch.equal(halved(torch.tensor([1.0, odd])), torch.tensor([1.0, odd]))
+
+
+def small(**changes):
+    model = create_model("resmlp_digits", img_size=(6, 6), num_classes=3, patch_size=2, dim=8, depth=1, **changes)
+    return model.eval()
+
+
+def test_bytes_as_counted_by_hand(tmp_path):
+    """A 3x3 grid: 9 rows of 9; an MLP of 8 and 32; 8 rows of 3 * 2 * 2; a head of 3."""
+    model = small()
+    weights = matrices(model)
+    assert sum(w.numel() for w in weights.values()) == 9 * 9 + 2 * 8 * 32 + 8 * 12 + 3 * 8
+    quantized = {key: Quantized(nearest(w, widest(w)), widest(w)) for key, w in weights.items()}
+    state = packed_state(model.state_dict(), quantized)
+    codes = 5 * 9 + 16 * 8 + 4 * 32 + 4 * 12 + 2 * 8
+    steps = 9 + 32 + 8 + 8 + 3
+    biases, diagonals = 9 + 32 + 8 + 8 + 3, 8 * (2 + 1 + 2 + 1 + 2)
+    assert sum(t.nbytes for t in state.values()) == codes + 2 * (steps + biases + diagonals)
+    save_file(state, tmp_path / "model.safetensors")
+    read = read_weights(tmp_path / "model.safetensors").state
+    assert read.keys() == model.state_dict().keys()
+    for key, weight in weights.items():
+        torch.testing.assert_close(read[key], quantized[key].weight(), rtol=1e-3, atol=0)
+        assert (read[key] - weight).abs().max() <= widest(weight).max() * 0.51
+
+
+CODES, STEP = torch.full((2, 5), 0x97, dtype=torch.uint8), torch.ones(4)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"a.codes": CODES}, "a.codes has no a.step"),
+        ({"a.codes": CODES, "a.step": STEP, "a": torch.ones(4, 5)}, "a is there twice"),
+        ({"a.codes": CODES, "a.step": torch.ones(5)}, "no codes of 4 bits, (2, 5) for (5,)"),
+        ({"a.codes": CODES, "a.step": torch.ones(2)}, "no codes of 4 bits"),
+        ({"a.codes": CODES, "a.step": torch.ones(4, 1)}, "no codes of 4 bits"),
+        ({"a.codes": CODES, "a.step": torch.ones(4, dtype=torch.int64)}, "no codes of 4 bits"),
+        ({"a.codes": CODES.float(), "a.step": STEP}, "no codes of 4 bits"),
+        ({"a.codes": CODES[0], "a.step": STEP}, "no codes of 4 bits"),
+        ({"a.codes": torch.zeros((), dtype=torch.uint8), "a.step": torch.zeros(0)}, "no codes of 4 bits"),
+    ],
+)
+def test_hostile_files(tensors, words, tmp_path):
+    with pytest.raises(UserError) as refused:
+        unpacked_state(tmp_path / "x", tensors)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"head.weight.step": torch.tensor([1.0, float("nan"), 1.0])}, "head.weight holds values that are not finite"),
+        ({"head.weight.codes": torch.zeros(2, 9, dtype=torch.uint8)}, ""),
+        ({"head.weight.codes": torch.zeros(2, 0, dtype=torch.uint8)}, "head.weight is empty"),
+        ({"head.bias.codes": torch.zeros(2, 1, dtype=torch.uint8)}, "head.bias.codes has no head.bias.step"),
+    ],
+)
+def test_a_network_with_hostile_codes(change, words, tmp_path):
+    from resmlp.config.preprocessing import Preprocessing
+    from resmlp.models import load_saved, save_model
+
+    model = small()
+    save_model(tmp_path, model, (), Preprocessing((6, 6)))
+    quantized = {key: Quantized(nearest(w, widest(w)), widest(w)) for key, w in matrices(model).items()}
+    state = packed_state(model.state_dict(), quantized)
+    save_file(state, tmp_path / "model.safetensors")
+    load_saved(tmp_path)
+    save_file(state | change, tmp_path / "model.safetensors")
+    with pytest.raises(UserError) as refused:
+        load_saved(tmp_path)
+    assert words in str(refused.value)

@@ -1,0 +1,206 @@
+"""A run that is killed at any instant goes on to end, on the CPU, in the same bits as one that never was."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resmlp.utils.files import read_json
+from resmlp.utils.logger import read_metrics
+
+STEPS_AN_EPOCH, STEPS = 11, 33
+EVERYTHING = [
+    *("--model.depth", "2", "--model.drop-path", "0.2", "--data.batch-size", "120", "--data.workers", "2"),
+    *("--augment.policy", "rand", "--augment.mixup", "0.8", "--augment.cutmix", "1.0", "--augment.erasing", "0.25"),
+    *("--run.epochs", "3", "--run.eval-every", "1", "--run.ema", "0.9", "--run.accumulate", "2", "--run.device", "cpu"),
+    *("--run.quant-noise", "0.3"),
+    *("--run.save-minutes", "0.0005", "--run.log-every", "1", "--run.no-tensorboard"),
+]
+TIMING = {"samples_per_s", "seconds"}
+
+
+def start(folder: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "resmlp", "train", "digits", "--out", str(folder), *EVERYTHING]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    with (folder.parent / f"{folder.name}.log").open("ab") as log:
+        return subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+
+
+def kill_when(process: subprocess.Popen, instant: Callable[[], bool], alone: bool = False, seconds: float = 90) -> None:
+    """SIGKILL the process as soon as `instant()` holds, with its loader's workers or alone."""
+    end = time.monotonic() + seconds
+    while not instant():
+        assert process.poll() is None, f"the run ended before the instant to kill it: {process.returncode}"
+        assert time.monotonic() < end, "the instant never came"
+        time.sleep(0.001)
+    process.kill() if alone else os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def saved_steps(folder: Path) -> list[int]:
+    return [int(path.name[5:]) for path in (folder / "checkpoints").glob("step-*")]
+
+
+def lines_of(folder: Path, kind: str) -> list[dict]:
+    return [entry for entry in read_metrics(folder) if entry["kind"] == kind]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Everything of a finished run that must not depend on how it came about."""
+    files = [folder / "model.safetensors", folder / "model.json", *folder.glob("checkpoints/step-*/*.safetensors")]
+    files += folder.glob("checkpoints/step-*/optimizer.pt")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def timeless(value):
+    """The value without whatever is measured by a clock."""
+    if isinstance(value, dict):
+        return {key: timeless(inner) for key, inner in value.items() if key not in TIMING}
+    return [timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
+    whole, torn, rng = tmp_path / "whole", tmp_path / "torn", random.Random(20260421)
+    assert start(whole).wait(120) == 0, (tmp_path / "whole.log").read_text()
+
+    def in_first_epoch() -> bool:
+        return max(saved_steps(torn), default=0) >= first
+
+    def evaluated() -> bool:  # the line is written before the checkpoint is
+        return any(entry["step"] == 2 * STEPS_AN_EPOCH for entry in lines_of(torn, "eval"))
+
+    def while_saving() -> bool:
+        late = max(saved_steps(torn), default=0) >= STEPS - 5
+        return late or (saving_from in saved_steps(torn) and any(torn.glob("checkpoints/.step-*.part")))
+
+    first, saving_from = rng.randrange(2, STEPS_AN_EPOCH - 2), rng.randrange(2 * STEPS_AN_EPOCH + 1, STEPS - 6)
+    for instant in (in_first_epoch, evaluated, while_saving):
+        # the workers of the first outlive it, and must not hold the folder's lock
+        kill_when(start(torn), instant, alone=instant is in_first_epoch)
+        assert not (torn / "model.safetensors").exists()
+    assert start(torn).wait(120) == 0, (tmp_path / "torn.log").read_text()
+
+    assert content(torn) == content(whole)
+    assert timeless(read_json(torn / "summary.json")) == timeless(read_json(whole / "summary.json"))
+    assert timeless(read_metrics(torn)) == timeless(read_metrics(whole))
+    assert not list(torn.rglob("*.part"))
+    assert "continuing after step" in (tmp_path / "torn.log").read_text()
+
+
+@pytest.fixture
+def whole(tmp_path, digits) -> Path:
+    """A run of ten steps that nothing disturbed."""
+    assert digits(tmp_path / "whole") == 0
+    return tmp_path / "whole"
+
+
+@pytest.mark.parametrize("step", [2, 4, 7], ids=["mid-epoch", "at the end of an epoch", "second epoch"])
+def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, whole, digits, interrupt_at, capsys, step):
+    folder = tmp_path / "stopped"
+    interrupt_at(step)
+    assert digits(folder) == 130
+    assert saved_steps(folder)[-1] == step + 1
+    assert not (folder / "summary.json").exists()
+    err = capsys.readouterr().err
+    assert "saving a checkpoint" in err
+    assert "Traceback" not in err
+    assert digits(folder) == 0
+    assert f"continuing after step {step + 1} of 10" in capsys.readouterr().err
+    assert content(folder) == content(whole)
+    assert timeless(read_metrics(folder)) == timeless(read_metrics(whole))
+
+
+@pytest.mark.parametrize("step", [2, 7], ids=["while the trunk is frozen", "after"])
+def test_fine_tuning_continues_to_the_same_bits(tmp_path, whole, digits, interrupt_at, step):
+    """Another size, layer decay, a frozen trunk in the first of two epochs."""
+    start = ("--model.checkpoint", str(whole), "--data.img-size", "12")
+    flags = (*start, "--optim.layer-decay", "0.7", "--optim.freeze-epochs", "1")
+    assert digits(tmp_path / "tuned", *flags) == 0
+    interrupt_at(step)
+    assert digits(tmp_path / "stopped", *flags) == 130
+    assert digits(tmp_path / "stopped", *flags) == 0
+    assert content(tmp_path / "stopped") == content(tmp_path / "tuned")
+
+
+def test_sigterm_saves_as_ctrl_c_does(tmp_path, digits, interrupt_at):
+    interrupt_at(3, signal.SIGTERM)
+    assert digits(tmp_path / "run") == 130
+    assert saved_steps(tmp_path / "run") == [4]
+
+
+def test_ctrl_c_in_the_last_step_changes_nothing(tmp_path, digits, interrupt_at):
+    interrupt_at(9)
+    assert digits(tmp_path / "run") == 0
+    assert (tmp_path / "run" / "summary.json").is_file()
+
+
+@pytest.fixture
+def stopped(tmp_path, digits, interrupt_at) -> Path:
+    """A run interrupted after step 3."""
+    interrupt_at(2)
+    assert digits(tmp_path / "stopped") == 130
+    return tmp_path / "stopped"
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(stopped, whole, digits):
+    part = stopped / "checkpoints" / ".step-00000004.part"
+    part.mkdir()
+    (part / "raw.safetensors").write_bytes(b"\x10\x00")
+    with (stopped / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 4, "lo')
+    assert digits(stopped) == 0
+    assert not part.exists()
+    assert content(stopped) == content(whole)
+    assert timeless(read_metrics(stopped)) == timeless(read_metrics(whole))
+    text = (stopped / "metrics.jsonl").read_text()
+    assert '{"kind": "train", "step": 4, "lo\n' in text, "lines are never rewritten"
+    assert text.endswith("}\n")
+
+
+def corrupt(kind: str, file: Path) -> None:
+    data = file.read_bytes()
+    if kind == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(
+            {"cut": data[: len(data) // 2], "empty": b"", "garbage": b"\x80\x05no" * 99, "[]": b"[]"}[kind]
+        )
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("raw.safetensors", kind) for kind in ("cut", "empty", "garbage", "missing")),
+        *(("optimizer.pt", kind) for kind in ("cut", "empty", "garbage", "missing")),
+        *(("progress.json", kind) for kind in ("cut", "empty", "[]", "missing")),
+    ],
+)
+def test_a_corrupt_checkpoint_is_named_in_one_line(tmp_path, stopped, digits, capsys, name, kind):
+    corrupt(kind, stopped / "checkpoints" / "step-00000003" / name)
+    capsys.readouterr()
+    code, err = digits(stopped), capsys.readouterr().err
+    line = err[err.index("error: ") :]
+    assert code == 2, line
+    assert line.count("\n") == 1, line
+    assert "step-00000003" in line
+    assert (stopped / "checkpoints" / "step-00000003").is_dir(), "nothing is deleted for the user"
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path, stopped, digits, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(stopped / "checkpoints", other / "checkpoints")
+    capsys.readouterr()
+    code, err = digits(other, "--model.depth", "2"), capsys.readouterr().err
+    line = err[err.index("error: ") :]
+    assert code == 2
+    assert line.count("\n") == 1, line
+    assert "step-00000003" in line

@@ -1,0 +1,159 @@
+"""A file is whole or not there, whatever goes wrong in the middle; a full disk is told in a line."""
+
+import errno
+import json
+import os
+
+import pytest
+
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import read_json, write_folder, write_json, write_text, write_whole
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_write_and_read_back(tmp_path):
+    value = {"a": [1, 2.5, None], "ż": "żółw"}
+    write_json(tmp_path / "deep" / "er" / "v.json", value)
+    assert read_json(tmp_path / "deep" / "er" / "v.json") == value
+    assert json.loads((tmp_path / "deep/er/v.json").read_bytes().decode("utf-8")) == value
+    write_text(tmp_path / "deep" / "er" / "v.json", "new")
+    assert (tmp_path / "deep/er/v.json").read_text() == "new"
+    assert names(tmp_path / "deep" / "er") == ["v.json"]
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [StopError(), KeyboardInterrupt(), ValueError("x")], ids=repr)
+@pytest.mark.parametrize("old", [True, False])
+def test_an_error_in_the_middle_leaves_the_old_file(tmp_path, error, old):
+    path = tmp_path / "v.txt"
+    if old:
+        path.write_text("old")
+
+    def half(aside):
+        aside.write_text("half of the n")
+        assert not old or path.read_text() == "old"
+        raise error
+
+    with pytest.raises(type(error)):
+        write_whole(path, half)
+    assert names(tmp_path) == (["v.txt"] if old else [])
+    assert not old or path.read_text() == "old"
+
+
+def test_a_value_that_is_no_json_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "v.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "v.json", object())
+    assert read_json(tmp_path / "v.json") == 1
+    assert names(tmp_path) == ["v.json"]
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("where", ["write", "fsync", "replace"])
+def test_a_full_disk(tmp_path, monkeypatch, where):
+    path = tmp_path / "v.txt"
+    path.write_text("old")
+    if where == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    if where == "replace":
+        monkeypatch.setattr(type(path), "replace", full)
+    with pytest.raises(UserError, match=r"v\.txt: No space left on device"):
+        write_whole(path, full if where == "write" else lambda aside: aside.write_text("new"))
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["v.txt"]
+
+
+def test_a_full_disk_while_text_is_written(tmp_path, monkeypatch):
+    path = tmp_path / "v.txt"
+    write_text(path, "old")
+    monkeypatch.setattr(type(path), "write_text", full)
+    with pytest.raises(UserError, match="No space left"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "v.txt", tmp_path / "folder"):
+        with pytest.raises(UserError, match="cannot write"):
+            write_text(path, "new")
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def test_a_part_left_by_a_killed_process_is_no_hindrance(tmp_path):
+    (tmp_path / ".v.txt.part").write_text("half")
+    write_text(tmp_path / "v.txt", "new")
+    assert names(tmp_path) == ["v.txt"]
+    (tmp_path / ".d.part").mkdir()
+    (tmp_path / ".d.part" / "stale").write_text("half")
+    write_folder(tmp_path / "d", lambda aside: (aside / "a").write_text("1"))
+    assert names(tmp_path / "d") == ["a"]
+    assert names(tmp_path) == ["d", "v.txt"]
+
+
+def fill(aside):
+    (aside / "a").write_text("1")
+    (aside / "sub").mkdir()
+    (aside / "sub" / "b").write_text("2")
+
+
+def test_write_folder(tmp_path):
+    def watch(aside):
+        fill(aside)
+        assert not (tmp_path / "deep" / "d").exists()
+
+    write_folder(tmp_path / "deep" / "d", watch)
+    assert names(tmp_path / "deep") == ["d"]
+    assert (tmp_path / "deep/d/sub/b").read_text() == "2"
+
+
+@pytest.mark.parametrize("error", [StopError(), KeyboardInterrupt()], ids=repr)
+def test_an_error_in_the_middle_leaves_no_folder(tmp_path, error):
+    def half(aside):
+        fill(aside)
+        raise error
+
+    with pytest.raises(type(error)):
+        write_folder(tmp_path / "d", half)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("where", ["write", "fsync", "rename"])
+def test_a_full_disk_for_a_folder(tmp_path, monkeypatch, where):
+    if where == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    if where == "rename":
+        monkeypatch.setattr(type(tmp_path), "rename", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        write_folder(tmp_path / "d", full if where == "write" else fill)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_there_is_kept_as_it_was(tmp_path):
+    write_folder(tmp_path / "d", fill)
+    with pytest.raises(UserError, match="cannot write"):
+        write_folder(tmp_path / "d", lambda aside: (aside / "new").write_text("3"))
+    assert names(tmp_path / "d") == ["a", "sub"]
+    assert names(tmp_path) == ["d"]
+
+
+def test_read_json_names_what_is_wrong(tmp_path):
+    with pytest.raises(UserError, match="no file .*v.json"):
+        read_json(tmp_path / "v.json")
+    for content in (b"", b"{", b"\xff\xfe", b"{'a': 1}"):
+        (tmp_path / "v.json").write_bytes(content)
+        with pytest.raises(UserError, match=r"v\.json"):
+            read_json(tmp_path / "v.json")
+    with pytest.raises(UserError, match="cannot read"):
+        read_json(tmp_path)
