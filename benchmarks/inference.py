@@ -31,8 +31,8 @@ from resmlp.backends.autotune import Tuned, cores
 from resmlp.backends.pytorch import Torch
 from resmlp.backends.runtimes import open_engine
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.export.export import export, quiet, write_network
-from resmlp.export.lowering import lower
+from resmlp.exporters.export import export, quiet, write_network
+from resmlp.exporters.lowering import lower
 from resmlp.models import Saved, Trunk, count_macs, create_model
 from resmlp.models.convert import to_timm
 from resmlp.models.folding import fold

@@ -44,7 +44,7 @@ class Export(Verb):
         kind = kind_of(self.model)
         demand(kind == "classifier", f"{self.model} is a {kind}", "export takes classifiers")
         from resmlp.config.model_config import MODEL_JSON
-        from resmlp.export.export import check_packages, check_place, export
+        from resmlp.exporters.export import check_packages, check_place, export
         from resmlp.models import Trunk, open_model
 
         out = self.out or place_for(self.model, "export")

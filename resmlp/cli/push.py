@@ -31,7 +31,7 @@ class Push(Verb):
 
     def run(self) -> dict[str, Any]:
         """Write the folder, upload it, and return where it is."""
-        from resmlp.export.publish import check_names, check_token, push, write_for_hub
+        from resmlp.exporters.publish import check_names, check_token, push, write_for_hub
 
         check_names(self.repo, self.license)
         kind = kind_of(self.model)

@@ -18,7 +18,7 @@ from torch import Tensor
 from resmlp.compression.int8 import write_int8
 from resmlp.config.model_config import ModelConfig
 from resmlp.data import normalize
-from resmlp.export.export import check_packages
+from resmlp.exporters.export import check_packages
 from resmlp.models import Saved, Trunk, load_saved, save_model
 from resmlp.models.gptq import moments, rounded
 from resmlp.models.quantize import CODES, Quantized, best_step, matrices, nearest, packed_state

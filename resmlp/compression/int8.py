@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, TrunkConfig
 from resmlp.data import normalize
-from resmlp.export.export import FORMATS, INPUT, TOLERANCE, difference, export, probes, program_of
+from resmlp.exporters.export import FORMATS, INPUT, TOLERANCE, difference, export, probes, program_of
 from resmlp.models import Saved, Trunk
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand

@@ -168,7 +168,7 @@ class ExportedModelConfig:
     difference: float = 0.0
     """largest difference from torch's output that was seen"""
     folded: bool = True
-    kind: Literal["graph"] = "graph"
+    kind: Literal["exported"] = "exported"
     format: int = FORMAT
 
     def __post_init__(self):
@@ -184,7 +184,7 @@ MODEL_CONFIGS: dict[str, type] = {
     "classifier": ModelConfig,
     "segmenter": SegmenterModelConfig,
     "translator": TranslatorModelConfig,
-    "graph": ExportedModelConfig,
+    "exported": ExportedModelConfig,
 }
 """by the "kind" that a model.json says; one that says none is a classifier"""
 

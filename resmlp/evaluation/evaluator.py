@@ -174,7 +174,7 @@ def open_weights(model: str, weights: Weights) -> "Saved":
     if model == PIXELS and not Path(model).exists():
         demand(weights == "best", f"--weights {weights}: pixels have none", "leave it out")
         return _pixels()
-    if kind_of(model) == "graph":
+    if kind_of(model) == "exported":
         from resmlp.inference.predictor import open_exported
 
         demand(weights == "best", f"--weights {weights}: {model} is exported, and has one kind", "leave it out")

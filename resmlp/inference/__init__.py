@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
-    "GraphPredictor": "exported",
+    "ExportedPredictor": "exported",
     "Prediction": "prediction",
     "Predictor": "predictor",
     "Translation": "translator",
@@ -13,10 +13,10 @@ _PUBLIC = {
     "load_translator": "translator",
 }
 
-__all__ = ["GraphPredictor", "Prediction", "Predictor", "Translation", "Translator", "load", "load_translator"]
+__all__ = ["ExportedPredictor", "Prediction", "Predictor", "Translation", "Translator", "load", "load_translator"]
 
 if TYPE_CHECKING:
-    from resmlp.inference.exported import GraphPredictor
+    from resmlp.inference.exported import ExportedPredictor
     from resmlp.inference.load import load
     from resmlp.inference.prediction import Prediction
     from resmlp.inference.predictor import Predictor

@@ -20,7 +20,7 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 
-class GraphPredictor(Namer):
+class ExportedPredictor(Namer):
     """The files of a folder and the program that runs them, on the CPU."""
 
     trained = True
@@ -36,7 +36,7 @@ class GraphPredictor(Namer):
         demand(self.card.to != "torch", program, "export it to onnx or openvino, or give the run folder")
         self.run = Tuned([open_engine(self.card.to, self.folder, cores, precision)])
 
-    def with_crop(self, ratio: float) -> "GraphPredictor":
+    def with_crop(self, ratio: float) -> "ExportedPredictor":
         """The same network with another evaluation crop."""
         other = copy(self)  # what runs it is shared
         other.preprocessing = replace(self.preprocessing, crop_ratio=ratio)

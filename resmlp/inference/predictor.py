@@ -16,10 +16,10 @@ from resmlp.backends import runtimes
 from resmlp.backends.autotune import Engine, Tuned
 from resmlp.backends.pytorch import Compiled, Torch
 from resmlp.data import eval_transform, normalize
-from resmlp.export.export import FORMATS, check_packages, missing, quiet, write_network
-from resmlp.export.lowering import lower
+from resmlp.exporters.export import FORMATS, check_packages, missing, quiet, write_network
+from resmlp.exporters.lowering import lower
 from resmlp.imaging.decode import to_rgb
-from resmlp.inference.exported import GraphPredictor, told
+from resmlp.inference.exported import ExportedPredictor, told
 from resmlp.inference.prediction import Namer, Prediction, check_classifier
 from resmlp.models import Saved, Trunk
 from resmlp.models.features import last_layers
@@ -150,7 +150,7 @@ AUTO = ("folded", "onnx", "openvino")
 class Exported(nn.Module):
     """An exported network as one of torch's: what evaluates networks takes it."""
 
-    def __init__(self, graph: GraphPredictor):
+    def __init__(self, graph: ExportedPredictor):
         super().__init__()
         self.graph = graph
         self.num_classes = 0 if graph.card.output == "features" else graph.card.model.num_classes
@@ -165,5 +165,5 @@ class Exported(nn.Module):
 
 def open_exported(folder: str | Path) -> Saved:
     """What `resmlp export` has written, as any network. Raises `UserError`."""
-    graph = GraphPredictor(folder)
+    graph = ExportedPredictor(folder)
     return Saved(Exported(graph), graph.classes, graph.preprocessing, words=graph.words)

@@ -126,7 +126,7 @@ def test_a_translator_is_refused(resmlp, translator_run):
 
 
 def test_a_missing_package(resmlp, monkeypatch):
-    import resmlp.export.export as exporting
+    import resmlp.exporters.export as exporting
 
     monkeypatch.setattr(exporting, "find_spec", lambda name: None)
     assert "which are not installed" in compress(resmlp, "resmlp_digits", "--to", "int8").error

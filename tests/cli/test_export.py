@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-import resmlp.export.export as exporting
+import resmlp.exporters.export as exporting
 from resmlp import load
 from resmlp.imaging.image_file import File
 

@@ -14,7 +14,7 @@ from uploads import UploadHub
 
 import resmlp.timm  # noqa: F401  registers our names
 from resmlp.data import normalize
-from resmlp.export.publish import push, write_for_hub
+from resmlp.exporters.publish import push, write_for_hub
 from resmlp.inference import load
 from resmlp.utils.errors import UserError
 

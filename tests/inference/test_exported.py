@@ -13,8 +13,8 @@ from PIL import Image
 import resmlp
 from resmlp.backends.autotune import ways
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.export.export import FORMATS, export
-from resmlp.inference import GraphPredictor, load
+from resmlp.exporters.export import FORMATS, export
+from resmlp.inference import ExportedPredictor, load
 from resmlp.inference.exported import normalized
 from resmlp.models import Saved, save_model
 from resmlp.utils.errors import UserError
@@ -49,7 +49,7 @@ def images() -> list[Image.Image]:
 def test_gives_what_the_network_gives(folder, saved, images, tmp_path):
     save_model(tmp_path, saved.model, CLASSES, LOOK)
     graph, torches = load(folder), load(tmp_path, "cpu")
-    assert isinstance(graph, GraphPredictor)
+    assert isinstance(graph, ExportedPredictor)
     assert graph.logits(images).dtype == np.float32
     wanted = torches.logits(images).log_softmax(1).numpy()
     found = graph.logits(images)
@@ -63,7 +63,7 @@ def test_gives_what_the_network_gives(folder, saved, images, tmp_path):
 
 
 def test_every_way_gives_the_same(folder, saved):
-    graph = GraphPredictor(folder, cores=2)
+    graph = ExportedPredictor(folder, cores=2)
     pixels = np.random.default_rng(0).integers(0, 256, (9, 3, 16, 16), dtype=np.uint8)
     inputs = pixels if graph.card.pixels else normalized(pixels, LOOK)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_every_way_gives_the_same(folder, saved):
 
 
 def test_threads_that_ask_at_once_get_their_own_answers(folder):
-    graph = GraphPredictor(folder, cores=2)
+    graph = ExportedPredictor(folder, cores=2)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3, 16, 16), dtype=np.uint8)
     batches = list(
         pixels if graph.card.pixels else normalized(pixels.reshape(24, 3, 16, 16), LOOK).reshape(pixels.shape)

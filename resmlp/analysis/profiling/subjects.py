@@ -51,7 +51,7 @@ def open_subject(name: str) -> Subject:
     if kind == "segmenter":
         segmenter = open_segmenter(name)
         return Subject(name, segmenter.model, segmenter.card.model.size)
-    if kind == "graph":
+    if kind == "exported":
         raise UserError(f"{name} is exported", "profile takes what it was made of, with --backend onnx or openvino")
     if kind != "classifier":
         raise UserError(f"{name} sees no images, it translates", "profile takes classifiers and segmenters")

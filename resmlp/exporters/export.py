@@ -24,7 +24,7 @@ from resmlp.backends.runtimes import INPUT, open_engine
 from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, Output, Target, read_config
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import normalize
-from resmlp.export.lowering import lower
+from resmlp.exporters.lowering import lower
 from resmlp.models import Saved, Trunk
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand

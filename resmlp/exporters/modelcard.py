@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from resmlp.export.provenance import MIXER, RESMLP, UNKNOWN, Past, plain, table
+from resmlp.exporters.provenance import MIXER, RESMLP, UNKNOWN, Past, plain, table
 from resmlp.hub.resolve import HUB
 from resmlp.models import Trunk, TrunkConfig, count_macs, count_parameters
 

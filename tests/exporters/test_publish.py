@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 import resmlp.timm  # noqa: F401  registers our names
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.pretrained import PUBLISHED
-from resmlp.export import publish
-from resmlp.export.provenance import Credit, Run, plain
-from resmlp.export.publish import write_for_hub
+from resmlp.exporters import publish
+from resmlp.exporters.provenance import Credit, Run, plain
+from resmlp.exporters.publish import write_for_hub
 from resmlp.inference import load
 from resmlp.models import Saved, create_model, save_model
 from resmlp.utils.errors import UserError

@@ -11,8 +11,8 @@ from safetensors.torch import save
 
 from resmlp.config.model_config import ModelConfig, TrunkConfig
 from resmlp.config.pretrained import published
-from resmlp.export.modelcard import model_card
-from resmlp.export.provenance import Credit, Run
+from resmlp.exporters.modelcard import model_card
+from resmlp.exporters.provenance import Credit, Run
 from resmlp.hub.client import check_settings, explained, is_passing, manners, reason, status_of
 from resmlp.hub.config_json import timm_name, to_hub
 from resmlp.hub.resolve import WEIGHTS, is_published

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-import resmlp.export.export as exporting
+import resmlp.exporters.export as exporting
 from resmlp.config.model_config import ExportedModelConfig, read_config
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ARCHITECTURES
-from resmlp.export.export import FORMATS, check_packages, difference, export, probes
+from resmlp.exporters.export import FORMATS, check_packages, difference, export, probes
 from resmlp.models import Saved, create_model
 from resmlp.utils.errors import UserError
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from resmlp.config.vision import Architecture
-from resmlp.export.lowering import Patches, RowMlp, TokenMlp, TokenProduct, lower
+from resmlp.exporters.lowering import Patches, RowMlp, TokenMlp, TokenProduct, lower
 from resmlp.models import Trunk, TrunkConfig
 from resmlp.models.folding import fold
 from resmlp.nn import LinearMixer, Mlp, PatchEmbed
