@@ -192,6 +192,11 @@ MODEL_CONFIGS: dict[str, type] = {
 C = TypeVar("C", ModelConfig, SegmenterModelConfig, TranslatorModelConfig, ExportedModelConfig)
 
 
+def noun(kind: str) -> str:
+    """A key of `MODEL_CONFIGS` as a noun phrase for messages."""
+    return "an exported network" if kind == "exported" else f"a {kind}"
+
+
 def kind_from(values: Any) -> str:
     """The key of `MODEL_CONFIGS` that a model.json belongs to. Raises `UserError`, for a newer format first."""
     demand(isinstance(values, dict), "it holds no JSON object", "was it changed by hand?")
@@ -212,7 +217,7 @@ def config_from(values: Any, wanted: type[C]) -> C:
     kind = kind_from(values)
     name = next(key for key, card in MODEL_CONFIGS.items() if card is wanted)
     use = "; resmlp translate takes it" if kind == "translator" else ""
-    demand(MODEL_CONFIGS[kind] is wanted, f"it describes a {kind}", f"a {name} is wanted here{use}")
+    demand(MODEL_CONFIGS[kind] is wanted, f"it describes {noun(kind)}", f"{noun(name)} is wanted here{use}")
     known = [field.name for field in fields(wanted)]
     for part in ("model", "preprocessing"):
         demand(part in values or part not in known, f"it has no {part!r}", "was it changed by hand?")
