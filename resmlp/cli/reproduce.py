@@ -53,12 +53,12 @@ class Reproduce(Verb):
 
     def run(self) -> dict[str, Any]:
         """Run what is missing, and write the pages."""
-        from resmlp.reproduce.pages import markdown
-        from resmlp.reproduce.runner import Order, reproduce
+        from resmlp.reproduction.pages import markdown
+        from resmlp.reproduction.runner import Order, reproduce
         from resmlp.utils.devices import find_device
 
         demand(not self.out.exists() or self.out.is_dir(), f"--out {self.out} is a file", "give a folder")
-        plans = importlib.import_module(f"resmlp.reproduce.{PLANS[self.scale]}").PLANS
+        plans = importlib.import_module(f"resmlp.reproduction.{PLANS[self.scale]}").PLANS
         root = None if self.data.root is None else self.data.root.expanduser().absolute()
         device = find_device(self.device).type
         rows, seeds = tuple(dict.fromkeys(self.row)), tuple(dict.fromkeys(self.seeds))

@@ -6,9 +6,9 @@ from PIL import Image
 
 from resmlp.analysis.overfit import Point, draw_overfit, line
 from resmlp.paper import TABLES
-from resmlp.reproduce import full
-from resmlp.reproduce.figure4 import points
-from resmlp.reproduce.record import make_record
+from resmlp.reproduction import full
+from resmlp.reproduction.figure4 import points
+from resmlp.reproduction.record import make_record
 
 
 def test_the_line_is_that_of_the_points():

@@ -6,7 +6,7 @@ from typing import Any
 from resmlp.config import Optim, Run
 from resmlp.config.tasks import Distill
 from resmlp.paper import TABLES
-from resmlp.reproduce.plan import Plan, Plans, Training, variant
+from resmlp.reproduction.plan import Plan, Plans, Training, variant
 
 OTHERS = "a network of others; what it costs is counted, and it is not trained"
 THEIRS = "DINO's own numbers of a network that is not ours"

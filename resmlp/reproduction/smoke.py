@@ -9,8 +9,8 @@ from resmlp.recipes.segment import SCENES
 from resmlp.recipes.small import DIGITS
 from resmlp.recipes.transfer import FINETUNE
 from resmlp.recipes.translate import NUMBERS
-from resmlp.reproduce.ablations import Small
-from resmlp.reproduce.plan import Plan, Plans, Training, changed, variant
+from resmlp.reproduction.ablations import Small
+from resmlp.reproduction.plan import Plan, Plans, Training, changed, variant
 
 RUN = Run(epochs=1, tensorboard=False, log_every=20)
 NETWORK = replace(DIGITS.model, dim=16, depth=2)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from resmlp.cli.main import main
-from resmlp.reproduce import runner, small, smoke
-from resmlp.reproduce.runner import Order, reproduce
+from resmlp.reproduction import runner, small, smoke
+from resmlp.reproduction.runner import Order, reproduce
 from resmlp.training.train import check_same_recipe
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import write_json

@@ -6,8 +6,8 @@ from resmlp.config import Model
 from resmlp.paper import TABLES
 from resmlp.paper.tables import SETS
 from resmlp.recipes import RECIPES
-from resmlp.reproduce.ablations import OTHERS, PARTS, THEIRS
-from resmlp.reproduce.plan import Plan, Plans, Training, Weights, changed
+from resmlp.reproduction.ablations import OTHERS, PARTS, THEIRS
+from resmlp.reproduction.plan import Plan, Plans, Training, Weights, changed
 
 IMAGENET = "imagenet"
 PUBLISHED = {

@@ -11,7 +11,7 @@ from typing import Any, cast
 from resmlp.analysis.curves import is_number
 from resmlp.config import Model
 from resmlp.paper import Row, Table
-from resmlp.reproduce.plan import Plan, Training, Weights, sets
+from resmlp.reproduction.plan import Plan, Training, Weights, sets
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import read_json
 

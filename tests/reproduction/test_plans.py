@@ -8,9 +8,9 @@ import pytest
 from resmlp.paper import TABLES
 from resmlp.recipes import RECIPES
 from resmlp.recipes.small import CIFAR10
-from resmlp.reproduce import full, small, smoke
-from resmlp.reproduce.measure import counted
-from resmlp.reproduce.plan import Training, sets
+from resmlp.reproduction import full, small, smoke
+from resmlp.reproduction.measure import counted
+from resmlp.reproduction.plan import Training, sets
 from resmlp.utils.serialization import difference, to_dict
 
 
@@ -83,6 +83,6 @@ def test_the_paper_scale_expects_what_the_paper_reports():
 
 
 def test_plans_and_values_load_no_torch():
-    code = "import sys, resmlp.paper, resmlp.reproduce.full, resmlp.reproduce.small, resmlp.reproduce.smoke\n"
+    code = "import sys, resmlp.paper, resmlp.reproduction.full, resmlp.reproduction.small, resmlp.reproduction.smoke\n"
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -8,9 +8,9 @@ from markdown_it import MarkdownIt
 from scipy.stats import spearmanr
 
 from resmlp.paper import TABLES
-from resmlp.reproduce import small
-from resmlp.reproduce.pages import html, markdown
-from resmlp.reproduce.record import make_record, ranks, spearman
+from resmlp.reproduction import small
+from resmlp.reproduction.pages import html, markdown
+from resmlp.reproduction.record import make_record, ranks, spearman
 
 
 def record(out, table="table3", failed=None):

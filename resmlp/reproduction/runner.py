@@ -11,11 +11,11 @@ import torch
 from resmlp.analysis.profiling.device import describe
 from resmlp.config import Recipe
 from resmlp.paper import TABLES
-from resmlp.reproduce.figure4 import draw_figure4
-from resmlp.reproduce.measure import MEASURES, Case, Evaluate, counted
-from resmlp.reproduce.pages import html, markdown
-from resmlp.reproduce.plan import Plan, Plans, Training, Weights, changed, sets
-from resmlp.reproduce.record import MEASURED, make_record, read_measured
+from resmlp.reproduction.figure4 import draw_figure4
+from resmlp.reproduction.measure import MEASURES, Case, Evaluate, counted
+from resmlp.reproduction.pages import html, markdown
+from resmlp.reproduction.plan import Plan, Plans, Training, Weights, changed, sets
+from resmlp.reproduction.record import MEASURED, make_record, read_measured
 from resmlp.training.train import check_same_recipe, train, versions
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError

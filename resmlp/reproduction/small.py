@@ -13,8 +13,8 @@ from resmlp.recipes.dino import CIFAR10 as DINO
 from resmlp.recipes.segment import CAMVID
 from resmlp.recipes.small import CIFAR10, CIFAR10_OLDSCHOOL
 from resmlp.recipes.translate import MULTI30K
-from resmlp.reproduce.ablations import Small
-from resmlp.reproduce.plan import Plan, Plans, Training, changed, variant
+from resmlp.reproduction.ablations import Small
+from resmlp.reproduction.plan import Plan, Plans, Training, changed, variant
 
 OTHERS = "a network of others"
 RUN = replace(CIFAR10.run, epochs=4, eval_every=4, tensorboard=False)

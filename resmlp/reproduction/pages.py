@@ -7,7 +7,7 @@ from typing import Any
 
 from resmlp.analysis.page import code, duration, element, image, page, section, table
 from resmlp.analysis.style import printable
-from resmlp.reproduce.record import LOCAL
+from resmlp.reproduction.record import LOCAL
 
 Record = dict[str, Any]
 

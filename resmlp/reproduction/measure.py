@@ -18,7 +18,7 @@ from resmlp.analysis.profiling.subjects import Subject
 from resmlp.models import create_model
 from resmlp.models.backbones import timm_network
 from resmlp.paper import Row
-from resmlp.reproduce.plan import Weights
+from resmlp.reproduction.plan import Weights
 from resmlp.utils.files import read_json, write_json
 
 Evaluate = Callable[..., dict[str, Any]]
