@@ -6,9 +6,11 @@ from typing import NamedTuple
 from resmlp.config import Data
 from resmlp.data.images.imageset import ImageSet, Splits, digits_splits, folder_eval, folder_splits, share
 from resmlp.data.images.published_datasets import KNOWN
-from resmlp.data.masks.sources import MASKED
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
+
+SEGMENTATION_SOURCES = ("masks", "camvid", "ade20k", "scenes")
+"""values of --data.source with a label for each pixel: `resmlp.data.masks` opens them, and this module refuses them"""
 
 
 class Source(NamedTuple):
@@ -53,7 +55,11 @@ def other_counts(source: str, splits: Splits) -> str:
 
 def _source(data: Data) -> Source:
     pixels = f"--data.source {data.source} labels pixels, and here images are labeled as a whole"
-    demand(data.source not in MASKED, pixels, f"a recipe of segmentation takes it; choose from {', '.join(SOURCES)}")
+    demand(
+        data.source not in SEGMENTATION_SOURCES,
+        pixels,
+        f"a recipe of segmentation takes it; choose from {', '.join(SOURCES)}",
+    )
     source = lookup("--data.source", data.source, SOURCES)
     if source.place and data.root is None:
         raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", source.place)

@@ -1,4 +1,4 @@
-"""Where images with a label for each pixel come from: `MASKED` lists their --data.source.
+"""Where images with a label for each pixel come from.
 
 Masks are looked at before training, so that what is amiss is said then: each pixel of up to 2,000, at 1.5 ms for one of
 480 x 360, and of all others the headers, at 0.1 ms; the rest of these is checked as they are used.
@@ -15,6 +15,7 @@ import numpy as np
 from resmlp.config import Data
 from resmlp.config.tasks import Segment
 from resmlp.data.images.imageset import SHARE
+from resmlp.data.images.sources import SEGMENTATION_SOURCES
 from resmlp.data.images.trees import some
 from resmlp.data.masks.classnames import Naming, name_classes, naming, numbered, read_palette
 from resmlp.data.masks.files import IGNORED, MOST_CLASSES, Labeling
@@ -29,8 +30,6 @@ CHECKED = 2000  # masks of which each pixel is looked at before training
 EMPTY = "no training mask has a pixel of {}"
 GO_ON = "add images that show it, or --task.empty-classes; is it held out alone, another --data.split-seed"
 UNSEEN = "no held-out mask has a pixel of {}: it is not in the mean, or with 0 where the network says it"
-MASKED = ("masks", "camvid", "ade20k", "scenes")
-"""--data.source of images whose pixels have labels"""
 
 
 class MaskSplits(NamedTuple):
@@ -105,7 +104,7 @@ def label_shares(masks: MaskSet, most: int = CHECKED) -> np.ndarray:
 def _source(data: Data) -> str:
     """The source, if it has masks, and a root where it needs one."""
     has = f"--data.source {data.source} holds no labels of pixels, which segmentation needs"
-    demand(data.source in MASKED, has, did_you_mean(data.source, MASKED))
+    demand(data.source in SEGMENTATION_SOURCES, has, did_you_mean(data.source, SEGMENTATION_SOURCES))
     rootless = f"--data.root is not given, and --data.source {data.source} needs it"
     demand(data.source == "scenes" or data.root is not None, rootless, f"a folder with {LAYOUT}")
     return data.source
