@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb
-from resmlp.cli.inspect import place_for
 from resmlp.config.evaluation import EvalData
 from resmlp.evaluation.classification import PROTOCOLS
 from resmlp.evaluation.evaluator import Evaluator, open_training
+from resmlp.hub.default_out import default_out
 from resmlp.hub.resolve import file_of, kind_of
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import ANY, BELOW_ONE, check_range, demand
@@ -60,7 +60,7 @@ class Compress(Verb):
         from resmlp.compression.compress import check_place, compress, find_method
         from resmlp.models import Trunk, open_model
 
-        out = self.out or place_for(self.model, self.to.replace(":", "of"))
+        out = self.out or default_out(self.model, self.to.replace(":", "of"))
         find_method(self.to, self.share)
         check_place(out, self.to)
         saved = open_model(self.model)

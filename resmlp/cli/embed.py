@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import ANY, check_range, demand
 from resmlp.utils.devices import take_place
 from resmlp.utils.errors import UserError, counted
-from resmlp.utils.files import read_json, write_together, write_whole
+from resmlp.utils.files import check_writable, read_json, write_together, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,18 +175,6 @@ def _need_pyarrow(path: Path) -> None:
 
 
 FORMATS = {".npy": Format(_write_npy, _check_beside), ".parquet": Format(_write_parquet, _need_pyarrow)}
-
-
-def check_writable(given: str, path: Path) -> None:
-    """Raises `UserError`, which says what was `given`, where `path` cannot be written: before the network runs."""
-    demand(not path.is_dir(), f"{given} is a folder", "give the name of a file")
-    trial = path.with_name(f".{path.name}.{os.getpid()}")  # of several processes each tries
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        raise UserError(f"cannot write {given}: {error.strerror}", "choose another place") from None
 
 
 def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":

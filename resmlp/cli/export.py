@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Verb
-from resmlp.cli.inspect import place_for
-from resmlp.cli.predict import list_images
 from resmlp.config.model_config import Target
+from resmlp.hub.default_out import default_out
 from resmlp.hub.resolve import kind_of
+from resmlp.imaging.listing import list_images
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
 
@@ -47,7 +47,7 @@ class Export(Verb):
         from resmlp.exporters.export import check_packages, check_place, export
         from resmlp.models import Trunk, open_model
 
-        out = self.out or place_for(self.model, "export")
+        out = self.out or default_out(self.model, "export")
         check_packages(self.to)
         check_place(out, self.to)
         files = list_images(self.images) if self.images else []

@@ -1,6 +1,5 @@
 """`resmlp inspect`."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb
-from resmlp.cli.embed import check_writable
-from resmlp.cli.predict import list_images
-from resmlp.config.pretrained import FILE_ENDINGS
+from resmlp.hub.default_out import default_out
+from resmlp.imaging.listing import list_images
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
+from resmlp.utils.files import check_writable
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +48,7 @@ class Inspect(Verb):
         from resmlp.analysis.layers.inspection import inspect
         from resmlp.utils.devices import find_device
 
-        out, device = self.out or place_for(self.model), find_device(self.device)
+        out, device = self.out or default_out(self.model, "inspect"), find_device(self.device)
         demand(not out.exists() or out.is_dir(), f"--out {out} is a file", "give a folder")
         files = list_images(self.images) if self.images else []
         anatomy = open_anatomy(self.model)
@@ -61,16 +60,6 @@ class Inspect(Verb):
         if not self.json:
             show(result)
         return result
-
-
-def place_for(model: str, verb: str = "inspect") -> Path:
-    """Where the results of `verb` go by default: into the run folder, else into VERB/NAME here."""
-    path = Path(model)
-    if path.is_dir():
-        return path / verb
-    name = path.name if path.exists() else model
-    front, _, ending = name.rpartition(".")
-    return Path(verb) / (re.sub(r"[^\w.-]", "_", front if ending in FILE_ENDINGS else name).lstrip(".") or "model")
 
 
 def inputs_of(anatomy: "Anatomy", files: list[str], device: "torch.device") -> "Iterator[Tensor]":

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb
 from resmlp.hub.resolve import kind_of
+from resmlp.imaging.listing import list_images
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -84,29 +84,3 @@ class Predict(Verb):
                 print(f"error: {failure}", file=sys.stderr)
             raise broken[-1]
         return result
-
-
-def list_images(files: tuple[str, ...]) -> list[str]:
-    """The files, and the images in the folders among them. Raises `UserError` for what is not there."""
-    from resmlp.imaging.image_file import ENDINGS
-
-    if not files:
-        raise UserError("no images given", "resmlp predict MODEL FILE...")
-    found = []
-    for name in files:
-        path = Path(name)
-        if not path.exists():
-            raise UserError(f"no image at {name}", "check the path")
-        inside = sorted(_images_in(path, ENDINGS)) if path.is_dir() else [path]
-        if not inside:
-            raise UserError(f"no images in {name}", "images end in " + " ".join(ENDINGS))
-        found += [str(p) for p in inside]
-    return found
-
-
-def _images_in(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    """What ends as an image does below a folder, but for folders and what is hidden."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in endings and not hidden and not path.is_dir():
-            yield path

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb
-from resmlp.cli.embed import check_writable
 from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
 from resmlp.utils.errors import counted
-from resmlp.utils.files import write_json
+from resmlp.utils.files import check_writable, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -54,6 +54,19 @@ def only_writer(folder: Path, does: str) -> Iterator[None]:
         os.close(lock)
 
 
+def check_writable(what: str, path: Path) -> None:
+    """Raise `UserError` naming `what` (a flag and its value) where the file `path` cannot be written."""
+    if path.is_dir():
+        raise UserError(f"{what} is a folder", "give the name of a file")
+    trial = path.with_name(f".{path.name}.{os.getpid()}")  # each process has its own
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write {what}: {error.strerror}", "choose another place") from None
+
+
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Have `write(aside)` fill a file beside `path`, then put it in `path`'s place at once."""
     write_together({path: write})

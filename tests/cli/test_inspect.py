@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from resmlp.cli.inspect import place_for
 from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.inference.segmenter import save_segmenter
@@ -97,14 +96,3 @@ def test_mistakes(args, words, resmlp, tmp_path):
     assert ended.code == 2
     assert words in ended.error
     assert not (tmp_path / "inspect" / "mixer_s32" / "report.html").exists()
-
-
-def test_where_results_go(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "w.v2.pth").touch()
-    assert place_for("run") == Path("run/inspect")
-    assert place_for(str(tmp_path / "w.v2.pth")) == Path("inspect/w.v2")
-    assert place_for("resmlp_s12.fb_in1k") == Path("inspect/resmlp_s12.fb_in1k")
-    assert place_for("hf-hub:me/../../x") == Path("inspect/hf-hub_me_.._.._x")
-    assert place_for("..") == Path("../inspect")
