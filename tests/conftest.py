@@ -12,7 +12,7 @@ import torch
 from hubserver import Hub
 from PIL import Image
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 # a shell's background jobs ignore Ctrl-C, and so would every program that a test starts and then interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
