@@ -3,24 +3,26 @@ BIN := .venv/bin
 
 .PHONY: demo test check format setup bench docs clean
 
-demo: .venv/ready  ## train on embedded digits, evaluate, draw
+demo: .venv/ready  ## train on the embedded digits, evaluate, draw figures
 	$(BIN)/resmlp demo
 
-test: .venv/ready  ## all tests but the benchmarks
-	$(BIN)/python -m pytest
+test: .venv/ready  ## run all tests; ARGS="-n 4" runs four processes
+	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv/ready  ## format, lint, types, floors, docs
+check: .venv/ready  ## check format, lint, spelling, types, import layers and documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/build.py --check
+	$(BIN)/python docs/links.py
 
-format: .venv/ready
+format: .venv/ready  ## format the code and apply the linter's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/ready  ## what the machine gives; writes results/
+bench: .venv/ready  ## measure this machine; writes results/
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/timm_suite.py
 	$(BIN)/python benchmarks/data_check.py
@@ -33,14 +35,15 @@ bench: .venv/ready  ## what the machine gives; writes results/
 docs: .venv/ready  ## write the tables of README.md and docs/ from results/
 	$(BIN)/python docs/build.py
 
-setup: .venv/ready  ## the environment alone, with all extras
+setup: .venv/ready  ## create .venv with all extras and the development tools
 
-# made aside and marked last, so that an interrupted installation is started anew
+# pip 25.1 and newer know --group. The last line marks the environment as complete, so make repeats an interrupted set-up.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("resmlp needs Python 3.11 or newer: make PYTHON=python3.12 setup") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'
 	touch $@
 
-clean:
+clean:  ## remove the environment and everything that tools write
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from resmlp.backends import autotune
-from resmlp.utils.errors import UserError, lookup
+from resmlp.utils.errors import UserError, install_hint, lookup
 
 INPUT = "images"
 Precision = Literal["fp32", "bf16"]
@@ -115,5 +115,5 @@ def open_engine(to: str, folder: Path, cores: int | None = None, precision: Prec
     """What runs the files of an exported folder. Raises `UserError` where its package is missing."""
     make, package = lookup("format", to, ENGINES), PACKAGES[to]
     if find_spec(package) is None:
-        raise UserError(f"{folder} is for {package}, which is not installed", "pip install 'resmlp[export]'")
+        raise UserError(f"{folder} is for {package}, which is not installed", install_hint("export"))
     return make(folder, cores, precision)

@@ -28,7 +28,7 @@ from resmlp.exporters.lowering import lower
 from resmlp.models import Saved, Trunk
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError, lookup
+from resmlp.utils.errors import UserError, install_hint, lookup
 from resmlp.utils.files import explained, write_json, write_together
 from resmlp.utils.serialization import to_dict
 
@@ -163,7 +163,7 @@ def check_packages(to: str, flag: str = "--to") -> None:
     """Raises `UserError` where what writes or runs the format is not installed, or there is no such format."""
     names = missing(to)
     what = f"{flag} {to} needs {' and '.join(names)}, which {'are' if names[1:] else 'is'} not installed"
-    demand(not names, what, "pip install 'resmlp[export]'")
+    demand(not names, what, install_hint("export"))
 
 
 def check_place(folder: Path, to: str) -> None:

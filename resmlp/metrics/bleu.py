@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, install_hint
 
 ORDER = 4
 """longest n-gram that BLEU counts"""
@@ -27,7 +27,7 @@ def check_packages() -> None:
     """Raises `UserError` where what counts is not installed: before a network runs, and not after."""
     for package in ("sacrebleu", "sacremoses"):
         if find_spec(package) is None:
-            raise UserError(f"BLEU needs {package}, which is not installed", "pip install 'resmlp[text]'")
+            raise UserError(f"BLEU needs {package}, which is not installed", install_hint("text"))
 
 
 def translation_scores(

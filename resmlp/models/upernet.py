@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, install_hint
 
 DROPOUT = 0.1
 PUBLISHED_WIDTH = 512  # of the decoder
@@ -55,7 +55,7 @@ class Decoder(nn.Module):
             from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
         except ImportError as error:
             needs = f"segmentation needs segmentation-models-pytorch ({error})"
-            raise UserError(needs, "pip install 'resmlp[segment]'") from None
+            raise UserError(needs, install_hint("segment")) from None
         self.upernet = UPerNetDecoder([0, 0, *channels], decoder_channels=width)
         self.upernet.feature_norms = nn.ModuleList(nn.Identity() for _ in channels)
 

@@ -26,6 +26,11 @@ def notice(text: str) -> None:
     print(f"note: {printable(text)}", file=sys.stderr)
 
 
+def install_hint(extra: str) -> str:
+    """The command that installs an extra. It needs a clone, because no public index has the package."""
+    return f"run pip install '.[{extra}]' in a clone of resmlp"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The nearest of the `known` names as a hint, or all of them where none is near and they are few."""
     known = sorted(known)

@@ -108,7 +108,7 @@ def test_parquet_without_pyarrow_is_one_line(resmlp, trained, divided, tmp_path,
     )
     ended = resmlp("embed", trained, divided, "--out", tmp_path / "f.parquet")
     assert ended.code == 2
-    assert "pip install pyarrow" in ended.error
+    assert "pip install '.[parquet]'" in ended.error
     assert not (tmp_path / "f.parquet").exists()
 
 

@@ -147,7 +147,7 @@ def test_a_missing_package_is_named(monkeypatch):
     with pytest.raises(UserError) as error:
         check_packages("onnx")
     assert str(error.value) == (
-        "--to onnx needs onnx and onnxscript and onnxruntime, which are not installed (pip install 'resmlp[export]')"
+        "--to onnx needs onnx and onnxscript and onnxruntime, which are not installed (run pip install '.[export]' in a clone of resmlp)"
     )
     check_packages("openvino")
     check_packages("torch")

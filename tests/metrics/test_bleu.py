@@ -183,5 +183,5 @@ def test_signatures_say_how_it_was_counted():
 @pytest.mark.parametrize("package", ["sacrebleu", "sacremoses"])
 def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch, package):
     monkeypatch.setattr("resmlp.metrics.bleu.find_spec", lambda name: None if name == package else object())
-    with pytest.raises(UserError, match=rf"{package}.*pip install 'resmlp\[text\]'"):
+    with pytest.raises(UserError, match=rf"{package}.*pip install '\.\[text\]'"):
         dict(translation_scores(["a"], ["a"], "de"))

@@ -304,7 +304,7 @@ def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(UserError, match="segmentation-models-pytorch") as error:
         segmenter()
-    assert "pip install 'resmlp[segment]'" in str(error.value)
+    assert "pip install '.[segment]'" in str(error.value)
 
 
 def test_compiled():

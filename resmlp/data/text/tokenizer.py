@@ -15,7 +15,7 @@ from typing import Any
 
 from resmlp.config.seq2seq import BOS, EOS, PAD, UNK
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, install_hint
 from resmlp.utils.files import read_json, write_text
 
 FILE = "tokenizer.json"
@@ -117,7 +117,7 @@ def _library() -> Any:
         import tokenizers
     except ImportError:
         what = "translation needs tokenizers, which is not installed"
-        raise UserError(what, "pip install 'resmlp[text]'") from None
+        raise UserError(what, install_hint("text")) from None
     return tokenizers
 
 

@@ -272,5 +272,5 @@ def test_merges_as_older_versions_wrote_them(small, tmp_path):
 
 def test_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(UserError, match=r"tokenizers.*pip install 'resmlp\[text\]'"):
+    with pytest.raises(UserError, match=r"tokenizers.*pip install '\.\[text\]'"):
         Tokenizer.train(LINES, 300)
