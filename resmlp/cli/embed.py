@@ -14,7 +14,7 @@ from resmlp.evaluation.evaluator import check_counts, open_weights
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import ANY, check_range, demand
 from resmlp.utils.devices import take_place
-from resmlp.utils.errors import UserError, counted
+from resmlp.utils.errors import UserError, counted, install_hint
 from resmlp.utils.files import check_writable, read_json, write_together, write_whole
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _write_parquet(path: Path, embedded: Embedded, about: dict[str, Any]) -> Non
 
 def _need_pyarrow(path: Path) -> None:
     if importlib.util.find_spec("pyarrow") is None:
-        raise UserError("parquet needs pyarrow, which is not installed", "pip install pyarrow; or --out FILE.npy")
+        raise UserError("parquet needs pyarrow, which is not installed", install_hint("parquet") + "; or use --out FILE.npy")
 
 
 FORMATS = {".npy": Format(_write_npy, _check_beside), ".parquet": Format(_write_parquet, _need_pyarrow)}
