@@ -34,7 +34,7 @@ from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import BatchAugment, EvalBatches, ImageSet, TrainBatches, eval_transform, normalize
 from resmlp.imaging import jpeg
-from resmlp.imaging.image_file import Held, ImageSource, Pixels
+from resmlp.imaging.image_file import BufferedMember, ImageSource, Pixels
 
 RESULT = Path(__file__).parent.parent / "results" / "input_pipeline.json"
 POLICY, ERASING, BATCH, WIDE = "rand-m9-n2-mstd0.5-inc1", 0.25, 32, (500, 375)
@@ -42,7 +42,7 @@ BOUNDS = {"train": 2.5}
 EVALUATION = Preprocessing((224, 224), 0.9)
 
 
-def images(archive: Path, count: int, quality: int) -> list[Held]:
+def images(archive: Path, count: int, quality: int) -> list[BufferedMember]:
     """JPEGs of 500 x 375 or 375 x 500, with half the resolution in color."""
     made = []
     with tarfile.open(archive) as tar:
@@ -52,14 +52,14 @@ def images(archive: Path, count: int, quality: int) -> list[Held]:
             file = io.BytesIO()
             size = WIDE if image.width >= image.height else WIDE[::-1]
             image.resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-            made.append(Held(str(archive), member.name, file.getvalue()))
+            made.append(BufferedMember(str(archive), member.name, file.getvalue()))
     return made
 
 
 class Timm:
     """timm's loader without workers: its dataset's decoding, its transforms, its collating."""
 
-    def __init__(self, files: list[Held]):
+    def __init__(self, files: list[BufferedMember]):
         self.batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
         options = {"is_training": True, "color_jitter": None, "auto_augment": POLICY, "interpolation": "bicubic"}
         self.floats = _kept_bits(create_transform(224, **options, re_prob=ERASING, re_mode="pixel"))
@@ -120,7 +120,7 @@ class Ours:
             normalize(batch["image"], EVALUATION.mean, EVALUATION.std)
 
 
-def opened(file: Held) -> Image.Image:
+def opened(file: BufferedMember) -> Image.Image:
     """As timm's dataset reads an image."""
     return Image.open(io.BytesIO(file.data)).convert("RGB")
 
@@ -134,7 +134,7 @@ def small(count: int, workers: int = 0) -> Callable[[], None]:
     return lambda: [None for _ in batches.epoch(0)] and None
 
 
-def difference(files: list[Held]) -> float:
+def difference(files: list[BufferedMember]) -> float:
     """Mean absolute difference of our evaluation's pixels to timm's, of 255."""
     ours = eval_transform(EVALUATION)
     theirs = create_transform(224, crop_pct=EVALUATION.crop_ratio, interpolation="bicubic", normalize=False)

@@ -1,1 +1,1 @@
-"""From the bytes of an image file to pixels of a network's size. Loads no torch: small programs predict with this."""
+"""From the bytes of an image file to pixels of the network's input size; without torch, so small programs can use it."""

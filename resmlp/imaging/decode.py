@@ -1,4 +1,4 @@
-"""One image file -> RGB pixels, whatever the file holds, or an error that names it."""
+"""Decode an image file of any supported format to RGB pixels, or raise an error that names the file."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,8 +10,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from resmlp.imaging import jpeg
 from resmlp.utils.errors import UserError, printable
 
-# A file is read as what its bytes are; GIF is here for those that bear another ending. EPS and the like stay out:
-# Pillow would hand them to outside programs.
+# The bytes of a file decide its format, not its name; GIF is in the list for files with a wrong extension.
+# EPS and similar formats are excluded: Pillow would pass them to external programs.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 
 
@@ -34,97 +34,98 @@ Box = tuple[int, int, int, int]
 """left, top, right, bottom"""
 
 
-class Part(NamedTuple):
-    """What is wanted of an image of known size."""
+class Region(NamedTuple):
+    """The part of an image to decode."""
 
     box: Box
-    least: Size
-    """how many pixels must be left of the box; a JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves so many"""
+    min_size: Size
+    """the box must keep at least this (width, height): a JPEG is decoded at 1/2, 1/4 or 1/8 where that is enough"""
 
 
-Choose = Callable[[Size], Part]
+ChooseRegion = Callable[[Size], Region]
+"""from an image's (width, height) to the region to decode"""
 
 
-def whole(size: Size) -> Part:
-    """All of an image, at its size."""
-    return Part((0, 0, *size), size)
+def full_region(size: Size) -> Region:
+    """The whole image of this `size`, at full resolution."""
+    return Region((0, 0, *size), size)
 
 
 def decode(name: str, open_file: Callable[[], BinaryIO]) -> Image.Image:
-    """The image in the file that `open_file` opens: RGB, upright (EXIF), transparency laid on white.
+    """Decode the file that `open_file` opens: RGB, upright (EXIF), transparent pixels blended with white.
 
-    Raises `UnreadableImage(name, ...)` for everything else: truncated files, more than twice Pillow's
-    `MAX_IMAGE_PIXELS` (179 million pixels), samples of unknown range.
+    Raises `UnreadableImage(name, ...)` if that fails, for instance for a truncated file, for more than twice Pillow's
+    `MAX_IMAGE_PIXELS` (179 million pixels), or for samples of unknown range.
     """
-    with _naming(name), open_file() as file, Image.open(file, formats=FORMATS) as image:
-        ImageOps.exif_transpose(image, in_place=True)  # this loads it
-        return image if _is_plain(image) else to_rgb(image)
+    with _unreadable_on_error(name), open_file() as file, Image.open(file, formats=FORMATS) as image:
+        ImageOps.exif_transpose(image, in_place=True)  # this loads the pixels
+        return image if _is_opaque_rgb(image) else to_rgb(image)
 
 
-def decode_part(name: str, open_file: Callable[[], BinaryIO], choose: Choose) -> np.ndarray:
-    """The part that `choose` takes of an image of its size: uint8 h w 3, perhaps read-only, at its scale or less.
+def decode_region(name: str, open_file: Callable[[], BinaryIO], choose_region: ChooseRegion) -> np.ndarray:
+    """Decode the region that `choose_region` selects, at full or reduced resolution: uint8 h w 3, perhaps read-only.
 
-    `choose` is called once, before anything is decoded. Where a JPEG is reduced, so is the box, rounded down. Raises
-    `UnreadableImage` as `decode` does.
+    `choose_region` is called once, before any pixel is decoded. If a JPEG is decoded at reduced resolution, the box is
+    reduced by the same factor, rounded down. Raises `UnreadableImage` as `decode` does.
     """
     with ExitStack() as stack:
-        with _naming(name):
+        with _unreadable_on_error(name):
             file = stack.enter_context(open_file())
-            data, size = jpeg.glance(file)
-        part = choose(size) if size else None
-        if part and _scale(part) == 1 and (pixels := jpeg.unpacked(data)) is not None:
-            return _cut(pixels, part.box)
-        with _naming(name):
+            data, size = jpeg.probe(file)
+        region = choose_region(size) if size else None
+        if region and _reduction(region) == 1 and (pixels := jpeg.decode_rgb(data)) is not None:
+            return _crop(pixels, region.box)
+        with _unreadable_on_error(name):
             file.seek(0)
             image = stack.enter_context(Image.open(file, formats=FORMATS))
-            as_stored = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-            if not as_stored:
-                ImageOps.exif_transpose(image, in_place=True)  # this loads it
-        part = part or choose(image.size)
-        with _naming(name):
-            scale = _scale(part) if as_stored else 1
-            if as_stored and scale == 1 and image.mode == "RGB" and (pixels := jpeg.unpacked(data)) is not None:
-                return _cut(pixels, part.box)
-            if scale > 1:  # libjpeg leaves out the finest frequencies
-                image.draft(None, (image.width // scale, image.height // scale))
+            upright_jpeg = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            if not upright_jpeg:
+                ImageOps.exif_transpose(image, in_place=True)  # this loads the pixels
+        region = region or choose_region(image.size)
+        with _unreadable_on_error(name):
+            factor = _reduction(region) if upright_jpeg else 1
+            if upright_jpeg and factor == 1 and image.mode == "RGB" and (pixels := jpeg.decode_rgb(data)) is not None:
+                return _crop(pixels, region.box)
+            if factor > 1:  # libjpeg skips the highest frequencies
+                image.draft(None, (image.width // factor, image.height // factor))
             image.load()
-            rgb, box = image if _is_plain(image) else to_rgb(image), _reduced(part.box, scale)
+            rgb, box = image if _is_opaque_rgb(image) else to_rgb(image), _reduce_box(region.box, factor)
             return np.asarray(rgb if box == (0, 0, *rgb.size) else rgb.crop(box))
 
 
-def _cut(pixels: np.ndarray, box: Box) -> np.ndarray:
+def _crop(pixels: np.ndarray, box: Box) -> np.ndarray:
     left, top, right, bottom = box
     return pixels[top:bottom, left:right]
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _unreadable_on_error(name: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
-        raise UnreadableImage(name, reason(error)) from error
+    except Exception as error:  # Pillow's decoders raise many kinds of exceptions for damaged files
+        raise UnreadableImage(name, describe_error(error)) from error
 
 
-def _is_plain(image: Image.Image) -> bool:
-    """RGB without transparency: to convert it would only copy it."""
+def _is_opaque_rgb(image: Image.Image) -> bool:
+    """Whether the image is RGB without transparency, so that `to_rgb` would only copy it."""
     return image.mode == "RGB" and not image.has_transparency_data
 
 
-def _scale(part: Part) -> int:
-    """By how much libjpeg may reduce an image, so that enough pixels are left: 1, 2, 4 or 8."""
-    left, top, right, bottom = part.box
-    most = min((right - left) // part.least[0], (bottom - top) // part.least[1])
-    return next((scale for scale in (8, 4, 2) if scale <= most), 1)
+def _reduction(region: Region) -> int:
+    """The largest factor, 1, 2, 4 or 8, by which libjpeg may reduce the image so that `min_size` pixels remain."""
+    left, top, right, bottom = region.box
+    limit = min((right - left) // region.min_size[0], (bottom - top) // region.min_size[1])
+    return next((factor for factor in (8, 4, 2) if factor <= limit), 1)
 
 
-def _reduced(box: Box, scale: int) -> Box:
+def _reduce_box(box: Box, factor: int) -> Box:
     left, top, right, bottom = box
-    x, y = left // scale, top // scale
-    return x, y, x + (right - left) // scale, y + (bottom - top) // scale
+    x, y = left // factor, top // factor
+    return x, y, x + (right - left) // factor, y + (bottom - top) // factor
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any Pillow mode -> RGB, 8 bits a channel."""
+    """Convert an image of any Pillow mode to RGB with 8 bits per channel; transparent pixels are blended with white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         image = _gray_8bit(image)
     if image.has_transparency_data:
@@ -134,15 +135,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _gray_8bit(image: Image.Image) -> Image.Image:
-    """16-bit gray -> L. Pillow's own conversion clips at 255, which turns nearly all of it white."""
+    """Scale 16-bit gray to 8 bits (mode L). Pillow's own conversion clips at 255 and makes most pixels white."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("32-bit samples, whose range is not known")
+        raise ValueError("32-bit samples of unknown range")
     return Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 / 255 = 257
 
 
-def reason(error: Exception) -> str:
-    """What Pillow says of a file that it cannot decode, in one line."""
+def describe_error(error: Exception) -> str:
+    """Pillow's message for a file that it cannot decode, as one line."""
     if isinstance(error, UnidentifiedImageError):
-        return "not an image, or of a format we do not read"
+        return "not an image, or an unsupported format"
     return " ".join(str(error).split())[:200] or type(error).__name__

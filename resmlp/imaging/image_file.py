@@ -1,7 +1,7 @@
-"""Images where they lie: in files, in archives, in memory.
+"""Images in files, in archives and in memory, behind one protocol: `ImageSource`.
 
-Archives may be hostile: their members' names serve as labels and in messages alone, nothing is ever unpacked to disk,
-and links, devices and hidden files are passed over.
+Archives are not trusted. The names of their members are used only as labels and in messages, nothing is unpacked to
+disk, and links, devices and hidden files are skipped.
 """
 
 import gzip
@@ -15,30 +15,31 @@ from typing import BinaryIO, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from resmlp.imaging.decode import Choose, decode, decode_part
+from resmlp.imaging.decode import ChooseRegion, decode, decode_region
 from resmlp.utils.errors import UserError, printable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""extensions of the image files that are read"""
 MAX_MEMBER = 512 * 2**20  # bytes of one image file in an archive
-MAX_HELD = 4 * 2**30  # bytes of all images of a compressed archive, which are kept in memory
+MAX_BUFFERED = 4 * 2**30  # bytes of all images of a compressed archive, which are kept in memory
 
 
 class ImageSource(Protocol):
-    """Something that can be read as an RGB image, again and again and from any process."""
+    """An image that can be decoded any number of times and from any process."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The image's name in messages."""
 
     def read(self) -> Image.Image:
-        """The RGB image; raises `UnreadableImage`."""
+        """Decode the whole image to RGB; raises `UnreadableImage`."""
 
-    def part(self, choose: Choose) -> np.ndarray:
-        """What `choose` takes of it: uint8 h w 3, which may not be written to; raises `UnreadableImage`."""
+    def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
+        """Decode the region that `choose_region` selects: uint8 h w 3, perhaps read-only; raises `UnreadableImage`."""
 
 
 class File(NamedTuple):
-    """An image that is a file."""
+    """An image file on disk."""
 
     name: str
 
@@ -46,16 +47,16 @@ class File(NamedTuple):
         return Path(self.name).open("rb")
 
     def read(self) -> Image.Image:
-        """The RGB image; raises `UnreadableImage`."""
+        """Decode the whole image to RGB; raises `UnreadableImage`."""
         return decode(self.name, self._open)
 
-    def part(self, choose: Choose) -> np.ndarray:
-        """What `choose` takes of it, uint8 h w 3; raises `UnreadableImage`."""
-        return decode_part(self.name, self._open, choose)
+    def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
+        """Decode the region that `choose_region` selects: uint8 h w 3; raises `UnreadableImage`."""
+        return decode_region(self.name, self._open, choose_region)
 
 
 class Member(NamedTuple):
-    """An image in an uncompressed archive: a stretch of that file, opened for each read and so safe to fork."""
+    """An image in an uncompressed archive, as a byte range of that file. Each read opens the file: safe to fork."""
 
     archive: str
     path: str
@@ -73,16 +74,16 @@ class Member(NamedTuple):
             return io.BytesIO(file.read(self.size))
 
     def read(self) -> Image.Image:
-        """The RGB image; raises `UnreadableImage`."""
+        """Decode the whole image to RGB; raises `UnreadableImage`."""
         return decode(self.name, self._open)
 
-    def part(self, choose: Choose) -> np.ndarray:
-        """What `choose` takes of it, uint8 h w 3; raises `UnreadableImage`."""
-        return decode_part(self.name, self._open, choose)
+    def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
+        """Decode the region that `choose_region` selects: uint8 h w 3; raises `UnreadableImage`."""
+        return decode_region(self.name, self._open, choose_region)
 
 
-class Held(NamedTuple):
-    """An image of a compressed archive, which cannot be read out of order: its file's bytes."""
+class BufferedMember(NamedTuple):
+    """An image of a compressed archive, which allows no random access: the file's bytes are kept in memory."""
 
     archive: str
     path: str
@@ -97,39 +98,42 @@ class Held(NamedTuple):
         return io.BytesIO(self.data)
 
     def read(self) -> Image.Image:
-        """The RGB image; raises `UnreadableImage`."""
+        """Decode the whole image to RGB; raises `UnreadableImage`."""
         return decode(self.name, self._open)
 
-    def part(self, choose: Choose) -> np.ndarray:
-        """What `choose` takes of it, uint8 h w 3; raises `UnreadableImage`."""
-        return decode_part(self.name, self._open, choose)
+    def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
+        """Decode the region that `choose_region` selects: uint8 h w 3; raises `UnreadableImage`."""
+        return decode_region(self.name, self._open, choose_region)
 
 
 class Pixels(NamedTuple):
-    """An image that is in memory, decoded."""
+    """A decoded image in memory."""
 
     name: str
     array: np.ndarray  # H W or H W 3, uint8
 
     def read(self) -> Image.Image:
-        """The RGB image."""
+        """The image as RGB."""
         return Image.fromarray(self.array).convert("RGB")
 
-    def part(self, choose: Choose) -> np.ndarray:
-        """What `choose` takes of it, uint8 h w 3."""
+    def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
+        """The region that `choose_region` selects: uint8 h w 3."""
         colors = self.array if self.array.ndim == 3 else np.broadcast_to(self.array[..., None], (*self.array.shape, 3))
-        left, top, right, bottom = choose(colors.shape[1::-1]).box
+        left, top, right, bottom = choose_region(colors.shape[1::-1]).box
         return colors[top:bottom, left:right]
 
 
-def members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
-    """(path, image) of each regular file that is not hidden; the image is None where the ending is another."""
-    packed = not archive.name.lower().endswith(".tar")
-    held = 0
+def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
+    """(path, image) of each regular file that is not hidden; the image is None if the extension is not in `ENDINGS`.
+
+    Raises `UserError` for an archive that is damaged, truncated, or too large to keep in memory.
+    """
+    compressed = not archive.name.lower().endswith(".tar")
+    buffered = 0
     try:
-        with (gzip.open if packed else open)(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with (gzip.open if compressed else open)(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # they would take a kilobyte each
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep about a kilobyte per member
                 parts = [part for part in info.name.split("/") if part not in ("", ".")]
                 if not info.isreg() or info.issparse() or any(part.startswith(".") for part in parts):
                     continue
@@ -139,17 +143,18 @@ def members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
                     continue
                 if not 0 <= info.size <= MAX_MEMBER:
                     raise UserError(f"{archive}:{path} claims {info.size:,} bytes", "no image is that large")
-                if not packed:
+                if not compressed:
                     yield path, Member(str(archive), path, info.offset_data, info.size)
                     continue
-                held += info.size
-                if held > MAX_HELD:
-                    limit = f"{MAX_HELD / 2**30:g} GiB"
-                    raise UserError(f"the images of {archive} exceed {limit}, and are held in memory", "unpack it")
+                buffered += info.size
+                if buffered > MAX_BUFFERED:
+                    limit = f"{MAX_BUFFERED / 2**30:g} GiB"
+                    raise UserError(f"the images of {archive} do not fit into {limit} of memory", "unpack the archive")
                 file.seek(info.offset_data)
-                yield path, Held(str(archive), path, file.read(info.size))
+                yield path, BufferedMember(str(archive), path, file.read(info.size))
             file.seek(tar.offset)
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes any other end as well
-                raise tarfile.ReadError("it has no end mark, and so is cut short or damaged")
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile itself accepts any other end
+                raise tarfile.ReadError("it has no end-of-archive marker, so it is truncated or damaged")
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise UserError(f"cannot read the archive {archive}: {error}", "is it whole? pack or fetch it again") from error
+        hint = "check that it is complete; create or download it again"
+        raise UserError(f"cannot read the archive {archive}: {error}", hint) from error

@@ -1,7 +1,7 @@
-"""Plain JPEGs by simplejpeg, where it is installed: the pixels are Pillow's, and come sooner.
+"""Fast decoding of ordinary JPEG files with simplejpeg, if it is installed; the pixels are the same as Pillow's.
 
-Whatever is doubtful is left to Pillow, which reads it or says what is wrong: rare ways to store colors, damage, and
-files that may say how the image is turned.
+Pillow decodes all other files, or reports what is wrong with them: unusual color formats, damaged files, and files
+with a possible orientation tag.
 """
 
 from typing import BinaryIO
@@ -15,20 +15,20 @@ except ImportError:
     simplejpeg = None
 
 START = b"\xff\xd8\xff"
-MOST = 2**26  # bytes
-TURNED = (b"Exif\0", b"Orientation")  # the second is Adobe's XMP
+MAX_BYTES = 2**26
+ORIENTATION_MARKS = (b"Exif\0", b"Orientation")  # the second one is Adobe's XMP
 
 
-def glance(file: BinaryIO) -> tuple[bytes, tuple[int, int] | None]:
-    """A JPEG's bytes, b"" of another file; and its (width, height) where nothing can turn it and the colors are plain.
+def probe(file: BinaryIO) -> tuple[bytes, tuple[int, int] | None]:
+    """Read a JPEG file: its bytes, b"" for another format; and its (width, height), None if Pillow should decode it.
 
     Raises `OSError`.
     """
     start = file.read(len(START))
     if simplejpeg is None or start != START:
         return b"", None
-    data = start + file.read(MOST)
-    if any(mark in data for mark in TURNED):
+    data = start + file.read(MAX_BYTES)
+    if any(mark in data for mark in ORIENTATION_MARKS):
         return data, None
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
@@ -38,9 +38,9 @@ def glance(file: BinaryIO) -> tuple[bytes, tuple[int, int] | None]:
     return data, (width, height) if plain else None
 
 
-def unpacked(data: bytes) -> np.ndarray | None:
-    """The pixels, uint8 H W 3; None where it cannot say, or should not."""
-    if simplejpeg is None or not data or len(data) > MOST:
+def decode_rgb(data: bytes) -> np.ndarray | None:
+    """Decode the bytes of a JPEG file to uint8 H W 3; None if simplejpeg cannot decode them."""
+    if simplejpeg is None or not data or len(data) > MAX_BYTES:
         return None
     try:
         return simplejpeg.decode_jpeg(data, "RGB")

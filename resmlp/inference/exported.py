@@ -12,29 +12,31 @@ from PIL import Image
 
 from resmlp.backends.autotune import Tuned
 from resmlp.backends.runtimes import Precision, open_engine
-from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, read_config
+from resmlp.config.model_config import ExportedModelConfig
 from resmlp.imaging.decode import to_rgb
-from resmlp.imaging.frame import frame, to_array
-from resmlp.inference.prediction import Namer, check_classifier
+from resmlp.imaging.crop import eval_crop, to_array
+from resmlp.hub.resolve import Source, resolve
+from resmlp.inference.prediction import Classifier, check_classifier
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 
-class ExportedPredictor(Namer):
-    """The files of a folder and the program that runs them, on the CPU."""
+class ExportedPredictor(Classifier):
+    """The files of an exported folder and the program that runs them, on the CPU."""
 
-    trained = True
-
-    def __init__(self, folder: str | Path, cores: int | None = None, precision: Precision = "fp32"):
+    def __init__(self, model: str | Path | Source, cores: int | None = None, precision: Precision = "fp32"):
         """Raises `UserError` for a folder that holds no export, or one that cannot be run."""
-        self.folder = Path(folder)
-        self.card = read_config(self.folder / MODEL_JSON, ExportedModelConfig)
-        self.preprocessing, self.classes, self.words = self.card.preprocessing, self.card.classes, self.card.words
-        for name in self.card.files:
+        source = resolve(model)
+        folder, config = source.folder, source.expect(ExportedModelConfig)
+        assert folder is not None
+        assert config is not None
+        self.folder, self.config, self.has_classifier = folder, config, config.output != "features"
+        self.preprocessing, self.classes, self.words = self.config.preprocessing, self.config.classes, self.config.words
+        for name in self.config.files:
             demand((self.folder / name).is_file(), f"no {name} in {folder}", "it was exported: copy it as well")
         program = f"{folder} is for torch.export.load, whose files may hold any program"
-        demand(self.card.to != "torch", program, "export it to onnx or openvino, or give the run folder")
-        self.run = Tuned([open_engine(self.card.to, self.folder, cores, precision)])
+        demand(self.config.to != "torch", program, "export it to onnx or openvino, or give the run folder")
+        self.run = Tuned([open_engine(self.config.to, self.folder, cores, precision)])
 
     def with_crop(self, ratio: float) -> "ExportedPredictor":
         """The same network with another evaluation crop."""
@@ -45,31 +47,31 @@ class ExportedPredictor(Namer):
     def outputs(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
         """Images, or uint8 B 3 H W of the network's size -> B K, whatever the graph gives."""
         pixels = images if isinstance(images, np.ndarray) else self._pixels(images)
-        with told(self.folder):
-            found = self.run(pixels if self.card.pixels else normalized(pixels, self.preprocessing))
+        with explain_failure(self.folder):
+            found = self.run(pixels if self.config.pixels else normalized(pixels, self.preprocessing))
             self._check(found, len(pixels))
         return found
 
     def _check(self, found: np.ndarray, batch: int) -> None:
-        """That it gives what the card says."""
-        classes = self.card.model.num_classes
-        fits = found.ndim == 2 and len(found) == batch and (self.card.output == "features" or found.shape[1] == classes)
+        """That it gives what the config says."""
+        classes = self.config.model.num_classes
+        fits = found.ndim == 2 and len(found) == batch and (self.config.output == "features" or found.shape[1] == classes)
         what = f"{self.folder} gives {found.shape} for {batch} images, and not {classes} classes each"
         demand(fits, what, "was it changed by hand? export it again")
 
     def logits(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
         """The same -> float32 B K; of a graph that gives probabilities their logarithms."""
         found = self.outputs(images)
-        return np.log(np.maximum(found, np.finfo(np.float32).tiny)) if self.card.output == "probabilities" else found
+        return np.log(np.maximum(found, np.finfo(np.float32).tiny)) if self.config.output == "probabilities" else found
 
     def probabilities(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
         """Of each class, B K."""
-        check_classifier(self.card.output != "features")
+        check_classifier(self.config.output != "features")
         found = self.outputs(images)
-        return found if self.card.output == "probabilities" else softmax(found)
+        return found if self.config.output == "probabilities" else softmax(found)
 
     def _pixels(self, images: Sequence[Image.Image]) -> np.ndarray:
-        return np.stack([to_array(frame(to_rgb(image), self.preprocessing)) for image in images])
+        return np.stack([to_array(eval_crop(to_rgb(image), self.preprocessing)) for image in images])
 
 
 def normalized(pixels: np.ndarray, preprocessing: Any) -> np.ndarray:
@@ -88,8 +90,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
-    """Say in one line what a program cannot run: nothing tells a broken file from a fault of the program's."""
+def explain_failure(folder: Path) -> Iterator[None]:
+    """Turn the failure of a backend into one line: a damaged file and a fault of the backend look alike."""
     try:
         yield
     except (UserError, MemoryError):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from resmlp.data import UnreadableImage
 from resmlp.imaging import jpeg
-from resmlp.imaging.decode import Part, decode, decode_part
+from resmlp.imaging.decode import Region, decode, decode_region
 from resmlp.imaging.image_file import File, Pixels
 from resmlp.utils.errors import UserError
 
@@ -151,9 +151,9 @@ def part(data: bytes, box=BOX, least=(1000, 1000)) -> np.ndarray:
 
     def choose(size):
         asked.append(size)
-        return Part(box, least)
+        return Region(box, least)
 
-    found = decode_part("x.jpg", lambda: io.BytesIO(data), choose)
+    found = decode_region("x.jpg", lambda: io.BytesIO(data), choose)
     assert asked == [decode("x.jpg", lambda: io.BytesIO(data)).size]
     return found
 
@@ -241,11 +241,11 @@ def test_what_cannot_be_read_is_named_in_part(photo, decoder):
         with pytest.raises(UnreadableImage) as whole:
             decode("x.jpg", lambda some=some: io.BytesIO(some))
         with pytest.raises(UnreadableImage) as caught:
-            decode_part("x.jpg", lambda some=some: io.BytesIO(some), lambda size: Part(BOX, (1, 1)))
+            decode_region("x.jpg", lambda some=some: io.BytesIO(some), lambda size: Region(BOX, (1, 1)))
         assert caught.value.name == "x.jpg"
         assert caught.value.reason == whole.value.reason
     with pytest.raises(UnreadableImage, match="no.jpg"):
-        File("/nowhere/no.jpg").part(lambda size: Part(BOX, (1, 1)))
+        File("/nowhere/no.jpg").read_region(lambda size: Region(BOX, (1, 1)))
 
 
 def test_damage_in_the_middle_is_taken_as_pillow_takes_it(photo, decoder):
@@ -256,7 +256,7 @@ def test_damage_in_the_middle_is_taken_as_pillow_takes_it(photo, decoder):
         for place in rng.integers(650, len(data), 2):  # behind the header, which might promise millions of pixels
             data[place] = rng.integers(256)
         outcomes = []
-        for read in (decode, lambda *args: decode_part(*args, lambda size: Part((0, 0, *size), size))):
+        for read in (decode, lambda *args: decode_region(*args, lambda size: Region((0, 0, *size), size))):
             try:
                 outcomes.append(np.asarray(read("x", lambda data=data: io.BytesIO(data))).tobytes())
             except UnreadableImage as error:
@@ -267,7 +267,7 @@ def test_damage_in_the_middle_is_taken_as_pillow_takes_it(photo, decoder):
 def test_too_many_pixels_in_part(photo, decoder, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(UnreadableImage, match="decompression bomb"):
-        decode_part("x", lambda: io.BytesIO(saved(photo, "JPEG")), lambda size: Part(BOX, (1, 1)))
+        decode_region("x", lambda: io.BytesIO(saved(photo, "JPEG")), lambda size: Region(BOX, (1, 1)))
 
 
 def test_what_chooses_may_fail_without_blaming_the_image(photo):
@@ -275,12 +275,12 @@ def test_what_chooses_may_fail_without_blaming_the_image(photo):
         raise KeyError(size)
 
     with pytest.raises(KeyError):
-        decode_part("x", lambda: io.BytesIO(saved(photo, "JPEG")), choose)
+        decode_region("x", lambda: io.BytesIO(saved(photo, "JPEG")), choose)
 
 
 def test_parts_of_pixels():
     colors = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
     for array in (colors, colors[..., 0]):
         image = Pixels("x", array)
-        found = image.part(lambda size: Part((2, 1, 12, 9), size))
+        found = image.read_region(lambda size: Region((2, 1, 12, 9), size))
         assert (found == np.asarray(image.read())[1:9, 2:12]).all()

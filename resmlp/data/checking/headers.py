@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from PIL import ExifTags, Image
 
 from resmlp.imaging.decode import FORMATS, UnreadableImage
-from resmlp.imaging.image_file import File, Held, ImageSource, Member
+from resmlp.imaging.image_file import File, BufferedMember, ImageSource, Member
 
 TAIL = 64  # bytes at a file's end: there end marks are sought, and files of one size mostly differ
 
@@ -75,7 +75,7 @@ def look(image: ImageSource, decode: bool = False) -> Look:
     except UnreadableImage as error:
         return Look(error.reason)
     except Image.UnidentifiedImageError:
-        return Look("not an image, or of a format we do not read")
+        return Look("not an image, or an unsupported format")
     except Exception as error:  # Pillow's parsers raise nearly anything on broken bytes
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Look(" ".join(why.split())[:200] or type(error).__name__)
@@ -111,7 +111,7 @@ def opened(image: ImageSource) -> Iterator[tuple[BinaryIO, int]]:
             yield file, found.st_size
     elif isinstance(image, Member):
         yield image._open(), image.size
-    elif isinstance(image, Held):
+    elif isinstance(image, BufferedMember):
         yield io.BytesIO(image.data), len(image.data)
     else:
         raise OSError("it is no file")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data.images import affine_ops, color_ops
-from resmlp.imaging.frame import RESAMPLING
+from resmlp.imaging.crop import RESAMPLING
 from resmlp.utils.errors import UserError
 
 Step = Callable[[np.ndarray], np.ndarray]

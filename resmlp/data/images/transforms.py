@@ -21,8 +21,8 @@ from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data.images import color_ops
 from resmlp.data.images.randaugment import Step, rand_augment, three_augment
-from resmlp.imaging.decode import Part, Size, whole
-from resmlp.imaging.frame import frame
+from resmlp.imaging.decode import Region, Size, full_region
+from resmlp.imaging.crop import eval_crop
 from resmlp.imaging.image_file import ImageSource
 
 Transform = Callable[[Image.Image], torch.Tensor]
@@ -42,7 +42,7 @@ KERNELS: dict[str, dict[str, Any]] = {
 class Crop(Protocol):
     """From an image to pixels of the network's size."""
 
-    def choose(self, size: Size) -> Part:
+    def choose(self, size: Size) -> Region:
         """What is wanted of an image of that size; may draw."""
 
     def fit(self, pixels: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class TrainTransform:
 
     def __call__(self, image: ImageSource) -> torch.Tensor:
         """Raises `UnreadableImage`, as the image is decoded here."""
-        pixels = self.crop.fit(image.part(self.crop.choose))
+        pixels = self.crop.fit(image.read_region(self.crop.choose))
         for step in self.steps:
             pixels = step(pixels)
         return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
@@ -89,7 +89,7 @@ def _crop(preprocessing: Preprocessing, augment: Augment) -> Crop:
 
 def eval_transform(preprocessing: Preprocessing) -> Transform:
     """PIL RGB -> uint8 3 H W: the shorter side to size / crop_ratio, then the center; small images are enlarged."""
-    return transforms.Compose([partial(frame, preprocessing=preprocessing), transforms.PILToTensor()])
+    return transforms.Compose([partial(eval_crop, preprocessing=preprocessing), transforms.PILToTensor()])
 
 
 class ResizedCrop:
@@ -99,7 +99,7 @@ class ResizedCrop:
         self.size, self.share = preprocessing.size, share
         self.kernel = KERNELS[preprocessing.interpolation]
 
-    def choose(self, size: Size) -> Part:
+    def choose(self, size: Size) -> Region:
         """Draws as timm's RandomResizedCropAndInterpolation; where no box fits, as much as RATIOS allow, centerd.
 
         A box of no pixels, which timm may draw of a tiny image, does not fit.
@@ -117,7 +117,7 @@ class ResizedCrop:
             width = min(most_wide, round(most_high * high))
             height = min(most_high, round(most_wide / low))
             top, left = (most_high - height) // 2, (most_wide - width) // 2
-        return Part((left, top, left + width, top + height), self.size[::-1])
+        return Region((left, top, left + width, top + height), self.size[::-1])
 
     def fit(self, pixels: np.ndarray) -> np.ndarray:
         """Within a level or so of Pillow's resize: torch's filter is Pillow's, with shorter weights."""
@@ -133,15 +133,15 @@ class CenterCrop:
     def __init__(self, preprocessing: Preprocessing):
         self.preprocessing = preprocessing
 
-    def choose(self, size: Size) -> Part:
+    def choose(self, size: Size) -> Region:
         """All of it."""
-        return whole(size)
+        return full_region(size)
 
     def fit(self, pixels: np.ndarray) -> np.ndarray:
-        """As `frame`."""
+        """As `eval_crop`."""
         if pixels.shape[:2] == self.preprocessing.size and self.preprocessing.crop_ratio == 1:
             return planar(pixels)
-        return planar(np.asarray(frame(Image.fromarray(pixels), self.preprocessing)))
+        return planar(np.asarray(eval_crop(Image.fromarray(pixels), self.preprocessing)))
 
 
 class PadCrop(CenterCrop):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from resmlp.imaging.image_file import ENDINGS, File, ImageSource, members
+from resmlp.imaging.image_file import ENDINGS, File, ImageSource, archive_members
 from resmlp.utils.errors import UserError, did_you_mean, printable
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -199,7 +199,7 @@ def _list_archives(where: str, archives: list[Path], notice: Notice) -> Tree:
         stem = archive.name.lower().partition(".tar")[0].removesuffix(".tgz")
         tree = Tree(where, [], [])
         try:
-            for path, image in members(archive):
+            for path, image in archive_members(archive):
                 if image is None:
                     tree.others.append(path)
                 else:

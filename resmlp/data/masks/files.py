@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from resmlp.imaging.decode import FORMATS, UnreadableImage, reason
+from resmlp.imaging.decode import FORMATS, UnreadableImage, describe_error
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -109,7 +109,7 @@ def _opened(name: str) -> Iterator[Image.Image]:
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
-        raise UnreadableImage(name, reason(error)) from error
+        raise UnreadableImage(name, describe_error(error)) from error
 
 
 def _demand_mask(name: str, mask: Image.Image, colors: bool) -> None:

@@ -137,7 +137,7 @@ def test_reasons_and_details(clean):
     assert why.pop("train/dog/c.jpg").startswith("image file is truncated")
     assert why == {
         "train/dog/a.jpg": "it is empty",
-        "train/dog/b.jpg": "not an image, or of a format we do not read",
+        "train/dog/b.jpg": "not an image, or an unsupported format",
         "train/dog/d.jpg": "No such file or directory",
     }
     assert details(clean, "wrong-ending") == {"train/dog/e.jpg": "PNG"}

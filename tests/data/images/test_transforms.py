@@ -13,7 +13,7 @@ from timm.data.transforms import RandomResizedCropAndInterpolation
 from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import eval_transform, train_transform
-from resmlp.imaging.frame import RESAMPLING
+from resmlp.imaging.crop import RESAMPLING
 from resmlp.imaging.image_file import File, Pixels
 from resmlp.utils.errors import UserError
 from resmlp.utils.seeding import seed_host
@@ -106,7 +106,7 @@ def test_large_jpegs_are_decoded_at_less(tmp_path):
     scales = set()
     for _ in range(30):
         parts = []
-        ours = crop.fit(image.part(lambda size: parts.append(crop.choose(size)) or parts[0]))  # noqa: B023
+        ours = crop.fit(image.read_region(lambda size: parts.append(crop.choose(size)) or parts[0]))  # noqa: B023
         left, top, right, bottom = parts[0].box
         scale = 8 if min(right - left, bottom - top) >= 8 * 64 else 4
         x, y, width, height = (scale * (side // scale) for side in (left, top, right - left, bottom - top))

@@ -213,8 +213,8 @@ def test_member_of_absurd_size(tmp_path):
 
 
 def test_compressed_archive_too_large_to_hold(pack, monkeypatch):
-    monkeypatch.setattr(image_file, "MAX_HELD", 200)
-    assert "unpack it" in refused(pack("a.tgz", *PAIR))
+    monkeypatch.setattr(image_file, "MAX_BUFFERED", 200)
+    assert "unpack the archive" in refused(pack("a.tgz", *PAIR))
     open_splits(Data(root=pack("a.tar", *PAIR)))
 
 
