@@ -14,15 +14,12 @@ from torch.utils.checkpoint import checkpoint
 from resmlp.config.model_config import TrunkConfig
 from resmlp.nn import (
     ACTIVATIONS,
+    HEADS,
     INITS,
     MIXERS,
     NORMS,
     SCALES,
     WIRINGS,
-    ClassMlp,
-    ClassToken,
-    FirstToken,
-    MeanPool,
     Mlp,
     PatchEmbed,
     PositionalEmbedding,
@@ -52,7 +49,8 @@ class Trunk(nn.Module):
 
     def __init__(self, config: TrunkConfig, in_chans: int = 3):
         super().__init__()
-        arch, tokens = config.architecture, math.prod(config.grid)
+        arch, patches = config.architecture, math.prod(config.grid)
+        head = HEADS[arch.pool]
         norm: Make = partial(NORMS[arch.norm], arch.dim)
         scale: Make = partial(SCALES[arch.scale], arch.dim, arch.initial_scale())
         residual = partial(WIRINGS[arch.residual], drop_path=config.drop_path)
@@ -68,17 +66,15 @@ class Trunk(nn.Module):
 
         self.config = config
         self.checkpoint_activations = False
-        self.embed = nn.Sequential(OrderedDict(patches=PatchEmbed(arch.patch_size, arch.dim, in_chans)))
-        if arch.pool == "classtoken":
-            self.embed.add_module("cls", ClassToken(arch.dim))
-            tokens += 1
+        embed = OrderedDict[str, nn.Module](patches=PatchEmbed(arch.patch_size, arch.dim, in_chans))
+        embed |= (learned := head.tokens(arch.dim))
         if arch.pos_embed:
-            self.embed.add_module("position", PositionalEmbedding(tokens, arch.dim))
+            embed["position"] = PositionalEmbedding(len(learned) + patches, arch.dim)
+        self.embed = nn.Sequential(embed)
         self.blocks = nn.ModuleList(block() for _ in range(arch.depth))
-        if arch.pool == "classmlp":
-            self.blocks.append(ClassMlp(tokens, arch.dim, norm, scale, channels))
+        self.blocks.extend(head.layers(patches, arch.dim, norm, scale, channels))
         self.norm = norm()
-        self.pool: nn.Module = MeanPool() if arch.pool == "mean" else FirstToken()
+        self.pool = head.pool()
         self.head: nn.Module = nn.Identity()
         self.apply(self._initialize)
         self.reset_classifier(config.num_classes)

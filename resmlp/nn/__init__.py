@@ -15,7 +15,7 @@ from resmlp.nn.mixers import (
     MlpMixer,
     SeparableConvMixer,
 )
-from resmlp.nn.pool import ClassMlp, FirstToken, MeanPool
+from resmlp.nn.pool import HEADS, ClassMlp, FirstToken, Head, MeanPool
 from resmlp.nn.residual import WIRINGS, PostResidual, Residual
 from resmlp.nn.sequence import (
     SEQUENCE_MIXERS,
@@ -32,6 +32,7 @@ from resmlp.nn.sequence import (
 
 __all__ = [
     "ACTIVATIONS",
+    "HEADS",
     "INITS",
     "MIXERS",
     "NORMS",
@@ -48,6 +49,7 @@ __all__ = [
     "DepthwiseConvMixer",
     "DropPath",
     "FirstToken",
+    "Head",
     "LayerScale",
     "LinearMixer",
     "MaskedAttention",

@@ -1,10 +1,15 @@
-"""From tokens to one vector for the image."""
+"""Heads: how tokens become one vector for the image. B images, N tokens, D channels."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from resmlp.nn.embed import ClassToken
+
+Make = Callable[[], nn.Module]
 
 
 class MeanPool(nn.Module):
@@ -59,9 +64,9 @@ class ClassMlp(nn.Module):
         self,
         tokens: int,
         dim: int,
-        norm: Callable[[], nn.Module],
-        scale: Callable[[], nn.Module],
-        channels: Callable[[], nn.Module],
+        norm: Make,
+        scale: Make,
+        channels: Make,
         depth: int = 2,
     ):
         super().__init__()
@@ -76,3 +81,25 @@ class ClassMlp(nn.Module):
         for gather, channels in zip(self.gathers, self.channels):
             cls = channels(gather(cls, patches))
         return torch.cat([cls, patches], dim=1)
+
+
+Layers = Callable[[int, int, Make, Make, Make], list[nn.Module]]
+"""tokens N, channels D, and what makes a norm, a scale and a channel MLP sublayer -> layers"""
+
+
+class Head(NamedTuple):
+    """The parts of a trunk that turn tokens into one vector."""
+
+    pool: Callable[[], nn.Module]
+    """B N D (B 1+N D with a class token) -> B D, after the last norm"""
+    tokens: Callable[[int], dict[str, nn.Module]] = lambda dim: {}
+    """modules after the patch embedding, by name, each of which puts a learned token first: B N D -> B 1+N D"""
+    layers: Layers = lambda *parts: []
+    """modules that follow the last layer: B N D -> B 1+N D"""
+
+
+HEADS: dict[str, Head] = {
+    "mean": Head(MeanPool),
+    "classmlp": Head(FirstToken, layers=lambda *parts: [ClassMlp(*parts)]),
+    "classtoken": Head(FirstToken, tokens=lambda dim: {"cls": ClassToken(dim)}),
+}
