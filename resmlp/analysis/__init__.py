@@ -1,8 +1,9 @@
-"""Looking at what was learned: figures, and the report of a run.
+"""Figures and reports: what a network learned, how fast it runs, how a run went.
 
-`figures` draws, `overlay` colors the classes of pixels, `sheet` is the look that all figures share, `report` gathers
-what a run folder says, and `page` turns that into HTML. Matplotlib is imported when the first figure is drawn, not
-before.
+`layers` inspects weights and receptive fields, and `profiling` measures speed and memory. `figures` draws curves,
+confusion matrices and predictions, and `overlay` draws segmentations; `style` is the style of every figure. `report`
+collects the files of a run folder and `page` renders them as HTML. Matplotlib is imported when the first figure is
+drawn.
 """
 
 from resmlp.analysis.figures import confusion, curves, predictions

@@ -1,6 +1,6 @@
-"""The HTML of a report: one page that stands alone, in light and dark, on a wide screen and on a phone.
+"""HTML of a report: one self-contained page for light and dark mode, wide screens and phones.
 
-Functions from `page` on return HTML and escape the text they are given.
+`page` and the functions below it return HTML, and escape their text arguments.
 """
 
 import base64
@@ -75,19 +75,19 @@ $script</body>
 
 
 def text(value: object) -> str:
-    """`value` as text: data are hostile until they are escaped."""
+    """Escape `value`: names and paths are untrusted."""
     return html.escape(printable(value))
 
 
 def number(value: Any) -> str:
-    """A metric as text: a fraction with four digits, other numbers with as many as say something."""
+    """Format a metric: four decimals up to 1 in magnitude, else two; an en dash if it is not a finite number."""
     if not is_number(value):
         return "–"
     return f"{value:.4f}" if abs(value) <= 1 else f"{value:,.2f}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 4 min 35 s, 2 h 5 min, 3 d 4 h."""
+    """Format seconds by the two largest units: 4 min 35 s, 2 h 5 min, 3 d 4 h."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -98,7 +98,7 @@ def duration(seconds: float) -> str:
 
 
 def page(title: str, parts: Iterable[str], style: str = "", script: str = "") -> str:
-    """The whole page; empty parts are left out. Only one that has a `script` of its own may run any."""
+    """A whole page without its empty parts. Its content security policy forbids scripts unless `script` is given."""
     policy = "; script-src 'unsafe-inline'" if script else ""
     script = f"<script>\n{script}</script>\n" if script else ""
     body = "\n".join(part for part in parts if part)
@@ -106,25 +106,25 @@ def page(title: str, parts: Iterable[str], style: str = "", script: str = "") ->
 
 
 def element(tag: str, content: object, kind: str = "") -> str:
-    """`<tag class="kind">content</tag>`, or nothing where there is no content."""
+    """`<tag class="kind">content</tag>`; "" without content."""
     of = f' class="{kind}"' if kind else ""
     return f"<{tag}{of}>{text(content)}</{tag}>" if str(content) else ""
 
 
 def section(title: str, *parts: str) -> str:
-    """A heading and what it is about, or nothing where all parts are empty."""
+    """A heading over its parts; "" if all parts are empty."""
     content = "\n".join(part for part in parts if part)
     return f"<section>\n{element('h2', title)}\n{content}\n</section>" if content else ""
 
 
 def details(title: str, content: str, opened: bool = False) -> str:
-    """Content that is folded away under its title, or nothing where there is none."""
+    """Collapsible content under its title; "" without content."""
     state = " open" if opened else ""
     return f"<details{state}>\n{element('summary', title)}\n{content}\n</details>" if content else ""
 
 
 def facts(rows: Iterable[tuple[str, object, Remarks]], kind: str = "") -> str:
-    """A list of names, values, and remarks on them, each with its class."""
+    """A description list: name, value, and remarks, each with its CSS class; "" without rows."""
     items = []
     for name, value, remarks in rows:
         small = "".join(element("small", remark, of) for remark, of in remarks)
@@ -134,7 +134,7 @@ def facts(rows: Iterable[tuple[str, object, Remarks]], kind: str = "") -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], best: int | None = None) -> str:
-    """A table, with the row number `best` in bold; it scrolls by itself where the screen is narrow."""
+    """A table that scrolls on narrow screens, with row number `best` in bold; "" without rows."""
     if not rows:
         return ""
     top = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
@@ -146,13 +146,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], best: int | Non
 
 
 def code(lines: Iterable[str]) -> str:
-    """Commands to copy."""
+    """A block of commands to copy."""
     content = "\n".join(text(line) for line in lines)
     return f"<pre><code>{content}</code></pre>" if content else ""
 
 
 def image(path: Path, alt: str, caption: str) -> str:
-    """A PNG file inside the page; nothing where the file is none."""
+    """A PNG file embedded in the page; "" if the file is not a PNG."""
     data = path.read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n" or len(data) < 24:
         return ""

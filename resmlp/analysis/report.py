@@ -1,4 +1,4 @@
-"""The report of a run: what its folder says, on one page."""
+"""The report of a training run: one HTML page made from the files of its run folder."""
 
 import shlex
 from collections.abc import Iterator
@@ -25,18 +25,18 @@ from resmlp.utils.errors import UserError, counted
 from resmlp.utils.files import read_json, write_text
 from resmlp.utils.logger import read_metrics
 
-LONG = 12  # rows of a table that is folded away
+LONG = 12  # rows; a longer table is collapsed
 CAPTIONS = {
-    "confusion": "Row: the true class. Column: what it was taken for.",
-    "labeled": "Held-out images, the labels of their pixels (white: counts for nothing), and what the network says.",
-    "predictions": "The predicted class and its probability; below a mistake, what it is.",
+    "confusion": "Rows: true class. Columns: predicted class.",
+    "labeled": "Images, the ground truth of their pixels (white: ignored), and the prediction.",
+    "predictions": "Predicted class and its probability; below a wrong prediction, the true class.",
 }
 
 
 def write_report(folder: Path) -> None:
-    """Draw `figures/curves.png`, and write `report.html` from what the run folder holds; any file may be missing.
+    """Draw `figures/curves.png` and write `report.html` from the files of a run folder; any file may be missing.
 
-    Raises `UserError` where the disk refuses.
+    Raises `UserError` if a file cannot be written.
     """
     run = Folder.read(folder)
     if run.metrics:
@@ -49,7 +49,7 @@ def write_report(folder: Path) -> None:
         "</header>",
         element("p", run.unfinished(), "note"),
         facts(run.scores(), "main"),
-        facts(run.circumstances()),
+        facts(run.statistics()),
         element("p", " · ".join(f"{name} {of}" for name, of in (run.summary.get("versions") or {}).items()), "faint"),
         section("Figures", *(run.figure(path) for path in run.images())),
         section("Use the model", code(run.commands())),
@@ -62,7 +62,7 @@ def write_report(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Folder:
-    """What a run folder says of its run; of one that has not finished, what its last checkpoint says."""
+    """The contents of a run folder; of an unfinished run, with the summary in its last checkpoint."""
 
     path: Path
     recipe: dict[str, Any]
@@ -72,35 +72,35 @@ class Folder:
 
     @classmethod
     def read(cls, path: Path) -> "Folder":
-        """Read the files that are there."""
+        """Read the files that exist."""
         summary = _read(path / "summary.json")
         progress = sorted(path.glob("checkpoints/step-*/progress.json"))
-        found = summary or (_read(progress[-1]) if progress else {})
-        return cls(path, _read(path / "recipe.json"), found, read_metrics(path), bool(summary))
+        latest = summary or (_read(progress[-1]) if progress else {})
+        return cls(path, _read(path / "recipe.json"), latest, read_metrics(path), bool(summary))
 
     @property
     def evals(self) -> list[Entry]:
-        """The evaluations, in order."""
+        """The evaluations in order of their steps."""
         return [entry for entry in self.metrics if entry["kind"] == "eval"]
 
     def best(self) -> Entry:
-        """The evaluation that training found best; where it left no word, the one with the highest main metric."""
-        noted = self.summary.get("best")
-        if isinstance(noted, dict) and metric_names([noted]):
-            return noted
+        """The best evaluation according to the summary; without one, the evaluation with the highest main metric."""
+        best = self.summary.get("best")
+        if isinstance(best, dict) and metric_names([best]):
+            return best
         names = metric_names(self.evals)
-        counted = [entry for entry in self.evals if names and is_number(entry.get(names[0]))]
-        return max(counted, key=lambda entry: entry[names[0]], default={})
+        scored = [entry for entry in self.evals if names and is_number(entry.get(names[0]))]
+        return max(scored, key=lambda entry: entry[names[0]], default={})
 
     def unfinished(self) -> str:
-        """What to know of a run that has not come to its end."""
+        """A note for a run that has not finished; "" for a finished run."""
         if self.finished:
             return ""
         step = self.metrics[-1]["step"] if self.metrics else 0
-        return f"This run has not finished: {counted(step, 'step')} so far. The command that started it continues it."
+        return f"This run has not finished: {counted(step, 'step')} so far. Run the same command again to continue it."
 
     def scores(self) -> Iterator[tuple[str, str, Remarks]]:
-        """The best number of each metric, and whether it is what the recipe promises."""
+        """The best value of each metric, with the value that the recipe expects."""
         best, expected = self.best(), dict(self.recipe.get("expected") or ())
         for name in metric_names([best]):
             where = f"best, epoch {best.get('epoch', '?')}, {best.get('weights', '')} weights"
@@ -109,8 +109,8 @@ class Folder:
         for name, goal in expected.items():
             yield name, "–", [(f"expected {goal:g}: not measured", "")]
 
-    def circumstances(self) -> Iterator[tuple[str, str, Remarks]]:
-        """The last evaluation, time, speed, size and machine."""
+    def statistics(self) -> Iterator[tuple[str, str, Remarks]]:
+        """Last evaluation, wall-clock time, speed, parameters and device."""
         for kind, entry in {str(entry.get("weights", "")): entry for entry in self.evals}.items():
             name = metric_names(self.evals)[0]
             yield f"last {name}, {kind}", number(entry.get(name)), [(f"epoch {entry.get('epoch', '?')}", "")]
@@ -126,28 +126,28 @@ class Folder:
             yield "device", str(summary["device"]), ()
 
     def images(self) -> list[Path]:
-        """The figures, the curves first."""
+        """The figures, curves first."""
         return sorted(self.path.glob("figures/*.png"), key=lambda path: (path.name != "curves.png", path.name))
 
     def figure(self, path: Path) -> str:
-        """A figure of the run, described in words as well."""
+        """A figure with its alternative text."""
         if path.name == "curves.png":
-            return image(path, f"Curves of the run over its epochs. {' '.join(self.course())}", "")
+            return image(path, f"Curves of the run over its epochs. {' '.join(self.trends())}", "")
         caption = CAPTIONS.get(path.stem, path.stem)
         return image(path, f"{path.stem}: {caption}", caption)
 
-    def course(self) -> Iterator[str]:
-        """The curves in words."""
+    def trends(self) -> Iterator[str]:
+        """First and last value of the main validation metric and of the training loss, one sentence each."""
         kind = self.best().get("weights")
-        held_out = [entry for entry in self.evals if entry.get("weights") == kind]
+        val = [entry for entry in self.evals if entry.get("weights") == kind]
         train = [entry for entry in self.metrics if entry["kind"] == "train"]
-        for of, entries in (("Held-out", held_out), ("Training", train)):
+        for split, entries in (("Validation", val), ("Training", train)):
             for name in metric_names(entries)[:1]:
                 values = [entry[name] for entry in entries if is_number(entry.get(name))]
-                yield f"{of} {name} goes from {number(values[0])} to {number(values[-1])}."
+                yield f"{split} {name} goes from {number(values[0])} to {number(values[-1])}."
 
     def commands(self) -> list[str]:
-        """What to type to use the model, once there is one."""
+        """Commands that use the saved model; [] before the model is saved."""
         folder = shlex.quote(str(self.path))
         if not (self.path / "model.json").is_file():
             return []
@@ -156,36 +156,36 @@ class Folder:
         return [f"resmlp eval {folder} --data.root PATH", use]
 
     def evaluations(self) -> str:
-        """The table of all evaluations, folded away where it is long."""
+        """The table of all evaluations, collapsed if it is long."""
         evals, names = self.evals, metric_names(self.evals)
-        best, spots = self.best(), [(entry["step"], entry.get("weights")) for entry in self.evals]
-        spot = (best.get("step"), best.get("weights"))
+        best, keys = self.best(), [(entry["step"], entry.get("weights")) for entry in self.evals]
+        best_key = (best.get("step"), best.get("weights"))
         rows = [[entry.get(key, "") for key in ("epoch", "step", "weights")] for entry in evals]
         rows = [row + [number(entry.get(name)) for name in names] for row, entry in zip(rows, evals)]
-        content = table(["epoch", "step", "weights", *names], rows, spots.index(spot) if spot in spots else None)
+        content = table(["epoch", "step", "weights", *names], rows, keys.index(best_key) if best_key in keys else None)
         return details(f"{len(rows)} evaluations", content) if len(rows) > LONG else content
 
     def unreadable(self) -> str:
-        """The files that training left out."""
+        """Files that training skipped because it could not read them."""
         notes = self.summary.get("notes") or self.summary
         rows = list((notes.get("unreadable") or {}).items())
-        content = table(["file", "times asked for"], rows)
+        content = table(["file", "read attempts"], rows)
         return details(counted(len(rows), "file"), content) if len(rows) > LONG else content
 
     def settings(self) -> str:
-        """The recipe's fields as the command line names them, folded away."""
+        """The fields of the recipe by their command-line names, collapsed."""
         titled = ("name", "about", "paper", "expected")
         rows = list(_flat({key: value for key, value in self.recipe.items() if key not in titled}))
         return details(f"{len(rows)} settings", table(["setting", "value"], rows))
 
 
 def _judge(value: float, goal: float) -> tuple[str, str]:
-    """Whether `value` reaches `goal`, and the class that colors the answer."""
+    """Whether `value` reaches `goal`, as text and as a CSS class."""
     return (f"✓ expected {goal:g}: reached", "good") if value >= goal else (f"✗ expected {goal:g}: not reached", "bad")
 
 
 def _flat(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as (--data.img-size, "224 224")."""
+    """Nested settings as pairs such as ("data.img-size", "224 224")."""
     for key, value in values.items():
         name = f"{where}.{key}" if where else key
         if isinstance(value, dict):
@@ -195,7 +195,7 @@ def _flat(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one where there is none."""
+    """The object in a JSON file; {} if the file is missing, broken, or not an object."""
     try:
         value = read_json(path)
     except UserError:

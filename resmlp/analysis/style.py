@@ -1,4 +1,4 @@
-"""The look that all figures share: one width, one face, few colors, no more lines than the numbers need."""
+"""The style of every figure: one width, one font family, few colors, no decoration."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-WIDTH, DPI = 7.0, 200  # inches; dots per inch
+WIDTH, DPI = 7.0, 200  # inches, dots per inch
 SMALL, TEXT, LARGE = 9.0, 10.0, 11.5  # points
 
 INK, FAINT, RULE = "#1b2530", "#66737f", "#e3e7eb"
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#c9500a", "#00805c", "#a4508b"
-"""dark enough for text on white, and told apart by color-blind eyes (after Okabe and Ito)"""
+"""dark enough for text on white, and distinct for color-blind readers (after Okabe and Ito)"""
 
 STYLE = {
     "font.size": TEXT,
     "text.color": INK,
-    "text.parse_math": False,  # names are text, whatever dollars they hold
+    "text.parse_math": False,  # a dollar sign in a name is not math
     "axes.axisbelow": True,
     "axes.edgecolor": FAINT,
     "axes.grid": True,
@@ -48,21 +48,22 @@ STYLE = {
     "xtick.minor.size": 0,
     "ytick.major.size": 0,
     "ytick.minor.size": 0,
-    "svg.hashsalt": "resmlp",  # the same figure is the same file
+    "svg.hashsalt": "resmlp",  # the same figure gives the same bytes
 }
 
 PNG, BOTH = ("png",), ("png", "svg")
-"""what a figure is written as"""
+"""file formats of a figure"""
 
 FACES = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Noto Sans Arabic", "Arial Unicode MS")
-"""the first is Matplotlib's own; the others, where installed, have the letters that it lacks"""
+"""fonts in order of preference: the first comes with Matplotlib, the others (if installed) have more scripts"""
 
 
 @contextmanager
-def sheet(path: Path, height: float, formats: Sequence[str] = PNG) -> Iterator["Figure"]:
-    """A white figure WIDTH x `height` inches to draw on; it is written to `path` at the end.
+def new_figure(path: Path, height: float, formats: Sequence[str] = PNG) -> Iterator["Figure"]:
+    """Yield an empty figure of WIDTH x `height` inches, and write it to `path` when the block ends.
 
-    `path` ends in the first of `formats`; for any other its ending is replaced.
+    The suffix of `path` is the first of `formats`. Each further format is written to `path` with its own suffix. Raises
+    `UserError` if a file cannot be written.
     """
     from matplotlib import font_manager, style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -77,29 +78,29 @@ def sheet(path: Path, height: float, formats: Sequence[str] = PNG) -> Iterator["
         FigureCanvasAgg(figure)
         yield figure
         paths = [path, *(path.with_suffix(f".{kind}") for kind in formats[1:])]
-        undated = {"svg": {"Date": None}}
+        metadata = {"svg": {"Date": None}}
         write_together(
             {
-                file: partial(figure.savefig, format=kind, metadata=undated.get(kind))
+                file: partial(figure.savefig, format=kind, metadata=metadata.get(kind))
                 for file, kind in zip(paths, formats)
             }
         )
 
 
 def diverging() -> "Colormap":
-    """Orange below zero, white at it, blue above; white as the page where there is no number: frame what has some."""
+    """Colormap from orange (negative) over white (zero) to blue (positive); NaN is white as well."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("diverging", [ORANGE, "white", BLUE], bad="white")
 
 
 def printable(text: object) -> str:
-    """`text` without control characters, overrides of the writing direction, and bytes that are no letters."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(text))
+    """Replace control characters, direction overrides and undecodable bytes in `text` by U+FFFD."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in str(text))
 
 
 def shorten(text: object, length: int) -> str:
-    """`text`, printable, on one line and at most `length` letters long; both of its ends are kept."""
+    """Make `text` printable, one line, and at most `length` characters long; both of its ends are kept."""
     text = printable(" ".join(str(text).split()))
     if len(text) <= length:
         return text
@@ -107,10 +108,10 @@ def shorten(text: object, length: int) -> str:
     return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def spread(places: Sequence[float], gap: float, top: float = 1.0) -> list[float]:
-    """`places` moved as little as need be to lie `gap` apart and below `top`, in their order."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved = list(places)
+def spread(positions: Sequence[float], gap: float, top: float = 1.0) -> list[float]:
+    """Move `positions` as little as necessary so that they are `gap` apart and at most `top`; keeps their order."""
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    moved = list(positions)
     for below, above in zip(order, order[1:]):
         moved[above] = max(moved[above], moved[below] + gap)
     for i in reversed(order):

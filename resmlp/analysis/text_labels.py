@@ -1,4 +1,4 @@
-"""Names beside the marks of a plot, clear of the marks and of one another."""
+"""Text labels of the points in a plot, placed without overlap."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-GAP = 6.0  # points from a mark's middle to its name
-FARTHER = (1, 1.5, 2, 3, 4)  # times the gap, nearest first
-LONGEST = 40  # letters of a name
+GAP = 6.0  # points from the center of a mark to its label
+DISTANCES = (1, 1.5, 2, 3, 4)  # in gaps, tried in this order
+LONGEST = 40  # characters of a label
 SIDES = {
     (1, 0): ("left", "center"),
     (-1, 0): ("right", "center"),
@@ -22,28 +22,28 @@ SIDES = {
     (-0.8, 0.8): ("right", "bottom"),
     (-0.8, -0.8): ("right", "top"),
 }
-"""where a name may stand, best first: the direction, and what of the text is there"""
+"""direction of a label (across, up) -> the alignment of its text, best first"""
 
 
 class Mark(NamedTuple):
-    """A mark of a plot, and what it is called."""
+    """A mark in a plot, with its label."""
 
     name: str
     x: float
     y: float
-    """in the data's units"""
+    """x and y in data coordinates"""
     color: str
     unit: str = "data"
-    """of y; or `axes fraction`"""
+    """unit of y: `data` or `axes fraction`"""
 
 
-def name_marks(
-    axes: "Axes", marks: Sequence[Mark], width: float, taken: Iterable["Bbox"] = (), size: float = SMALL
+def label_marks(
+    axes: "Axes", marks: Sequence[Mark], width: float, occupied: Iterable["Bbox"] = (), size: float = SMALL
 ) -> list[str]:
-    """Write each name beside its mark (`width` points wide) where it covers nothing; returns those without room.
+    """Write the label of each mark (`width` points wide) next to it, and return the names without a free place.
 
-    Nothing: no mark, no other name, none of the boxes `taken` (in pixels), and not the panel's edge. A name that stands
-    farther off has a line to its mark. The panel must have its size already (`draw_without_rendering`).
+    A label overlaps no mark, no other label, none of the `occupied` boxes (in pixels), and stays inside the panel. A
+    distant label has a line to its mark. Call `figure.draw_without_rendering()` first: the panel must have its size.
     """
     from matplotlib.patheffects import withStroke
     from matplotlib.text import Text
@@ -51,8 +51,8 @@ def name_marks(
 
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     panel, half = axes.get_window_extent(), width / 2 * DPI / 72
-    covered = [*taken, *(Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in places(axes, marks))]
-    left = []
+    covered = [*occupied, *(Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in centers(axes, marks))]
+    unplaced = []
     for mark in marks:
         text = axes.annotate(
             shorten(mark.name, LONGEST),
@@ -65,7 +65,7 @@ def name_marks(
             color=mark.color,
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
         )
-        for (x, y), (across, down), far in ((*side, far) for far in FARTHER for side in SIDES.items()):
+        for (x, y), (across, down), far in ((*side, far) for far in DISTANCES for side in SIDES.items()):
             text.set(position=(x * GAP * far, y * GAP * far), ha=across, va=down)
             text.update_positions(renderer)
             box = Text.get_window_extent(text)
@@ -76,14 +76,14 @@ def name_marks(
                 break
         else:
             text.remove()
-            left.append(mark.name)
-    return left
+            unplaced.append(mark.name)
+    return unplaced
 
 
-def places(axes: "Axes", marks: Sequence[Mark]) -> list[tuple[float, float]]:
-    """The middles of marks, in pixels."""
-    found = []
+def centers(axes: "Axes", marks: Sequence[Mark]) -> list[tuple[float, float]]:
+    """(x, y) of the center of each mark, in pixels."""
+    pixels = []
     for mark in marks:
         x, y = axes.transData.transform((mark.x, mark.y if mark.unit == "data" else 0.5 * sum(axes.get_ylim())))
-        found.append((x, y if mark.unit == "data" else axes.transAxes.transform((0, mark.y))[1]))
-    return found
+        pixels.append((x, y if mark.unit == "data" else axes.transAxes.transform((0, mark.y))[1]))
+    return pixels

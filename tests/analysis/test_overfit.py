@@ -4,7 +4,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from resmlp.analysis.overfit import Point, draw_overfit, line
+from resmlp.analysis.overfit import Point, draw_overfit, regression_line
 from resmlp.paper import TABLES
 from resmlp.reproduction import full
 from resmlp.reproduction.figure4 import points
@@ -13,10 +13,10 @@ from resmlp.reproduction.record import make_record
 
 def test_the_line_is_that_of_the_points():
     own = [Point("", x, 1.3 * x - 0.4) for x in (0.76, 0.79, 0.81, 0.84)]
-    assert line(own) == (pytest.approx(1.3), pytest.approx(-0.4))
-    assert line(own[:2]) is None
-    assert line([Point("", 0.8, y) for y in (0.6, 0.7, 0.8)]) is None
-    assert line([]) is None
+    assert regression_line(own) == (pytest.approx(1.3), pytest.approx(-0.4))
+    assert regression_line(own[:2]) is None
+    assert regression_line([Point("", 0.8, y) for y in (0.6, 0.7, 0.8)]) is None
+    assert regression_line([]) is None
 
 
 def test_bars_are_the_binomials():

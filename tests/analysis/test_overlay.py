@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resmlp.analysis.overlay import draw_labeled
+from resmlp.analysis.overlay import draw_segmentations
 from resmlp.analysis.style import DPI, WIDTH
-from resmlp.inference.segmenter import Labeled
+from resmlp.inference.segmenter import Example
 
 SHADES = ((200, 30, 30), (30, 30, 200))
 
 
 def test_without_images_nothing_is_drawn(tmp_path):
-    draw_labeled([], ("a", "b"), SHADES, tmp_path / "sheet.png")
+    draw_segmentations([], ("a", "b"), SHADES, tmp_path / "sheet.png")
     assert not any(tmp_path.iterdir())
 
 
@@ -20,8 +20,8 @@ def test_without_images_nothing_is_drawn(tmp_path):
 def test_a_sheet_of_any_image_is_of_a_size_to_look_at(tmp_path, width, height):
     labels = np.zeros((height, width), np.uint8)
     labels[height // 2 :, width // 2 :] = 1
-    found = [Labeled("a.png", Image.new("RGB", (width, height), (9, 99, 9)), labels, labels.astype(np.int16))] * 3
-    draw_labeled(found, ("a", "b"), SHADES, tmp_path / "sheet.png")
+    found = [Example("a.png", Image.new("RGB", (width, height), (9, 99, 9)), labels, labels.astype(np.int16))] * 3
+    draw_segmentations(found, ("a", "b"), SHADES, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         across, down = sheet.size
     assert across == WIDTH * DPI

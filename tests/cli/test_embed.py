@@ -180,7 +180,7 @@ def test_what_cannot_be_embedded(resmlp, trained, tmp_path):
         ((trained, "nowhere", *out), "error: PATH nowhere: no such file or folder"),
         ((trained, tmp_path / "empty", *out), "no images in"),
         (("resmlp_s99", tmp_path / "few", *out), "unknown model"),
-        ((trained, tmp_path / "few", "--map", "m.png"), "a map of 9 images (at least 10)"),
+        ((trained, tmp_path / "few", "--map", "m.png"), "9 images: too few for a map (at least 10)"),
     ):
         ended = resmlp("embed", *args)
         assert ended.code == 2

@@ -79,7 +79,7 @@ def test_a_run_holds_a_model_its_colors_and_a_sheet_in_the_report(segmenter):
         drawn = {color for _, color in sheet.convert("RGB").getcolors(2**24)}
     assert {tuple(color) for color in card["palette"]} <= drawn, "the legend has the classes' very colors"
     report = (segmenter / "report.html").read_text()
-    assert "what the network says" in report
+    assert "the ground truth of their pixels" in report
     assert report.count("<img") == 2, "the curves and the sheet"
 
 

@@ -1,1 +1,1 @@
-"""What the layers of a network learned: Figures 2 and 3, receptive fields, scales."""
+"""The layers of a trained network: filters (Figure 2), sparsity (Figure 3), receptive fields, scales."""

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from resmlp.analysis.style import shorten
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ALIASES
-from resmlp.hub.resolve import exists, kind_of
-from resmlp.inference.segmenter import open_segmenter
-from resmlp.models import Segmenter, Seq2Seq, Trunk, open_model
+from resmlp.inference.kinds import open_source
+from resmlp.models import Segmenter, Seq2Seq, Trunk
 from resmlp.models.backbones import TrunkFeatures
 from resmlp.nn import (
     ConvMixer,
@@ -31,6 +30,7 @@ from resmlp.nn import (
 )
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
+from resmlp.utils.files import exists
 
 Grid = tuple[int, int]
 
@@ -137,23 +137,18 @@ def _(mixer: SeparableConvMixer, grid: Grid) -> dict[str, Tensor]:
     return {"kernels": mixer.conv.weight, "1x1": mixer.pointwise.weight}
 
 
-def open_anatomy(source: str) -> Anatomy:
-    """What a MODEL of the command line means, taken apart: a classifier, a segmenter's trunk, or a translator.
+def open_anatomy(model: str) -> Anatomy:
+    """The layers of a MODEL: of a classifier, of the trunk of a segmenter, or of a translator.
 
-    Raises `UserError` where nothing is there, for a network that is not of ours, and for weights that are not finite.
+    Raises `UserError` for a network that is not built of the layers of `resmlp`, and for weights that are not finite.
     """
-    kind = kind_of(source)
-    if kind == "translator":
-        from resmlp.inference.translator import open_translator  # needs an extra
-
-        found = of_translator(open_translator(source).model)
-    elif kind == "segmenter":
-        saved = open_segmenter(source)
-        found = of_trunk(_trunk_of(saved.model, source), saved.card.preprocessing)
+    opened = open_source(model)
+    if isinstance(opened.model, Seq2Seq):
+        found = of_translator(opened.model)
     else:
-        opened = open_model(source)
-        found = of_trunk(_trunk_of(opened.model, source), opened.preprocessing, opened.trained)
-    return replace(found, source=brief(source))
+        preprocessing = getattr(opened, "preprocessing", None) or opened.config.preprocessing
+        found = of_trunk(_trunk_of(opened.model, model), preprocessing, getattr(opened, "trained", True))
+    return replace(found, source=brief(model))
 
 
 def brief(source: str) -> str:

@@ -1,1 +1,1 @@
-"""Table 1's columns of any network, measured in shared rounds."""
+"""Table 1's columns for any network: parameters, MACs, throughput, memory."""

@@ -5,8 +5,8 @@ from typing import Any
 from resmlp.analysis.profiling.tradeoff import Point
 from resmlp.config.pretrained import PUBLISHED, canonical_tag, is_tagged
 from resmlp.config.vision import ALIASES, ARCHITECTURES
-from resmlp.hub.resolve import exists
 from resmlp.paper import TABLES
+from resmlp.utils.files import exists
 
 TABLE1 = TABLES["table1"]
 FAMILIES = {

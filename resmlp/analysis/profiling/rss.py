@@ -82,9 +82,11 @@ def _main(request: dict[str, Any]) -> None:
     from torch import nn
 
     from resmlp.analysis.profiling.subjects import blank, open_subject
-    from resmlp.hub.resolve import kind_of
+    from resmlp.config.model_config import SegmenterModelConfig
+    from resmlp.hub.resolve import resolve
 
-    libraries = ["timm"] + ["segmentation_models_pytorch"] * (kind_of(request["model"]) == "segmenter")
+    segments = isinstance(resolve(request["model"]).config, SegmenterModelConfig)
+    libraries = ["timm"] + ["segmentation_models_pytorch"] * segments
     for library in libraries:  # what they take is there before
         importlib.import_module(library)
     with suppress(OSError):  # where memory ends, this process ends, and not the one that asked

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resmlp.hub.resolve import kind_of
-from resmlp.inference.segmenter import open_segmenter
-from resmlp.models import count_macs, count_parameters, open_model
+from resmlp.inference.kinds import open_source
+from resmlp.models import Segmenter, Seq2Seq, count_macs, count_parameters
 from resmlp.utils.errors import UserError
 
 Size = tuple[int, int]
@@ -47,16 +46,15 @@ class Subject:
 
 def open_subject(name: str) -> Subject:
     """What a MODEL of the command line means. Raises `UserError` for what is not there, or sees no images."""
-    kind = kind_of(name)
-    if kind == "segmenter":
-        segmenter = open_segmenter(name)
-        return Subject(name, segmenter.model, segmenter.card.model.size)
-    if kind == "exported":
-        raise UserError(f"{name} is exported", "profile takes what it was made of, with --backend onnx or openvino")
-    if kind != "classifier":
-        raise UserError(f"{name} sees no images, it translates", "profile takes classifiers and segmenters")
-    saved = open_model(name)
-    return Subject(name, saved.model.eval(), saved.preprocessing.size)
+    opened = open_source(name)
+    if isinstance(opened.model, Seq2Seq):
+        raise UserError(f"{name} translates text", "profile takes classifiers and segmenters")
+    if isinstance(opened.model, Segmenter):
+        return Subject(name, opened.model, opened.model.config.size)
+    if not any(True for _ in opened.model.parameters()):
+        hint = "profile its network before the export, with --backend onnx or openvino"
+        raise UserError(f"{name} is an exported network", hint)
+    return Subject(name, opened.model.eval(), opened.preprocessing.size)
 
 
 def blank(batch: int, size: Size, device: torch.device | str, dtype: torch.dtype) -> Tensor:
