@@ -94,6 +94,18 @@ class TimmTrunk(Trunk):
         demand(word in pools, f"{self.config.name} cannot pool by global_pool={word!r}", f"choose of {list(pools)}")
         self.global_pool, self.pool = word, pools[word]
 
+    def forward_layers(self, images: Tensor, kept: list[int], stop: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """As `Trunk.forward_layers`, but TorchScript reads it: a script checks no size, and runs all layers."""
+        if not torch.jit.is_scripting():
+            return super().forward_layers(images, kept, stop)
+        x = self.embed(images)
+        outputs: list[Tensor] = []
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i in kept:
+                outputs.append(x)
+        return x, outputs
+
     def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
         """B N D -> B K, or B D with `pre_logits`; B N K and B N D where the pooling is off"""
         x = self.head_drop(self.pool(tokens))

@@ -84,19 +84,12 @@ class Trunk(nn.Module):
 
         With `stop`, the last of `kept` is the last layer to run.
         """
-        if not torch.jit.is_scripting():
-            check_size(images, self.config)
+        check_size(images, self.config)
         x = self.embed(images)
         outputs: list[Tensor] = []
-        if torch.jit.is_scripting() or not stop:  # a script cannot cut a list of modules
-            blocks = self.blocks
-        else:
-            blocks = self.blocks[: max(kept) + 1]
-        for i, block in enumerate(blocks):
-            if not torch.jit.is_scripting() and self.checkpoint_activations and self.training:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+        recompute = self.checkpoint_activations and self.training
+        for i, block in enumerate(self.blocks[: max(kept) + 1] if stop else self.blocks):
+            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
             if i in kept:
                 outputs.append(x)
         return x, outputs
