@@ -17,15 +17,15 @@ from machine import machine
 from resmlp.data.checking.check import check
 
 TURNS = 11
-MUST_REACH = {"headers_per_s": 2000, "decoded_per_s": 400}
+TARGET = {"headers_per_s": 2000, "decoded_per_s": 400}
 
 
 def measure(roots: list[str]) -> dict[str, dict[str, list[float]]]:
     """Images a second of each turn, by kind and tree."""
-    speeds: dict[str, dict[str, list[float]]] = {kind: {root: [] for root in roots} for kind in MUST_REACH}
+    speeds: dict[str, dict[str, list[float]]] = {kind: {root: [] for root in roots} for kind in TARGET}
     for turn in range(TURNS + 1):
         for root in roots:
-            for kind in MUST_REACH:
+            for kind in TARGET:
                 report = check(root, decode=kind == "decoded_per_s")
                 if turn:
                     speeds[kind][root].append(report.images / report.seconds)
@@ -45,9 +45,9 @@ def main() -> None:
         numbers |= {name: round(value) for name, value in ({kind: median} | quartiles).items()}
         trees[kind] = {Path(root).name: round(statistics.median(own)) for root, own in speeds.items()}
     result = {
-        "what": "looking at a tree of images on one core, by headers and with every pixel decoded",
+        "what": "Checking image folders on one core: images per second, headers alone and with every pixel decoded",
         "numbers": numbers,
-        "must_reach": MUST_REACH,
+        "target": TARGET,
         "command": "python benchmarks/data_check.py caltech20 imagenet_samples",
         "trees": trees,
         "turns": TURNS,

@@ -62,9 +62,15 @@ def features(root: str, out: Path) -> Iterator[tuple[str, Any]]:
     summary = trained(replace(DINO, data=replace(DINO.data, root=root)), out / "dino")
     models = {"knn": str(out / "dino"), "knn_untrained": untrained(out / "untrained"), "knn_pixels": "pixels"}
     found = {name: neighbors(model, root) for name, model in models.items()}
-    yield "what", "DINO on CIFAR-10, two cores: k-NN (k = 20) by its features, of the network untrained, by pixels"
+    yield (
+        "what",
+        (
+            "DINO on CIFAR-10, on two cores: "
+            "k-NN accuracy (k = 20) of its features, of the untrained network, and of raw pixels"
+        ),
+    )
     yield "numbers", found
-    yield "must_reach", {"knn": f"more than {max(found['knn_untrained'], found['knn_pixels']):g}"}
+    yield "target", {"knn": f"more than {max(found['knn_untrained'], found['knn_pixels']):g}"}
     yield "seconds", summary["seconds"]
     yield "parameters", summary["parameters"]
     kept = {"train": ("loss", "teacher_entropy", "kl", "feature_rank"), "eval": ("knn", "feature_rank")}
@@ -89,9 +95,9 @@ def tenth(root: str, out: Path) -> Iterator[tuple[str, Any]]:
             summary = trained(recipe, out / f"tenth-{way}-{rate:g}")
             runs[way][f"{rate:g}"] = round(summary["last"][summary["weights"]]["top1"], 4)
     numbers = {way: max(rates.values()) for way, rates in runs.items()}
-    yield "what", f"a tenth of CIFAR-10's labels, {EPOCHS} epochs: from scratch, and from DINO's features"
+    yield "what", f"A tenth of the labels of CIFAR-10, {EPOCHS} epochs: from scratch, and fine-tuned from DINO"
     yield "numbers", numbers | {"gain": round(numbers["finetuned"] - numbers["scratch"], 4)}
-    yield "must_reach", {"gain": "more than 0"}
+    yield "target", {"gain": "more than 0"}
     yield "runs", runs
 
 
@@ -108,9 +114,9 @@ def crops(root: str, out: Path) -> Iterator[tuple[str, Any]]:
         )
         summary = trained(recipe, out / f"crops-{way}")
         found[way] = {"knn": round(summary["knn"], 4), "samples_per_s": summary["samples_per_s"]}
-    yield "what", "DINO on CIFAR-10 by --task.local-crops, what becomes of small views: k-NN after an epoch"
+    yield "what", "DINO on CIFAR-10, by --task.local-crops: k-NN accuracy after one epoch"
     yield "numbers", {way: numbers["knn"] for way, numbers in found.items()}
-    yield "must_reach", {}
+    yield "target", {}
     yield "runs", found
 
 

@@ -97,9 +97,9 @@ def main() -> None:
     ratios = [ours / bare for ours, bare in zip(times["engine"], times["bare"])]
     low, median, high = statistics.quantiles(ratios, n=4)
     result = {
-        "what": f"a training step through the engine over a bare loop, resmlp_cifar at batch {BATCH}",
+        "what": f"Time of a training step in the engine relative to a bare loop, resmlp_cifar at batch {BATCH}",
         "numbers": {"ratio": round(median, 4), "quartile_low": round(low, 4), "quartile_high": round(high, 4)},
-        "must_reach": {"ratio": "at most 1.03"},
+        "target": {"ratio": "at most 1.03"},
         "command": "python benchmarks/engine_overhead.py",
         "milliseconds": {name: round(1e3 * statistics.median(t), 2) for name, t in times.items()},
         "turns": TURNS,

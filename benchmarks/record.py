@@ -18,7 +18,7 @@ def record(folder: Path, command: str) -> dict:
         "what": recipe["about"],
         "numbers": numbers,  # of the model that was saved; the best step was chosen by looking at these images
         "best": best,
-        "must_reach": dict(recipe["expected"]),
+        "target": dict(recipe["expected"]),
         "command": command,
         "seconds": summary["seconds"],
         "parameters": summary["parameters"],

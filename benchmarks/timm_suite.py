@@ -87,10 +87,10 @@ class OurNetworks:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         name = parameters.get("model_name")
         if isinstance(name, str):
-            return None if is_ours(name) else "is about networks of timm's that it names"
+            return None if is_ours(name) else "tests timm networks that it names"
         if "model_name" in parameters:
-            return "chooses networks by name, and none of ours"
-        return "is about one network or part of timm's"
+            return "selects networks by name, none of them from resmlp"
+        return "tests one network or module of timm"
 
     def pytest_collection_modifyitems(self, config, items):
         kept = []
@@ -143,9 +143,9 @@ def main() -> int:
         print(f"not run: {test} {why}")
     print(numbers, dict(ours.skips))
     result = {
-        "what": f"timm's own tests of models, of version {timm.__version__}, over our networks in timm",
+        "what": f"timm's own model tests, version {timm.__version__}, on the networks of resmlp",
         "numbers": numbers,
-        "must_reach": {"failed": "0"},
+        "target": {"failed": "0"},
         "tests": {
             test: dict(outcomes) | {"networks": len(ours.networks[test])} for test, outcomes in ours.outcomes.items()
         },

@@ -60,7 +60,7 @@ def main(root: str, checkpoint: str, out: Path, seeds: list[int]) -> dict:
         "numbers": numbers | {"gain": round(numbers["finetuned"] - numbers["scratch"], 4)},
         "runs": runs,
         "seeds": seeds,
-        "must_reach": {"gain": 0.0},
+        "target": {"gain": 0.0},
         "command": "python benchmarks/transfer.py PATH runs/cifar10 OUT " + " ".join(map(str, seeds)),
         "machine": machine(),
         "versions": {"torch": torch.__version__},

@@ -1,7 +1,7 @@
-"""Write the numbers of README.md and docs/*.md from results/*.json; with --check, fail where they are stale.
+"""Write the tables of README.md and docs/*.md from results/*.json; with --check, fail where a table is stale.
 
-A page says `<!-- results -->` ... `<!-- /results -->` where the table of all results goes, and `<!-- results dino -->`
-for those of which the name begins so. README.md has of each result what must reach something, docs/*.md have all.
+`<!-- results -->` and `<!-- /results -->` enclose the table of all results; `<!-- results dino -->` starts the table of
+the results whose file names begin with `dino`. README.md shows the numbers that have a target, docs/*.md show all.
 """
 
 import json
@@ -13,56 +13,57 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PLACE = re.compile(r"(<!-- results ?(\w*) -->\n).*?(<!-- /results -->)", re.DOTALL)
-MARK = re.compile(r"<!-- */?results.*?-->")
-FEW = 4  # numbers in the README of a result without bounds
+TABLE = re.compile(r"(<!-- results ?(\w*) -->\n).*?(<!-- /results -->)", re.DOTALL)
+MARKER = re.compile(r"<!-- */?results.*?-->")
+FEW = 4  # how many numbers README.md shows of a result without target
 Columns = dict[str, Callable[[dict[str, Any]], str]]
-"""title -> a result's cell, but for the first column, which links to the result"""
-MUST = {"what": str, "numbers": dict, "must_reach": dict, "machine": str, "command": str}
-"""what each result has, and of which type"""
+"""title -> function from a result to the text of its cell; the first column, a link to the result, is implied"""
+KEYS = {"what": str, "numbers": dict, "target": dict, "machine": str, "command": str}
+"""the keys that each result must have, with their types"""
 
 
-class BadPageError(Exception):
-    """A result or a page that cannot be read, in one line."""
+class PageError(Exception):
+    """A result or a page cannot be read; the message is one line."""
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A file of results/, checked. Raises `BadPageError`, which names it."""
+    """Read a file of results/ and check it. Raises `PageError`, which names the file."""
     name = f"{path.parent.name}/{path.name}"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise BadPageError(f"{name} is no JSON: {error}") from None
+        raise PageError(f"{name} is not valid JSON: {error}") from None
     if not isinstance(result, dict):
-        raise BadPageError(f"{name} should be a JSON object")
-    for key, kind in MUST.items():
+        raise PageError(f"{name} should be a JSON object")
+    for key, kind in KEYS.items():
         if not isinstance(result.get(key), kind):
-            raise BadPageError(f"{name}: {key} should be of type {kind.__name__}")
+            raise PageError(f"{name}: {key} should be of type {kind.__name__}")
     numbers = {**result["numbers"], **({"seconds": result["seconds"]} if "seconds" in result else {})}
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise BadPageError(f"{name}: {key} should be a finite number")
+            raise PageError(f"{name}: {key} should be a finite number")
     return result
 
 
-def check_marks(page: str, text: str) -> None:
-    """Raises `BadPageError` unless each start of a place for results has its end, and each end its start."""
+def check_markers(page: str, text: str) -> None:
+    """Raise `PageError` unless every start marker has its end marker and every end marker its start."""
     is_open = False
-    for found in MARK.finditer(text):
-        mark, is_end = found[0], found[0] == "<!-- /results -->"
-        if is_end != is_open or not (is_end or re.fullmatch(r"<!-- results ?\w* -->", mark)):
-            raise BadPageError(f"{page}: {mark} on line {text.count(chr(10), 0, found.start()) + 1} has no counterpart")
+    for match in MARKER.finditer(text):
+        marker, is_end = match[0], match[0] == "<!-- /results -->"
+        if is_end != is_open or not (is_end or re.fullmatch(r"<!-- results ?\w* -->", marker)):
+            line = text.count("\n", 0, match.start()) + 1
+            raise PageError(f"{page}: {marker} on line {line} has no counterpart")
         is_open = not is_open
     if is_open:
-        raise BadPageError(f"{page}: a place for results has no <!-- /results -->")
+        raise PageError(f"{page}: the last <!-- results --> has no <!-- /results -->")
 
 
 def table(prefix: str, columns: Columns, folder: str) -> str:
-    """Results whose files' names begin with `prefix`, as a Markdown table; `folder` is theirs, seen from the page."""
+    """The results whose file names begin with `prefix`, as a Markdown table; `folder` is the path to the results."""
     lines = [["what", *columns], ["---"] * (1 + len(columns))]
     for path in sorted((ROOT / "results").glob(f"{prefix}*.json")):
         result = read_result(path)
-        lines.append([f"[{result['what']}]({folder}/{path.name})", *(tell(result) for tell in columns.values())])
+        lines.append([f"[{result['what']}]({folder}/{path.name})", *(cell(result) for cell in columns.values())])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -72,69 +73,69 @@ def measured(result: dict[str, Any]) -> str:
 
 
 def headline(result: dict[str, Any]) -> str:
-    """The numbers that must reach something, with that in brackets; where none must, the first few."""
-    numbers, wanted = result["numbers"], result["must_reach"]
-    short = {name: f"{value:g} ({shown(wanted[name])})" for name, value in numbers.items() if name in wanted}
+    """The numbers that have a target, each with its target in brackets; the first few numbers if no number has one."""
+    numbers, target = result["numbers"], result["target"]
+    short = {name: f"{value:g} ({shown(target[name])})" for name, value in numbers.items() if name in target}
     return listed(short or dict(list(numbers.items())[:FEW]))
 
 
-def goal(result: dict[str, Any]) -> str:
-    """What must be reached."""
-    return listed(result["must_reach"])
+def target(result: dict[str, Any]) -> str:
+    """The targets."""
+    return listed(result["target"])
 
 
 def listed(numbers: dict[str, Any]) -> str:
-    """Each by its name."""
+    """Each number after its name."""
     return ", ".join(f"{name} {shown(value)}" for name, value in numbers.items())
 
 
 def shown(value: float | str) -> str:
-    """A number in six digits at most; words as they are."""
+    """A number with at most six significant digits; text is unchanged."""
     return value if isinstance(value, str) else f"{value:g}"
 
 
 def minutes(result: dict[str, Any]) -> str:
-    """How long it took, where that is recorded."""
+    """The duration, if it is recorded."""
     return f"{result['seconds'] / 60:.1f} min" if "seconds" in result else ""
 
 
 def machine(result: dict[str, Any]) -> str:
-    """Where."""
+    """The machine that the numbers were measured on."""
     return result["machine"]
 
 
 def command(result: dict[str, Any]) -> str:
-    """What repeats it."""
+    """The command that repeats the measurement."""
     return f"`{result['command']}`"
 
 
-BRIEF: Columns = {"measured (must reach)": headline, "command": command}
-FULL: Columns = {"measured": measured, "must reach": goal, "time": minutes, "machine": machine, "command": command}
+BRIEF: Columns = {"measured (target)": headline, "command": command}
+FULL: Columns = {"measured": measured, "target": target, "time": minutes, "machine": machine, "command": command}
 
 
 def main() -> int:
-    """Returns 1 where a page was stale and --check forbade writing it, 2 where something cannot be read."""
+    """Return 0, or 1 if --check finds a stale page, or 2 if a result or a page cannot be read."""
     try:
         return build()
-    except BadPageError as error:
+    except PageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
 def build() -> int:
-    """`main`, which explains what this raises."""
+    """Do the work of `main`. Raises `PageError`."""
     check, stale = "--check" in sys.argv, []
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         text = page.read_text(encoding="utf-8")
-        check_marks(page.name, text)
+        check_markers(page.name, text)
         columns, folder = (BRIEF, "results") if page.parent == ROOT else (FULL, "../results")
-        fresh = PLACE.sub(lambda place, c=columns, of=folder: place[1] + table(place[2], c, of) + place[3], text)
+        fresh = TABLE.sub(lambda match, c=columns, of=folder: match[1] + table(match[2], c, of) + match[3], text)
         if fresh != text:
             stale.append(page.name)
             if not check:
                 page.write_text(fresh, encoding="utf-8")
     if stale and check:
-        print(f"error: stale numbers in {', '.join(stale)} (run: make docs)", file=sys.stderr)
+        print(f"error: stale tables in {', '.join(stale)} (run: make docs)", file=sys.stderr)
         return 1
     return 0
 

@@ -85,7 +85,7 @@ def make_record(
     return {
         "what": f"{name} at {scale} scale: {table.title}",
         "numbers": numbers | ({} if rho is None else {"spearman": round(rho, 4)}),
-        "must_reach": {},
+        "target": {},
         "command": whole_command(name, scale, plans, runs),
         "seconds": round(sum(run.get("seconds", 0) for run in done), 1),
         "machine": ", ".join(dict.fromkeys(str(run.get("machine", "")) for run in done)),

@@ -1,0 +1,131 @@
+"""The package's metadata agrees with its files."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from resmlp.utils.errors import install_hint
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+PINS = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def canonical(requirement: str) -> str:
+    """The normalized name of a requirement (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> zipfile.ZipFile:
+    """The package as `pip install` builds it, from a copy of the tracked files."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in ("pyproject.toml", "README.md", "LICENSE", *(str(p.relative_to(ROOT)) for p in package_files())):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def package_files() -> list[Path]:
+    return [path for path in sorted((ROOT / "resmlp").rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+
+
+def test_the_wheel_holds_the_whole_package_with_its_type_marker_and_license(wheel):
+    names = set(wheel.namelist())
+    assert "resmlp/py.typed" in names
+    assert {str(path.relative_to(ROOT)) for path in package_files()} <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert all(name.startswith(("resmlp/", "resmlp-")) for name in names)
+
+
+def test_the_wheel_requires_no_development_tools(wheel):
+    metadata = wheel.read(next(name for name in wheel.namelist() if name.endswith("METADATA"))).decode()
+    required = {canonical(line.split(": ")[1]) for line in metadata.splitlines() if line.startswith("Requires-Dist")}
+    assert "torch" in required
+    assert not required & {"pytest", "ruff", "mypy", "codespell", "pre-commit"}
+
+
+def test_the_extra_all_is_every_other_extra():
+    (everything,) = EXTRAS["all"]
+    assert set(re.match(r"resmlp\[(.*)\]", everything)[1].split(",")) == set(EXTRAS) - {"all"}
+
+
+def test_every_direct_dependency_is_pinned():
+    groups = [PYPROJECT["project"]["dependencies"], *EXTRAS.values(), PYPROJECT["dependency-groups"]["dev"]]
+    wanted = {canonical(requirement) for group in groups for requirement in group} - {"resmlp"}
+    assert wanted <= {canonical(name) for name, _ in PINS}
+
+
+def test_constraints_are_plain_pins_without_index_addresses():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(PINS)
+    names = [canonical(name) for name, _ in PINS]
+    assert len(set(names)) == len(names)
+
+
+def test_pip_is_pinned_to_a_version_that_knows_dependency_groups():
+    assert tuple(map(int, dict(PINS)["pip"].split("."))) >= (25, 1)
+
+
+def test_every_install_hint_names_an_extra():
+    """An extra that pyproject.toml does not have would be ignored by pip with a warning."""
+    hinted = set()
+    for path in package_files():
+        if path.suffix != ".py":
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert "resmlp[" not in text, f"{path}: no public index has the package; use install_hint()"
+        for call in ast.walk(ast.parse(text)):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "install_hint":
+                hinted.add(ast.literal_eval(call.args[0]))
+    assert hinted
+    assert hinted <= set(EXTRAS)
+
+
+def test_an_install_hint_is_a_command_for_a_clone():
+    assert install_hint("export") == "run pip install '.[export]' in a clone of resmlp"
+
+
+def test_the_citation_has_what_the_format_requires_and_the_package_says():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["title"]
+    assert citation["message"]
+    assert citation["authors"]
+    project = PYPROJECT["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    papers = citation["references"]
+    assert [paper["title"].split(":")[0] for paper in papers] == ["ResMLP", "MLP-Mixer"]
+    assert papers[0]["doi"] == "10.1109/TPAMI.2022.3206148"
+
+
+def test_continuous_integration_runs_the_gate_on_every_supported_python():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    gate = workflow["jobs"]["gate"]
+    classifiers = PYPROJECT["project"]["classifiers"]
+    supported = [c.rpartition(" ")[2] for c in classifiers if re.search(r":: 3\.\d+$", c)]
+    assert gate["strategy"]["matrix"]["python"] == supported
+    assert [step["run"] for step in gate["steps"] if "run" in step] == [".ci/run"]
+    assert PYPROJECT["project"]["requires-python"] == f">={supported[0]}"
+
+
+def test_issue_forms_are_valid():
+    forms = [path for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if path.stem != "config"]
+    assert {path.stem for path in forms} == {"bug", "feature"}
+    for path in forms:
+        form = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert form["name"]
+        assert form["description"]
+        assert all(part["type"] and part["attributes"]["label"] for part in form["body"])
