@@ -105,12 +105,12 @@ def beam_search(model: Seq2Seq, source: Tensor, search: Search) -> list[list[Hyp
         ends = (choices.tokens == EOS) & choices.scores.isfinite()
         ends[:, search.beam :] = False
         if ends.any():
-            penalised = choices.scores / search.penalty(length)
+            penalized = choices.scores / search.penalty(length)
             texts = cache.text(choices.parents[ends])[:, 1:].tolist()
             numbers = beams.sentences[ends.nonzero()[:, 0]].tolist()
-            for number, text, score in zip(numbers, texts, penalised[ends].tolist()):
+            for number, text, score in zip(numbers, texts, penalized[ends].tolist()):
                 found[number].append(Hypothesis(tuple(text), score))
-            beams.keep(penalised.where(ends, -torch.inf))
+            beams.keep(penalized.where(ends, -torch.inf))
         parents = beams.follow(choices, search.beam)
         reachable = beams.scores[:, 0] / search.penalty(min(2 * length, search.limit))
         done = (reachable <= beams.best[:, -1]) | (ends.any(1) & greedy)
@@ -147,7 +147,7 @@ class Beams:
     scores: Tensor
     """B K: log-probabilities, highest first"""
     best: Tensor
-    """B n_best: their highest scores, penalised"""
+    """B n_best: their highest scores, penalized"""
 
     @classmethod
     def of(cls, source: Tensor, n_best: int) -> "Beams":
@@ -164,7 +164,7 @@ class Beams:
         return Choices(scores, words.flatten(1).gather(1, index), first + index // words.shape[2])
 
     def keep(self, scores: Tensor) -> None:
-        """Note translations that are complete: B C penalised scores, -inf for none."""
+        """Note translations that are complete: B C penalized scores, -inf for none."""
         self.best = torch.cat([self.best, scores], dim=1).topk(self.best.shape[1]).values
 
     def follow(self, choices: Choices, beam: int) -> Tensor:

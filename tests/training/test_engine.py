@@ -326,18 +326,18 @@ def test_a_second_ctrl_c_stops_at_once(engine, toy_recipe):
 
 
 @pytest.mark.parametrize(
-    ("signalled", "failure", "seen"),
+    ("signaled", "failure", "seen"),
     [
         (True, RuntimeError, KeyboardInterrupt),
         (True, lambda what: UserError(what, "free some"), UserError),
         (False, RuntimeError, RuntimeError),
     ],
 )
-def test_what_fails_because_of_ctrl_c_is_an_interruption(engine, toy_recipe, signalled, failure, seen):
+def test_what_fails_because_of_ctrl_c_is_an_interruption(engine, toy_recipe, signaled, failure, seen):
     task = Toy()
 
     def failing(model, batch, step):
-        if signalled:
+        if signaled:
             os.kill(os.getpid(), signal.SIGINT)
         raise failure("what was waited for ended")
 
