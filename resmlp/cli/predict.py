@@ -2,31 +2,34 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb
-from resmlp.hub.resolve import kind_of
-from resmlp.imaging.listing import list_images
-from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 BATCH = 32
+NAMED = 6  # classes of a line
+OUT = Path("predictions")
 Backend = Literal["torch", "folded", "compile", "onnx", "openvino", "auto"]
+Write = Callable[[str, "Image", Any], dict[str, Any]]
+"""(file, image, result) -> an entry of the output"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Verb):
-    """what is in these images: a line for each, the likeliest class first; of a segmenter, images in its colors"""
+    """the classes of images, most probable first; of a segmenter the class of each pixel, as overlay PNGs"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """a run folder, a file of weights, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or
-    what export has written"""
+    """a run folder, a weight file, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or an export"""
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
     """images, or folders of them"""
     top: int | None = None
@@ -35,52 +38,76 @@ class Predict(Verb):
     """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png; default predictions/"""
     device: Device = "auto"
     backend: Backend | None = None
-    """what runs a classifier on a CPU: torch, as it is (default); folded, compile, onnx or openvino, as export has it;
-    or auto, the fastest of those that are installed, found while it predicts. An exported folder says by itself"""
+    """the backend of a classifier on a CPU: torch (default), folded, compile, onnx, openvino, or auto, the fastest of
+    the installed ones, measured during prediction. An exported network fixes its backend"""
 
     def run(self) -> dict[str, Any]:
-        """Predict every file that can be read; those that cannot are named, and make the exit code 2."""
-        kind = kind_of(self.model)
-        demand(kind != "translator", f"{self.model} sees no images, it translates", "resmlp translate takes it")
-        if kind == "segmenter":
-            demand(self.top is None, f"--top {self.top} is for classifiers", "a segmenter shares out all pixels")
-            demand(self.backend is None, f"--backend {self.backend} is for classifiers", "leave it out")
-            from resmlp.cli.predict_segmenter import OUT, label_files
-
-            return label_files(self.model, list_images(self.files), self.out or OUT, self.device, self.json)
-        demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints what it finds")
-        return self.rank(3 if self.top is None else self.top)
-
-    def rank(self, top: int) -> dict[str, Any]:
-        """What a classifier says."""
+        """Predict every file that can be read; the others are named, and make the exit code 2."""
         from resmlp.imaging.decode import UnreadableImage
-        from resmlp.imaging.image_file import File
-        from resmlp.inference import load
+        from resmlp.imaging.inputs import read_image
+        from resmlp.imaging.listing import list_images
+        from resmlp.inference import Classifier, load
+        from resmlp.inference.prediction import warn_untrained
 
-        if top < 1:
-            raise UserError(f"--top {top}", "at least 1")
-        waiting = iter(list_images(self.files))
+        files = list_images(self.files)
         predictor = load(self.model, self.device, self.backend)
+        demand(predictor.takes == "images", f"{self.model} translates text", "use resmlp translate")
+        classifies = isinstance(predictor, Classifier)
+        options, files, write = self._classification(files) if classifies else self._segmentation(files)
         warn_untrained(self.model, predictor.trained)
-        found: list[dict[str, Any]] = []
-        broken: list[UnreadableImage] = []
-        while batch := list(islice(waiting, BATCH)):
+        waiting, entries, broken = iter(files), list[dict[str, Any]](), list[UnreadableImage]()
+        while batch := list(islice(waiting, BATCH if classifies else 1)):
             images = {}
             for file in batch:
                 try:
-                    images[file] = File(file).read()
+                    images[file] = read_image(file)
                 except UnreadableImage as error:
                     broken.append(error)
-            for file, prediction in zip(images, predictor.rank(list(images.values()), top) if images else []):
-                ranked = dict(zip(prediction.labels, prediction.probabilities))
-                found.append({"file": file, "label": prediction.labels[0], "probabilities": ranked})
+            for file, result in zip(images, predictor.predict(list(images.values()), **options)):
+                entries.append(write(file, images[file], result))
                 if not self.json:
-                    print(f"{file}: " + ", ".join(f"{label} {p:.3f}" for label, p in ranked.items()), flush=True)
-        result = {"predictions": found, "unreadable": [error.name for error in broken]}
+                    print(in_words(entries[-1]), flush=True)
+        output = {"predictions": entries, "unreadable": [error.name for error in broken]}
         if broken:
             if self.json:
-                print(json.dumps(result, ensure_ascii=False))
+                print(json.dumps(output, ensure_ascii=False))
             for failure in broken[:-1]:
                 print(f"error: {failure}", file=sys.stderr)
             raise broken[-1]
-        return result
+        return output
+
+    def _classification(self, files: list[str]) -> tuple[dict[str, int], list[str], Write]:
+        """The options of `predict`, the files, and what makes an entry of the output."""
+        demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints its predictions")
+        top = 3 if self.top is None else self.top
+        demand(top >= 1, f"--top {top}", "at least 1")
+        return {"top": top}, files, lambda file, image, result: {"file": file, **result.to_dict()}
+
+    def _segmentation(self, files: Sequence[str]) -> tuple[dict[str, int], list[str], Write]:
+        """The same of a segmenter, whose entries name the files that were written."""
+        demand(self.top is None, f"--top {self.top} is for classifiers", "a segmenter gives the class of each pixel")
+        from resmlp.analysis.segmentation_files import output_names, write_segmentation
+
+        out = self.out or OUT
+        demand(not out.exists() or out.is_dir(), f"--out {out} is a file", "give a folder")
+        names = output_names(files, out)
+
+        def write(file: str, image: "Image", result: Any) -> dict[str, Any]:
+            return {"file": file, **write_segmentation(result, image, out, names[file]), **result.to_dict()}
+
+        return {}, list(names), write
+
+
+def in_words(entry: dict[str, Any]) -> str:
+    """An entry of the output as a line for people."""
+    return f"{entry.get('overlay', entry['file'])}: {', '.join(_parts(entry))}"
+
+
+def _parts(entry: dict[str, Any]) -> Iterator[str]:
+    shares = entry.get("probabilities") or entry.get("shares") or {}
+    if "features" in entry:
+        yield f"{len(entry['features'])} features"
+    listed = [f"{label} {share:.3f}" for label, share in shares.items()]
+    yield from listed if "probabilities" in entry else listed[:NAMED]
+    if "shares" in entry and len(listed) > NAMED:
+        yield f"and {len(listed) - NAMED} more"

@@ -91,7 +91,7 @@ class Profile(Verb):
 
 def check_exported(backend: str, device: str, precision: str) -> None:
     """Raises `UserError` where its packages are not installed, or cannot do what is asked for."""
-    from resmlp.exporters.export import check_packages
+    from resmlp.exporters.formats import check_packages
 
     check_packages(backend, "--backend")
     demand(device == "cpu", f"--backend {backend} on {device}: it runs exported networks on a CPU", "--device cpu")
@@ -106,7 +106,7 @@ def exported(to: str, subject: "Subject", precision: "Precision") -> "Callable[[
     import numpy as np
 
     from resmlp.backends.runtimes import open_engine
-    from resmlp.exporters.export import quiet, write_network
+    from resmlp.exporters.formats import quiet, write_network
 
     with TemporaryDirectory(prefix="resmlp-profile-") as aside, quiet():
         write_network(deepcopy(subject.model).float(), subject.size, to, Path(aside))

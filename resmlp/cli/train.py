@@ -32,10 +32,11 @@ class Train(Verb):
         return cls(recipe=open_recipe(args[0])), args[1:]
 
     def run(self) -> dict[str, Any]:
-        """Train, and return the summary."""
+        """Train; of several processes the first returns the summary."""
         from resmlp.training.train import train
 
-        return train(self.recipe, self.out)
+        summary = train(self.recipe, self.out)
+        return summary.to_dict() if summary else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,11 @@ class Demo(Verb):
     """the run folder"""
 
     def run(self) -> dict[str, Any]:
-        """Train `digits`, then evaluate it and draw what it sees."""
-        from resmlp.cli.evaluate import Eval
+        """Train `digits`, then evaluate it and draw its predictions."""
+        from resmlp.evaluation.evaluate import evaluate
         from resmlp.training.train import train
 
-        summary = train("digits", self.out)
-        Eval(json=self.json, model=str(self.out)).run()
-        return summary
+        summary, evaluation = train("digits", self.out), evaluate(self.out)
+        if not self.json:
+            print(evaluation)
+        return summary.to_dict() if summary else {}

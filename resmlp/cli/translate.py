@@ -57,22 +57,28 @@ class Translate(Verb):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # as the input is, whatever the terminal
         with self.opened() as file:
-            from resmlp.inference.translator import load_translator
+            from resmlp.config.model_config import TranslatorModelConfig
+            from resmlp.hub.resolve import resolve
+            from resmlp.inference import Translator, load
 
-            translator = load_translator(self.model, self.device, self.batch_size)
-            beam = translator.card.beam if self.beam is None else self.beam
+            source = resolve(self.model)
+            source.expect(TranslatorModelConfig)
+            translator = load(source, self.device)
+            assert isinstance(translator, Translator)
+            translator.batch_size = self.batch_size
+            beam = translator.config.beam if self.beam is None else self.beam
             small = f"--n-best {self.n_best} of the model's beam of {beam}"
             demand(self.n_best <= beam, small, f"add --beam {self.n_best}")
             if file.isatty():
                 notice("a sentence a line; Ctrl-D ends")
-            found = list[list["Translation"]]()
+            results = list[list["Translation"]]()
             for first, lines in texts(file, self.name, self.batch_size * BATCHES):
                 translations = translator.n_best(lines, self.n_best, beam, self.length_penalty, first)
                 if self.json:
-                    found += translations
+                    results += translations
                 else:
                     self.write(translations)
-        return self.result(found) if self.json else {}
+        return self.result(results) if self.json else {}
 
     @property
     def name(self) -> str:
@@ -96,18 +102,20 @@ class Translate(Verb):
     def write(self, translations: list[list["Translation"]]) -> None:
         """Print those of some lines, and let them go."""
         for hypotheses in translations:
-            for said in hypotheses:
-                print(f"{said.score:.4f}\t{said.text}" if self.scores or self.n_best > 1 else said.text)
+            for hypothesis in hypotheses:
+                print(
+                    f"{hypothesis.score:.4f}\t{hypothesis.text}" if self.scores or self.n_best > 1 else hypothesis.text
+                )
             if self.n_best > 1:
                 print()
         sys.stdout.flush()
 
-    def result(self, found: list[list["Translation"]]) -> dict[str, Any]:
+    def result(self, results: list[list["Translation"]]) -> dict[str, Any]:
         """What `--json` prints: the best of each line; with scores, or several, all hypotheses as well."""
-        result: dict[str, Any] = {"translations": [best.text for best, *_ in found]}
+        output: dict[str, Any] = {"translations": [best.text for best, *_ in results]}
         if self.scores or self.n_best > 1:
-            result["hypotheses"] = [[{"text": said.text, "score": said.score} for said in each] for each in found]
-        return result
+            output["hypotheses"] = [[hypothesis.to_dict() for hypothesis in each] for each in results]
+        return output
 
 
 def texts(file: io.BufferedIOBase, name: str, limit: int) -> Iterator[tuple[int, list[str]]]:

@@ -1,7 +1,6 @@
 """Images: where they come from, how one becomes the network's input, and what training does to them."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Channels, Interpolation, Preprocessing
@@ -48,8 +47,6 @@ class Data:
             f"--data.img-size {' '.join(map(str, sides))}",
             "give one positive number, or height and width",
         )
-        if self.root is not None:  # absolute, so that a run finds its data from wherever it is continued or evaluated
-            object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))

@@ -1,8 +1,11 @@
 """What to evaluate on, and how frozen features are probed. Loads no torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
+
+WeightKind = Literal["best", "raw", "ema", "avg"]
 
 
 @dataclass(frozen=True)

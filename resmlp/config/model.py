@@ -1,25 +1,13 @@
 """Which network a run trains, as settings: a name, the weights it starts from, and the parts that differ."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from resmlp.config.pretrained import is_tagged, published
-from resmlp.config.vision import (
-    ARCHITECTURES,
-    Activation,
-    Architecture,
-    Init,
-    Mixer,
-    Norm,
-    Pool,
-    Scale,
-    Wiring,
-    canonical,
-    changed,
-)
-from resmlp.hub.resolve import HUB, config_of, exists
+from resmlp.config.overrides import overridden, overrides_of
+from resmlp.config.pretrained import HUB, is_tagged, published
+from resmlp.config.vision import ARCHITECTURES, Architecture, canonical, changed
 from resmlp.utils.checks import BELOW_ONE, check_range, demand
 from resmlp.utils.errors import UserError
 
@@ -27,74 +15,68 @@ FROM_CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True)
-class Model:
-    """Which network; every field left at None is as the named model has it."""
+class Model(overrides_of(Architecture)):  # type: ignore[misc]
+    """Which network; every part left at None is as the named model has it."""
 
     name: Annotated[str, arg(aliases=["--model"])] = "resmlp_s12"
-    """a name of `resmlp list models`, ours or timm's; of `resmlp list weights`, or hf-hub:ORG/NAME, to start from those
-    weights; "checkpoint": the network of the checkpoint"""
+    """a name of `resmlp list models` or timm's name for it; a name of `resmlp list weights` or hf-hub:ORG/NAME, to
+    start from those weights; "checkpoint": the network of the checkpoint"""
     checkpoint: str | None = None
-    """start from these weights: a run folder, a file of any dialect, a name of `resmlp list weights`, or
-    hf-hub:ORG/NAME; another class count swaps the head"""
+    """start from these weights: a run folder, a weight file, a name of `resmlp list weights`, or hf-hub:ORG/NAME;
+    another number of classes gets a new head"""
     drop_path: float = 0.0
-    """stochastic depth: probability of dropping a sublayer for an image, the same at every depth"""
-    patch_size: int | None = None
-    dim: int | None = None
-    depth: int | None = None
-    mixer: Mixer | None = None
-    """token mixing"""
-    mlp_ratio: float | None = None
-    """hidden width of the channel MLP over dim"""
-    token_hidden: int | None = None
-    """hidden width of the mlp mixer"""
-    heads: int | None = None
-    """heads of the attention mixer"""
-    norm: Norm | None = None
-    activation: Activation | None = None
-    scale: Scale | None = None
-    """what ends each sublayer; affine has a beta"""
-    layer_scale: float | None = None
-    """initial LayerScale value"""
-    residual: Wiring | None = None
-    """pre-norm or post-norm"""
-    pool: Pool | None = None
-    pos_embed: bool | None = None
-    init: Init | None = None
-    """paper: std 0.02; fan-in: std by width, for small networks; local: and linear mixers start as 3x3 convolutions"""
+    """stochastic depth: the probability that a sublayer is dropped for an image, the same at every depth"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("--model.", self, drop_path=(0, BELOW_ONE))
-        if is_tagged(self.name):
-            self._start_from(published(self.name).name, published(self.name).model)
-        elif self.name.startswith(HUB):
-            self._start_from(self.name, FROM_CHECKPOINT)
+        if self.names_weights:
+            twice = f"--model {self.name} and --model.checkpoint {self.checkpoint} name two sets of weights"
+            demand(self.checkpoint in (None, self.start), twice, "give one of them")
         elif self.name != FROM_CHECKPOINT:
-            foreign = f"--model {self.name}: we train networks of our own"
+            foreign = f"--model {self.name}: resmlp trains its own networks only"
             demand(not self.name.startswith("timm:"), foreign, "see `resmlp list models`")
-            object.__setattr__(self, "name", canonical(self.name))
-            self.network()
+            changed(ARCHITECTURES[canonical(self.name)], **self.changes())
 
-    def _start_from(self, weights: str, name: str) -> None:
-        """Take `--model` for the weights that it names."""
-        twice = f"--model {self.name} names weights, and --model.checkpoint {self.checkpoint} others"
-        demand(self.checkpoint in (None, weights), twice, "give one of them")
-        object.__setattr__(self, "checkpoint", weights)
-        object.__setattr__(self, "name", name)
+    @property
+    def names_weights(self) -> bool:
+        """Whether `name` is that of published weights, and not of a network."""
+        return is_tagged(self.name) or self.name.startswith(HUB)
+
+    @property
+    def start(self) -> str | None:
+        """The weights that training starts from, as a MODEL; None for random ones."""
+        if is_tagged(self.name):
+            return published(self.name).name
+        return self.name if self.name.startswith(HUB) else self.checkpoint
+
+    @property
+    def known(self) -> str | None:
+        """The name of the network in `ARCHITECTURES`; None where only the checkpoint says which it is."""
+        if is_tagged(self.name):
+            return published(self.name).model
+        open_until_read = self.name == FROM_CHECKPOINT or self.name.startswith(HUB)
+        return None if open_until_read else canonical(self.name)
 
     def network(self) -> tuple[str, Architecture]:
-        """The network's name, and its architecture with this model's changes."""
-        if self.name != FROM_CHECKPOINT:
-            return self.name, changed(ARCHITECTURES[self.name], **self.changes())
-        demand(self.checkpoint is not None, "no weights to start from", "give --model.checkpoint, a run folder say")
-        card = config_of(str(self.checkpoint))
-        if card is None:
-            there = exists(str(self.checkpoint))
-            demand(there, f"no weights at {self.checkpoint}", "check the path; or `resmlp list weights` has some")
-            what = f"{self.checkpoint} has no model.json that says which network it is"
-            raise UserError(what, "give its name with --model")
-        return card.model.name, changed(card.model.architecture, **self.changes())
+        """The name of the network, and its architecture with the changed parts.
+
+        Raises `UserError` where only the checkpoint says which it is: `Model.completed` has asked it.
+        """
+        name = self.known
+        if name is None:
+            raise UserError("no weights to start from", "give --model.checkpoint, for example a run folder")
+        return name, changed(ARCHITECTURES[name], **self.changes())
 
     def changes(self) -> dict[str, Any]:
-        """The parts that differ from the named model's."""
-        own = ("name", "checkpoint", "drop_path")
-        return {key: value for key, value in vars(self).items() if key not in own and value is not None}
+        """The parts that differ from the named network's."""
+        return overridden(self, Architecture)
+
+    def completed(self, name: str, architecture: Architecture, start: str | None) -> "Model":
+        """The same settings once the checkpoint has been read: `name` and its parts stand here, and `start` is where.
+
+        The result needs neither the checkpoint nor the hub to say which network it is.
+        """
+        base, network = ARCHITECTURES[name], changed(architecture, **self.changes())
+        parts = {f.name: getattr(network, f.name) for f in fields(Architecture)}
+        differ = {key: value if value != getattr(base, key) else None for key, value in parts.items()}
+        return replace(self, name=name, checkpoint=start, **(differ | self.changes()))

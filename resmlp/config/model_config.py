@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.seq2seq import SEARCH, Seq2SeqArchitecture
@@ -180,6 +180,8 @@ class ExportedModelConfig:
         demand(fits and len(self.words) in (0, len(self.classes)), counts, "was it changed by hand?")
 
 
+AnyConfig = ModelConfig | SegmenterModelConfig | TranslatorModelConfig | ExportedModelConfig
+
 MODEL_CONFIGS: dict[str, type] = {
     "classifier": ModelConfig,
     "segmenter": SegmenterModelConfig,
@@ -187,9 +189,6 @@ MODEL_CONFIGS: dict[str, type] = {
     "exported": ExportedModelConfig,
 }
 """by the "kind" that a model.json says; one that says none is a classifier"""
-
-
-C = TypeVar("C", ModelConfig, SegmenterModelConfig, TranslatorModelConfig, ExportedModelConfig)
 
 
 def noun(kind: str) -> str:
@@ -212,29 +211,18 @@ def kind_from(values: Any) -> str:
     return kind
 
 
-def config_from(values: Any, wanted: type[C]) -> C:
-    """The card that `to_dict` described. Raises `UserError`, also for a card of another kind than `wanted`."""
-    kind = kind_from(values)
-    name = next(key for key, card in MODEL_CONFIGS.items() if card is wanted)
-    use = "; resmlp translate takes it" if kind == "translator" else ""
-    demand(MODEL_CONFIGS[kind] is wanted, f"it describes {noun(kind)}", f"{noun(name)} is wanted here{use}")
-    known = [field.name for field in fields(wanted)]
+def config_from(values: Any) -> AnyConfig:
+    """The configuration that `to_dict` described. Raises `UserError`."""
+    cls = MODEL_CONFIGS[kind_from(values)]
+    known = [field.name for field in fields(cls)]
     for part in ("model", "preprocessing"):
         demand(part in values or part not in known, f"it has no {part!r}", "was it changed by hand?")
-    return from_dict(wanted, {key: value for key, value in values.items() if key != "kind"})
+    return from_dict(cls, {key: value for key, value in values.items() if key != "kind"})
 
 
-def read_kind(path: Path) -> str:
-    """What a model.json is of, a key of `MODEL_CONFIGS`."""
+def read_config(path: Path) -> AnyConfig:
+    """A model.json; an error names the file."""
     try:
-        return kind_from(read_json(path))
-    except UserError as error:
-        raise UserError(f"{path}: {error.what}", error.hint) from None
-
-
-def read_config(path: Path, wanted: type[C]) -> C:
-    """A model.json; what is wrong with it is said with its name."""
-    try:
-        return config_from(read_json(path), wanted)
+        return config_from(read_json(path))
     except UserError as error:
         raise UserError(f"{path}: {error.what}", error.hint) from None

@@ -110,6 +110,9 @@ PUBLISHED: dict[str, Published] = {weights.name: weights for weights in _ALL}
 """`model.tag` -> the weights"""
 
 
+HUB = "hf-hub:"
+"""what a MODEL on the Hugging Face hub begins with"""
+
 FILE_ENDINGS = ("safetensors", "pth", "pt", "bin", "npz", "json")
 
 

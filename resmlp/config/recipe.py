@@ -5,13 +5,11 @@ from typing import Any
 
 from tyro.conf import Suppress
 
-from resmlp.config.data import INHERITED, Augment, Data
-from resmlp.config.model import FROM_CHECKPOINT, Model
-from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.data import Augment, Data
+from resmlp.config.model import Model
 from resmlp.config.tasks import Segment, Supervised, Task, Translate
 from resmlp.config.text import Seq2Seq, Text
 from resmlp.config.training import Optim, Run
-from resmlp.hub.resolve import config_of
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -68,8 +66,6 @@ class ImageRecipe(Recipe):
     def __post_init__(self):
         super().__post_init__()
         demand(not isinstance(self.task, Translate), "the task is one for text", "images are not translated")
-        if self.model.name == FROM_CHECKPOINT and self.model.checkpoint is None:
-            return  # what depends on the network is checked when there is one
         if not (isinstance(self.task, Segment) and self.task.backbone):  # which takes the trunk's place
             self._check_trunk()
         parts = self.run.accumulate
@@ -86,24 +82,20 @@ class ImageRecipe(Recipe):
             )
 
     def _check_trunk(self) -> None:
-        """Take what the data leaves open from the checkpoint, and refuse what the trunk cannot do.
-
-        Segmentation leaves it open until the network is built: another trunk or backbone may still take its place.
-        """
+        """Refuse what the network cannot do. What only the checkpoint knows is checked when `train` has read it."""
+        if self.model.known is None:
+            return
         name, network = self.model.network()
-        data = self.data
-        if None in [getattr(data, key) for key in INHERITED]:
-            card = config_of(self.model.checkpoint) if self.model.checkpoint else None
-            data = data.completed(card.preprocessing if card else Preprocessing((224, 224)))
-        if not isinstance(self.task, Segment):
-            object.__setattr__(self, "data", data)  # so that recipe.json says what was meant
-        patch, (height, width) = network.patch_size, data.size
-        if height % patch or width % patch:
-            below, above = (tuple(max(1, (s + up) // patch) * patch for s in (height, width)) for up in (0, patch - 1))
-            raise UserError(
-                f"--data.img-size {height}x{width} does not divide into patches of {patch} ({name})",
-                f"try {below[0]}x{below[1]} or {above[0]}x{above[1]}, or another --model.patch-size",
-            )
+        patch = network.patch_size
+        for height, width in [(size[0], size[-1])] if (size := self.data.img_size) else []:
+            if height % patch or width % patch:
+                below, above = (
+                    tuple(max(1, (s + up) // patch) * patch for s in (height, width)) for up in (0, patch - 1)
+                )
+                raise UserError(
+                    f"--data.img-size {height}x{width} does not divide into patches of {patch} ({name})",
+                    f"try {below[0]}x{below[1]} or {above[0]}x{above[1]}, or another --model.patch-size",
+                )
         demand(
             not (self.run.checkpoint_activations and network.norm == "batchnorm"),
             "--run.checkpoint-activations would count BatchNorm's statistics twice",

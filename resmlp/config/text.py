@@ -1,12 +1,12 @@
 """Parallel text: where it comes from, how it becomes tokens; and the network that translates it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from resmlp.config.seq2seq import Activation, Mixer, Norm, Seq2SeqArchitecture, changed
+from resmlp.config.overrides import overridden, overrides_of
+from resmlp.config.seq2seq import Seq2SeqArchitecture, changed
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
 
@@ -39,8 +39,6 @@ class Text:
     """as for images; sentences are encoded once, so loader processes would have nothing to do"""
 
     def __post_init__(self):
-        if self.root is not None:  # absolute, so that a run finds its data from wherever it is continued or evaluated
-            object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), vocabulary=(260, 2**20))
         demand(bool(self.train), "--data.train names no files", "the name of train.en and train.de is train")
@@ -49,40 +47,24 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Seq2Seq:
-    """Which network translates; every field left at None is as the named model has it."""
+class Seq2Seq(overrides_of(Seq2SeqArchitecture)):  # type: ignore[misc]
+    """Which network translates; every part left at None is as the named model has it."""
 
     name: Annotated[str, arg(aliases=["--model"])] = "resmlp_mt6"
-    """a name of `resmlp list models` that translates"""
+    """a translation model of `resmlp list models`"""
     checkpoint: str | None = None
     """start from these weights: a run folder of the same network and vocabulary"""
     dropout: float = 0.1
-    """share of the channels that is zeroed in training, of the embeddings and of each sublayer's output"""
-    dim: int | None = None
-    hidden: int | None = None
-    """width of the feed-forward sublayers"""
-    encoder_depth: int | None = None
-    decoder_depth: int | None = None
-    heads: int | None = None
-    """heads of the attention to the source, and of self-attention"""
-    mixer: Mixer | None = None
-    """linear: a matrix over the positions, triangular in the decoder; attention: the Transformer's self-attention"""
-    norm: Norm | None = None
-    activation: Activation | None = None
-    layer_scale: float | None = None
-    """initial LayerScale; 0 for none"""
-    max_length: int | None = None
-    """tokens of the longest sentence, its end included"""
+    """share of the channels set to zero in training, of the embeddings and of each sublayer's output"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("--model.", self, dropout=(0, BELOW_ONE), layer_scale=(0, ANY), dim=(POSITIVE, ANY))
         self.network()
 
     def network(self) -> tuple[str, Seq2SeqArchitecture]:
-        """The network's name, and its architecture with this model's changes."""
+        """The name of the network, and its architecture with the changed parts."""
         return self.name, changed(self.name, **self.changes())
 
     def changes(self) -> dict[str, Any]:
-        """The parts that differ from the named model's."""
-        own = ("name", "checkpoint", "dropout")
-        return {key: value for key, value in vars(self).items() if key not in own and value is not None}
+        """The parts that differ from the named network's."""
+        return overridden(self, Seq2SeqArchitecture)

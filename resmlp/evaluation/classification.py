@@ -1,50 +1,30 @@
-"""What `resmlp eval --protocol` knows. A protocol yields (name, value); a new one is a function and a line in a table.
+"""Classification: top-1 and top-5, ImageNet-ReaL, -V2, -A and -R.
 
-Those of classification differ in the classes that the images belong to and in the classes that may be said, and in
-nothing else. Nothing heavy is imported before one runs.
+The protocols differ in the classes of the images and in the classes that may be predicted, and in nothing else.
 """
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from resmlp.evaluation.evaluator import Evaluator
-from resmlp.evaluation.feature_probes import knn, linear
-from resmlp.evaluation.segmentation import miou
-from resmlp.evaluation.translation import bleu
+from resmlp.evaluation.evaluator import Evaluator, Scores
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
 
 if TYPE_CHECKING:
     from resmlp.metrics import Ranking, Tally
 
-Found = Iterator[tuple[str, Any]]
-
 SHOWN = 24  # images in figures/predictions.png
 IMAGENET, SUBSET = 1_000, 200  # classes of ImageNet-1k; of ImageNet-A and of ImageNet-R
 
 
-class Protocol(NamedTuple):
-    """A way to evaluate a model."""
-
-    about: str
-    """for the help"""
-    run: Callable[[Evaluator], Found]
-    """checks all that can be checked before the network runs, and returns what then yields the numbers"""
-    needs: str | None = None
-    """the file that it reads, a field of `Evaluator`"""
-    optional: bool = False
-    """whether it can do without"""
-
-
-def _top1(evaluator: Evaluator) -> Found:
+def top1(evaluator: Evaluator) -> Scores:
     """Top-1 and top-5 against the folders' names, each class, and figures of who is taken for whom."""
     numbers, names = _by_name(evaluator)
 
-    def count() -> Found:
+    def scores() -> Scores:
         tally = _tally(evaluator, numbers)
         yield from _fraction("top1", tally.top1, tally.images)
         yield from _fraction("top5", tally.top5, tally.images)
@@ -53,10 +33,10 @@ def _top1(evaluator: Evaluator) -> Found:
         if evaluator.out:
             yield from _draw(evaluator, evaluator.out, tally, numbers, names)
 
-    return count()
+    return scores()
 
 
-def _real(evaluator: Evaluator) -> Found:
+def real(evaluator: Evaluator) -> Scores:
     """Whether the likeliest class is among the answers to the image; images without an answer are left out."""
     from resmlp.metrics import real_answers
 
@@ -64,7 +44,7 @@ def _real(evaluator: Evaluator) -> Found:
     path = _given(evaluator.real, "--real", "real.json of google-research/reassessed-imagenet")
     answers = real_answers(path, map(evaluator.images.name, range(len(evaluator.images))), evaluator.num_classes)
 
-    def count() -> Found:
+    def scores() -> Scores:
         tally, index = _tally(evaluator, range(len(evaluator.images.classes))), evaluator.ranking().index
         answered = [(said, answers[i]) for said, i in zip(tally.top[:, 0].tolist(), index.tolist()) if answers[i]]
         demand(bool(answered), f"{path} has no answer to any of the images", "it is of another set")
@@ -72,10 +52,10 @@ def _real(evaluator: Evaluator) -> Found:
         yield "real_images", len(answered)
         yield from _counted(evaluator.ranking(), tally)
 
-    return count()
+    return scores()
 
 
-def _v2(evaluator: Evaluator) -> Found:
+def v2(evaluator: Evaluator) -> Scores:
     """Top-1 and top-5 where the folders are named by the number of the class (ImageNet-V2)."""
     _check_order("v2", evaluator)
     hint = f"ImageNet-V2's folders are class numbers; the model's are 0 to {evaluator.num_classes - 1}"
@@ -83,41 +63,25 @@ def _v2(evaluator: Evaluator) -> Found:
         fits = re.fullmatch("[0-9]{1,9}", name) and int(name) < evaluator.num_classes
         demand(bool(fits), f"--protocol v2: a folder is called {name}", hint)
 
-    def count() -> Found:
+    def scores() -> Scores:
         tally = _tally(evaluator, [int(name) for name in evaluator.images.classes])
         yield from _fraction("v2", tally.top1, tally.images)
         yield from _fraction("v2_top5", tally.top5, tally.images)
         yield from _counted(evaluator.ranking(), tally)
 
-    return count()
+    return scores()
 
 
-def _subset(key: str, evaluator: Evaluator) -> Found:
+def subset(key: str, evaluator: Evaluator) -> Scores:
     """Top-1 where the images are of some of the model's classes, and only these can be said (ImageNet-A, -R)."""
     numbers, columns = _in_subset(key, evaluator)
 
-    def count() -> Found:
+    def scores() -> Scores:
         tally = _tally(evaluator, numbers, columns)
         yield from _fraction(key, tally.top1, tally.images)
         yield from _counted(evaluator.ranking(columns), tally)
 
-    return count()
-
-
-PROTOCOLS: dict[str, Protocol] = {
-    "top1": Protocol("top-1, top-5, each class and the confusion matrix, by the folders' names", _top1),
-    "real": Protocol("ImageNet's validation images against the ReaL labels, --real", _real, "real"),
-    "v2": Protocol("ImageNet-V2, whose folders are class numbers", _v2),
-    "a": Protocol("ImageNet-A: 200 of the classes, --indices", partial(_subset, "a"), "indices", optional=True),
-    "r": Protocol("ImageNet-R: 200 of the classes, --indices", partial(_subset, "r"), "indices", optional=True),
-    "knn": Protocol("the nearest training images vote by their features (DINO), --train", knn, "train", optional=True),
-    "linear": Protocol("a grid of linear classifiers on the features, --train", linear, "train", optional=True),
-    "miou": Protocol("the class of each pixel: mean intersection over union, and each class", miou),
-    "bleu": Protocol("translations against their references: BLEU, chrF, whole lines", bleu),
-}
-
-DEFAULTS = {"classifier": "top1", "segmenter": "miou", "translator": "bleu"}
-"""by the kind of model, as its card says"""
+    return scores()
 
 
 def _check_order(key: str, evaluator: Evaluator) -> None:
@@ -194,7 +158,7 @@ def _tally(evaluator: Evaluator, numbers: Sequence[int], columns: tuple[int, ...
     return Tally(torch.tensor(numbers, dtype=torch.int64)[ranking.label], ranking.top, evaluator.num_classes)
 
 
-def _fraction(name: str, right: int, images: int) -> Found:
+def _fraction(name: str, right: int, images: int) -> Scores:
     """An accuracy, and how far it may be off."""
     from resmlp.metrics import bootstrap
 
@@ -202,7 +166,7 @@ def _fraction(name: str, right: int, images: int) -> Found:
     yield f"{name}_interval", bootstrap(right, images)
 
 
-def _counted(ranking: "Ranking", tally: "Tally") -> Found:
+def _counted(ranking: "Ranking", tally: "Tally") -> Scores:
     """How many images were counted, and what was wrong with any."""
     yield "images", tally.images
     yield "unreadable", list(ranking.unreadable)
@@ -217,7 +181,7 @@ def _given(path: Path | None, flag: str, what: str) -> Path:
     return path
 
 
-def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int], names: Sequence[str]) -> Found:
+def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int], names: Sequence[str]) -> Scores:
     """Draw the confusion matrix and some predictions, and put them into the run's report; yields what was drawn."""
     from resmlp.analysis import confusion, predictions, write_report
     from resmlp.data import UnreadableImage

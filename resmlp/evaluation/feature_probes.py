@@ -1,33 +1,30 @@
-"""The protocols of `resmlp eval` that measure the features of a frozen network by other images with labels."""
+"""Frozen features: k-NN and linear probes, by labeled training images."""
 
-from collections.abc import Iterator
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from resmlp.evaluation.evaluator import Evaluator, Scores
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from resmlp.evaluation.evaluator import Evaluator
     from resmlp.metrics import Collected
-
-Found = Iterator[tuple[str, Any]]
 
 DEPTHS = (1, 4)
 
 
-def knn(evaluator: "Evaluator") -> Found:
+def knn(evaluator: Evaluator) -> Scores:
     """Top-1 and top-5 by the nearest of the training images; `knn` is that of k = 20, or of the largest k."""
     from resmlp.metrics import bootstrap, fitting
     from resmlp.metrics import knn as by_neighbors
 
     numbers = _numbers(evaluator)
-    ks = fitting(evaluator.knn.k or None, len(evaluator.learned_from))
+    ks = fitting(evaluator.knn.k or None, len(evaluator.training_images))
 
-    def count() -> Found:
-        train, test = evaluator.features(evaluator.learned_from), evaluator.features(evaluator.images)
+    def scores() -> Scores:
+        train, test = evaluator.features(evaluator.training_images), evaluator.features(evaluator.images)
         usable = int(train.value.isfinite().all(1).sum())
         own = evaluator.knn.k or [k for k in ks if k <= usable] or None  # some may not be readable
         options = (own, evaluator.knn.temperature)
@@ -37,10 +34,10 @@ def knn(evaluator: "Evaluator") -> Found:
                 yield "knn_interval", bootstrap(round(value * len(test.label)), len(test.label))
         yield from _counted(train, test)
 
-    return count()
+    return scores()
 
 
-def linear(evaluator: "Evaluator") -> Found:
+def linear(evaluator: Evaluator) -> Scores:
     """The best of a grid of linear classifiers, chosen on the evaluated images, and the whole grid."""
     from resmlp.metrics import bootstrap
     from resmlp.metrics import linear as by_classifiers
@@ -49,8 +46,8 @@ def linear(evaluator: "Evaluator") -> Found:
     numbers, options = _numbers(evaluator), evaluator.linear
     layers = evaluator.depths(options.layers or DEPTHS, strict=bool(options.layers))
 
-    def count() -> Found:
-        train = evaluator.features(evaluator.learned_from, max(layers), flipped=True)
+    def scores() -> Scores:
+        train = evaluator.features(evaluator.training_images, max(layers), flipped=True)
         test = evaluator.features(evaluator.images, max(layers))
         views = train.value.view(len(train.label), 2, -1).transpose(0, 1)  # 2 N D
         settings = Settings(options.lr, options.epochs, options.batch_size, options.seed)
@@ -66,32 +63,32 @@ def linear(evaluator: "Evaluator") -> Found:
         yield "linear_grid", [member._asdict() for member in grid]
         yield from _counted(train, test)
 
-    return count()
+    return scores()
 
 
-def _numbers(evaluator: "Evaluator") -> "Tensor":
+def _numbers(evaluator: Evaluator) -> "Tensor":
     """For each class of the images its number among those that are learned from, by name: int64 K.
 
     Raises `UserError` where there is a single class, an unknown one, or an image that is to be learned from as well.
     """
     import torch
 
-    learned, images = evaluator.learned_from, evaluator.images
-    number = {name: i for i, name in enumerate(learned.classes)}
-    demand(len(number) > 1, f"the training images are of one class, {learned.classes[0]}", "there is nothing to tell")
+    training, images = evaluator.training_images, evaluator.images
+    number = {name: i for i, name in enumerate(training.classes)}
+    demand(len(number) > 1, f"the training images are of one class, {training.classes[0]}", "there is nothing to tell")
     unknown = [name for name in images.classes if name not in number]
     if unknown:
         raise UserError(
-            f"no training image is of class {', '.join(unknown[:5])}", f"they are of {', '.join(learned.classes[:5])}"
+            f"no training image is of class {', '.join(unknown[:5])}", f"they are of {', '.join(training.classes[:5])}"
         )
-    known = {learned.name(i) for i in range(len(learned))}
+    known = {training.name(i) for i in range(len(training))}
     both = [name for name in map(images.name, range(len(images))) if name in known]
     hint = "give --train PATH, or a --data.root with train/ and val/"
     demand(not both, f"{len(both):,} images are to be learned from and evaluated on, as {(both or [''])[0]}", hint)
     return torch.tensor([number[name] for name in images.classes], dtype=torch.int64)
 
 
-def _counted(train: "Collected", test: "Collected") -> Found:
+def _counted(train: "Collected", test: "Collected") -> Scores:
     """How many images were counted, and what was wrong with any."""
     yield "images", len(test.index)
     yield "train_images", len(train.index)

@@ -1,88 +1,227 @@
-"""Where weights come from: what a person writes to say which, and what is known of them before they are read."""
+"""What a MODEL string means. `resolve` answers once a command; everybody else asks the `Source` that it returns."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, TypeVar
 
-from resmlp.config.model_config import ModelConfig, TrunkConfig, read_config, read_kind
-from resmlp.config.pretrained import FILE_ENDINGS, PUBLISHED, Published, canonical_tag, is_tagged, published
-from resmlp.config.vision import ARCHITECTURES
+from resmlp.config import Recipe
+from resmlp.config.model_config import (
+    AnyConfig,
+    ExportedModelConfig,
+    ModelConfig,
+    SegmenterModelConfig,
+    TranslatorModelConfig,
+    TrunkConfig,
+    noun,
+    read_config,
+)
+from resmlp.config.pretrained import FILE_ENDINGS, HUB, PUBLISHED, Published, canonical_tag, is_tagged, published
+from resmlp.config.seq2seq import SEQ2SEQ
+from resmlp.config.vision import ALIASES, ARCHITECTURES
 from resmlp.hub.config_json import from_hub
 from resmlp.hub.download import fetch
-from resmlp.utils.errors import UserError
-from resmlp.utils.files import read_json
+from resmlp.utils.errors import UserError, did_you_mean
+from resmlp.utils.files import exists, read_json
+from resmlp.utils.run_folder import COMPRESSION, CONFIG, RECIPE, WEIGHTS
+from resmlp.utils.serialization import from_dict
 
-HUB = "hf-hub:"
-WEIGHTS = "model.safetensors"
+TIMM = "timm:"
+PIXELS = "pixels"
+"""the MODEL whose features are the pixels themselves"""
+Kind = Literal["classifier", "features", "segmenter", "translator", "exported", "compressed", "timm", "pixels"]
+T = TypeVar("T")
+KINDS: dict[type, Kind] = {
+    ModelConfig: "classifier",
+    SegmenterModelConfig: "segmenter",
+    TranslatorModelConfig: "translator",
+    ExportedModelConfig: "exported",
+}
+"""by the class of a model.json"""
 
 
-def exists(source: str) -> bool:
-    """Whether there is such a file or folder; no name is too long or too strange to ask."""
-    try:
-        return bool(source.strip()) and Path(source).exists()
-    except (OSError, ValueError):
-        return False
+@dataclass(frozen=True)
+class Source:
+    """What a MODEL string means: the kind of network, where its weights are, and what is known before they are read."""
+
+    name: str
+    """as the user wrote it"""
+    kind: Kind
+    path: Path | None = None
+    """the local file or folder"""
+    repo: str | None = None
+    """the repository on the hub, where the name is not a path"""
+    config: AnyConfig | None = None
+    """its model.json, or what the hub or the published name says; None where only the tensors can tell"""
+    published: Published | None = None
+    """the published weights that the name means, or that a copied file is called after"""
+    architecture: str | None = None
+    """the name of a network alone: its weights are random"""
+
+    @property
+    def trained(self) -> bool:
+        """False for the name of a network alone, whose weights are random."""
+        return self.architecture is None
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder, such as a run folder; None for anything else."""
+        return self.path if self.path and self.path.is_dir() else None
+
+    @cached_property
+    def file(self) -> Path:
+        """The local weight file, downloaded once where it is on the hub. Raises `UserError` where there is none."""
+        if self.repo:
+            what = f"the weights {self.published.name}" if self.published else ""
+            return fetch(self.repo, WEIGHTS, what)
+        if self.path is None:
+            raise UserError(f"{self.name} has no weight file", "give a run folder, a weight file, or a published name")
+        return self.path / WEIGHTS if self.path.is_dir() else self.path
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """The completed recipe of a run folder; None for anything else. Raises `UserError` for a damaged one."""
+        file = self.folder / RECIPE if self.folder else None
+        return from_dict(Recipe, read_json(file)) if file and file.is_file() else None
+
+    def expect(self, wanted: type[T]) -> T | None:
+        """Its configuration, of the class `wanted`, or None where only the tensors can tell.
+
+        Raises `UserError` for a network of another kind.
+        """
+        if isinstance(self.config, wanted) or (self.config is None and wanted is ModelConfig):
+            return self.config
+        name = noun(KINDS[wanted])
+        use = "; resmlp translate takes it" if isinstance(self.config, TranslatorModelConfig) else ""
+        raise UserError(f"{self.name} is {noun(self.kind)}", f"{name} is expected here{use}")
+
+    def __str__(self) -> str:
+        return self.name
 
 
-def is_published(source: str) -> bool:
-    """Whether `source` means published weights, `model.tag`, and no file of that name."""
-    return is_tagged(source) and not exists(source)
+def resolve(name: "str | Path | Source") -> Source:
+    """The meaning of `name`; a `Source` is returned as it is.
 
-
-def published_of(source: str) -> Published | None:
-    """The published weights that `source` names, or that a file or folder is called after; None for all others.
-
-    Not for one that has its own .json: a run may be called as its start was.
+    A run folder, an exported or compressed folder, a weight file, published weights (`resmlp_s12.fb_in1k`),
+    `hf-hub:ORG/NAME`, `timm:NAME`, or the name of a network, whose weights are then random. The hub is asked for the
+    config.json of a repository, and not yet for its weights. Raises `UserError`.
     """
-    if is_published(source):
-        return published(source)
-    if _own_config(source):
-        return None
-    front, _, ending = Path(source).name.rpartition(".")
-    name = front if ending in FILE_ENDINGS else Path(source).name
+    if isinstance(name, Source):
+        return name
+    name = str(name)
+    if exists(name):
+        return _local(name)
+    if name == PIXELS:
+        return Source(name, "pixels")
+    if name.startswith(TIMM):
+        return Source(name, "timm", architecture=None if "." in name else name.removeprefix(TIMM))
+    if name.startswith(HUB):
+        repo = name.removeprefix(HUB)
+        config = _hub_config(name, fetch(repo, "config.json"))
+        return Source(name, _kind(config), repo=repo, config=config)
+    if is_tagged(name):
+        return _published(name, published(name))
+    if name in ARCHITECTURES or name in ALIASES:
+        return Source(name, "classifier", architecture=name)
+    raise _unknown(name)
+
+
+def _local(name: str) -> Source:
+    """A file or folder of this machine."""
+    path = Path(name)
+    file = path / WEIGHTS if path.is_dir() else path
+    described = file.with_suffix(".json")
+    if described.is_file():
+        config = read_config(described)
+        kind = _kind(config)
+        if (described.parent / COMPRESSION).is_file():
+            kind = "compressed"
+        if not isinstance(config, ExportedModelConfig):
+            _check_weights(path)
+        return Source(name, kind, path, config=config)
+    _check_weights(path)
+    if known := _called_after(path):
+        config = _published_config(known)
+        return Source(name, _kind(config), path, config=config, published=known)
+    copied = path / "config.json"  # a copy of a repository of the hub
+    if exists(str(copied)):
+        hub_config = _hub_config(name, copied)
+        return Source(name, _kind(hub_config), path, config=hub_config)
+    if path.is_dir():
+        raise UserError(f"no {CONFIG} in {name}", "it says which network the weights are of: copy it as well")
+    return Source(name, "classifier", path)
+
+
+def _check_weights(path: Path) -> None:
+    """Raises `UserError` for a folder without weights."""
+    if path.is_dir() and not (path / WEIGHTS).is_file():
+        unfinished = (path / RECIPE).is_file()
+        hint = "the run is not finished: the same train command continues it" if unfinished else "not a run folder"
+        raise UserError(f"no {WEIGHTS} in {path}", hint)
+
+
+def _published(name: str, weights: Published) -> Source:
+    config = _published_config(weights)
+    return Source(name, _kind(config), repo=weights.repo, config=config, published=weights)
+
+
+def _published_config(weights: Published) -> ModelConfig:
+    network = TrunkConfig(weights.model, ARCHITECTURES[weights.model], num_classes=weights.num_classes)
+    return ModelConfig(network, weights.preprocessing)
+
+
+def _called_after(path: Path) -> Published | None:
+    """The published weights that a copied file or folder is called after; None for any other name."""
+    front, _, ending = path.name.rpartition(".")
+    name = front if ending in FILE_ENDINGS else path.name
     return published(name) if is_tagged(name) and canonical_tag(name) in PUBLISHED else None
 
 
-def file_of(source: str) -> Path:
-    """The local file of weights given as a run folder, a file, published `model.tag`, or `hf-hub:ORG/NAME`.
-
-    What lies on the hub is downloaded once. Raises `UserError` where it cannot be; a path need not exist.
-    """
-    if source.startswith(HUB):
-        return fetch(source.removeprefix(HUB), WEIGHTS)
-    if is_published(source):
-        return fetch(published(source).repo, WEIGHTS, f"the weights {published(source).name}")
-    return Path(source) / WEIGHTS if exists(source) and Path(source).is_dir() else Path(source)
+def _kind(config: AnyConfig) -> Kind:
+    """By the class of the configuration; a classifier without classes gives features."""
+    kind = KINDS[type(config)]
+    return "features" if kind == "classifier" and not config.model.num_classes else kind
 
 
-def config_of(source: str) -> ModelConfig | None:
-    """What is known of the same, by its .json, by the hub's config.json, or by its published name; None for nothing.
-
-    Raises `UserError`.
-    """
-    if source.startswith(HUB):
-        return _hub_config(source, fetch(source.removeprefix(HUB), "config.json"))
-    if own := _own_config(source):
-        return read_config(own, ModelConfig)
-    if weights := published_of(source):
-        network = TrunkConfig(weights.model, ARCHITECTURES[weights.model], num_classes=weights.num_classes)
-        return ModelConfig(network, weights.preprocessing)
-    copied = Path(source) / "config.json"  # a copy of a hub's repository
-    return _hub_config(source, copied) if exists(str(copied)) else None
+def _hub_config(name: str, path: Path) -> ModelConfig:
+    return _named(name, lambda: from_hub(read_json(path)))
 
 
-def kind_of(source: str) -> str:
-    """The kind of a run folder or a file of weights: what its .json says, or a classifier."""
-    own = _own_config(source)
-    return read_kind(own) if own else "classifier"
-
-
-def _own_config(source: str) -> Path | None:
-    """The .json beside a file, or in a run folder."""
-    beside = file_of(source).with_suffix(".json") if exists(source) else None
-    return beside if beside and beside.is_file() else None
-
-
-def _hub_config(source: str, path: Path) -> ModelConfig:
+def _named(where: str | Path, read: Callable[[], T]) -> T:
+    """The result of `read`; an error in it names the file."""
     try:
-        return from_hub(read_json(path))
+        return read()
     except UserError as error:
-        raise UserError(f"{source}: {error.what}", error.hint) from None
+        raise UserError(f"{where}: {error.what}", error.hint) from None
+
+
+def _unknown(name: str) -> UserError:
+    """Why a string is not a MODEL, and what to give instead."""
+    if name in SEQ2SEQ:
+        return UserError(f"{name} is the name of a translation model", "give a run folder of one")
+    if name.rpartition(".")[2] in FILE_ENDINGS:
+        return UserError(f"no weights at {name}", "give a file, a run folder, or a name of `resmlp list weights`")
+    if "/" in name:
+        hint = "give a run folder, a file of weights, hf-hub:ORG/NAME, or a name of `resmlp list models`"
+        return UserError(f"no model at {name}", hint)
+    hint = did_you_mean(name, {**ARCHITECTURES, **ALIASES})
+    return UserError(f"unknown model {name!r}", f"{hint}; give a run folder, or a name of `resmlp list models`")
+
+
+def kind_of(name: str) -> str:  # TODO remove: call sites move to Source
+    """Temporary."""
+    source = resolve(name)
+    plain = {ModelConfig: "classifier", type(None): "classifier"}
+    return plain.get(type(source.config)) or KINDS[type(source.config)]
+
+
+def file_of(name: str) -> Path:  # TODO remove
+    """Temporary."""
+    source = resolve(name)
+    return Path(name) if source.architecture or source.kind == "timm" else source.file
+
+
+def is_published(name: str) -> bool:  # TODO remove
+    """Temporary."""
+    return is_tagged(name) and not exists(name)

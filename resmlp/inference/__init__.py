@@ -1,26 +1,43 @@
-"""Using a trained network. Each part is loaded when it is first asked for: an exported network needs no torch."""
+"""A trained network ready to use. Each part is imported at its first use: an exported network needs no torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
+    "Classifier": "prediction",
+    "Embedding": "prediction",
     "ExportedPredictor": "exported",
     "Prediction": "prediction",
-    "Predictor": "predictor",
+    "Predictor": "prediction",
+    "Segmentation": "segmenter",
+    "SegmentationPredictor": "segmenter",
+    "TorchPredictor": "predictor",
     "Translation": "translator",
     "Translator": "translator",
-    "load": "load",
-    "load_translator": "translator",
+    "load": "kinds",
 }
 
-__all__ = ["ExportedPredictor", "Prediction", "Predictor", "Translation", "Translator", "load", "load_translator"]
+__all__ = [
+    "Classifier",
+    "Embedding",
+    "ExportedPredictor",
+    "Prediction",
+    "Predictor",
+    "Segmentation",
+    "SegmentationPredictor",
+    "TorchPredictor",
+    "Translation",
+    "Translator",
+    "load",
+]
 
 if TYPE_CHECKING:
     from resmlp.inference.exported import ExportedPredictor
-    from resmlp.inference.load import load
-    from resmlp.inference.prediction import Prediction
-    from resmlp.inference.predictor import Predictor
-    from resmlp.inference.translator import Translation, Translator, load_translator
+    from resmlp.inference.kinds import load
+    from resmlp.inference.prediction import Classifier, Embedding, Prediction, Predictor
+    from resmlp.inference.predictor import TorchPredictor
+    from resmlp.inference.segmenter import Segmentation, SegmentationPredictor
+    from resmlp.inference.translator import Translation, Translator
 
 
 def __getattr__(name: str) -> Any:

@@ -13,9 +13,9 @@ from PIL import Image
 from resmlp.backends.autotune import Tuned
 from resmlp.backends.runtimes import Precision, open_engine
 from resmlp.config.model_config import ExportedModelConfig
-from resmlp.imaging.decode import to_rgb
-from resmlp.imaging.crop import eval_crop, to_array
 from resmlp.hub.resolve import Source, resolve
+from resmlp.imaging.crop import eval_crop, to_array
+from resmlp.imaging.decode import to_rgb
 from resmlp.inference.prediction import Classifier, check_classifier
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -55,7 +55,9 @@ class ExportedPredictor(Classifier):
     def _check(self, found: np.ndarray, batch: int) -> None:
         """That it gives what the config says."""
         classes = self.config.model.num_classes
-        fits = found.ndim == 2 and len(found) == batch and (self.config.output == "features" or found.shape[1] == classes)
+        fits = (
+            found.ndim == 2 and len(found) == batch and (self.config.output == "features" or found.shape[1] == classes)
+        )
         what = f"{self.folder} gives {found.shape} for {batch} images, and not {classes} classes each"
         demand(fits, what, "was it changed by hand? export it again")
 

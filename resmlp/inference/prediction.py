@@ -1,67 +1,135 @@
-"""From the numbers that a network gives to named classes. Loads no torch."""
+"""What a network that is ready to predict takes and returns, whatever runs it. Loads no torch."""
 
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from resmlp.imaging.image_file import File
+from resmlp.imaging.inputs import read_images
 from resmlp.utils.errors import UserError
+
+Images = Sequence[Image.Image] | Any
+"""RGB images, or uint8 B 3 H W of the network's size"""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one image, best first, with their probabilities."""
+    """The most probable classes of one image, best first, with their probabilities."""
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
 
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.labels[0]
 
-class Namer(ABC):
-    """A network that is ready to predict, whatever runs it."""
+    def to_dict(self) -> dict[str, Any]:
+        """`{"label": ..., "probabilities": {label: probability}}`."""
+        return {"label": self.label, "probabilities": dict(zip(self.labels, self.probabilities))}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{label} {p:.3f}" for label, p in zip(self.labels, self.probabilities))
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """The features of one image, of a network without a classifier."""
+
+    values: np.ndarray
+    """float32 D"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"features": [...]}`."""
+        return {"features": self.values.tolist()}
+
+    def __str__(self) -> str:
+        return f"{len(self.values)} features of norm {np.linalg.norm(self.values):.3f}"
+
+
+class Predictor(ABC):
+    """A network ready to predict."""
+
+    takes = "images"
+    """images or text"""
+    trained: bool = True
+    """False where the weights are random"""
+
+    @abstractmethod
+    def predict(self, inputs: Any) -> Any:
+        """One result for one input, a list of results for a sequence of inputs. Raises `UserError`."""
+
+
+class ImagePredictor(Predictor):
+    """A network of images ready to predict."""
+
+    def predict(self, inputs: Any, **options: Any) -> Any:
+        """The result for an image, or the list of results for a sequence of images.
+
+        An image is a path, bytes, a PIL image, a NumPy array (uint8 H W 3) or a tensor (uint8 3 H W). Raises
+        `UserError` that names the first one that cannot be read.
+        """
+        images, single = read_images(inputs)
+        results = self.results(images, **options) if images else []
+        return results[0] if single else results
+
+    @abstractmethod
+    def results(self, images: Sequence[Image.Image]) -> list[Any]:
+        """A result for each of at least one RGB image."""
+
+
+class Classifier(ImagePredictor):
+    """A network that classifies images, or gives features of them where it has no classifier."""
 
     classes: tuple[str, ...]
     """class names, in the order of the outputs; empty where unknown"""
     words: tuple[str, ...]
     """what to call them for people, where names are codes"""
-    trained: bool
-    """False where weights are random"""
+    has_classifier: bool
+    """False where the output is features"""
 
     @abstractmethod
-    def probabilities(self, images: Sequence[Image.Image] | Any) -> np.ndarray:
-        """Of each class, B K. Raises `UserError` for a network without a classifier."""
+    def logits(self, images: Images) -> Any:
+        """The output of the network, B K; B D of a network without a classifier."""
 
-    def rank(self, images: Sequence[Image.Image] | Any, top: int = 5) -> list[Prediction]:
-        """The `top` likeliest classes of each image. Raises `UserError` for a network without a classifier."""
-        return [self._likeliest(row, top) for row in self.probabilities(images)]
+    @abstractmethod
+    def probabilities(self, images: Images) -> np.ndarray:
+        """The probability of each class, B K. Raises `UserError` for a network without a classifier."""
 
-    def predict(self, *files: str | Path, top: int = 5) -> list[Prediction]:
-        """What is in these files. Raises `UserError` naming the first that cannot be read."""
-        return self.rank([File(str(file)).read() for file in files], top) if files else []
+    def results(self, images: Sequence[Image.Image], top: int = 5) -> list[Any]:
+        """A `Prediction` of the `top` most probable classes for each image; an `Embedding` without a classifier."""
+        if not self.has_classifier:
+            return [Embedding(row) for row in np.asarray(self.logits(images))]
+        return self.rank(images, top)
+
+    def rank(self, images: Images, top: int = 5) -> list[Prediction]:
+        """The `top` most probable classes of each image. Raises `UserError` for a network without a classifier."""
+        return [self._most_probable(row, top) for row in self.probabilities(images)]
 
     def label(self, index: int) -> str:
         """The name of a class, in words where there are some; its number where names are unknown."""
         names = self.words or self.classes
         return names[index] if names else str(index)
 
-    def _likeliest(self, row: np.ndarray, top: int) -> Prediction:
+    def _most_probable(self, row: np.ndarray, top: int) -> Prediction:
         indices = np.argsort(-row, kind="stable")[:top].tolist()
         return Prediction(tuple(self.label(i) for i in indices), tuple(row[indices].tolist()))
 
 
 def check_classifier(has_classifier: bool) -> None:
-    """Raises `UserError` for a network whose output is features."""
+    """Raise `UserError` for a network whose output is features."""
     if not has_classifier:
-        hint = "resmlp train probe or finetune gives it one"
+        hint = "resmlp train probe or finetune adds one"
         raise UserError("the model has no classifier, its output is features", hint)
 
 
 def warn_untrained(name: str, trained: bool) -> None:
-    """Say on standard error that a model given by its name alone has learned nothing."""
+    """Say on standard error that a model given by its name alone has random weights."""
     if not trained:
-        print(f"{name} is a name alone: its weights are random (a run folder has learned ones)", file=sys.stderr)
+        print(
+            f"{name} is the name of a network: its weights are random (a run folder has trained ones)", file=sys.stderr
+        )

@@ -1,4 +1,4 @@
-"""A network of torch's ready to predict, run by torch or by a program that it is exported to."""
+"""A torch network ready to predict, run by torch or exported to another backend first."""
 
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -15,26 +15,26 @@ from torch import Tensor, nn
 from resmlp.backends import runtimes
 from resmlp.backends.autotune import Engine, Tuned
 from resmlp.backends.pytorch import Compiled, Torch
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import eval_transform, normalize
-from resmlp.exporters.export import FORMATS, check_packages, missing, quiet, write_network
+from resmlp.exporters.formats import FORMATS, check_packages, missing_packages, quiet, write_network
 from resmlp.exporters.lowering import lower
+from resmlp.hub.resolve import Source
 from resmlp.imaging.decode import to_rgb
-from resmlp.inference.exported import ExportedPredictor, told
-from resmlp.inference.prediction import Namer, Prediction, check_classifier
+from resmlp.inference.exported import ExportedPredictor, explain_failure
+from resmlp.inference.prediction import Classifier, check_classifier
 from resmlp.models import Saved, Trunk
-from resmlp.models.features import last_layers
+from resmlp.models.features import Pixels, last_layers
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import lookup
 
-__all__ = ["Exported", "Prediction", "Predictor", "find_device", "make_engines", "open_exported"]
-
 Run = Callable[[Tensor], Tensor]
 """float32 B 3 H W, normalized -> B K"""
 
 
-class Predictor(Namer):
+class TorchPredictor(Classifier):
     """A network ready to predict: it brings its own preprocessing and class names."""
 
     def __init__(self, saved: Saved, device: torch.device, backend: str = "torch"):
@@ -45,11 +45,11 @@ class Predictor(Namer):
         """
         self.saved, self.device, self.backend = saved, device, backend
         self.model, self.preprocessing, self.classes = saved.model.to(device).eval(), saved.preprocessing, saved.classes
-        self.words, self.trained = saved.words, saved.trained
+        self.words, self.trained, self.has_classifier = saved.words, saved.trained, saved.has_classifier
         self._transform = eval_transform(saved.preprocessing)
         self._run = runner(self.model, self.preprocessing.size, device, backend)
 
-    def with_crop(self, ratio: float) -> "Predictor":
+    def with_crop(self, ratio: float) -> "TorchPredictor":
         """The same network with another evaluation crop (the authors' is 0.9, timm's 0.875)."""
         other = copy(self)  # what runs it is shared
         other.preprocessing = replace(self.preprocessing, crop_ratio=ratio)
@@ -94,7 +94,7 @@ def make_engines(model: nn.Module, size: tuple[int, int], backend: str) -> list[
     """The network by one backend; for auto by each that is installed."""
     if backend != "auto":
         return [BACKENDS[backend](model, size)]
-    return [BACKENDS[name](model, size) for name in AUTO if name not in FORMATS or not missing(name)]
+    return [BACKENDS[name](model, size) for name in AUTO if name not in FORMATS or not missing_packages(name)]
 
 
 def _accelerated(model: nn.Module) -> Run:
@@ -128,7 +128,7 @@ def _exported(to: str, model: nn.Module, size: tuple[int, int]) -> Engine:
     check_packages(to, "--backend")
     place = TemporaryDirectory(prefix="resmlp-run-")
     folder = Path(place.name)
-    with told(folder), quiet():
+    with explain_failure(folder), quiet():
         write_network(model.cpu(), size, to, folder)
     engine = runtimes.open_engine(to, folder)
     engine.place = place  # type: ignore[attr-defined]
@@ -153,7 +153,7 @@ class Exported(nn.Module):
     def __init__(self, graph: ExportedPredictor):
         super().__init__()
         self.graph = graph
-        self.num_classes = 0 if graph.card.output == "features" else graph.card.model.num_classes
+        self.num_classes = 0 if graph.config.output == "features" else graph.config.model.num_classes
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 B 3 H W, normalized -> B K"""
@@ -163,7 +163,17 @@ class Exported(nn.Module):
         return torch.from_numpy(self.graph.logits(pixels.numpy())).to(images.device)
 
 
-def open_exported(folder: str | Path) -> Saved:
-    """What `resmlp export` has written, as any network. Raises `UserError`."""
-    graph = ExportedPredictor(folder)
+def open_exported(model: str | Path | Source) -> Saved:
+    """An exported network as a torch module, so that evaluation takes it as any other. Raises `UserError`."""
+    graph = ExportedPredictor(model)
     return Saved(Exported(graph), graph.classes, graph.preprocessing, words=graph.words)
+
+
+def open_pixels(source: Source) -> Saved:
+    """The "network" whose features are the pixels of the whole image, at 32 x 32."""
+    return Saved(Pixels(), (), Preprocessing((32, 32), crop_ratio=1.0))
+
+
+def load_pixels(source: Source, device: str, backend: str | None) -> TorchPredictor:
+    """The same, ready to predict."""
+    return TorchPredictor(open_pixels(source), find_device(device), backend or "torch")

@@ -1,5 +1,6 @@
-"""From an image of any size to a class for each of its pixels: a network, and how it is shown images."""
+"""A segmenter ready to predict: from an image of any size to a class for each of its pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,38 +11,64 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig, read_config
+from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig
 from resmlp.data import BaseSize, MaskSet, UnreadableImage, normalize
-from resmlp.hub.resolve import exists, file_of
+from resmlp.hub.resolve import Source, resolve
+from resmlp.inference.prediction import ImagePredictor
 from resmlp.inference.sliding_window import sliding
-from resmlp.models.saved import check_folder, save_network
+from resmlp.models.saved import save_network
 from resmlp.models.segmenter import Segmenter
-from resmlp.models.weights import Weights, check_state, load_into, read_tensors
+from resmlp.models.weights import Weights, load_into, read_own_weights
 from resmlp.utils.checks import demand
+from resmlp.utils.devices import find_device
 
 Size = tuple[int, int]
 """height and width"""
 
 
-class Labeller:
-    """A network that labels each pixel, shown windows, or all of an image at once, as `card` says.
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The class of each pixel of one image."""
+
+    labels: np.ndarray
+    """int16 H W; -1 where the network gives nothing finite"""
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...] = ()
+    """a color for each class; empty where the data has none"""
+
+    def shares(self) -> dict[str, float]:
+        """The share of the pixels of each class that occurs, largest first."""
+        counts = np.bincount(self.labels[self.labels >= 0].ravel(), minlength=len(self.classes))
+        order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
+        return {self.classes[i]: float(counts[i] / self.labels.size) for i in order}
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"shares": {class: share of the pixels}}`."""
+        return {"shares": self.shares()}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {share:.3f}" for name, share in self.shares().items())
+
+
+class SegmentationPredictor(ImagePredictor):
+    """A network that labels each pixel, shown windows, or all of an image at once, as `config` says.
 
     To see all of an image the network is moved to the image's size, brought to whole patches by `fill` below and on
     the right. The last one that was moved is kept, with the weights as they then were.
     """
 
-    def __init__(self, model: Segmenter, card: SegmenterModelConfig, device: torch.device):
-        self.model, self.card, self.device = model.to(device), card, device
-        self.preprocessing, self.classes = card.preprocessing, card.classes
-        p = card.preprocessing
-        self.prepare = BaseSize(card.base_size, p.interpolation)
+    def __init__(self, model: Segmenter, config: SegmenterModelConfig, device: torch.device):
+        self.model, self.config, self.device = model.to(device), config, device
+        self.preprocessing, self.classes = config.preprocessing, config.classes
+        p = config.preprocessing
+        self.prepare = BaseSize(config.base_size, p.interpolation)
         self.fill = [min(255, max(0, round(255 * mean))) for mean in p.mean]  # 0 when it is normalized
         self._moved = self.model
 
     @property
     def step(self) -> Size:
         """Of the sliding window, in pixels down and across."""
-        height, width = (max(1, round(side * self.card.stride)) for side in self.card.model.size)
+        height, width = (max(1, round(side * self.config.stride)) for side in self.config.model.size)
         return height, width
 
     def label(self, image: Tensor, size: Size) -> Tensor:
@@ -49,11 +76,15 @@ class Labeller:
 
         Raises `UserError` for a network that is to be moved to the image's size and cannot be.
         """
-        window, step = self.card.model.size, self.step
-        if self.card.whole:
+        window, step = self.config.model.size, self.step
+        if self.config.whole:
             window = step = self.model.whole_patches((image.shape[1], image.shape[2]))
         see = partial(self._see, self._at(window))
-        return sliding(see, image, window, step, self.card.model.num_classes, size=size, fill=self.fill)
+        return sliding(see, image, window, step, self.config.model.num_classes, size=size, fill=self.fill)
+
+    def results(self, images: Sequence[Image.Image]) -> list[Segmentation]:
+        """The `Segmentation` of each RGB image."""
+        return [Segmentation(self.read(image), self.classes, self.config.palette) for image in images]
 
     @torch.inference_mode()
     def read(self, image: Image.Image) -> np.ndarray:
@@ -82,29 +113,30 @@ class SavedSegmenter:
     """A network that labels each pixel, in evaluation mode, with what it was trained for."""
 
     model: Segmenter
-    card: SegmenterModelConfig
+    config: SegmenterModelConfig
 
 
-def save_segmenter(folder: Path, model: Segmenter, card: SegmenterModelConfig) -> None:
-    """Write `model.safetensors` and `model.json` into `folder`; the card's `model` is that of the network."""
-    save_network(folder, model, replace(card, model=model.config))
+def save_segmenter(folder: Path, model: Segmenter, config: SegmenterModelConfig) -> None:
+    """Write `model.safetensors` and `model.json` into `folder`; the config's `model` is that of the network."""
+    save_network(folder, model, replace(config, model=model.config))
 
 
-def open_segmenter(source: str | Path) -> SavedSegmenter:
-    """The segmenter of a run folder, or of a file of weights with its .json beside it.
+def open_segmenter(model: str | Path | Source) -> SavedSegmenter:
+    """The segmenter of a run folder, or of a weight file with its .json beside it.
 
-    Raises `UserError`: nothing there, a network of another kind, weights that do not fit.
+    Raises `UserError` for a network of another kind, and for weights that do not fit.
     """
-    source = str(source)
-    demand(exists(source), f"no segmenter at {source}", "give the run folder of one, or its model.safetensors")
-    check_folder(source)
-    file = file_of(source)
-    described = file.with_suffix(".json")
-    demand(described.is_file(), f"no {described}", "it says which network the weights are of: copy it as well")
-    card = read_config(described, SegmenterModelConfig)
-    state = read_tensors(file)
-    check_state(file, state)
-    return SavedSegmenter(_loaded(card.model, Weights(state, source)), card)
+    source = resolve(model)
+    config = source.expect(SegmenterModelConfig)
+    assert config is not None
+    return SavedSegmenter(_loaded(config.model, read_own_weights(source)), config)
+
+
+def load_segmenter(source: Source, device: str, backend: str | None) -> SegmentationPredictor:
+    """A segmenter ready to predict."""
+    demand(backend is None, f"--backend {backend} is for classifiers", "leave it out")
+    saved = open_segmenter(source)
+    return SegmentationPredictor(saved.model, saved.config, find_device(device))
 
 
 def _loaded(config: SegmenterConfig, weights: Weights) -> Segmenter:
@@ -118,25 +150,25 @@ def _loaded(config: SegmenterConfig, weights: Weights) -> Segmenter:
     return model.eval()
 
 
-class Labeled(NamedTuple):
-    """An image of H x W pixels, and what is said of each."""
+class Example(NamedTuple):
+    """An image of H x W pixels, and what is predicted of each."""
 
     name: str
     image: Image.Image
     """RGB"""
-    truth: np.ndarray
+    ground_truth: np.ndarray
     """uint8 H W, 255 where it counts for nothing"""
-    said: np.ndarray
+    predicted: np.ndarray
     """int16 H W, -1 for nothing"""
 
 
-def examples(labeller: Labeller, masks: MaskSet, count: int) -> list[Labeled]:
+def examples(predictor: SegmentationPredictor, masks: MaskSet, count: int) -> list[Example]:
     """What a network says of `count` images of a set, evenly spread; those that cannot be read are passed over."""
     found = []
     for i in np.linspace(0, len(masks) - 1, min(count, len(masks))).astype(int).tolist():
         try:
-            image, truth = masks.read(i)
+            image, ground_truth = masks.read(i)
         except UnreadableImage:
             continue
-        found.append(Labeled(masks.name(i), image, truth, labeller.read(image)))
+        found.append(Example(masks.name(i), image, ground_truth, predictor.read(image)))
     return found

@@ -1,21 +1,22 @@
-"""From sentences to their translations."""
+"""A translator ready to use: from sentences to their translations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from resmlp.config.model_config import TranslatorModelConfig, read_config
+from resmlp.config.model_config import TranslatorModelConfig
 from resmlp.config.seq2seq import EOS
 from resmlp.data.text.tokenizer import FILE, Tokenizer
-from resmlp.hub.resolve import exists, file_of
+from resmlp.hub.resolve import Source, resolve
+from resmlp.inference.prediction import Predictor
 from resmlp.models import translate
 from resmlp.models.decoding import prepare
-from resmlp.models.saved import check_folder, save_network
+from resmlp.models.saved import save_network
 from resmlp.models.seq2seq import Seq2Seq
-from resmlp.models.weights import Weights, check_state, load_into, read_tensors
+from resmlp.models.weights import load_into, read_own_weights
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError, notice
@@ -29,38 +30,34 @@ class SavedTranslator:
 
     model: Seq2Seq
     tokenizer: Tokenizer
-    card: TranslatorModelConfig
+    config: TranslatorModelConfig
 
 
-def save_translator(folder: Path, model: Seq2Seq, tokenizer: Tokenizer, card: TranslatorModelConfig) -> None:
-    """Write the three files into `folder`; what the card says of network and vocabulary is that of these two."""
+def save_translator(folder: Path, model: Seq2Seq, tokenizer: Tokenizer, config: TranslatorModelConfig) -> None:
+    """Write the three files into `folder`; what the config says of network and vocabulary is that of these two."""
     tokenizer.save(folder / FILE)
-    save_network(folder, model, replace(card, model=model.config, tokenizer=tokenizer.fingerprint))
+    save_network(folder, model, replace(config, model=model.config, tokenizer=tokenizer.fingerprint))
 
 
-def open_translator(source: str | Path) -> SavedTranslator:
-    """The translator of a run folder, or of a file of weights with its .json and tokenizer.json beside it.
+def open_translator(model: str | Path | Source) -> SavedTranslator:
+    """The translator of a run folder, or of a weight file with its .json and tokenizer.json beside it.
 
-    Raises `UserError`: nothing there, a network of another kind, weights that do not fit, another run's vocabulary.
+    Raises `UserError` for a network of another kind, weights that do not fit, and the vocabulary of another run.
     """
-    source = str(source)
-    demand(exists(source), f"no translator at {source}", "give the run folder of one, or its model.safetensors")
-    check_folder(source)
-    file = file_of(source)
-    described = file.with_suffix(".json")
-    demand(described.is_file(), f"no {described}", "it says which network the weights are of: copy it as well")
-    card, words = read_config(described, TranslatorModelConfig), file.with_name(FILE)
-    demand(words.is_file(), f"no {words}", "it is the network's vocabulary: copy it as well")
-    tokenizer = Tokenizer.load(words)
-    other = f"{words} is another vocabulary than the network's of {described}"
+    source = resolve(model)
+    config = source.expect(TranslatorModelConfig)
+    assert config is not None
+    vocabulary = source.file.with_name(FILE)
+    demand(vocabulary.is_file(), f"no {vocabulary}", "it is the network's vocabulary: copy it as well")
+    tokenizer = Tokenizer.load(vocabulary)
+    other = f"{vocabulary} is not the vocabulary of the network in {source}"
     hint = "copy the tokenizer.json of the same run"
-    demand((tokenizer.size, tokenizer.fingerprint) == (card.model.vocabulary, card.tokenizer), other, hint)
-    state = read_tensors(file)
-    check_state(file, state)
+    demand((tokenizer.size, tokenizer.fingerprint) == (config.model.vocabulary, config.tokenizer), other, hint)
+    weights = read_own_weights(source)
     with torch.device("meta"):  # nothing is allocated before all shapes have been compared
-        model = Seq2Seq(card.model)
-    load_into(model, Weights(state, source))
-    return SavedTranslator(model.eval(), tokenizer, card)
+        network = Seq2Seq(config.model)
+    load_into(network, weights)
+    return SavedTranslator(network.eval(), tokenizer, config)
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,18 @@ class Translation:
     score: float
     """its log-probability over the length penalty, 0 or less"""
 
+    def to_dict(self) -> dict[str, Any]:
+        """`{"text": ..., "score": ...}`."""
+        return {"text": self.text, "score": self.score}
 
-class Translator:
+    def __str__(self) -> str:
+        return self.text
+
+
+class Translator(Predictor):
     """A network ready to translate: it brings its own vocabulary, beam and length penalty."""
+
+    takes = "text"
 
     def __init__(
         self,
@@ -85,10 +91,19 @@ class Translator:
     ):
         """`batch_size` in sentences; `long` is what to do with one that has more tokens than the network can take."""
         self.saved, self.device, self.batch_size, self.long = saved, device, batch_size, long
-        model, self.tokenizer, self.card = saved.model.to(device).eval(), saved.tokenizer, saved.card
+        model, self.tokenizer, self.config = saved.model.to(device).eval(), saved.tokenizer, saved.config
         self.model = prepare(model) if device.type == "cpu" else model
-        self.room = self.card.model.architecture.max_length - 1
+        self.room = self.config.model.architecture.max_length - 1
         """tokens that a sentence may have: its end is one as well"""
+
+    def predict(self, inputs: Any, **options: Any) -> Any:
+        """The `Translation` of a sentence, or the list of them for a sequence of sentences."""
+        single = isinstance(inputs, str)
+        lines = [inputs] if single else list(inputs)
+        text = all(isinstance(line, str) for line in lines)
+        demand(text, "a translator takes text", "give a sentence, or a list of sentences")
+        results = [best for best, *_ in self.n_best(lines, 1, **options)]
+        return results[0] if single else results
 
     def translate(
         self, lines: Sequence[str], beam: int | None = None, length_penalty: float | None = None
@@ -96,7 +111,7 @@ class Translator:
         """The best translation of each line, in their order; of an empty line an empty one.
 
         `beam` hypotheses are kept in the search, and of n tokens, the end included, one scores its log-probability over
-        ((5 + n) / 6) ** `length_penalty`; None: as the model's card says. Raises `UserError`.
+        ((5 + n) / 6) ** `length_penalty`; None: as the model's config says. Raises `UserError`.
         """
         return [best.text for best, *_ in self.n_best(lines, 1, beam, length_penalty)]
 
@@ -113,8 +128,8 @@ class Translator:
         Of hypotheses that are the same text in other tokens the best is kept: then fewer come back. Raises `UserError`
         where `n` is more than the beam, and, if that was asked for, at a line that is too long.
         """
-        beam = self.card.beam if beam is None else beam
-        penalty = self.card.length_penalty if length_penalty is None else length_penalty
+        beam = self.config.beam if beam is None else beam
+        penalty = self.config.length_penalty if length_penalty is None else length_penalty
         sources = self.tokens(lines, first)
         filled = [i for i, source in enumerate(sources) if source]
         given = [[*sources[i], EOS] for i in filled]
@@ -142,6 +157,7 @@ class Translator:
         return [source[: self.room] for source in sources]
 
 
-def load_translator(path: str | Path, device: str = "auto", batch_size: int = 32) -> Translator:
-    """The run folder of a network that translates, ready to do so. Raises `UserError` for what is none."""
-    return Translator(open_translator(path), find_device(device), batch_size)
+def load_translator(source: Source, device: str, backend: str | None) -> Translator:
+    """A translator ready to use."""
+    demand(backend is None, f"--backend {backend} is for classifiers", "leave it out")
+    return Translator(open_translator(source), find_device(device))

@@ -1,13 +1,14 @@
 """Networks: one vision trunk for all of them, names, weights of every dialect, and the model file."""
 
+from resmlp.config.model_config import TrunkConfig
 from resmlp.models.beam_search import Hypothesis, translate
 from resmlp.models.build import create_model, list_models
 from resmlp.models.count import count_macs, count_parameters
 from resmlp.models.folding import FoldedTrunk, fold
-from resmlp.models.saved import Saved, load_saved, open_model, save_model
+from resmlp.models.saved import Saved, open_model, save_model
 from resmlp.models.segmenter import Segmenter, build_segmenter, preprocessing_of, synchronize
 from resmlp.models.seq2seq import Cache, Memory, Seq2Seq
-from resmlp.models.trunk import Trunk, TrunkConfig
+from resmlp.models.trunk import Trunk
 from resmlp.models.weights import Weights, load_into, read_weights
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "fold",
     "list_models",
     "load_into",
-    "load_saved",
     "open_model",
     "preprocessing_of",
     "read_weights",

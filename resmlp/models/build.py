@@ -1,12 +1,13 @@
 """Names to networks."""
 
 from collections.abc import Sequence
+from typing import Any
 from fnmatch import fnmatch
 
-from resmlp.config.model_config import TrunkConfig
+from resmlp.config.model_config import ModelConfig, TrunkConfig
 from resmlp.config.pretrained import is_tagged, published
 from resmlp.config.vision import ARCHITECTURES, architecture, canonical
-from resmlp.hub.resolve import config_of
+from resmlp.hub.resolve import resolve
 from resmlp.models.resize import resize_to
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
@@ -26,7 +27,7 @@ def create_model(
     num_classes: int | None = None,
     img_size: int | Sequence[int] | None = None,
     drop_path: float = 0.0,
-    **changes,
+    **changes: Any,
 ) -> Trunk:
     """A network of `list_models()`, or of timm's name or its authors' for it.
 
@@ -42,10 +43,10 @@ def create_model(
     if tag:
         demand(not (pretrained and checkpoint), "both pretrained and checkpoint are given", "choose one of them")
         name, checkpoint = tag.model, tag.name if pretrained else checkpoint
-    source = str(checkpoint) if checkpoint else None
+    source = resolve(checkpoint) if checkpoint else None
     name, arch = canonical(name), architecture(name, **changes)
-    card = config_of(source) if source else None
-    trained_at = card.model.size if card else None
+    described = source.expect(ModelConfig) if source else None
+    trained_at = described.model.size if described else None
     size = _sides(img_size, trained_at or (224, 224))
     weights = read_weights(source) if source else None
     if num_classes is None:

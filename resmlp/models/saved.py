@@ -11,10 +11,7 @@ from torch import nn
 
 from resmlp.config.model_config import ModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.config.pretrained import FILE_ENDINGS
-from resmlp.config.seq2seq import SEQ2SEQ
-from resmlp.config.vision import ALIASES, ARCHITECTURES
-from resmlp.hub.resolve import HUB, config_of, exists, is_published, published_of
+from resmlp.hub.resolve import TIMM, Source, resolve
 from resmlp.models.backbones import timm_network
 from resmlp.models.build import create_model
 from resmlp.models.convert import infer
@@ -22,7 +19,7 @@ from resmlp.models.folding import FoldedTrunk
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError, counted, did_you_mean, notice
+from resmlp.utils.errors import counted, notice
 from resmlp.utils.files import write_json, write_whole
 from resmlp.utils.serialization import to_dict
 
@@ -67,39 +64,31 @@ def save_network(folder: Path, model: nn.Module, card: Any) -> None:
     write_json(folder / "model.json", to_dict(card))
 
 
-def load_saved(source: str | Path) -> Saved:
-    """The network of a run folder, a file of weights in any dialect, published `model.tag`, or `hf-hub:ORG/NAME`.
+def open_model(model: str | Path | Source) -> Saved:
+    """The classifier or feature network that a MODEL means, in evaluation mode.
 
-    A .json beside a file says which network it is; without one, the tensors do.
+    A run folder, a weight file, published weights (`resmlp_s12.fb_in1k`), `hf-hub:ORG/NAME`, `timm:NAME`, or the name
+    of a network, whose weights are then random. A file without a .json beside it is described by its tensors. Raises
+    `UserError`, also for a segmenter, a translator and an exported network.
     """
-    source = str(source)
-    folder = check_folder(source)
-    card = config_of(source)
-    if folder and card is None:
-        raise UserError(f"no model.json in {source}", "it says which network the weights are of: copy it as well")
+    source = resolve(model)
+    if source.name.startswith(TIMM):
+        return _from_timm(source.name.removeprefix(TIMM))
+    if source.architecture:
+        network = create_model(source.architecture).eval()
+        return Saved(network, (), Preprocessing(network.config.size), trained=False)
+    config = source.expect(ModelConfig)
     weights = read_weights(source)
-    found = card or infer(weights.state, source)
+    described = config or infer(weights.state, source.name)
     with torch.device("meta"):  # nothing is allocated before all shapes have been compared
-        model = Trunk(found.model)
-    load_into(model, weights)
-    if card is None:
-        notice(f"{source} has no .json beside it: taken for {_described(found)}")
-    classes, words, known = found.classes, tuple[str, ...](), published_of(source)
-    if known and known.vocabulary:
-        classes, words = imagenet_classes(known.vocabulary)
-    return Saved(model.eval(), classes, found.preprocessing, words=words)
-
-
-def check_folder(source: str) -> bool:
-    """Whether `source` is a folder. Raises `UserError` for one that holds no weights."""
-    path = Path(source)
-    folder = exists(source) and path.is_dir()
-    if folder and not (path / "model.safetensors").is_file():
-        hint = "the run is not finished: the same train command continues it"
-        raise UserError(
-            f"no model.safetensors in {path}", hint if (path / "recipe.json").is_file() else "not a run folder"
-        )
-    return folder
+        trunk = Trunk(described.model)
+    load_into(trunk, weights)
+    if config is None:
+        notice(f"{source} has no .json beside it: taken for {_described(described)}")
+    classes, words = described.classes, tuple[str, ...]()
+    if source.published and source.published.vocabulary:
+        classes, words = imagenet_classes(source.published.vocabulary)
+    return Saved(trunk.eval(), classes, described.preprocessing, words=words)
 
 
 def _described(card: ModelConfig) -> str:
@@ -119,30 +108,6 @@ def imagenet_classes(vocabulary: str) -> tuple[tuple[str, ...], tuple[str, ...]]
     numbers = tuple(info.label_names())
     lemmas = (info.index_to_description(i).split(",")[0] for i in range(len(numbers)))
     return numbers, tuple(f"{lemma} ({number})" for lemma, number in zip(lemmas, numbers))  # crane is two classes
-
-
-def open_model(name: str) -> Saved:
-    """What a MODEL on the command line means.
-
-    A run folder, a file of weights, published weights (`resmlp_s12.fb_in1k`), `hf-hub:ORG/NAME`, `timm:NAME`, or a
-    network's name, whose weights are then random.
-    """
-    if name.startswith("timm:"):
-        return _from_timm(name.removeprefix("timm:"))
-    if exists(name) or name.startswith(HUB) or is_published(name) or name.rpartition(".")[2] in FILE_ENDINGS:
-        return load_saved(name)
-    if name in ARCHITECTURES or name in ALIASES:
-        model = create_model(name).eval()
-        return Saved(model, (), Preprocessing(model.config.size), trained=False)
-    if name in SEQ2SEQ:
-        raise UserError(f"{name} sees no images, it translates", "resmlp translate takes a run folder of one")
-    if "/" in name:
-        raise UserError(
-            f"no model at {name}",
-            "give a run folder, a file of weights, hf-hub:ORG/NAME, or a name of `resmlp list models`",
-        )
-    hint = did_you_mean(name, {**ARCHITECTURES, **ALIASES})
-    raise UserError(f"unknown model {name!r}", f"{hint}; give a run folder, or a name of `resmlp list models`")
 
 
 def _from_timm(name: str) -> Saved:

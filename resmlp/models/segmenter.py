@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.config import Model
-from resmlp.config.model_config import SegmenterConfig, TrunkConfig
+from resmlp.config.model_config import ModelConfig, SegmenterConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.hub.resolve import config_of
+from resmlp.hub.resolve import resolve
 from resmlp.models.backbones import Backbone, TimmFeatures, TrunkFeatures, make_backbone, timm_preprocessing
 from resmlp.models.resize import Size, resize_to
 from resmlp.models.trunk import Trunk
@@ -113,7 +113,7 @@ def build_segmenter(
         foreign = TimmFeatures(backbone, size, pretrained="." in backbone)
         parts = SegmenterConfig(size, num_classes, None, backbone, width, auxiliary)
         return Segmenter(parts, foreign), f"timm:{backbone}" if "." in backbone else "new"
-    trunk, words = _pretrained(TrunkConfig(*model.network(), size, 0, model.drop_path), model.checkpoint)
+    trunk, words = _pretrained(TrunkConfig(*model.network(), size, 0, model.drop_path), model.start)
     own = TrunkFeatures(trunk)
     return Segmenter(SegmenterConfig(size, num_classes, trunk.config, None, width, auxiliary), own), words
 
@@ -122,16 +122,17 @@ def preprocessing_of(model: Model, backbone: str | None = None) -> Preprocessing
     """How the weights that `build_segmenter` begins from were shown images; None for new ones, or where unknown."""
     if backbone:
         return timm_preprocessing(backbone)
-    card = config_of(model.checkpoint) if model.checkpoint else None
-    return card.preprocessing if card else None
+    described = resolve(model.start).expect(ModelConfig) if model.start else None
+    return described.preprocessing if described else None
 
 
 def _pretrained(network: TrunkConfig, source: str | None) -> tuple[Trunk, str]:
     """A trunk without a classifier, with the weights of `source` moved to its grid, and in words where from."""
     if source is None:
         return Trunk(network), "new"
-    weights, card = read_weights(source).without_head(), config_of(source)
-    weights, network, resized = resize_to(weights, network, card.model.size if card else None)
+    start = resolve(source)
+    weights, described = read_weights(start).without_head(), start.expect(ModelConfig)
+    weights, network, resized = resize_to(weights, network, described.model.size if described else None)
     trunk = Trunk(network)
     load_into(trunk, weights)
     return trunk, source + (f", but {resized}" if resized else "")

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from resmlp.hub.resolve import exists, file_of, published_of
+from resmlp.hub.resolve import Source, resolve
+from resmlp.utils.files import exists
 from resmlp.models.convert import DIALECTS, State, to_ours, unwrapped
 from resmlp.models.quantize import unpacked_state
 from resmlp.utils.checks import demand
@@ -111,18 +112,28 @@ def check_state(file: Path, state: State) -> None:
         )
 
 
-def read_weights(source: str | Path) -> Weights:
-    """The weights of a run folder, a file of any dialect, published `model.tag`, or `hf-hub:ORG/NAME`, in our names."""
-    source = str(source)
-    file = file_of(source)
+def read_weights(model: str | Path | Source) -> Weights:
+    """The weights of a MODEL, a file of any dialect among them, in the names of `resmlp`.
+
+    Raises `UserError` for a file that holds anything but tensors, or tensors of no known dialect.
+    """
+    source = resolve(model)
+    file = source.file
     state = to_ours(unpacked_state(file, read_tensors(file)))
     if state is None:
         known = ", ".join(DIALECTS)
-        raise UserError(f"{file} is of no dialect we know", f"a known one has a key that ends in one of {known}")
+        raise UserError(f"{file} is of an unknown dialect", f"a known one has a key that ends in one of {known}")
     check_state(file, state)
-    demand(state.get("head.weight", EMPTY).ndim == 2, f"{file}: head.weight is no matrix", "is it a classifier?")
-    weights, meant = Weights(state, source), published_of(source)
-    return weights.without_head() if meant and meant.num_classes == 0 else weights
+    demand(state.get("head.weight", EMPTY).ndim == 2, f"{file}: head.weight is not a matrix", "is it a classifier?")
+    weights, known_as = Weights(state, source.name), source.published
+    return weights.without_head() if known_as and known_as.num_classes == 0 else weights
+
+
+def read_own_weights(source: Source) -> Weights:
+    """The weights of a segmenter or a translator: its weight file holds them in the names of `resmlp` already."""
+    state = read_tensors(source.file)
+    check_state(source.file, state)
+    return Weights(state, source.name)
 
 
 def load_into(model: nn.Module, weights: Weights, swap_head: bool = False) -> bool:

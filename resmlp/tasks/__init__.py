@@ -6,6 +6,7 @@ from typing import Any
 from resmlp import config
 from resmlp.config import tasks as settings
 from resmlp.tasks.base import Batch, Task
+from resmlp.tasks.complete import complete
 from resmlp.tasks.dino import Dino
 from resmlp.tasks.distill import Distill
 from resmlp.tasks.segment import Segment
@@ -23,11 +24,22 @@ TASKS: dict[type[settings.Task], Callable[..., Task]] = {
 
 
 def make_task(recipe: config.Recipe, place: Place, **parts: Any) -> Task:
-    """The recipe's task, its data opened and its modules built (on the CPU).
+    """The task of a complete recipe (`complete`), its data opened and its modules built (on the CPU).
 
-    `parts` are what a recipe cannot name and the task takes as it is, such as the `teacher` of `Distill`.
+    `parts` are what a recipe cannot name, such as the `teacher` of `Distill`.
     """
     return TASKS[type(recipe.task)](recipe, place, **parts)
 
 
-__all__ = ["TASKS", "Batch", "Dino", "Distill", "Place", "Segment", "Supervised", "Task", "Translate", "make_task"]
+__all__ = [
+    "TASKS",
+    "Batch",
+    "Dino",
+    "Distill",
+    "Segment",
+    "Supervised",
+    "Task",
+    "Translate",
+    "complete",
+    "make_task",
+]

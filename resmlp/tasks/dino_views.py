@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.models import Trunk
-from resmlp.models.resize import OtherSize, Size
+from resmlp.models.resize import ResizedTrunk, Size
 from resmlp.nn.dino_head import ProjectionHead
 
 Read = Callable[[Trunk, Tensor], Tensor]
@@ -55,7 +55,7 @@ class Pad(nn.Module):
 LOCAL: dict[str, Callable[[Trunk, Size], nn.Module]] = {
     "resize": lambda trunk, size: Enlarge(trunk.config.size),
     "pad": lambda trunk, size: Pad(trunk.config.size),
-    "interpolate": lambda trunk, size: OtherSize(trunk.config, size),
+    "interpolate": lambda trunk, size: ResizedTrunk(trunk.config, size),
 }
 """--task.local-crops: from a trunk and the size of small views to what reads them with that trunk"""
 

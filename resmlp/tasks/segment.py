@@ -13,7 +13,6 @@ from resmlp import config
 from resmlp.config import Augment
 from resmlp.config import tasks as settings
 from resmlp.config.model_config import SegmenterModelConfig
-from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import (
     IGNORED,
     EvalPairs,
@@ -23,7 +22,7 @@ from resmlp.data import (
     normalize,
     open_masks,
 )
-from resmlp.inference.segmenter import Labeled, Labeller, examples, save_segmenter
+from resmlp.inference.segmenter import Example, SegmentationPredictor, examples, save_segmenter
 from resmlp.metrics import count_pixels
 from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of, synchronize
 from resmlp.recipes import RECIPES
@@ -65,7 +64,7 @@ class Segment(ImageTask):
         self.recipe, self.place = recipe, place
         self.options = task = cast(settings.Segment, recipe.task)
         known = preprocessing_of(recipe.model, task.backbone)
-        data, run = recipe.data.completed(known or Preprocessing((224, 224))), recipe.run
+        data, run = recipe.data, recipe.run
         own = "--task.scale, --task.flip and --task.jitter say what becomes of images and labels"
         demand(recipe.augment == Augment(), "--augment.* is for images without masks", own)
         frozen = f"--optim.freeze-epochs {recipe.optim.freeze_epochs} is for classifiers"
@@ -75,10 +74,12 @@ class Segment(ImageTask):
         check_batch(data.batch_size // (run.accumulate * place.world))
         train, self.held_out = masks = open_masks(data, task)
         self.counts = {"train": len(train), "val": len(self.held_out)}
-        self.told = [note for part in masks for note in part.notes]
+        self.warnings = [note for part in masks for note in part.notes]
         if known and (known.mean, known.std) != (data.mean, data.std):
             theirs = "mean {:g} {:g} {:g} and std {:g} {:g} {:g}".format(*known.mean, *known.std)
-            self.told.append(f"the weights were trained with {theirs}: --data.mean None --data.std None takes these")
+            self.warnings.append(
+                f"the weights were trained with {theirs}: --data.mean None --data.std None takes these"
+            )
         self.class_weights = torch.ones(len(train.classes), device=place.device)
         if task.balance:
             self.class_weights = class_weights(label_shares(train), task.balance).to(place.device)
@@ -91,7 +92,7 @@ class Segment(ImageTask):
         self.model.backbone.checkpoint_activations(run.checkpoint_activations)
         if task.whole:  # what cannot be moved says so before it is trained
             self.model.at(self.model.whole_patches((data.size[0] + 1, data.size[1])))
-        self.card = SegmenterModelConfig(
+        self.config = SegmenterModelConfig(
             self.model.config,
             data.preprocessing(),
             train.classes,
@@ -105,13 +106,13 @@ class Segment(ImageTask):
         self.train = TrainBatches(
             train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, transform=cut, **part
         )
-        self.val = EvalPairs(self.held_out, self._labeller().prepare, data.workers, strict=data.strict, **part)
+        self.val = EvalPairs(self.held_out, self._predictor().prepare, data.workers, strict=data.strict, **part)
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """The network, the images, and how each is looked at."""
-        task, (height, width) = self.options, self.card.model.size
-        names = self.card.classes
+        task, (height, width) = self.options, self.config.model.size
+        names = self.config.classes
         yield "model", in_words(self.model, self.recipe.model)
         yield "weights", self.weights
         share = share_in_words(self.recipe.data, ())
@@ -119,12 +120,12 @@ class Segment(ImageTask):
         yield "images", f"{self.counts['train']:,} to train on{share}, {self.counts['val']:,} held out"
         yield "classes", f"{len(names)}: {shown}"
         train, seen = ("" if s is None else f", images fitted to {'x'.join(map(str, s))}" for s in self._sizes())
-        step = "the whole image at once" if task.whole else "steps of {}x{}".format(*self._labeller().step)
+        step = "the whole image at once" if task.whole else "steps of {}x{}".format(*self._predictor().step)
         yield "windows", f"{height}x{width}{train}; in evaluation {step}{seen}"
         if task.balance:
             named = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names[:12], self.class_weights.tolist()))
             yield "balance", named + (", ..." if len(names) > 12 else "")
-        for note in self.told:
+        for note in self.warnings:
             yield "note", note
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
@@ -133,7 +134,7 @@ class Segment(ImageTask):
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The decoder's cross-entropy, and the auxiliary one's times its weight."""
-        p = self.card.preprocessing
+        p = self.config.preprocessing
         images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "mask"))
         seen = model(normalize(images, p.mean, p.std))
         main, *others = (pixel_loss(logits, labels, self.class_weights) for logits in seen)
@@ -144,22 +145,22 @@ class Segment(ImageTask):
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
         """mIoU and the share of right pixels, of the held-out images at their own size."""
         batches = self.readable(self.val, "left out")
-        yield from count_pixels(self._labeller(model).label, batches, len(self.card.classes)).scores()
+        yield from count_pixels(self._predictor(model).label, batches, len(self.config.classes)).scores()
 
     def save(self, folder: Path, model: nn.Module) -> None:
         """`model.safetensors` and `model.json`."""
-        save_segmenter(folder, cast(Segmenter, model), self.card)
+        save_segmenter(folder, cast(Segmenter, model), self.config)
 
-    def examples(self, model: nn.Module, count: int) -> list[Labeled]:
+    def examples(self, model: nn.Module, count: int) -> list[Example]:
         """A few of the held-out images, evenly spread, with what `model` says of them."""
-        return examples(self._labeller(model.eval()), self.held_out, count)
+        return examples(self._predictor(model.eval()), self.held_out, count)
 
-    def _labeller(self, model: nn.Module | None = None) -> Labeller:
-        return Labeller(cast(Segmenter, model or self.model), self.card, self.place.device)
+    def _predictor(self, model: nn.Module | None = None) -> SegmentationPredictor:
+        return SegmentationPredictor(cast(Segmenter, model or self.model), self.config, self.place.device)
 
     def _sizes(self) -> tuple[tuple[int, ...] | None, ...]:
         """What images are fitted to, in training and in evaluation."""
-        return self.options.base_size, self.card.base_size
+        return self.options.base_size, self.config.base_size
 
 
 def check_no_trunk(recipe: config.ImageRecipe) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from resmlp import config
 from resmlp.config import tasks as settings
-from resmlp.data import BatchAugment, EvalBatches, TrainBatches, normalize, open_splits, other_counts
-from resmlp.hub.resolve import config_of
+from resmlp.config.model_config import ModelConfig
+from resmlp.data import BatchAugment, EvalBatches, TrainBatches, count_mismatch, normalize, open_splits
+from resmlp.hub.resolve import resolve
 from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.resize import resize_to
@@ -28,16 +29,17 @@ def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, 
     to another grid of tokens is interpolated.
     """
     network = TrunkConfig(*model.network(), size, len(classes), model.drop_path)
-    if not model.checkpoint:
+    if not model.start:
         return Trunk(network), "new"
-    weights, card = read_weights(model.checkpoint), config_of(model.checkpoint)
-    if card and card.classes and card.classes != classes:
+    start = resolve(model.start)
+    weights, described = read_weights(start), start.expect(ModelConfig)
+    if described and described.classes and described.classes != classes:
         weights = weights.without_head()
-    weights, network, resized = resize_to(weights, network, card.model.size if card else None)
+    weights, network, resized = resize_to(weights, network, described.model.size if described else None)
     trunk = Trunk(network)
     swapped = load_into(trunk, weights, swap_head=True)
     changes = [resized] * bool(resized) + [f"a new head for {len(classes)} classes"] * swapped
-    return trunk, model.checkpoint + (", but " + ", ".join(changes) if changes else "")
+    return trunk, model.start + (", but " + ", ".join(changes) if changes else "")
 
 
 def in_words(config: TrunkConfig, changes: dict[str, Any]) -> str:
@@ -62,7 +64,7 @@ class Supervised(ImageTask):
         self.counts = {"train": len(splits.train), "val": len(splits.val)}
         own = f"{len(splits.train):,} to train on{share_in_words(data, self.classes)}"
         self.images = f"{own}, {len(splits.val):,} held out, {counted(len(self.classes), 'class')}"
-        if data.fraction == 1 and (published := other_counts(data.source, splits)):
+        if data.fraction == 1 and (published := count_mismatch(data.source, splits)):
             self.images += f" ({published})"
         self.smoothing = cast(settings.Supervised | settings.Distill, recipe.task).label_smoothing
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)

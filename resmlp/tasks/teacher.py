@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from resmlp import config
 from resmlp.config import tasks as settings
-from resmlp.data.images.trees import some
+from resmlp.data.images.trees import short_list
 from resmlp.models import Saved, open_model
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -153,5 +153,5 @@ def class_order(name: str, theirs: tuple[str, ...], ours: tuple[str, ...]) -> li
     demand(len(theirs) == len(ours), counts, hint)
     place = {label: i for i, label in enumerate(theirs)}
     unknown = [label for label in ours if label not in place]
-    demand(not unknown, f"the teacher {name} does not know {some(unknown)}", hint)
+    demand(not unknown, f"the teacher {name} does not know {short_list(unknown)}", hint)
     return [place[label] for label in ours]

@@ -78,7 +78,7 @@ class AnswerCache:
             raise UserError(what, "choose another folder, or the same settings")
 
     def read(self, batch: Batch) -> Answer | None:
-        """The answer to `batch` (on the CPU), if it was given before; raises `UserError` where it is diverged."""
+        """The answer to `batch` (on the CPU), if it was given before; raises `UserError` where it is damaged."""
         path, offset = self._where(batch)
         with _disk(path):
             if not path.exists():

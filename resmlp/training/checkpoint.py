@@ -15,6 +15,14 @@ from torch import nn
 from resmlp.models.weights import read_tensors
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import read_json, write_folder, write_json
+from resmlp.utils.run_folder import (
+    OPTIMIZER,
+    PROGRESS,
+    checkpoint_leftovers,
+    checkpoint_path,
+    checkpoint_steps,
+    checkpoint_weights,
+)
 
 
 @dataclass
@@ -33,7 +41,7 @@ class Progress:
 
 
 class Checkpoints:
-    """The folder `checkpoints/` of a run: the last and the best are kept."""
+    """The checkpoints of a run folder (`resmlp.utils.run_folder` has the layout): the last and the best are kept."""
 
     def __init__(self, folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer):
         self.folder = folder
@@ -41,12 +49,12 @@ class Checkpoints:
         self.optimizer = optimizer
 
     def path(self, step: int) -> Path:
-        """`step-XXXXXXXX/` of an optimizer step."""
-        return self.folder / f"step-{step:08d}"
+        """The folder of the checkpoint of an optimizer step."""
+        return checkpoint_path(self.folder, step)
 
     def steps(self) -> list[int]:
-        """Steps of the whole checkpoints there are, in order."""
-        return sorted(int(path.name[5:]) for path in self.folder.glob("step-" + "[0-9]" * 8))
+        """The optimizer steps of the complete checkpoints, in order."""
+        return checkpoint_steps(self.folder)
 
     def save(self, progress: Progress) -> None:
         """Write the present state, then drop every checkpoint that is neither the last nor the best."""
@@ -54,15 +62,15 @@ class Checkpoints:
         def write(aside: Path) -> None:
             for name, module in self.modules.items():
                 state = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
-                (aside / f"{name}.safetensors").write_bytes(save(state))
+                checkpoint_weights(aside, name).write_bytes(save(state))
             optimizer = io.BytesIO()  # straight to a file, torch hides what the disk said
             everything = self.optimizer.state_dict()
             # names of moments that were loaded are other objects than those of new ones, and their pickle would tell
             moments = everything["state"].items()
             everything["state"] = {i: {sys.intern(name): m for name, m in own.items()} for i, own in moments}
             torch.save(everything, optimizer)
-            (aside / "optimizer.pt").write_bytes(optimizer.getbuffer())
-            write_json(aside / "progress.json", asdict(progress))
+            (aside / OPTIMIZER).write_bytes(optimizer.getbuffer())
+            write_json(aside / PROGRESS, asdict(progress))
 
         if not self.path(progress.step).exists():
             write_folder(self.path(progress.step), write)
@@ -72,16 +80,16 @@ class Checkpoints:
 
     def load_last(self) -> Progress:
         """Restore the last checkpoint and return its progress; a fresh `Progress` where there is none."""
-        for leftover in self.folder.glob(".step-*.part"):
+        for leftover in checkpoint_leftovers(self.folder):
             shutil.rmtree(leftover, ignore_errors=True)
         if not self.steps():
             return Progress()
         path = self.path(self.steps()[-1])
         try:
             for name, module in self.modules.items():
-                module.load_state_dict(read_tensors(path / f"{name}.safetensors"))
-            self.optimizer.load_state_dict(torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True))
-            return Progress(**read_json(path / "progress.json"))
+                module.load_state_dict(read_tensors(checkpoint_weights(path, name)))
+            self.optimizer.load_state_dict(torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True))
+            return Progress(**read_json(path / PROGRESS))
         except (UserError, OSError, EOFError, RuntimeError, UnpicklingError, TypeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"cannot continue from {path}: {reason}", "remove that folder to start over") from None

@@ -1,4 +1,4 @@
-"""The only training loop. It knows steps, devices and files; what is learned, the task knows."""
+"""The only training loop. It owns steps, devices and files; the task owns what is learned."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from resmlp.utils.seeding import seed_all
 
 
 class Engine:
-    """Trains a task as its recipe says, from wherever the run folder stands, to the end."""
+    """Trains a task by its recipe, from the last checkpoint of the run folder to the end."""
 
     def __init__(self, task: Task, recipe: Recipe, folder: Path, accelerator: Accelerator):
         self.task, self.recipe, self.run, self.accelerator = task, recipe, recipe.run, accelerator
@@ -42,14 +42,19 @@ class Engine:
         saved = self.kinds | {f"{kind}-state": a.state for kind, a in self.averages.items() if a.state is not None}
         if task.state is not None:
             saved["task"] = task.state.to(accelerator.device)
-        self.checkpoints = Checkpoints(folder / "checkpoints", saved, self.optimizer)
+        self.checkpoints = Checkpoints(folder, saved, self.optimizer)
         self.progress = Progress()
+        self.main = accelerator.is_main_process
+        self.logger: Logger | None = None
+        """of the first process, while `fit` runs"""
+        self.window, self.bar = Window(), Bar(0, self.total, show=False)
+        self.since = self.saved_at = time.monotonic()
+        """when training began, less the time that earlier processes spent; when the last checkpoint was written"""
 
     def fit(self) -> Progress:
         """Do the steps that are left. Raises `KeyboardInterrupt` on Ctrl-C or SIGTERM, after saving."""
         self.progress = progress = self.checkpoints.load_last()
         self.task.recall(progress.notes)
-        self.main = self.accelerator.is_main_process
         self.logger = Logger(self.folder, self.run.tensorboard, self.run.wandb) if self.main else None
         if progress.step and self.main:
             done = progress.step == self.total
@@ -57,7 +62,8 @@ class Engine:
             console.print("all steps are done already" if done else f"continuing after {where}")
         self.window, self.since = Window(), time.monotonic() - progress.seconds
         self.saved_at = time.monotonic()
-        with Bar(progress.step, self.total, self.main) as self.bar, _interruptible() as interrupted:
+        self.bar = Bar(progress.step, self.total, self.main)
+        with self.bar, _interruptible() as interrupted:
             for step, epoch, batches in self.steps():
                 self.step(step, batches)
                 progress.step += 1
@@ -91,7 +97,7 @@ class Engine:
         self.task.before_step(self.raw, step)
         if self.recipe.optim.clip is not None:
             self.accelerator.clip_grad_norm_(self.raw.parameters(), self.recipe.optim.clip)
-        set_schedule(self.optimizer, self.rate(step), self.decay(step))
+        set_schedule(self.optimizer, self.lr(step), self.decay(step))
         self.optimizer.step()
         self.optimizer.zero_grad()
         for average in self.averages.values():
@@ -124,7 +130,7 @@ class Engine:
         """Matrix products in bf16 where the run asks for it; weights stay fp32."""
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.run.precision == "bf16")
 
-    def rate(self, step: int) -> float:
+    def lr(self, step: int) -> float:
         """The learning rate of a step."""
         return learning_rate(self.recipe.optim, step, self.task.steps_per_epoch, self.run.epochs)
 
@@ -139,8 +145,8 @@ class Engine:
         values, self.window = self.window.means(), Window()
         self.bar.say(f"loss {values['loss']:.4f}  {values['samples_per_s']:,.0f}/s")
         if self.logger:
-            rate = self.rate(self.progress.step - 1)
-            self.logger.write("train", self.progress.step, {"epoch": epoch + 1, "lr": rate, **values})
+            lr = self.lr(self.progress.step - 1)
+            self.logger.write("train", self.progress.step, {"epoch": epoch + 1, "lr": lr, **values})
 
     def evaluate(self, epoch: int) -> None:
         """Evaluate the raw and the averaged weights, and remember the best."""
@@ -185,9 +191,9 @@ class Engine:
             raise self.diverged("the loss is", step)
 
     def diverged(self, what: str, step: int) -> UserError:
-        """What went bad, when, at which rate, and what is left."""
+        """The error of a diverged run: what, at which step and learning rate, and the last checkpoint."""
         hint = f"{self.last_checkpoint()}; try another --out with a lower --optim.lr, --optim.clip 1, or fp32"
-        return UserError(f"{what} not finite at step {step} (lr {self.rate(step):.3g})", hint)
+        return UserError(f"{what} not finite at step {step} (lr {self.lr(step):.3g})", hint)
 
     def last_checkpoint(self) -> str:
         """Where it is, in words."""

@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ def roles(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad and parameter not in seen:
                 seen.add(parameter)
-                decayed = isinstance(module, DECAYED) and name == "weight"
+                decayed = isinstance(module, DECAYED) and name == "weight" or name in getattr(module, "decayed", ())
                 yield parameter, "weight" if decayed else "bias" if name == "bias" else type(module).__name__
 
 
@@ -56,14 +57,14 @@ def layers(model: nn.Module) -> dict[nn.Parameter, int]:
     return {parameter: found.get(parameter, last) for parameter in model.parameters()}
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
+def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
     """Two groups, what decays and what does not; with a `layer_decay` d, two for each layer.
 
     Layer i of the last one, n, learns at `lr_scale` d^(n - i) of the rate (BEiT, section 3; Clark et al. 2020).
     """
     layer = layers(model) if layer_decay < 1 else {}
     last = max(layer.values(), default=0)
-    groups: dict[int, tuple[list, list]] = {}
+    groups: dict[int, tuple[list[nn.Parameter], list[nn.Parameter]]] = {}
     for parameter, role in roles(model):
         groups.setdefault(layer.get(parameter, last), ([], []))[role != "weight"].append(parameter)
     return [

@@ -1,9 +1,10 @@
-"""What the command line does, from Python."""
+"""`train()`: a recipe to a run folder."""
 
 import contextlib
 import ctypes
 import platform
-from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,20 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from resmlp.analysis.overlay import SHOWN, colors, draw_labeled
+from resmlp.analysis.overlay import SHOWN, colors, draw_segmentations
 from resmlp.analysis.report import write_report
 from resmlp.config import Recipe, Run
 from resmlp.models import count_parameters
 from resmlp.recipes import open_recipe
-from resmlp.tasks import Segment, Task, make_task
+from resmlp.tasks import Segment, Task, complete, make_task
 from resmlp.training.checkpoint import Progress
+from resmlp.training.describe import describe
 from resmlp.training.engine import Engine
-from resmlp.training.optim import in_words, undecayed
 from resmlp.utils.devices import Place, find_device
-from resmlp.utils.errors import UserError, counted
+from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
 from resmlp.utils.logger import console, show_table
+from resmlp.utils.run_folder import FIGURES, RECIPE, REPORT, SUMMARY, checkpoint_steps
 from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import difference, from_dict, to_dict
 
@@ -37,19 +39,55 @@ INDIFFERENT = {
     *("data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb", "task.cache"),
     "task.stop_on_collapse",
 }
-"""fields that a continued run may change: they decide how fast it goes and what it shows, not what it learns"""
+"""fields that a continued run may change: they decide its speed and its output, not what it learns"""
 
 
-def train(recipe: Recipe | str, out: str | Path | None = None, **parts: Any) -> dict[str, Any]:
-    """Train as `recipe` says into the run folder `out` (`runs/NAME`), continuing what is there; returns the summary.
+@dataclass(frozen=True)
+class Summary:
+    """The results of a training run, as in its summary.json."""
 
-    `parts` are what a recipe cannot name: `teacher=`, a network or a function, for a recipe that distils.
+    best: dict[str, Any]
+    """the best evaluation: its scores, epoch, step, and kind of weights; accuracies are fractions"""
+    last: dict[str, dict[str, Any]]
+    """the last evaluation of each kind of weights"""
+    weights: str
+    """the kind of weights that was saved: raw, ema or avg"""
+    seconds: float
+    """wall-clock time of training with its evaluations"""
+    samples_per_s: float
+    parameters: int
+    device: str
+    versions: dict[str, str]
+    notes: dict[str, Any]
+    """what the task noted about the data"""
 
-    The summary has the best evaluation's numbers at its top level (accuracies are fractions), wall-clock in seconds
-    and samples per second. Raises `UserError` for a mistake in the recipe, the data or the folder.
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores of the best evaluation."""
+        return {key: value for key, value in self.best.items() if key not in ("weights", "epoch", "step")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contents of summary.json: the best scores at its top level."""
+        own = {key: value for key, value in vars(self).items() if key != "notes"}
+        return self.scores | own | self.notes
+
+    def __getitem__(self, key: str) -> Any:
+        return self.to_dict()[key]
+
+    def __str__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
+        return f"best {scores}; {self.seconds:.0f} s"
+
+
+def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = None) -> Summary | None:
+    """Train by `recipe` into the run folder `out` (default `runs/NAME`); an interrupted run there is continued.
+
+    `recipe` is a value, a name of `resmlp list recipes`, or the path of a recipe.json. `teacher`, a network or a
+    function of images B 3 H W in [0, 1], takes the place of the one that a recipe of distillation names. Returns the
+    summary; of several processes the first returns it, the others None. Raises `UserError` for a mistake in the recipe,
+    the data or the folder, and `KeyboardInterrupt` after Ctrl-C or SIGTERM, when a checkpoint is saved.
     """
-    if isinstance(recipe, str):
-        recipe = open_recipe(recipe)
+    recipe = complete(open_recipe(recipe) if isinstance(recipe, str) else recipe)
     folder = Path(out or f"runs/{recipe.name}")
     accelerator = make_accelerator(recipe.run)
     if accelerator.device.type == "cpu":
@@ -58,21 +96,21 @@ def train(recipe: Recipe | str, out: str | Path | None = None, **parts: Any) -> 
         check_same_recipe(recipe, folder)
         place = Place(accelerator.device, accelerator.process_index, accelerator.num_processes)
         seed_all(recipe.run.seed)  # the first weights are the same in every process, and at every start
-        task = make_task(recipe, place, **parts)
+        task = make_task(recipe, place, **({"teacher": teacher} if teacher is not None else {}))
         main = accelerator.is_main_process
         with only_writer(folder, "is training into") if main else contextlib.nullcontext():
-            if accelerator.is_main_process:
-                write_json(folder / "recipe.json", to_dict(recipe))
+            if main:
+                write_json(folder / RECIPE, to_dict(recipe))
                 show_table(f"{recipe.name}: {recipe.about} -> {folder}", describe(task, recipe, accelerator))
             engine = Engine(task, recipe, folder, accelerator)
             try:
                 progress = engine.fit()
             except KeyboardInterrupt:
-                if accelerator.is_main_process:
+                if main:
                     write_report(folder)  # what there is so far
                 raise
             accelerator.wait_for_everyone()
-            return finish(engine, progress) if accelerator.is_main_process else {}
+            return finish(engine, progress) if main else None
     finally:
         # Accelerate's settings are global to the process; the next run in it may want others
         AcceleratorState._reset_state(reset_partial_state=accelerator.num_processes == 1)
@@ -85,7 +123,7 @@ def make_accelerator(run: Run) -> Accelerator:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc reuse large blocks instead of returning each to the system, which zeroes every page of it again.
+    """Make glibc reuse large blocks instead of returning each to the system, which zeroes every page of it again.
 
     A training step on the CPU frees and takes the same hundreds of MB each time. No effect with other C libraries.
     """
@@ -97,14 +135,14 @@ def keep_freed_memory() -> None:
 
 def check_same_recipe(recipe: Recipe, folder: Path) -> None:
     """Refuse a folder that holds a run of another recipe, naming the fields that differ."""
-    path = folder / "recipe.json"
+    path = folder / RECIPE
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file", "choose another --out")
-    if not path.exists() or not any(folder.glob("checkpoints/step-*")):
+    if not path.exists() or not checkpoint_steps(folder):
         return  # nothing was learned here yet
     before, now = to_dict(from_dict(Recipe, read_json(path))), to_dict(recipe)
-    for said in ("name", "about", "paper", "expected"):
-        del before[said], now[said]
+    for description in ("name", "about", "paper", "expected"):
+        del before[description], now[description]
     differs = [change for change in difference(before, now) if change.split(":")[0] not in INDIFFERENT]
     if differs:
         shown = "; ".join(differs[:5]) + (f"; and {len(differs) - 5} more" if len(differs) > 5 else "")
@@ -113,69 +151,41 @@ def check_same_recipe(recipe: Recipe, folder: Path) -> None:
         )
 
 
-def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[tuple[str, str]]:
-    """What a person checks before a long run."""
-    optim, run, world = recipe.optim, recipe.run, accelerator.num_processes
-    device = accelerator.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else counted(torch.get_num_threads(), "thread")
-    yield "device", f"{device.type} ({name}), {run.precision}, {counted(world, 'process')}"
-    yield "parameters", f"{count_parameters(task.model):,}"
-    yield from task.describe()
-    split = (
-        f" over {counted(world, 'process')} x {counted(run.accumulate, 'part')}" if world * run.accumulate > 1 else ""
-    )
-    length = f"{counted(task.steps_per_epoch, 'step')} an epoch, {counted(run.epochs, 'epoch')}"
-    yield "batch", f"{task.samples_per_step}{split}; {length}"
-    yield "optimizer", in_words(optim, task.steps_per_epoch, run.epochs)
-    slow = [f"each layer at {optim.layer_decay:g} of the next one's rate"] * (optim.layer_decay < 1)
-    if optim.freeze_epochs:
-        slow.append(f"the head alone for {min(optim.freeze_epochs, run.epochs)} of {run.epochs} epochs")
-    if slow:
-        yield "fine-tuning", ", ".join(slow)
-    final = "" if optim.final_weight_decay is None else f" to {optim.final_weight_decay:g} by a cosine"
-    yield "weight decay", f"{optim.weight_decay:g}{final}, not on {undecayed(task.model)}"
-
-
-def finish(engine: Engine, progress: Progress) -> dict[str, Any]:
+def finish(engine: Engine, progress: Progress) -> Summary:
     """Write the model, the summary, the figures and the report of a run whose steps are all done."""
     metric, folder = engine.task.metric, engine.folder
     weights = max(progress.last, key=lambda kind: progress.last[kind][metric])
     engine.task.save(folder, engine.kinds[weights])
-    best = {key: value for key, value in progress.best.items() if key not in ("weights", "epoch", "step")}
-    steps = progress.step * engine.task.samples_per_step
-    summary = {
-        **best,
-        "best": progress.best,
-        "last": progress.last,
-        "weights": weights,
-        "seconds": round(progress.seconds, 1),
-        "samples_per_s": round(steps / max(progress.seconds, 1e-9), 1),
-        "parameters": count_parameters(engine.raw),
-        "device": str(engine.accelerator.device),
-        "versions": versions(),
-        **progress.notes,
-    }
-    write_json(folder / "summary.json", summary)
+    samples = progress.step * engine.task.samples_per_step
+    summary = Summary(
+        best=progress.best,
+        last=progress.last,
+        weights=weights,
+        seconds=round(progress.seconds, 1),
+        samples_per_s=round(samples / max(progress.seconds, 1e-9), 1),
+        parameters=count_parameters(engine.raw),
+        device=str(engine.accelerator.device),
+        versions=versions(),
+        notes=progress.notes,
+    )
+    write_json(folder / SUMMARY, summary.to_dict())
     try:
         draw_examples(engine.task, engine.kinds[weights], folder)
         write_report(folder)
     except UserError as error:
         raise UserError(f"the run is finished and saved, but {error.what}", error.hint) from None
-    shown = ", ".join(f"{name} {value:.4f}" for name, value in best.items())
-    console.print(f"best {shown}; {progress.seconds:.0f} s; see {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"{summary}; see {folder / REPORT}", soft_wrap=True)
     return summary
 
 
 def versions() -> dict[str, str]:
-    """What the numbers of a run depend on."""
-    from resmlp import __version__
-
-    ours = {"resmlp": __version__, "python": platform.python_version()}
-    return ours | {module.__name__: str(module.__version__) for module in (torch, accelerate, timm)}
+    """The versions that the numbers of a run depend on."""
+    packages = {module.__name__: str(module.__version__) for module in (torch, accelerate, timm)}
+    return {"resmlp": version("resmlp"), "python": platform.python_version()} | packages
 
 
 def draw_examples(task: Task, model: nn.Module, folder: Path) -> None:
-    """Draw `figures/labeled.png` of what a trained segmenter says of held-out images; nothing for another task."""
+    """Draw `figures/labeled.png`, predictions of a trained segmenter for validation images; nothing for other tasks."""
     if isinstance(task, Segment):
-        found = task.examples(model, SHOWN)
-        draw_labeled(found, task.card.classes, colors(task.card), folder / "figures" / "labeled.png")
+        examples = task.examples(model, SHOWN)
+        draw_segmentations(examples, task.config.classes, colors(task.config), folder / FIGURES / "labeled.png")

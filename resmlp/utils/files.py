@@ -21,6 +21,14 @@ def _sync(path: Path) -> None:
         os.close(fd)
 
 
+def exists(name: str) -> bool:
+    """Whether there is such a file or folder; no name is too long or too strange to ask."""
+    try:
+        return bool(name.strip()) and Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Say in one line what the disk refused."""

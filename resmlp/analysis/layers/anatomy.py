@@ -1,6 +1,6 @@
-"""What of a network can be looked at: its layers, each with its mixer, its matrices and its branches.
+"""The layers of a network, each with its token mixer, its weight matrices and its residual branches.
 
-N tokens on a grid of h x w; those of a sentence lie on one of 1 x N.
+N tokens lie on a grid h x w; the grid of a sentence is 1 x N.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,69 +40,69 @@ class Layer:
     """One layer of a network."""
 
     number: int
-    """from 0; a decoder's go on where its encoder's end"""
+    """from 0; the decoder continues the numbers of the encoder"""
     name: str
-    """for people: `layer 3`, `decoder layer 0`"""
+    """`layer 3`, `decoder layer 0`"""
     grid: Grid
-    """tokens (down, across)"""
+    """(height, width) in tokens"""
     branches: dict[str, Residual]
-    """`tokens` (where there is a mixer), `source` (in a decoder), `channels`"""
+    """`tokens` (absent without token mixing), `source` (decoder only), `channels`"""
 
     @property
     def mixer(self) -> nn.Module:
-        """What mixes the tokens; an `nn.Identity` where nothing does."""
+        """The token mixer; `nn.Identity` without token mixing."""
         return self.branches["tokens"].fn if "tokens" in self.branches else nn.Identity()
 
     def matrices(self) -> dict[str, Tensor]:
-        """Name -> weights of the mixer and of the channel MLP, as far as they are used; one of any shape each."""
+        """Name -> weights of the token mixer and of the channel MLP, without the weights that are never used."""
         mlp = cast(Mlp, self.branches["channels"].fn)
         return weights(self.mixer, self.grid) | {"MLP 1": mlp.fc1.weight, "MLP 2": mlp.fc2.weight}
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A network taken apart."""
+    """A network as a list of layers."""
 
     name: str
     mixer: str
-    """which kind of token mixing, as `architectures` names it"""
+    """kind of token mixing, the `mixer` of the architecture"""
     layers: Sequence[Layer]
     trunk: Trunk | None = None
-    """what sees images; None for a network that translates"""
+    """the image network; None for a translator"""
     preprocessing: Preprocessing | None = None
-    """how an image becomes its input"""
+    """from an image to the network's input"""
     trained: bool = True
-    """False for a name alone, whose weights are random"""
+    """False if the weights are random"""
     source: str = ""
-    """the MODEL of the command line, of a path its last two parts"""
+    """the MODEL; the last two parts of a path"""
     local: bool = False
-    """whether its linear mixers started as 3x3 convolutions, as `init` of its architecture says"""
+    """whether the linear mixers were initialized as 3x3 convolutions (`init` of the architecture)"""
 
     @property
     def title(self) -> str:
-        """What was looked at, and which network it is: `runs/x (resmlp_s12)`."""
+        """Source and architecture: `runs/x (resmlp_s12)`."""
         return f"{self.source} ({self.name})" if self.source not in ("", self.name) else self.name
 
     def choose(self, numbers: Iterable[int] = ()) -> list[Layer]:
-        """The layers of these numbers; without any, first, quarter, half, three quarters and last of each part.
+        """The layers with these numbers; without numbers, five evenly spaced layers of the encoder and of the decoder.
 
-        Raises `UserError` for one that is not there.
+        Raises `UserError` for a number that is out of range.
         """
         last = len(self.layers) - 1
         for number in numbers:
-            demand(0 <= number <= last, f"--layers {number}: {self.name} has none", f"they count from 0 to {last}")
-        wanted = set(numbers)
-        if not wanted:
+            demand(0 <= number <= last, f"--layers {number}: no such layer in {self.name}", f"0 to {last}")
+        selected = set(numbers)
+        if not selected:
             parts: dict[str, list[int]] = {}
             for layer in self.layers:
                 parts.setdefault(layer.name.rpartition("layer")[0], []).append(layer.number)
-            wanted = {own[min(len(own) * quarter // 4, len(own) - 1)] for own in parts.values() for quarter in range(5)}
-        return [self.layers[number] for number in sorted(wanted)]
+            selected = {part[min(len(part) * i // 4, len(part) - 1)] for part in parts.values() for i in range(5)}
+        return [self.layers[number] for number in sorted(selected)]
 
 
 @singledispatch
 def weights(mixer: nn.Module, grid: Grid) -> dict[str, Tensor]:
-    """Name -> weights of a token mixer that do not depend on the input; none for attention."""
+    """Name -> weights of a token mixer; {} for attention, whose matrix depends on the input."""
     return {}
 
 
@@ -119,7 +119,7 @@ def _(mixer: SentenceMixer, grid: Grid) -> dict[str, Tensor]:
 @weights.register
 def _(mixer: TriangularMixer, grid: Grid) -> dict[str, Tensor]:
     down, across = torch.tril_indices(grid[1], grid[1]).unbind()
-    return {"A": mixer.weight[down, across]}  # zeros that are no weights would count as small ones
+    return {"A": mixer.weight[down, across]}  # the zeros above the diagonal are not weights
 
 
 @weights.register
@@ -144,33 +144,33 @@ def open_anatomy(model: str) -> Anatomy:
     """
     opened = open_source(model)
     if isinstance(opened.model, Seq2Seq):
-        found = of_translator(opened.model)
+        anatomy = of_translator(opened.model)
     else:
         preprocessing = getattr(opened, "preprocessing", None) or opened.config.preprocessing
-        found = of_trunk(_trunk_of(opened.model, model), preprocessing, getattr(opened, "trained", True))
-    return replace(found, source=brief(model))
+        anatomy = of_trunk(_trunk_of(opened.model, model), preprocessing, getattr(opened, "trained", True))
+    return replace(anatomy, source=brief(model))
 
 
 def brief(source: str) -> str:
-    """A MODEL of the command line in a few words: of a path its last two parts."""
+    """MODEL in at most 80 characters; of a path, the last two parts."""
     parts = Path(source).parts[-2:] if exists(source) else ()
     return shorten(Path(*parts) if parts else source, 80)
 
 
 def _trunk_of(model: nn.Module, source: str) -> Trunk:
-    """The trunk of ours in a network; raises `UserError` where there is none."""
+    """The `Trunk` of a classifier or segmenter; raises `UserError` for any other network."""
     if isinstance(model, Segmenter) and isinstance(model.backbone, TrunkFeatures):
         model = model.backbone.trunk
     if not isinstance(model, Trunk):
         name = source.removeprefix("timm:")
         known = name.partition(".")[0] in ALIASES
-        hint = f"give {name}, without timm:" if known else "`resmlp list models` has those of ours"
-        raise UserError(f"{source} is not built of our layers", hint)
+        hint = f"give {name}, without timm:" if known else "give a name of `resmlp list models`"
+        raise UserError(f"{source} is not a resmlp network", hint)
     return model
 
 
 def of_trunk(trunk: Trunk, preprocessing: Preprocessing | None = None, trained: bool = True) -> Anatomy:
-    """The layers of a network that sees, without those of a Class-MLP."""
+    """The layers of an image network, without the layers of a Class-MLP."""
     config = trunk.config
     layers = [
         Layer(number, f"layer {number}", config.grid, dict(block.named_children()))  # type: ignore[arg-type]
@@ -182,20 +182,21 @@ def of_trunk(trunk: Trunk, preprocessing: Preprocessing | None = None, trained: 
 
 
 def of_translator(model: Seq2Seq) -> Anatomy:
-    """The layers of a network that translates, the encoder's first; of each matrix what training has reached."""
+    """The layers of a translator, encoder first; matrices are cut to the sentence lengths seen in training."""
     layers: list[Layer] = []
     for part, stack in (("encoder", model.encoder), ("decoder", model.decoder)):
-        branches: list[dict[str, Any]] = [dict(layer.named_children()) for layer in stack]
-        used = used_length([own["tokens"].fn for own in branches]) or model.config.architecture.max_length
-        for number, own in enumerate(branches):
-            layers.append(Layer(len(layers), f"{part} layer {number}", (1, used), own))
+        stack_branches: list[dict[str, Any]] = [dict(layer.named_children()) for layer in stack]
+        mixers = [branches["tokens"].fn for branches in stack_branches]
+        length = used_length(mixers) or model.config.architecture.max_length
+        for number, branches in enumerate(stack_branches):
+            layers.append(Layer(len(layers), f"{part} layer {number}", (1, length), branches))
     return Anatomy(model.config.name, model.config.architecture.mixer, layers)
 
 
 def used_length(mixers: Sequence[nn.Module]) -> int:
-    """Tokens of the longest sentence in training, as far as the mixers tell; 0 where they tell nothing.
+    """Length in tokens of the longest training sentence, read off the biases; 0 if all of them are zero.
 
-    A bias begins at zero, and no gradient reaches that of a position where no sentence ever was.
+    A bias starts at zero, and the bias of a position beyond all sentences never gets a gradient.
     """
     biases: list[Tensor] = [mixer.bias for mixer in mixers if isinstance(mixer, LinearMixer)]
     reached = torch.stack(biases).any(0).nonzero() if biases else torch.empty(0)

@@ -1,0 +1,62 @@
+"""The data of an evaluation: what a run held out for validation, or what the user names."""
+
+from dataclasses import replace
+from os.path import realpath
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from resmlp.config import Data, Text
+from resmlp.config.evaluation import EvalData
+from resmlp.hub.resolve import Source
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from resmlp.data import ImageSet
+
+D = TypeVar("D", Data, Text)
+
+
+def open_eval_images(source: Source, data: EvalData) -> "ImageSet":
+    """The images at `data.root`; without one, or at the root that a run was trained on, its validation set."""
+    from resmlp.data import open_eval, open_splits
+
+    own = own_data(source)
+    if own and (data.root is None or same_root(own, data)):
+        return open_splits(own).val
+    if data.root is None:
+        raise UserError(f"nothing to evaluate {source} on", "give --data.root, an ImageFolder tree")
+    if own and own.source != "digits":
+        return open_eval(replace(own, root=data.root))
+    return open_eval(Data(root=data.root))
+
+
+def open_training_images(source: Source, data: EvalData, train: Path | None) -> "ImageSet":
+    """The images at `train`; without one, the training set of `data.root` or of the run's own data."""
+    from resmlp.data import folder_train, open_splits
+
+    if train is not None:
+        return folder_train(Data(root=str(train)), "--train")
+    own = own_data(source)
+    if own and data.root is None:
+        return open_splits(own).train
+    if own and (same_root(own, data) or own.source not in ("folder", "digits")):
+        return open_splits(replace(own, root=data.root)).train
+    hint = "give --train PATH, or a --data.root with train/ and val/"
+    demand(data.root is not None, f"nothing to evaluate {source} on", hint)
+    return folder_train(Data(root=data.root))
+
+
+def own_data(source: Source, kind: type[D] = Data) -> D | None:  # type: ignore[assignment]
+    """The data that a run was trained on; None for any other model. Raises `UserError` for data of another kind."""
+    if source.recipe is None:
+        return None
+    data = source.recipe.data
+    trained = f"{source} was trained on {'text' if isinstance(data, Text) else 'images'}"
+    demand(isinstance(data, kind), trained, "choose another --protocol")
+    return data
+
+
+def same_root(own: Data, data: EvalData) -> bool:
+    """Whether both name one folder or archive, however each spells it."""
+    return bool(own.root and data.root) and realpath(str(own.root)) == realpath(str(data.root))

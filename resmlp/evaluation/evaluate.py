@@ -1,0 +1,145 @@
+"""`evaluate()`: a model and data to named scores."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
+from resmlp.evaluation.evaluator import Evaluator
+from resmlp.evaluation.protocols import PROTOCOLS
+from resmlp.hub.resolve import Source, resolve
+from resmlp.inference.kinds import KINDS
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError, lookup
+
+WORST = 20  # classes that are shown
+DATA, KNN, LINEAR = EvalData(), Knn(), Linear()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model; accuracies, mIoU and exact match are fractions, BLEU and chrF are from 0 to 100."""
+
+    crops: Mapping[str, Mapping[str, Any]]
+    """the scores by crop ratio; one entry, named "", where one crop was measured"""
+
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """The scores of the only crop, or of the first."""
+        return next(iter(self.crops.values()))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.scores[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"top1": ..., ...}`, or `{"crops": {ratio: scores}}` where several crops were measured."""
+        if len(self.crops) > 1:
+            return {"crops": {crop: dict(scores) for crop, scores in self.crops.items()}}
+        return dict(self.scores)
+
+    def __str__(self) -> str:
+        several = len(self.crops) > 1
+        parts = (lines(scores, f" at crop ratio {crop}" if several else "") for crop, scores in self.crops.items())
+        return "\n".join(line for part in parts for line in part)
+
+
+def evaluate(
+    model: str | Path | Source,
+    root: str | Path | None = None,
+    protocol: str | Sequence[str] | None = None,
+    *,
+    data: EvalData = DATA,
+    weights: WeightKind = "best",
+    real: Path | None = None,
+    indices: Path | None = None,
+    train: Path | None = None,
+    knn: Knn = KNN,
+    linear: Linear = LINEAR,
+    out: Path | None = None,
+    device: str = "auto",
+) -> Evaluation | None:
+    """Evaluate a MODEL by one or several of `PROTOCOLS`, by default the usual one of its kind.
+
+    `root` is that of `data`; without it a run is evaluated on its own validation set. `real`, `indices` and `train` are
+    files that some protocols read (docs/evaluation.md). Figures go to `out`, by default the run folder. Over several
+    processes each image is counted once, and the first process returns the scores, the others None. Raises `UserError`.
+    """
+    source = resolve(model)
+    data = data if root is None else replace(data, root=str(root))
+    names = (protocol,) if isinstance(protocol, str) else tuple(protocol or (KINDS[source.kind].protocol,))
+    files = {"real": real, "indices": indices, "train": train}
+    check_protocols(names, data, files)
+    from resmlp.utils.devices import take_place
+
+    with take_place(device) as place:
+        figures = out or source.folder if place.rank == 0 else None
+        evaluator = Evaluator(source, data, place, weights, real, indices, train, knn, linear, figures)
+        crops = {str(crop): evaluator.at(crop) for crop in data.crop_ratio} or {"": evaluator}
+        results = {crop: _scores(names, each) for crop, each in crops.items()}
+    return None if place.rank else Evaluation(results)
+
+
+def _scores(names: Sequence[str], evaluator: Evaluator) -> dict[str, Any]:
+    """The scores of all protocols."""
+    running = [PROTOCOLS[name].run(evaluator) for name in names]  # all are checked before the network runs
+    return {name: value for scores in running for name, value in scores}
+
+
+def check_protocols(names: Sequence[str], data: EvalData, files: Mapping[str, Path | None]) -> None:
+    """Raise `UserError` for an unknown protocol, a missing file, and options that none of the protocols reads."""
+    demand(bool(names), "--protocol names nothing", "choose from " + ", ".join(PROTOCOLS))
+    asked = [lookup("protocol", name, PROTOCOLS) for name in names]
+    for file, path in files.items():
+        readers = [protocol for protocol in asked if protocol.needs == file]
+        users = " or ".join(name for name, protocol in PROTOCOLS.items() if protocol.needs == file)
+        demand(bool(readers) or path is None, f"--{file} is given, and nothing reads it", f"add --protocol {users}")
+        if path is None and any(not protocol.optional for protocol in readers):
+            raise UserError(f"--protocol {users} needs --{file}", "see docs/evaluation.md")
+    text = "bleu" in names
+    demand(text or data.val is None, "--data.val is given, and nothing reads it", "add --protocol bleu")
+    demand(not (text and data.crop_ratio), "--data.crop-ratio is for images", "leave it out")
+    unread = f"--data.split {data.split}: only --protocol miou reads it"
+    demand(data.split is None or "miou" in names, unread, "leave it out")
+
+
+def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """The scores as lines for people; classes from the worst to the best."""
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    shown = [f"{name} {value:.4f}" + _interval(scores.get(f"{name}_interval")) for name, value in numbers.items()]
+    amount = "".join(f"  on {scores[what]:,} {what}" for what in ("images", "sentences") if what in scores)
+    yield "  ".join(shown) + amount + where
+    for name, value in scores.items():
+        if name.endswith("_signature"):
+            yield f"  {name.removesuffix('_signature')} is {value}"
+    if "train_images" in scores:
+        yield f"  learned from {scores['train_images']:,} training images"
+    if "linear_grid" in scores:
+        yield "  linear is the best probe of the grid, chosen on these images:"
+        for member in scores["linear_grid"]:
+            yield "    last {layers} layers, lr {lr:g}: top1 {top1:.4f}, top5 {top5:.4f}".format(**member)
+    if "real_images" in scores:
+        yield f"  real is counted on the {scores['real_images']:,} images that have a ReaL label"
+    if "not_finite" in scores:
+        yield f"  {scores['not_finite']:,} images gave outputs that are not finite; they count as wrong"
+    if "pixels_not_finite" in scores:
+        yield f"  {scores['pixels_not_finite']:,} pixels got outputs that are not finite; they count as wrong"
+    known = sorted((score, name) for name, score in scores.get("per_class", {}).items() if score is not None)
+    for score, name in known[:WORST]:
+        yield f"  {score:.3f}  {name}"
+    if len(known) > WORST:
+        yield f"  ... and {len(known) - WORST} better classes (--json lists all)"
+    for name in scores.get("unreadable", ()):
+        yield f"  left out, cannot be read: {name}"
+    for name in scores.get("train_unreadable", ()):
+        yield f"  left out of training, cannot be read: {name}"
+    if "not_drawn" in scores:
+        yield f"not drawn: {scores['not_drawn']}"
+    if "hypotheses" in scores:
+        yield f"written: {scores['hypotheses']}"
+    for figure in scores.get("figures", ()):
+        yield f"drawn: {figure}"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""

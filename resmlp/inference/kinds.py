@@ -1,0 +1,103 @@
+"""The kinds of MODEL, in one table: what opens each, what predicts with it, and how it is evaluated by default.
+
+Loads no torch before a network that needs it is opened.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from resmlp.hub.resolve import Kind, Source, resolve
+from resmlp.inference.prediction import Predictor
+from resmlp.utils.checks import demand
+
+
+@dataclass(frozen=True)
+class KindOfModel:
+    """What can be done with one kind of MODEL."""
+
+    protocol: str
+    """the protocol of `resmlp.evaluate` that is usual for it"""
+    open: Callable[[Source], Any]
+    """the network and what belongs to it: classes, preprocessing, vocabulary"""
+    load: Callable[[Source, str, str | None], Predictor]
+    """(source, device, backend) -> the network ready to predict"""
+
+
+def load(model: str | Path | Source, device: str = "auto", backend: str | None = None) -> Predictor:
+    """A MODEL ready to predict: `load("runs/digits").predict("five.png").label`.
+
+    The result is a `Classifier` (of a classifier, a network of features, an exported or compressed one, or one of
+    timm), a `SegmentationPredictor` or a `Translator`. `backend` runs a classifier on a CPU: torch (the default),
+    folded, compile, onnx, openvino, or auto, the fastest of the installed ones. An exported network fixes its backend.
+    Raises `UserError`.
+    """
+    source = resolve(model)
+    return KINDS[source.kind].load(source, device, backend)
+
+
+def open_source(model: str | Path | Source) -> Any:
+    """The network of a MODEL with what belongs to it; the type is that of its kind."""
+    source = resolve(model)
+    return KINDS[source.kind].open(source)
+
+
+def _lazily(module: str, name: str) -> Callable[..., Any]:
+    """A function of `resmlp.inference.<module>`, imported at the first call."""
+    return lambda *args: getattr(import_module(f"resmlp.inference.{module}"), name)(*args)
+
+
+def _open_network(source: Source) -> Any:
+    from resmlp.models import open_model
+
+    return open_model(source)
+
+
+def _load_network(source: Source, device: str, backend: str | None) -> Predictor:
+    from resmlp.inference.predictor import TorchPredictor
+    from resmlp.models import open_model
+    from resmlp.utils.devices import find_device
+
+    return TorchPredictor(open_model(source), find_device(device), backend or "torch")
+
+
+def _load_exported(source: Source, device: str, backend: str | None) -> Predictor:
+    from resmlp.inference.exported import ExportedPredictor
+
+    demand(device in ("auto", "cpu"), f"--device {device}: an exported network runs on the CPU", "leave it out")
+    fixed = f"--backend {backend}: {source} is an exported network and fixes its backend"
+    demand(backend is None, fixed, "leave it out")
+    return ExportedPredictor(source)
+
+
+def _open_compressed(source: Source) -> Any:
+    return (EXPORTED if _is_exported(source) else NETWORK).open(source)
+
+
+def _load_compressed(source: Source, device: str, backend: str | None) -> Predictor:
+    return (EXPORTED if _is_exported(source) else NETWORK).load(source, device, backend)
+
+
+def _is_exported(source: Source) -> bool:
+    """Whether a compressed network runs by an exported file (8 bits), and not by torch (4 bits, pruned)."""
+    from resmlp.config.model_config import ExportedModelConfig
+
+    return isinstance(source.config, ExportedModelConfig)
+
+
+NETWORK = KindOfModel("top1", _open_network, _load_network)
+EXPORTED = KindOfModel("top1", _lazily("predictor", "open_exported"), _load_exported)
+KINDS: dict[Kind, KindOfModel] = {
+    "classifier": NETWORK,
+    "features": KindOfModel("knn", _open_network, _load_network),
+    "segmenter": KindOfModel("miou", _lazily("segmenter", "open_segmenter"), _lazily("segmenter", "load_segmenter")),
+    "translator": KindOfModel(
+        "bleu", _lazily("translator", "open_translator"), _lazily("translator", "load_translator")
+    ),
+    "exported": EXPORTED,
+    "compressed": KindOfModel("top1", _open_compressed, _load_compressed),
+    "timm": NETWORK,
+    "pixels": KindOfModel("knn", _lazily("predictor", "open_pixels"), _lazily("predictor", "load_pixels")),
+}

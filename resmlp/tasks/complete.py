@@ -1,0 +1,69 @@
+"""What a recipe leaves open is settled once, before training: the result needs no checkpoint to be read again."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from resmlp.config import ImageRecipe, Recipe, TextRecipe
+from resmlp.config.data import INHERITED
+from resmlp.config.model_config import ModelConfig
+from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.tasks import Distill, Segment
+from resmlp.hub.resolve import resolve
+from resmlp.models import preprocessing_of
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import exists
+
+R = TypeVar("R", bound=Recipe)
+
+
+def complete(recipe: R) -> R:
+    """The recipe with absolute paths, the network of its checkpoint, and the size and normalization of its images.
+
+    A complete recipe is returned as it is. Raises `UserError` where the checkpoint is missing, does not say which
+    network it is, or does not fit.
+    """
+    if isinstance(recipe, ImageRecipe):
+        return _complete_images(recipe)
+    assert isinstance(recipe, TextRecipe)
+    data = replace(recipe.data, root=absolute(recipe.data.root), tokenizer=absolute(recipe.data.tokenizer))
+    return replace(recipe, data=data, model=replace(recipe.model, checkpoint=local(recipe.model.checkpoint)))
+
+
+def _complete_images(recipe: ImageRecipe) -> Any:
+    start = local(recipe.model.start)
+    task, data = recipe.task, replace(recipe.data, root=absolute(recipe.data.root))
+    if isinstance(task, Distill):
+        task = replace(task, teacher=local(task.teacher), cache=absolute(task.cache))
+    model, backbone = replace(recipe.model, checkpoint=start), None
+    if isinstance(task, Segment) and task.backbone:
+        backbone = task.backbone
+    elif recipe.model.known:
+        model = replace(model, name=recipe.model.known)
+    else:
+        name, architecture = _network_of(start)
+        model = model.completed(name, architecture, start)
+    if any(getattr(data, key) is None for key in INHERITED):
+        data = data.completed(preprocessing_of(model, backbone) or Preprocessing((224, 224)))
+    return replace(recipe, task=task, model=model, data=data)
+
+
+def _network_of(start: str | None) -> tuple[str, Any]:
+    """The name and the architecture of the checkpoint."""
+    if start is None:
+        raise UserError("no weights to start from", "give --model.checkpoint, for example a run folder")
+    source = resolve(start)
+    described = source.expect(ModelConfig)
+    if described is None:
+        raise UserError(f"{start} has no model.json that says which network it is", "give its name with --model")
+    return described.model.name, described.model.architecture
+
+
+def absolute(path: Any) -> Any:
+    """The absolute form of a path; None stays None."""
+    return None if path is None else str(Path(path).expanduser().absolute())
+
+
+def local(model: Any) -> Any:
+    """A MODEL with an absolute path where it is a local file or folder; any other, and None, as it is."""
+    return absolute(model) if model is not None and exists(model) else model

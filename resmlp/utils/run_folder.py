@@ -1,0 +1,33 @@
+"""The layout of a run folder: names of its files, and of the files of a checkpoint. Loads no torch."""
+
+from pathlib import Path
+
+RECIPE, SUMMARY, METRICS = "recipe.json", "summary.json", "metrics.jsonl"
+WEIGHTS, CONFIG = "model.safetensors", "model.json"
+REPORT, FIGURES = "report.html", "figures"
+COMPRESSION = "compress.json"
+"""beside weights that `resmlp compress` wrote"""
+CHECKPOINTS = "checkpoints"
+OPTIMIZER, PROGRESS = "optimizer.pt", "progress.json"
+AVERAGES = {"ema": "--run.ema", "avg": "--run.average"}
+"""kinds of averaged weights -> the field with which a run keeps them"""
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """The folder of the checkpoint of an optimizer step, in the run folder `folder`."""
+    return folder / CHECKPOINTS / f"step-{step:08d}"
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """The optimizer steps of the complete checkpoints of a run, in order."""
+    return sorted(int(path.name[5:]) for path in (folder / CHECKPOINTS).glob("step-" + "[0-9]" * 8))
+
+
+def checkpoint_weights(checkpoint: Path, kind: str) -> Path:
+    """The file of one kind of weights in a checkpoint: raw, ema, avg, or a module that a task saves."""
+    return checkpoint / f"{kind}.safetensors"
+
+
+def checkpoint_leftovers(folder: Path) -> list[Path]:
+    """What interrupted writes of checkpoints left in a run folder."""
+    return list((folder / CHECKPOINTS).glob(".step-*.part"))
