@@ -166,8 +166,8 @@ def _bar(name: str) -> type:
     class Bar(tqdm):
         restarts = 0
 
-        def __init__(self, *args: Any, **options: Any):
-            super().__init__(*args, **options | {"desc": name})  # in place of the address
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options | {"desc": name})  # type: ignore[no-untyped-call]  # not the address
 
         def update(self, n: float | None = 1) -> bool | None:
             self.restarts += (n or 0) < 0  # what came before is taken back when the server starts from 0

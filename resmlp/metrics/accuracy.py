@@ -6,6 +6,7 @@ its index, and every number is a count over them.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,9 @@ class Tally:
         return torch.bincount((self.label * k + self.top[:, 0])[finite], minlength=k * k).view(k, k)
 
 
-def classify(predict: Callable[[Tensor], Tensor], batches: Iterable[dict], num_classes: int, device) -> Tally:
+def classify(
+    predict: Callable[[Tensor], Tensor], batches: Iterable[dict[str, Any]], num_classes: int, device: torch.device | str
+) -> Tally:
     """Count `predict`'s logits B K (from uint8 images B 3 H W on `device`) against the batches' labels."""
     ranking = rank(predict, batches, device)
     return Tally(ranking.label, ranking.top, num_classes)
@@ -88,7 +91,7 @@ def classify(predict: Callable[[Tensor], Tensor], batches: Iterable[dict], num_c
 
 def rank(
     predict: Callable[[Tensor], Tensor],
-    batches: Iterable[dict],
+    batches: Iterable[dict[str, Any]],
     device: torch.device | str,
     columns: Sequence[int] | None = None,
 ) -> Ranking:

@@ -5,6 +5,7 @@ B images of a batch, N of a set, D the embedding dimension, L layers.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from resmlp.metrics.accuracy import Collected, collect
 Network = Callable[[Tensor], Tensor]
 
 
-def features(model: Network, batches: Iterable[dict], device: torch.device | str) -> tuple[Tensor, Tensor]:
+def features(model: Network, batches: Iterable[dict[str, Any]], device: torch.device | str) -> tuple[Tensor, Tensor]:
     """Features float32 N D and labels int64 N of all readable images, on the CPU and in the order of their set.
 
     As `extract`, without the places and the names.
@@ -23,7 +24,7 @@ def features(model: Network, batches: Iterable[dict], device: torch.device | str
     return found.value, found.label
 
 
-def extract(model: Network, batches: Iterable[dict], device: torch.device | str) -> Collected:
+def extract(model: Network, batches: Iterable[dict[str, Any]], device: torch.device | str) -> Collected:
     """The features, float32 N D as `value`, of every image of every process, each once.
 
     `model` takes uint8 B 3 H W on `device` to B D and is in evaluation mode. A batch is `{"image": uint8 B 3 H W,

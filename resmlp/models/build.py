@@ -1,8 +1,8 @@
 """Names to networks."""
 
 from collections.abc import Sequence
-from typing import Any
 from fnmatch import fnmatch
+from typing import Any
 
 from resmlp.config.model_config import ModelConfig, TrunkConfig
 from resmlp.config.pretrained import is_tagged, published

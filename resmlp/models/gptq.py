@@ -44,7 +44,13 @@ class Moments(TorchFunctionMode):
 
 
 def _columns(
-    images: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups=1
+    images: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor | None:
     """The rows that a convolution is a product of; None where each group has its own."""
     if groups > 1 or isinstance(padding, str):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset, default_collate
@@ -67,7 +68,7 @@ class EvalPairs:
 
 
 @dataclass
-class _EvalImages(Dataset):
+class _EvalImages(Dataset[Any]):
     images: ImageSet
     transform: Transform
     size: tuple[int, int]
@@ -92,7 +93,7 @@ class _EvalImages(Dataset):
 
 
 @dataclass
-class _EvalPairs(Dataset):
+class _EvalPairs(Dataset[Any]):
     masks: MaskSet
     transform: Views
     strict: bool

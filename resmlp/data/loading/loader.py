@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ class Failure(NamedTuple):
     hint: str
 
 
-def make_loader(images: Dataset, order: Iterable, workers: int) -> DataLoader:
+def make_loader(images: Dataset[Any], order: Iterable[Any], workers: int) -> DataLoader[Any]:
     """A loader whose items are batches already: `images[order[i]]`."""
     return DataLoader(
         images,
@@ -40,7 +41,7 @@ def make_loader(images: Dataset, order: Iterable, workers: int) -> DataLoader:
     )
 
 
-def results(loader: DataLoader) -> Iterator[Batch]:
+def results(loader: DataLoader[Any]) -> Iterator[Batch]:
     """The batches. Raises the `UserError` of the first that is a `Failure`."""
     for batch in loader:
         if isinstance(batch, Failure):
@@ -60,7 +61,7 @@ def _leave(number: int, frame: object) -> None:
     os._exit(0)
 
 
-def _say_unless_cut_off(kind, error, trace) -> None:
+def _say_unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A worker whose main process left in the middle of taking a batch from it has nothing to tell."""
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)

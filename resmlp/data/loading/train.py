@@ -125,7 +125,7 @@ class _Order:
 
 
 @dataclass
-class _TrainImages(Dataset):
+class _TrainImages(Dataset[Any]):
     view: View
     count: int
     labels: list[int] | None
