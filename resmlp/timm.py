@@ -66,7 +66,7 @@ class TimmTrunk(Trunk):
         drop_path_rate: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **changes,
+        **changes: Any,
     ):
         demand(in_chans > 0, f"in_chans={in_chans}", "an image has at least one channel")
         arch = architecture(name, **in_our_words(name, changes))
@@ -209,7 +209,7 @@ def from_any_dialect(state: State, model: nn.Module) -> State:
     return {key: tensor for key, tensor in ours.items() if model.num_classes or not key.startswith("head.")}
 
 
-def _cfg(preprocessing: Preprocessing, num_classes: int = 1000, **source) -> dict[str, Any]:
+def _cfg(preprocessing: Preprocessing, num_classes: int = 1000, **source: Any) -> dict[str, Any]:
     seen = asdict(preprocessing)
     size, crop = seen.pop("size"), seen.pop("crop_ratio")
     return {
@@ -246,7 +246,7 @@ default_cfgs = generate_default_cfgs(_cfgs())
 
 
 def _entrypoint(name: str) -> Callable[..., nn.Module]:
-    def create(pretrained: bool = False, **kwargs) -> nn.Module:
+    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         return build_model_with_cfg(
             partial(TimmTrunk, name),
             name,

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from resmlp.config.pretrained import HUB
 from resmlp.exporters.provenance import MIXER, RESMLP, UNKNOWN, Past, plain, table
-from resmlp.hub.resolve import HUB
 from resmlp.models import Trunk, TrunkConfig, count_macs, count_parameters
 
 SHOWN = 50  # class names; all are in config.json

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
-from resmlp.config.pretrained import Published
-from resmlp.hub.resolve import HUB
+from resmlp.config.pretrained import HUB, Published
 from resmlp.utils.checks import demand
 from resmlp.utils.files import read_json
 

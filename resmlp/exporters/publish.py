@@ -15,12 +15,13 @@ from resmlp.exporters.modelcard import model_card
 from resmlp.exporters.provenance import Credit, Run
 from resmlp.hub.client import check_settings, explained, is_passing, manners, reason, status_of
 from resmlp.hub.config_json import timm_name, to_hub
-from resmlp.hub.resolve import WEIGHTS, is_published
+from resmlp.hub.resolve import is_published
 from resmlp.models import Saved, Trunk, open_model
 from resmlp.models.convert import to_timm
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import write_folder, write_json, write_text
+from resmlp.utils.run_folder import WEIGHTS
 
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,63}")
 

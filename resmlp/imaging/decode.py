@@ -24,7 +24,7 @@ class UnreadableImage(UserError):  # noqa: N818  (a user's error, like its paren
         self.name = name
         self.reason = reason
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (self.name, self.reason)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 from resmlp.utils.errors import UserError, install_hint
 
@@ -113,7 +113,7 @@ def _ngrams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
 
 
 @cache
-def _moses(language: str):
+def _moses(language: str) -> Any:
     """The tokenizer with the abbreviations of `language`, or English ones where Moses has none."""
     from sacremoses import MosesTokenizer
 

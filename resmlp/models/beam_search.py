@@ -42,7 +42,7 @@ class Search:
     limit: int = 256
     """most tokens of a translation, its `EOS` included"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("", self, **SEARCH)
         demand(1 <= self.n_best <= self.beam, f"{self.n_best} best of a beam of {self.beam}", "at most the beam")
         demand(self.limit >= 1, f"translations of {self.limit} tokens", "the end of a sentence takes one")

@@ -134,7 +134,7 @@ def _plain_channels(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor, *mlp:
     return gamma * F.linear(hidden, weight2, bias2)
 
 
-def _backward_of(plain: Callable[..., Tensor]) -> Callable:
+def _backward_of(plain: Callable[..., Tensor]) -> Callable[..., Any]:
     """Turns the gradients of a step into its `backward`: without autocast, wherever that is called.
 
     For one who takes gradients of gradients, there is the plain form's graph instead.

@@ -176,7 +176,7 @@ def fitting(configs: list[triton.Config], arguments: dict[str, Any], **constants
     return [config for config in configs if fits(config)] or configs[:1]
 
 
-def _tuned(kernel: Any, configs: list[triton.Config], key: list[str], prune: Callable | None = None) -> Any:
+def _tuned(kernel: Any, configs: list[triton.Config], key: list[str], prune: Callable[..., Any] | None = None) -> Any:
     """Autotuned by measurement for each `key`; interpreted, the one tile is as small as may be."""
     if isinstance(kernel, InterpretedFunction):
         small = dict.fromkeys(configs[0].kwargs, 16)

@@ -31,15 +31,15 @@ class Sublayer(Residual):
         super().__init__(norm, fn, scale)
         self.drop_path = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, *context) -> Tensor:
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
         """B N D -> B N D"""
         return self._beside(x, self.fn, context)
 
-    def step(self, x: Tensor, *context) -> Tensor:
+    def step(self, x: Tensor, *context: Any) -> Tensor:
         """B K D -> B K D: the newest token of each hypothesis, by `fn.step`"""
         return self._beside(x, self.fn.step, context)
 
-    def _beside(self, x: Tensor, fn: Callable[..., Tensor], context: tuple) -> Tensor:
+    def _beside(self, x: Tensor, fn: Callable[..., Tensor], context: tuple[Any, ...]) -> Tensor:
         return x + self.drop_path(self.scale(fn(self.norm(x), *context)))
 
 

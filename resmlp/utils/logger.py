@@ -74,7 +74,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
     A line cut short by a kill is left out.
     """
-    latest: dict[tuple, dict[str, Any]] = {}
+    latest: dict[tuple[Any, ...], dict[str, Any]] = {}
     path = folder / "metrics.jsonl"
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:

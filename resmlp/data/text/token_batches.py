@@ -142,7 +142,7 @@ def _cuts(sides: np.ndarray, batch_size: int, parts: int) -> list[int]:
 class _Ragged:
     """Rows of token numbers in one array: lists would take ten times the memory."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._tokens, self._ends = array("i"), array("q", [0])
 
     def append(self, row: Sequence[int]) -> None:
@@ -156,7 +156,7 @@ class _Ragged:
     def lengths(self) -> np.ndarray:
         return np.diff(np.frombuffer(self._ends, np.int64))
 
-    def __getitem__(self, i: int) -> array:
+    def __getitem__(self, i: int) -> "array[int]":
         return self._tokens[self._ends[i] : self._ends[i + 1]]
 
     def __len__(self) -> int:
