@@ -10,23 +10,39 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "check_data": "resmlp.data.checking.check",
     "compress": "resmlp.compression.compress",
     "create_model": "resmlp.models",
     "list_models": "resmlp.models",
     "export": "resmlp.exporters.export",
     "embed": "resmlp.evaluation.embed",
     "evaluate": "resmlp.evaluation.evaluate",
+    "inspect": "resmlp.analysis.layers.inspection",
     "load": "resmlp.inference",
     "train": "resmlp.training.train",
 }
 
-__all__ = ["__version__", "compress", "create_model", "export", "list_models", "embed", "evaluate", "load", "train"]
+__all__ = [
+    "__version__",
+    "check_data",
+    "compress",
+    "create_model",
+    "export",
+    "list_models",
+    "embed",
+    "evaluate",
+    "inspect",
+    "load",
+    "train",
+]
 
 if TYPE_CHECKING:
+    from resmlp.analysis.layers.inspection import inspect
     from resmlp.compression.compress import compress
-    from resmlp.exporters.export import export
+    from resmlp.data.checking.check import check_data
     from resmlp.evaluation.embed import embed
     from resmlp.evaluation.evaluate import evaluate
+    from resmlp.exporters.export import export
     from resmlp.inference import load
     from resmlp.models import create_model, list_models
     from resmlp.training.train import train

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from resmlp.analysis.style import FAINT, SMALL, WIDTH, new_figure, shorten
-from resmlp.data.images.trees import in_order
+from resmlp.data.images.trees import sort_classes
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import counted
 
@@ -57,7 +57,7 @@ def to_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def _draw(points: np.ndarray, labels: Sequence[str | None], total: int, path: Path) -> None:
     """Draw points N 2: images without a label first, then the classes in the order of their labels."""
-    names = in_order({label for label in labels if label is not None})
+    names = sort_classes({label for label in labels if label is not None})
     named = 0 < len(names) <= NAMED
     rows = -(-(len(names) + 1) // COLUMNS) if named else 0
     wide, high = np.ptp(points, axis=0)

@@ -75,7 +75,9 @@ def draw_overfit(groups: Mapping[str, Sequence[Point]], path: Path) -> tuple[lis
         if any(shown.values()):
             legend = axes.legend(loc="upper left", frameon=False, fontsize=SMALL)
             figure.draw_without_rendering()  # the axes have their size after the first layout
-            unlabeled = label_marks(axes, marks[::-1], SIDE, [legend.get_window_extent()], size=7.0)  # the last group first
+            unlabeled = label_marks(
+                axes, marks[::-1], SIDE, [legend.get_window_extent()], size=7.0
+            )  # the last group first
     return [point.name for points in groups.values() for point in points if point.val < LOWEST], unlabeled[::-1]
 
 

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from resmlp.analysis.layers.inspection import inspect
 from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.inference.segmenter import save_segmenter
@@ -38,16 +40,23 @@ def test_a_run_folder(resmlp, trained, tmp_path):
     assert "below 20 % of the largest" in (tmp_path / "seen" / "sparsity.svg").read_text()
 
 
-def test_images_take_the_place_of_noise(resmlp, trained, tree):
+def test_json_equals_the_python_result(resmlp, trained, tmp_path):
+    printed = json.loads(resmlp("inspect", trained, "--out", "seen", "--layers", 0, "--json").out)
+    result = inspect(str(trained), "seen", layers=[0])
+    assert printed == result.to_dict()
+    assert resmlp("inspect", trained, "--out", "seen", "--layers", 0).out == f"{result}\n"
+
+
+def test_images_replace_noise(resmlp, trained, tree):
     image = next(tree.rglob("*.png"))
-    found = [
+    radii = [
         json.loads(resmlp("inspect", trained, "--out", f"seen{i}", "--json", *images).out)["layers"][0]["radius"]
         for i, images in enumerate(((), ("--images", image), ("--images", image)))
     ]
-    assert found[0] != found[1] == found[2]
+    assert radii[0] != radii[1] == radii[2]
 
 
-def test_a_segmenter_shows_its_trunk(resmlp, segmenter):
+def test_the_trunk_of_a_segmenter(resmlp, segmenter):
     ended = resmlp("inspect", segmenter, "--layers", 1, 3)
     assert ended.code == 0, ended.err
     result = json.loads((segmenter / "inspect" / "inspect.json").read_text())
@@ -56,18 +65,20 @@ def test_a_segmenter_shows_its_trunk(resmlp, segmenter):
     assert ended.out.endswith(f"written: {segmenter}/inspect/report.html\n")
 
 
-def test_a_translator_shows_its_triangular_matrices(resmlp, translator_run):
+def test_the_layers_of_a_translator(resmlp, translator_run, tmp_path):
     ended = resmlp("inspect", translator_run, "--out", "seen", "--json")
     assert ended.code == 0, ended.err
     layers = json.loads(ended.out)["layers"]
     assert [layer["name"] for layer in layers] == ["encoder layer 0", "decoder layer 0"]
     assert set(layers[1]["scales"]) == {"tokens", "source", "channels"}
     assert "radius" not in layers[0]
-    error = resmlp("inspect", translator_run, "--images", "x.png")
-    assert error.code == 2
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    refused = resmlp("inspect", translator_run, "--images", "x.png")
+    assert refused.code == 2
+    assert "resmlp_mt_tiny takes no images" in refused.error
 
 
-def test_a_name_alone_is_random_and_has_a_folder_of_its_own(resmlp, tmp_path):
+def test_the_name_of_a_network_has_random_weights_and_its_own_folder(resmlp, tmp_path):
     ended = resmlp("inspect", "mixer_s32", "--layers", 0)
     assert ended.code == 0
     assert "its weights are random" in ended.err
@@ -77,7 +88,7 @@ def test_a_name_alone_is_random_and_has_a_folder_of_its_own(resmlp, tmp_path):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("mixer_s32", "--layers", 8), "--layers 8: mixer_s32 has none (they count from 0 to 7)"),
+        (("mixer_s32", "--layers", 8), "--layers 8: no such layer in mixer_s32 (0 to 7)"),
         (("mixer_s32", "--layers", -1), "--layers -1"),
         (("mixer_s32", "--threshold", 0), "--threshold 0"),
         (("mixer_s32", "--out", "file"), "--out file is a file"),
@@ -85,7 +96,7 @@ def test_a_name_alone_is_random_and_has_a_folder_of_its_own(resmlp, tmp_path):
         (("mixer_s32", "--images", "nowhere.png"), "no image at nowhere.png"),
         (("mixer_s32", "--images", "file"), "cannot read file"),
         (("resmlp_digitz",), "did you mean resmlp_digits"),
-        (("resmlp_mt_tiny",), "it translates"),
+        (("resmlp_mt_tiny",), "is the name of a translation model"),
         (("nowhere/at/all",), "no model at nowhere/at/all"),
         (("timm:resmlp_12_224",), "give resmlp_12_224, without timm:"),
     ],

@@ -1,6 +1,6 @@
-"""The part of a page that one can look around in: choose a layer and a patch, see that patch's row of A.
+"""The interactive part of a report: choose a layer and a patch, and see the row of A for that patch.
 
-The weights are packed as bytes here; `resmlp.analysis.layers.explorer_assets` draws them.
+This module packs the weights as bytes; `resmlp.analysis.layers.explorer_assets` draws them in the browser.
 """
 
 import base64
@@ -15,36 +15,36 @@ from resmlp.analysis.layers.filters import Filters, rows, shown, used
 from resmlp.analysis.page import element, text
 from resmlp.nn import LinearMixer, SentenceMixer, TriangularMixer
 
-BYTE = 127
+BYTE = 127  # largest magnitude of a packed weight
 LINE = 16  # positions of a sentence in a line
-ROOM_FOR_NOTE = 300
+NOTE = 300  # bytes reserved for the note
 
 
-def explorer(layers: Sequence[Layer], room: int) -> str:
-    """HTML to look around in at most `room` bytes, to go with `STYLE` and `SCRIPT`; nothing where no layer has filters.
+def explorer(layers: Sequence[Layer], limit: int) -> str:
+    """HTML of at most `limit` bytes, for a page with `STYLE` and `SCRIPT`; "" if no layer has filters, or none fits.
 
-    Where not all layers and patches fit, there are fewer of them, evenly spread: at least half of the layers if every
-    second patch down and across does it, or every third, ...
+    If not all layers and patches fit, it has an evenly spaced part of them: at least half of the layers, with every
+    second (third, ...) row and column of patches.
     """
     every = [layer for layer in layers if shown(layer.mixer, layer.grid) is not None]
     if not every:
         return ""
-    room -= len(_html([], "")) + ROOM_FOR_NOTE
+    limit -= len(_html([], "")) + NOTE
     for step in range(1, max(every[0].grid) + 1):
-        count = min(len(every), room // max(_size(layer, step) for layer in (every[0], every[-1])))
+        count = min(len(every), limit // max(_size(layer, step) for layer in (every[0], every[-1])))
         if 2 * count >= len(every):
             break
     else:
         return ""
     kept = [every[round(i)] for i in np.linspace(0, len(every) - 1, count)]
-    left = [f"{count} of {len(every)} layers"] if count < len(every) else []
-    left += [f"one of {step} patches down and across"] if step > 1 else []
-    note = f"So that the page stays small it holds {' and '.join(left)}." if left else ""
+    parts = [f"{count} of {len(every)} layers"] if count < len(every) else []
+    parts += [f"one of {step} patches down and across"] if step > 1 else []
+    note = f"To keep the page small, it has {' and '.join(parts)}." if parts else ""
     return _html([_packed(layer.name, _filters(layer, step)) for layer in kept], note)
 
 
 def _filters(layer: Layer, step: int = 1) -> Filters:
-    """All rows of a layer's matrix, or of one in `step` patches down and across; else what Figure 2 shows."""
+    """The rows of a linear mixer, for one in `step` patches down and across; for other mixers, Figure 2's filters."""
     mixer, (height, width) = layer.mixer, layer.grid
     if isinstance(mixer, SentenceMixer | TriangularMixer):
         matrix, lines = used(mixer, layer.grid), -(-width // LINE)
@@ -53,23 +53,24 @@ def _filters(layer: Layer, step: int = 1) -> Filters:
     if isinstance(mixer, LinearMixer):
         numbers = [row * width + column for row in range(0, height, step) for column in range(0, width, step)]
         return rows(mixer.weight, layer.grid, numbers)._replace(columns=-(-width // step))
-    found = shown(mixer, layer.grid)
-    assert found is not None
-    return found
+    filters = shown(mixer, layer.grid)
+    assert filters is not None
+    return filters
 
 
 def _size(layer: Layer, step: int) -> int:
-    """Bytes of a layer on the page, or a few more; nothing is copied to learn it."""
+    """Upper bound of the bytes of a layer on the page; computed without a copy of the weights."""
     if type(layer.mixer) is LinearMixer:
         height, width = layer.grid
         count, cells = -(-height // step) * -(-width // step), height * width
     else:
-        count, cells = (found := _filters(layer)).images.shape[0], found.images[0].size
+        images = _filters(layer).images
+        count, cells = len(images), images[0].size
     return -(-count * cells // 3) * 4 + 16 * count + 500
 
 
 def _packed(name: str, filters: Filters) -> dict[str, Any]:
-    """Filters as bytes with one scale, and what the page says of them."""
+    """Filters as signed bytes with one scale, and their labels on the page."""
     count, height, width = filters.images.shape
     scale = float(np.abs(filters.images).max()) / BYTE or 1.0
     norms = np.linalg.norm(filters.images.reshape(count, -1), axis=1)
@@ -77,7 +78,7 @@ def _packed(name: str, filters: Filters) -> dict[str, Any]:
     return {
         "name": name,
         "item": filters.item,
-        "own": filters.is_own,
+        "tokens": filters.has_tokens,
         "height": height,
         "width": width,
         "columns": filters.columns,
@@ -90,10 +91,10 @@ def _packed(name: str, filters: Filters) -> dict[str, Any]:
 
 
 def _html(layers: Sequence[dict[str, Any]], note: str) -> str:
-    """The controls, the two canvases, and the weights."""
-    holds = json.dumps({"layers": layers}, separators=(",", ":")).replace("<", "\\u003c")
+    """The slider, the two canvases, and the weights as JSON."""
+    data = json.dumps({"layers": layers}, separators=(",", ":")).replace("<", "\\u003c")
     item = text(layers[0]["item"]) if layers else ""
-    return f"""<p>Choose a layer, then point at a {item}, tap it, or use the arrow keys: beside it are its weights.</p>
+    return f"""<p>Choose a layer, then point at a {item}, tap it, or use the arrow keys to see its weights.</p>
 {element("p", note, "faint")}
 <div class="control">
 <label for="layer">layer</label>
@@ -101,14 +102,14 @@ def _html(layers: Sequence[dict[str, Any]], note: str) -> str:
 <output id="name" for="layer"></output>
 </div>
 <div class="look">
-<div><canvas id="choose" tabindex="0" role="application" aria-describedby="said"
-aria-label="every {item}: the arrow keys choose one"></canvas>
-<p class="faint">Every {item}; the stronger the color, the larger the norm of its weights.</p></div>
+<div><canvas id="choose" tabindex="0" role="application" aria-describedby="sentence"
+aria-label="every {item}; choose one with the arrow keys"></canvas>
+<p class="faint">Every {item}; a stronger color is a larger norm of its weights.</p></div>
 <div><canvas id="image" role="img"></canvas>
-<p class="faint">Its weights: blue above zero, orange below, <span id="most"></span>.
+<p class="faint">Its weights: blue is positive, orange is negative, <span id="most"></span>.
 <output id="under"></output></p></div>
 </div>
-<p id="said" role="status" aria-live="polite"></p>
-<details id="all"><summary>All its weights as numbers</summary><div class="scroll" id="values" tabindex="0"
+<p id="sentence" role="status" aria-live="polite"></p>
+<details id="all"><summary>All weights as numbers</summary><div class="scroll" id="values" tabindex="0"
 aria-label="all weights"></div></details>
-<script type="application/json" id="weights">{holds}</script>"""
+<script type="application/json" id="weights">{data}</script>"""

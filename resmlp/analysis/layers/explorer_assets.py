@@ -1,4 +1,4 @@
-"""What the explorer is in a browser: its style, and the script that draws the weights. It loads nothing."""
+"""CSS and JavaScript of the explorer. They load no other file."""
 
 STYLE = """.look { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr));
   gap: 1.25rem; }
@@ -10,7 +10,7 @@ STYLE = """.look { display: grid; grid-template-columns: repeat(auto-fit, minmax
 .control input { flex: 1 1 12rem; min-width: 0; height: 2rem; accent-color: #0a84d6; }
 .control output { min-width: 9rem; font-variant-numeric: tabular-nums; }
 .look p { font-size: .9rem; }
-#said { min-height: 4.7em; margin-top: 1rem; }
+#sentence { min-height: 4.7em; margin-top: 1rem; }
 #all th { text-align: right; }
 #all td { text-align: right; padding-left: .5rem; white-space: nowrap; }
 """
@@ -32,14 +32,15 @@ function row(layer, item) {
   return layer.values.subarray(item * size, (item + 1) * size);
 }
 
-function place(layer, cell) {
+function cellName(layer, cell) {
   if (layer.item === "position") return `position ${cell}`;
   return `row ${Math.floor(cell / layer.width)} column ${cell % layer.width}`;
 }
 
-function called(layer, item) {
+function itemName(layer, item) {
   const number = layer.numbers[item];
-  return layer.own ? `${layer.item === "patch" ? "patch " : ""}${place(layer, number)}` : `${layer.item} ${number}`;
+  if (!layer.tokens) return `${layer.item} ${number}`;
+  return `${layer.item === "patch" ? "patch " : ""}${cellName(layer, number)}`;
 }
 
 function value(layer, byte) { return byte * layer.scale; }
@@ -71,13 +72,13 @@ function shade(share) {
 function strongest(layer, weights) {
   const order = Array.from(weights.keys()).filter(cell => weights[cell] !== 0);
   order.sort((a, b) => Math.abs(weights[b]) - Math.abs(weights[a]) || a - b);
-  return order.slice(0, 5).map(cell => `${place(layer, cell)} (${shown(value(layer, weights[cell]))})`);
+  return order.slice(0, 5).map(cell => `${cellName(layer, cell)} (${shown(value(layer, weights[cell]))})`);
 }
 
 function sentence(layer, weights) {
   const best = strongest(layer, weights);
-  const ends = best.length ? `strongest weights at ${best.join(", ")}.` : "all weights round to zero here.";
-  return `${called(layer, state.item)}, ${layer.name}: ${ends}`;
+  const ends = best.length ? `strongest weights at ${best.join(", ")}.` : "all weights round to zero.";
+  return `${itemName(layer, state.item)}, ${layer.name}: ${ends}`;
 }
 
 function draw() {
@@ -86,7 +87,7 @@ function draw() {
   const weights = row(layer, state.item);
   const most = weights.reduce((top, byte) => Math.max(top, Math.abs(byte)), 1);
   const down = Math.ceil(layer.numbers.length / layer.columns);
-  const ring = layer.own ? layer.numbers[state.item] : -1;
+  const ring = layer.tokens ? layer.numbers[state.item] : -1;
   paint(part("choose"), layer.columns, down, item => shade(0.75 * (layer.norms[item] ?? 0)), state.item);
   paint(part("image"), layer.width, layer.height, cell => shade(weights[cell] / most), ring);
   part("name").textContent = layer.name;
@@ -94,7 +95,7 @@ function draw() {
   part("most").textContent = `to \\u00b1${value(layer, most).toPrecision(3)}`;
   part("under").textContent = "";
   const words = sentence(layer, weights);
-  part("said").textContent = words;
+  part("sentence").textContent = words;
   part("image").setAttribute("aria-label", words);
   if (part("all").open) list();
 }
@@ -143,7 +144,7 @@ function step(event) {
 function read(event) {
   const layer = layers[state.layer], cell = under(part("image"), event, layer.width, layer.height);
   if (cell < 0) return;
-  part("under").textContent = `${place(layer, cell)}: ${shown(value(layer, row(layer, state.item)[cell]))}`;
+  part("under").textContent = `${cellName(layer, cell)}: ${shown(value(layer, row(layer, state.item)[cell]))}`;
 }
 
 part("layer").addEventListener("input", event => {

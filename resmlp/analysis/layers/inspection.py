@@ -1,182 +1,153 @@
-"""All there is to see of a network's layers: figures, numbers, and one page to look around in."""
+"""`resmlp.inspect`: the layers of a network in numbers, figures, and an interactive page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from resmlp.analysis.layers import alt_text
-from resmlp.analysis.layers.anatomy import Anatomy, Layer
-from resmlp.analysis.layers.explorer import explorer
-from resmlp.analysis.layers.explorer_assets import SCRIPT, STYLE
-from resmlp.analysis.layers.filters import draw_filters, shown
-from resmlp.analysis.layers.receptive_field import (
-    MOST,
-    distance_curve,
-    draw_distances,
-    draw_fields,
-    draw_radii,
-    radius,
-    receptive_fields,
-)
-from resmlp.analysis.layers.scales import Scales, draw_scales, scales
-from resmlp.analysis.layers.sparsity import draw_sparsity, sparsity
-from resmlp.analysis.page import element, image, number, page, section, table
+from resmlp.analysis.layers.anatomy import Anatomy, open_anatomy
+from resmlp.analysis.layers.filters import shown
+from resmlp.analysis.layers.inspection_page import draw_figures, render
+from resmlp.analysis.layers.measurements import LayerNumbers, measure
+from resmlp.analysis.layers.receptive_field import MOST
+from resmlp.analysis.layers.sparsity import THRESHOLD
+from resmlp.data import eval_transform, normalize
+from resmlp.hub.default_out import default_out
+from resmlp.imaging.image_file import File
+from resmlp.imaging.listing import list_images
 from resmlp.nn import LinearMixer
-from resmlp.utils.errors import counted
-from resmlp.utils.files import write_json, write_text
+from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
+from resmlp.utils.devices import find_device
+from resmlp.utils.files import check_writable, write_json, write_text
+from resmlp.utils.serialization import to_dict
 
-LARGEST = 3_000_000
-"""bytes of the page"""
-FEWEST = 3  # patches of a grid's longer side, below which there is no distance to speak of
-
-
-class Figure(NamedTuple):
-    """A figure that was drawn, and what it says in words."""
-
-    path: Path
-    title: str
-    caption: str
-    values: str
-    """a sentence of its numbers, for those who do not see it"""
+NOISE = 4  # inputs of noise if no images are given
 
 
-class Findings(NamedTuple):
-    """What was measured of each layer."""
+@dataclass(frozen=True)
+class Inspection:
+    """The result of `resmlp.inspect`."""
 
-    layers: Sequence[Layer]
-    sparsity: list[dict[str, dict[str, float]]]
-    scales: list[Scales]
-    fields: np.ndarray | None
-    """L h w, the receptive fields; None of a network that translates"""
+    source: str
+    """MODEL; the last two parts of a path"""
+    model: str
+    """the name of the architecture"""
+    mixer: str
+    trained: bool
+    """False if the weights are random"""
+    threshold: float
+    drawn: tuple[int, ...]
+    """numbers of the layers in the figures"""
+    figures: tuple[str, ...]
+    """file names in `out`"""
+    notes: tuple[str, ...]
+    """remarks on this network, one sentence each"""
+    layers: tuple[LayerNumbers, ...]
+    out: Path
+    """the folder with figures, inspect.json and report.html"""
 
-    def numbers(self) -> list[dict[str, Any]]:
-        """An object for each layer, as `inspect.json` has it."""
-        found = []
-        for i, layer in enumerate(self.layers):
-            entry: dict[str, Any] = {"layer": layer.number, "name": layer.name, "tokens": list(layer.grid)}
-            entry |= {"sparsity": self.sparsity[i], "scales": self.scales[i]}
-            if (curve := distance_curve(layer)) is not None:
-                weights = [float(f"{weight:.6g}") for weight in curve.weights]
-                distances = [float(f"{distance:.6g}") for distance in curve.distances]
-                entry["distance"] = {"mean": curve.mean, "distances": distances, "weights": weights}
-            if self.fields is not None:
-                entry["radius"] = radius(self.fields[i])
-            found.append(entry)
-        return found
+    def to_dict(self) -> dict[str, Any]:
+        """What `resmlp inspect --json` prints."""
+        layers = [layer.to_dict() for layer in self.layers]
+        return to_dict(self) | {"layers": layers, "out": str(self.out)}
+
+    def __str__(self) -> str:
+        lines = list(self.notes)
+        for layer in self.layers:
+            shares = ", ".join(f"{name} {share['small']:.3f}" for name, share in layer.sparsity.items())
+            field = "" if layer.radius is None else f"; radius {layer.radius:.2f}"
+            lines.append(f"{layer.name}: below {100 * self.threshold:g} %: {shares}{field}")
+        return "\n".join([*lines, f"written: {self.out}/report.html"])
 
 
 def inspect(
-    anatomy: Anatomy, out: Path, layers: Sequence[int] = (), threshold: float = 0.05, images: Iterable[Tensor] = ()
-) -> dict[str, Any]:
-    """Look at every layer of a network, draw the chosen `layers`, and write all into the folder `out`.
+    model: str,
+    out: str | Path | None = None,
+    *,
+    layers: Sequence[int] = (),
+    threshold: float = THRESHOLD,
+    images: Sequence[str | Path] = (),
+    device: str = "auto",
+) -> Inspection:
+    """Measure and draw the layers of a network: Figures 2 and 3, weights by distance, receptive fields, scales.
 
-    `images` are inputs 3 H W for the receptive fields of a network that sees. Returns what `inspect.json` holds. Raises
-    `UserError` for a layer that is not there, and where the disk refuses.
+    `model` is a MODEL of the command line. `layers` are the numbers of the layers to draw (default: five, evenly
+    spaced); all layers are measured. A weight is small if its magnitude is below `threshold` times the largest one of
+    its matrix. `images` are files, or folders of them, for the receptive fields (default: noise).
+
+    Writes the figures (PNG and SVG), `inspect.json` and `report.html` into the folder `out` (default: `inspect/` in a
+    run folder, else `inspect/NAME`). Raises `UserError` for a network that is not a resmlp network, a wrong argument,
+    or a file that cannot be read or written.
     """
-    chosen = anatomy.choose(layers)
-    fields = None if anatomy.trunk is None else receptive_fields(anatomy.trunk, images)
-    every = anatomy.layers
-    found = Findings(every, [sparsity(layer, threshold) for layer in every], [scales(layer) for layer in every], fields)
-    figures = list(draw(anatomy, found, chosen, threshold, out))
-    result = {
-        "source": anatomy.source,
-        "model": anatomy.name,
-        "mixer": anatomy.mixer,
-        "trained": anatomy.trained,
-        "threshold": threshold,
-        "drawn": [layer.number for layer in chosen],
-        "figures": [figure.path.name for figure in figures],
-        "notes": notes(anatomy),
-        "layers": found.numbers(),
-    }
-    write_json(out / "inspect.json", result)
-    write_text(out / "report.html", report(anatomy, result, figures))
+    numbers = SimpleNamespace(threshold=threshold, layers=tuple(layers))
+    check_range("--", numbers, threshold=(POSITIVE, 1), layers=(0, ANY))
+    folder, torch_device = Path(out or default_out(model, "inspect")), find_device(device)
+    demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")
+    files = list_images(images) if images else []
+    anatomy = open_anatomy(model)
+    anatomy.choose(layers)  # raises for a wrong number, before anything is measured
+    demand(not files or anatomy.trunk is not None, f"--images: {anatomy.name} takes no images", "leave them out")
+    check_writable(f"--out {folder}", folder / "inspect.json")
+    return inspect_anatomy(anatomy, folder, layers, threshold, network_inputs(anatomy, files, torch_device))
+
+
+def inspect_anatomy(
+    anatomy: Anatomy, out: Path, layers: Sequence[int] = (), threshold: float = 0.05, images: Iterable[Tensor] = ()
+) -> Inspection:
+    """`inspect` for an opened network; `images` are inputs 3 H W for the receptive fields of an image network."""
+    chosen, measured = anatomy.choose(layers), measure(anatomy, threshold, images)
+    numbers = tuple(measured.numbers())
+    remarks = tuple(notes(anatomy))
+    figures = list(draw_figures(anatomy, measured, chosen, threshold, out))
+    result = Inspection(
+        source=anatomy.source,
+        model=anatomy.name,
+        mixer=anatomy.mixer,
+        trained=anatomy.trained,
+        threshold=threshold,
+        drawn=tuple(layer.number for layer in chosen),
+        figures=tuple(figure.path.name for figure in figures),
+        notes=remarks,
+        layers=numbers,
+        out=out,
+    )
+    content = result.to_dict()
+    del content["out"]  # the folder may be moved
+    write_json(out / "inspect.json", content)
+    write_text(out / "report.html", render(anatomy, remarks, numbers, figures))
     return result
 
 
-def notes(anatomy: Anatomy) -> list[str]:
-    """What to know of this network, a sentence each."""
-    found = []
+def network_inputs(anatomy: Anatomy, files: Sequence[str], device: torch.device) -> Iterator[Tensor]:
+    """Inputs 3 H W of an image network on `device`: the preprocessed images, or noise without files."""
+    if anatomy.trunk is None or anatomy.preprocessing is None:
+        return
+    size = anatomy.trunk.config.size
+    anatomy.trunk.to(device)
+    if not files:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(NOISE):
+            yield torch.randn(3, *size, generator=generator).to(device)
+    preprocessing = replace(anatomy.preprocessing, size=size)
+    transform = eval_transform(preprocessing)
+    for file in files:
+        image = transform(File(file).read())[None]
+        yield normalize(image.to(device), preprocessing.mean, preprocessing.std)[0]
+
+
+def notes(anatomy: Anatomy) -> Iterator[str]:
+    """Remarks on this network, one sentence each."""
     if not anatomy.trained:
-        found.append("These weights are random: nothing has been trained.")
+        yield "These weights are random: the network is not trained."
     if anatomy.local:
-        found.append(
-            "Its token mixers started as 3x3 convolutions (init local): weights near the own patch were given to it."
-        )
+        start = "The token mixers started as 3x3 convolutions (init local)"
+        yield f"{start}: the weights near a patch were large from the beginning."
     height, width = anatomy.layers[0].grid
     if height * width > MOST and isinstance(anatomy.layers[0].mixer, LinearMixer):
-        found.append(f"Weights by distance are left out: {height} x {width} tokens are more than {MOST:,}.")
+        yield f"Weights by distance are left out: {height} x {width} tokens are more than {MOST:,}."
     if all(shown(layer.mixer, layer.grid) is None for layer in anatomy.layers):
-        found.append(f"Its token mixing ({anatomy.mixer}) has no matrix over places: there are no filters to draw.")
-    return found
-
-
-def draw(anatomy: Anatomy, found: Findings, chosen: Sequence[Layer], threshold: float, out: Path) -> Iterable[Figure]:
-    """Write each figure that this network has."""
-    path = out / "filters.png"
-    if draw_filters(chosen, path):
-        views = [filters for layer in chosen if (filters := shown(layer.mixer, layer.grid))]
-        caption = f"Of each layer {views[0].what}. Blue is above zero, orange below; each layer has its own scale."
-        yield Figure(path, "Weights of the token mixer", caption, alt_text.of_filters(chosen))
-    path = out / "sparsity.png"
-    draw_sparsity(found.sparsity, threshold, path)
-    caption = "Of each matrix: the weights that are small beside its largest, and those that 4-bit numbers make 0."
-    yield Figure(path, "How many weights are small", caption, alt_text.of_sparsity(found.sparsity))
-    path = out / "distance.png"
-    if max(anatomy.layers[0].grid) >= FEWEST and draw_distances(chosen, path):
-        caption = "1 is the mean of all pairs: no preference."
-        yield Figure(path, "How weights fall with distance", caption, alt_text.of_distances(chosen))
-    if found.fields is not None:
-        path = out / "receptive_fields.png"
-        draw_fields(found.fields, chosen, path)
-        caption = "The derivative of the central token after a layer with respect to the tokens of the stem."
-        yield Figure(path, "Effective receptive fields", caption, alt_text.of_fields(found.fields, chosen))
-        path = out / "radius.png"
-        draw_radii(found.fields, path)
-        caption = "Root mean square distance, weighted by the derivative."
-        yield Figure(path, "How far the central token sees", caption, alt_text.of_radii(found.fields))
-    path = out / "scales.png"
-    if draw_scales(found.scales, path):
-        caption = "Mean magnitudes over the channels of each branch."
-        yield Figure(path, "Affine and LayerScale", caption, alt_text.of_scales(found.scales))
-
-
-def report(anatomy: Anatomy, result: dict[str, Any], figures: Sequence[Figure]) -> str:
-    """The page: the explorer, the figures, and the numbers as a table; at most 3 MB."""
-    grids = sorted({layer.grid for layer in anatomy.layers})
-    tokens = " and ".join(f"{h} x {w} patches" if anatomy.trunk else f"{w} positions" for h, w in grids)
-    about = f"{counted(len(anatomy.layers), 'layer')}, token mixing: {anatomy.mixer}, {tokens}. All counts begin at 0."
-    head = [
-        element("h1", f"Inside {anatomy.title}"),
-        element("p", about, "faint"),
-        *(element("p", note, "note") for note in result["notes"]),
-    ]
-    drawn = [
-        section(figure.title, image(figure.path, f"{figure.title}. {figure.caption} {figure.values}", figure.caption))
-        for figure in figures
-    ]
-    rest = [*drawn, section("Numbers", numbers_table(result["layers"]))]
-    room = LARGEST - len(page("", [*head, *rest], STYLE, SCRIPT).encode())
-    live = explorer(anatomy.layers, room)
-    if not live:
-        return page(f"Inside {anatomy.title}", [*head, *rest])
-    return page(f"Inside {anatomy.title}", [*head, section("Look around", live), *rest], STYLE, SCRIPT)
-
-
-def numbers_table(layers: Sequence[dict[str, Any]]) -> str:
-    """A row for each layer: shares of small weights, mean distance, radius, scales."""
-    rows: list[dict[str, float]] = []
-    for layer in layers:
-        row = {f"{name} small": shares["small"] for name, shares in layer["sparsity"].items()}
-        row |= {f"{name} 0 in 4 bits": shares["zero_in_4_bit"] for name, shares in layer["sparsity"].items()}
-        row |= {"mean distance": layer["distance"]["mean"]} if "distance" in layer else {}
-        row |= {"radius": layer["radius"]} if "radius" in layer else {}
-        for branch, parts in layer["scales"].items():
-            row |= {f"{branch} {part}": value for part, value in parts.items()}
-        rows.append(row)
-    head = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[layer["name"], *(number(row.get(name)) for name in head)] for layer, row in zip(layers, rows)]
-    return table(["layer", *head], cells)
+        yield f"Token mixing by {anatomy.mixer} has no weight matrix over patches: there are no filters to draw."

@@ -1,4 +1,4 @@
-"""Small networks to look inside."""
+"""Small networks to inspect."""
 
 import torch
 

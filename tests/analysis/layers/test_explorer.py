@@ -1,4 +1,4 @@
-"""The interactive page in a browser: what hovering, the slider and the keys show is what the matrices hold."""
+"""The interactive page in a browser: pointer, slider and keys show the weights of the matrices."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import torch
 from resmlp.analysis.layers.anatomy import of_translator, of_trunk
 from resmlp.analysis.layers.explorer import explorer
 from resmlp.analysis.layers.explorer_assets import SCRIPT, STYLE
-from resmlp.analysis.layers.inspection import LARGEST
+from resmlp.analysis.layers.inspection_page import LARGEST
 from resmlp.analysis.page import page
 from resmlp.inference.translator import open_translator
 from resmlp.nn import convolution_matrix
@@ -27,7 +27,7 @@ for (const kind of ["error", "warn"]) console[kind] = (...words) => failures.pus
 
 DRIVE = """<script>
 const seen = {};
-const note = name => { seen[name] = document.getElementById("said").textContent; };
+const note = name => { seen[name] = document.getElementById("sentence").textContent; };
 const at = (id, column, row, columns, rows, kind) => {
   const canvas = document.getElementById(id), box = canvas.getBoundingClientRect();
   canvas.dispatchEvent(new PointerEvent(kind, {bubbles: true,
@@ -36,7 +36,7 @@ const at = (id, column, row, columns, rows, kind) => {
 const press = key => {
   document.getElementById("choose").dispatchEvent(new KeyboardEvent("keydown", {key, cancelable: true}));
 };
-const dot = (column, row, columns, rows) => {  // of a copy: reading a canvas again and again draws a warning
+const dot = (column, row, columns, rows) => {  // reads a copy: repeated reads of a canvas cause a warning
   const canvas = document.getElementById("image"), x = (column + 0.5) * canvas.width / columns;
   const pen = document.createElement("canvas").getContext("2d");
   pen.drawImage(canvas, -x, -(row + 0.5) * canvas.height / rows);
@@ -59,14 +59,14 @@ document.body.append(report);
 
 @pytest.fixture(scope="session")
 def browser() -> str:
-    """Chromium, without which the tests are skipped: nothing else runs the script."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    return found or pytest.skip("no chromium to open the page in")
+    """The path of Chromium; without it the tests are skipped."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return path or pytest.skip("chromium is not installed")
 
 
 @pytest.fixture
 def drive(browser, tmp_path):
-    """`drive(page, steps)` opens a page in a window 360 wide, takes JavaScript steps, returns what was seen."""
+    """`drive(page, steps)` opens a page 360 pixels wide, runs JavaScript `steps`, and returns the recorded values."""
 
     def run(html: str, steps: str) -> dict:
         driven = html.replace("<main>", LISTEN + "<main>").replace("</body>", DRIVE.replace("STEPS", steps) + "</body>")
@@ -76,9 +76,9 @@ def drive(browser, tmp_path):
         command = [browser, *flags, home, "--enable-logging=stderr", "--dump-dom", f"file://{tmp_path}/driven.html"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=200)
         assert "CONSOLE" not in ended.stderr, ended.stderr
-        found = re.search(r'<pre id="report">(.*?)</pre>', ended.stdout, re.DOTALL)
-        assert found, ended.stderr
-        seen = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+        match = re.search(r'<pre id="report">(.*?)</pre>', ended.stdout, re.DOTALL)
+        assert match, ended.stderr
+        seen = json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
         assert seen.pop("failures") == []
         assert not seen.pop("wide"), "the page is wider than a phone"
         return seen
@@ -87,7 +87,7 @@ def drive(browser, tmp_path):
 
 
 def shifted(columns: int) -> torch.Tensor:
-    """The matrix that reads, for each patch, the one `columns` to its right, times -2 in the first row of patches."""
+    """The matrix that maps each patch to the patch `columns` to its right, times -2 in the first row of patches."""
     kernel = torch.zeros(7, 7)
     kernel[3, 3 + columns] = 1
     matrix = convolution_matrix(kernel, GRID)
@@ -106,7 +106,7 @@ def test_hover_slider_and_keys(drive):
         html,
         f"""note("start");
         slide(2); note("slid");
-        seen.spoken = document.getElementById("layer").getAttribute("aria-valuetext");
+        seen.label = document.getElementById("layer").getAttribute("aria-valuetext");
         at("choose", 4, 2, {w}, {h}, "pointermove"); note("hovered");
         seen.blue = dot(7, 2, {w}, {h}); seen.white = dot(6, 2, {w}, {h});
         at("image", 7, 2, {w}, {h}, "pointermove"); seen.under = document.getElementById("under").textContent;
@@ -127,18 +127,18 @@ def test_hover_slider_and_keys(drive):
     assert seen == {
         "start": "patch row 4 column 5, layer 0: " + one.format(4, 6, "+1.01"),
         "slid": "patch row 4 column 5, layer 2: " + one.format(4, 8, "+1.01"),
-        "spoken": "layer 2",
+        "label": "layer 2",
         "hovered": "patch row 2 column 4, layer 2: " + one.format(2, 7, "+1.01"),
         "blue": [0, 114, 178],
         "white": [255, 255, 255],
         "under": "row 2 column 7: +1.01",
-        "empty": "patch row 8 column 9, layer 2: all weights round to zero here.",
+        "empty": "patch row 8 column 9, layer 2: all weights round to zero.",
         "tapped": "patch row 0 column 2, layer 2: " + one.format(0, 5, "−2.00"),  # noqa: RUF001
         "orange": [201, 80, 10],
         "above": "patch row 0 column 2, layer 2: " + one.format(0, 5, "−2.00"),  # noqa: RUF001
         "pressed": "patch row 1 column 3, layer 2: " + one.format(1, 6, "+1.01"),
         "home": "patch row 0 column 0, layer 2: " + one.format(0, 3, "−2.00"),  # noqa: RUF001
-        "end": "patch row 8 column 10, layer 2: all weights round to zero here.",
+        "end": "patch row 8 column 10, layer 2: all weights round to zero.",
         "back": "patch row 0 column 0, layer 0: " + one.format(0, 1, "−2.00"),  # noqa: RUF001
     }
 
@@ -149,35 +149,35 @@ def test_sentences_and_thinned_grids(drive, translator_run):
         mixer = anatomy.layers[1].mixer
         mixer.weight.zero_()
         mixer.weight[20, 17] = 0.5
-        mixer.weight[20, 21] = 9.0  # looks ahead, and so is none
+        mixer.weight[20, 21] = 9.0  # above the diagonal: not a weight
     html = page("Inside", [explorer(anatomy.layers, LARGEST)], STYLE, SCRIPT)
-    seen = drive(html, 'slide(1); at("choose", 4, 1, 16, 2, "pointermove"); note("said");')
-    assert seen["said"] == "position 20, decoder layer 0: strongest weights at position 17 (+0.500)."
+    seen = drive(html, 'slide(1); at("choose", 4, 1, 16, 2, "pointermove"); note("sentence");')
+    assert seen["sentence"] == "position 20, decoder layer 0: strongest weights at position 17 (+0.500)."
 
     trunk = network()
     with torch.no_grad():
         for columns, mixer in enumerate(mixers(trunk), 1):
             mixer.weight.copy_(shifted(columns))
     thin = explorer(of_trunk(trunk).layers, 13_000)
-    assert "it holds 2 of 3 layers and one of 2 patches down and across" in thin
+    assert "it has 2 of 3 layers and one of 2 patches down and across" in thin
     seen = drive(
-        page("Inside", [thin], STYLE, SCRIPT), 'slide(1); at("choose", 1, 2, 6, 5, "pointermove"); note("said");'
+        page("Inside", [thin], STYLE, SCRIPT), 'slide(1); at("choose", 1, 2, 6, 5, "pointermove"); note("sentence");'
     )
-    assert seen["said"] == "patch row 4 column 2, layer 2: strongest weights at row 4 column 5 (+1.01)."
+    assert seen["sentence"] == "patch row 4 column 2, layer 2: strongest weights at row 4 column 5 (+1.01)."
 
 
-@pytest.mark.parametrize(("changes", "said"), [({"mixer": "mlp"}, "hidden unit "), ({"mixer": "conv3x3"}, "kernel ")])
-def test_other_mixers(changes, said, drive):
+@pytest.mark.parametrize(("changes", "start"), [({"mixer": "mlp"}, "hidden unit "), ({"mixer": "conv3x3"}, "kernel ")])
+def test_other_mixers(changes, start, drive):
     layers = of_trunk(network(**changes)).layers
     html = page("Inside", [explorer(layers, LARGEST)], STYLE, SCRIPT)
     seen = drive(html, 'press("End"); note("end"); slide(2); note("slid");')
-    assert seen["end"].startswith(said)
-    assert seen["slid"].startswith(said)
+    assert seen["end"].startswith(start)
+    assert seen["slid"].startswith(start)
     assert "layer 2: strongest weights at row " in seen["slid"]
 
 
-@pytest.mark.parametrize("room", [0, 3_000, 6_000, 10_000, 20_000, 50_000, 100_000])
-def test_it_keeps_to_its_room(room):
+@pytest.mark.parametrize("limit", [0, 3_000, 6_000, 10_000, 20_000, 50_000, 100_000])
+def test_the_size_is_limited(limit):
     layers = of_trunk(network(depth=5)).layers
-    assert len(explorer(layers, room)) <= room
+    assert len(explorer(layers, limit)) <= limit
     assert not explorer(of_trunk(network(mixer="none")).layers, LARGEST)

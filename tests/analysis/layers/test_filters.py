@@ -1,4 +1,4 @@
-"""Rows of matrices whose answer is known, as images."""
+"""Filters of matrices with known rows."""
 
 import math
 
@@ -14,11 +14,11 @@ from .networks import GRID, KERNEL, mixers, network
 
 
 @pytest.mark.parametrize("grid", [(14, 14), (28, 28), (9, 11), (7, 7), (4, 4), (3, 8), (1, 5)])
-def test_central_patches_are_as_near_to_one_border_as_to_the_other(grid):
-    found = central_patches(grid)
-    rows, columns = ({number // grid[1] for number in found}, {number % grid[1] for number in found})
-    assert found == sorted(found)
-    assert len(found) == len(rows) * len(columns) == min(grid[0], 6) * min(grid[1], 6)
+def test_central_patches_are_centered(grid):
+    patches = central_patches(grid)
+    rows, columns = ({number // grid[1] for number in patches}, {number % grid[1] for number in patches})
+    assert patches == sorted(patches)
+    assert len(patches) == len(rows) * len(columns) == min(grid[0], 6) * min(grid[1], 6)
     for used_, side in ((rows, grid[0]), (columns, grid[1])):
         assert 0 <= side - 1 - max(used_) - min(used_) <= 1
 
@@ -39,7 +39,7 @@ def test_filters_of_an_embedded_convolution_are_its_kernel_at_the_patch():
         assert (image == expected).all()
 
 
-def test_the_mosaic_has_each_image_where_it_says():
+def test_the_mosaic_has_each_image_at_its_corner():
     filters = shown(mixers(network())[0], GRID)
     canvas, corners = mosaic(filters)
     assert canvas.shape == (6 * GRID[0] + 5, 6 * GRID[1] + 5)
@@ -49,14 +49,14 @@ def test_the_mosaic_has_each_image_where_it_says():
 
 
 def test_gaps_between_images_are_framed(tmp_path, monkeypatch):
-    """White is zero, and the page: a gray frame says which of them is a weight."""
+    """Zero weights and gaps are both white; gray frames separate them."""
     from matplotlib.figure import Figure
 
     drawn, draw = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda own, *a, **k: (drawn.append(own.axes[0]), draw(own, *a, **k)))
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self.axes[0]), draw(self, *a, **k)))
     anatomy = of_trunk(network())
     draw_filters(anatomy.layers, tmp_path / "filters.png")
-    (frames,) = [own for own in drawn[0].collections if len(own.get_paths()) == 36]
+    (frames,) = [each for each in drawn[0].collections if len(each.get_paths()) == 36]
     _, corners = mosaic(shown(anatomy.layers[0].mixer, GRID))
     for path, (row, column) in zip(frames.get_paths(), corners):
         low, high = path.get_extents().get_points()
@@ -64,7 +64,7 @@ def test_gaps_between_images_are_framed(tmp_path, monkeypatch):
         assert (high - low == (GRID[1], GRID[0])).all()
 
 
-def test_hidden_units_of_a_token_mlp_come_by_their_norm():
+def test_hidden_units_of_a_token_mlp_are_ordered_by_norm():
     mixer = mixers(network(mixer="mlp"))[0]
     filters = shown(mixer, GRID)
     norms = [math.sqrt(sum(w * w for w in row)) for row in mixer.fc1.weight.tolist()]
@@ -93,7 +93,7 @@ def test_the_strongest_kernels_of_a_full_convolution():
 
 
 @pytest.mark.parametrize("kind", ["attention", "none"])
-def test_what_has_no_matrix_has_no_filters(kind, tmp_path):
+def test_a_mixer_without_a_matrix_has_no_filters(kind, tmp_path):
     anatomy = of_trunk(network(mixer=kind, heads=2))
     assert not draw_filters(anatomy.layers, tmp_path / "filters.png")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What `inspect` writes for networks of every kind."""
+"""What `inspect` writes for every kind of network."""
 
 import errno
 import json
@@ -14,7 +14,8 @@ from PIL import Image
 from resmlp.analysis.layers import inspection, receptive_field
 from resmlp.analysis.layers.anatomy import brief, of_trunk, open_anatomy, used_length, weights
 from resmlp.analysis.layers.filters import used
-from resmlp.analysis.layers.inspection import LARGEST, inspect
+from resmlp.analysis.layers.inspection import inspect_anatomy
+from resmlp.analysis.layers.inspection_page import LARGEST
 from resmlp.analysis.layers.scales import draw_scales
 from resmlp.analysis.style import BLUE, ORANGE
 from resmlp.models import create_model
@@ -24,7 +25,7 @@ from resmlp.utils.errors import UserError
 from .networks import network, noise
 
 
-def test_a_sentence_uses_what_training_has_reached():
+def test_matrices_are_cut_to_the_training_sentences():
     mixer = TriangularMixer(6, 6)
     assert used_length([torch.nn.Identity()]) == 0
     torch.nn.init.zeros_(mixer.bias)
@@ -46,14 +47,14 @@ def test_which_layers_are_drawn(depth, expected):
     assert [layer.number for layer in anatomy.choose()] == expected
     assert [layer.number for layer in anatomy.choose([0, depth - 1, 0])] == sorted({0, depth - 1})
     for wrong in (depth, -1):
-        with pytest.raises(UserError, match=f"--layers {wrong}: .* has none"):
+        with pytest.raises(UserError, match=f"--layers {wrong}: no such layer in .* .0 to {depth - 1}"):
             anatomy.choose([wrong])
 
 
 @pytest.mark.parametrize(("name", "hint"), [("timm:resmlp_12_224", "give resmlp_12_224, without timm:"),
                                             ("timm:resnet18", "resmlp list models")])  # fmt: skip
-def test_networks_of_others_are_refused(name, hint):
-    with pytest.raises(UserError, match="not built of our layers") as caught:
+def test_other_networks_are_refused(name, hint):
+    with pytest.raises(UserError, match="is not a resmlp network") as caught:
         open_anatomy(name)
     assert hint in caught.value.hint
 
@@ -78,12 +79,13 @@ def png_size(path: Path) -> tuple[int, int]:
         ({"img_size": (2, 14), "pool": "classmlp"}, FIGURES),
     ],
 )
-def test_everything_that_is_written(changes, figures, tmp_path):
+def test_written_files(changes, figures, tmp_path):
     sizes = {"dim": 8, "depth": 2, "patch_size": 2, "img_size": (14, 10), "num_classes": 2}
     anatomy = of_trunk(create_model("resmlp_s12", **sizes | changes).eval())
-    result = inspect(anatomy, tmp_path, images=noise(anatomy.trunk))
-    assert result == json.loads((tmp_path / "inspect.json").read_text())
-    assert result["figures"] == [f"{name}.png" for name in figures]
+    result = inspect_anatomy(anatomy, tmp_path, images=noise(anatomy.trunk))
+    saved = json.loads((tmp_path / "inspect.json").read_text())
+    assert result.to_dict() == saved | {"out": str(tmp_path)}
+    assert saved["figures"] == [f"{name}.png" for name in figures]
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {f"{name}.{kind}" for name in figures for kind in ("png", "svg")} | {
         "inspect.json",
@@ -95,35 +97,35 @@ def test_everything_that_is_written(changes, figures, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img") == len(figures)
     assert ("<canvas" in page) == ("script-src" in page) == ("filters" in figures)
-    assert ("no matrix over places" in page) == ("filters" not in figures)
+    assert ("no weight matrix over patches" in page) == ("filters" not in figures)
 
 
-def test_a_grid_too_large_for_its_pairs_is_left_out_with_a_note(tmp_path, monkeypatch):
+def test_a_large_grid_has_no_distances_but_a_note(tmp_path, monkeypatch):
     for module in (receptive_field, inspection):
         monkeypatch.setattr(module, "MOST", 98)
     anatomy = of_trunk(network(depth=1))  # 9 x 11 tokens
-    result = inspect(anatomy, tmp_path, images=noise(anatomy.trunk))
-    assert "distance.png" not in result["figures"]
-    assert "distance" not in result["layers"][0]
-    assert "Weights by distance are left out: 9 x 11 tokens are more than 98." in result["notes"]
+    result = inspect_anatomy(anatomy, tmp_path, images=noise(anatomy.trunk))
+    assert "distance.png" not in result.figures
+    assert "distance" not in result.layers[0].to_dict()
+    assert "Weights by distance are left out: 9 x 11 tokens are more than 98." in result.notes
     assert not [note for note in inspection.notes(of_trunk(network(mixer="mlp"))) if "distance" in note]
 
 
-def test_the_page_says_which_model_and_how_its_mixers_started(tmp_path):
+def test_the_page_has_the_model_and_the_initialization_of_its_mixers(tmp_path):
     trunk = network(depth=1, init="local")
     anatomy = replace(of_trunk(trunk), source="runs/<b>x")
-    result = inspect(anatomy, tmp_path, images=noise(trunk))
+    result = inspect_anatomy(anatomy, tmp_path, images=noise(trunk))
     page = (tmp_path / "report.html").read_text()
     assert "<h1>Inside runs/&lt;b&gt;x (resmlp_s12)</h1>" in page
     assert "<title>Inside runs/&lt;b&gt;x (resmlp_s12)</title>" in page
-    assert result["source"] == "runs/<b>x"
+    assert result.source == "runs/<b>x"
     assert "started as 3x3 convolutions (init local)" in page
     assert "learned" not in page
     assert "init local" not in " ".join(inspection.notes(of_trunk(network(init="local", mixer="mlp"))))
     assert "init local" not in " ".join(inspection.notes(of_trunk(network())))
 
 
-def test_what_was_asked_for_in_a_few_words(tmp_path):
+def test_brief(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     assert brief(str(tmp_path / "a" / "b")) == "a/b"
     assert brief("resmlp_s12.fb_in1k") == "resmlp_s12.fb_in1k"
@@ -132,19 +134,19 @@ def test_what_was_asked_for_in_a_few_words(tmp_path):
     assert len(brief("x" * 500)) == 80
 
 
-def test_figures_say_their_numbers_in_words(tmp_path):
+def test_alternative_texts(tmp_path):
     anatomy = of_trunk(network())
-    result = inspect(anatomy, tmp_path, images=noise(anatomy.trunk))
+    result = inspect_anatomy(anatomy, tmp_path, images=noise(anatomy.trunk))
     alts = re.findall('alt="([^"]*)"', (tmp_path / "report.html").read_text())
     assert len(alts) == 6
-    shares = [layer["sparsity"]["MLP 2"]["small"] for layer in result["layers"]]
+    shares = [layer.sparsity["MLP 2"]["small"] for layer in result.layers]
     assert f"MLP 2 from {shares[0]:.3g} in the first to {shares[-1]:.3g} in the last layer" in alts[1]
-    assert f"layer 1 {result['layers'][1]['distance']['mean']:.2f}" in alts[2]
-    assert f"layer 2 {result['layers'][2]['radius']:.2f}" in alts[3]
+    assert f"layer 1 {result.layers[1].distance.mean:.2f}" in alts[2]
+    assert f"layer 2 {result.layers[2].radius:.2f}" in alts[3]
     assert "tokens gamma 0.1 in all layers" in alts[5]
 
 
-def test_lines_that_coincide_are_both_seen(tmp_path):
+def test_equal_curves_are_both_visible(tmp_path):
     branch = {"alpha": 1.0, "beta": 0.0}
     assert draw_scales([{"tokens": branch, "channels": branch}] * 4, tmp_path / "scales.png")
     colors = {tuple(pixel) for row in np.asarray(Image.open(tmp_path / "scales.png").convert("RGB"))[:, 200:1000]
@@ -152,7 +154,7 @@ def test_lines_that_coincide_are_both_seen(tmp_path):
     assert {tuple(int(color[i : i + 2], 16) for i in (1, 3, 5)) for color in (BLUE, ORANGE)} <= colors
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
     write = Path.write_text
 
     def full(self, *args, **options):
@@ -163,16 +165,16 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", full)
     anatomy = of_trunk(network(depth=1))
     with pytest.raises(UserError, match="No space left"):
-        inspect(anatomy, tmp_path, images=noise(anatomy.trunk))
+        inspect_anatomy(anatomy, tmp_path, images=noise(anatomy.trunk))
     assert not [
         path.name for path in tmp_path.iterdir() if path.name.startswith(".") or path.suffix in (".json", ".html")
     ]
 
 
-def test_the_page_stays_small_whatever_the_grid(tmp_path):
+def test_the_page_stays_small_for_a_large_grid(tmp_path):
     sizes = {"dim": 4, "depth": 8, "patch_size": 2, "num_classes": 2}
     anatomy = of_trunk(create_model("resmlp_s12", img_size=56, **sizes).eval())
-    inspect(anatomy, tmp_path, [7], images=noise(anatomy.trunk))
+    inspect_anatomy(anatomy, tmp_path, [7], images=noise(anatomy.trunk))
     page = (tmp_path / "report.html").read_text()
     assert len(page.encode()) <= LARGEST
     start = page.index('id="weights">') + len('id="weights">')

@@ -1,4 +1,4 @@
-"""Distance and receptive fields: closed forms, loops, and whole Jacobians."""
+"""Weights by distance and receptive fields against closed forms, loops, and whole Jacobians."""
 
 import math
 
@@ -85,7 +85,7 @@ def test_the_receptive_field_of_a_linear_layer_is_its_row():
                                      {"residual": "post", "norm": "layernorm"}, {"mixer": "mlp"}])  # fmt: skip
 def test_receptive_fields_by_the_whole_jacobian(changes):
     trunk = network(depth=2, layer_scale=0.5, **changes)
-    images = noise(trunk, 200)[:1] * 200  # of one image, with many signs
+    images = noise(trunk, 200)[:1] * 200  # one image with many random signs
     fields = receptive_fields(trunk, images)
     stem = trunk.embed(images[0][None]).detach()
     at = np.ravel_multi_index(center(GRID), GRID) - TOKENS

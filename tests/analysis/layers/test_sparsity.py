@@ -1,4 +1,4 @@
-"""Shares of small weights, and mean magnitudes, of parts that are written down."""
+"""Shares of small weights and mean magnitudes of known matrices."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_shares_of_small_weights():
     assert small_share(torch.zeros(3, 3)) == zero_share(torch.zeros(3, 3)) == 1.0
 
 
-def test_what_four_bits_make_zero():
+def test_weights_that_round_to_zero_in_four_bits():
     levels = torch.arange(-7, 8) / 7
     assert zero_share(levels) == pytest.approx(1 / 15)
     nudged = torch.tensor([7.0, 0.49, -0.49, 0.51, -0.51, 1.49])
