@@ -14,7 +14,7 @@ import PIL
 import torch
 from machine import machine
 
-from resmlp.data.checking.check import check
+from resmlp.data.checking.check import check_data
 
 TURNS = 11
 TARGET = {"headers_per_s": 2000, "decoded_per_s": 400}
@@ -26,7 +26,7 @@ def measure(roots: list[str]) -> dict[str, dict[str, list[float]]]:
     for turn in range(TURNS + 1):
         for root in roots:
             for kind in TARGET:
-                report = check(root, decode=kind == "decoded_per_s")
+                report = check_data(root, decode=kind == "decoded_per_s")
                 if turn:
                     speeds[kind][root].append(report.images / report.seconds)
     return speeds

@@ -15,7 +15,7 @@ and `token_batches` makes batches.
 
 from resmlp.data.images.imageset import ImageSet, Splits, folder_train
 from resmlp.data.images.mixup import BatchAugment, normalize
-from resmlp.data.images.sources import open_eval, open_splits, other_counts
+from resmlp.data.images.sources import count_mismatch, open_eval, open_splits
 from resmlp.data.images.transforms import eval_transform, train_transform
 from resmlp.data.loading.eval import EvalBatches, EvalPairs
 from resmlp.data.loading.train import TrainBatches
@@ -54,7 +54,7 @@ __all__ = [
     "open_pairs",
     "open_splits",
     "open_val",
-    "other_counts",
+    "count_mismatch",
     "padded",
     "read_lines",
     "train_transform",

@@ -126,14 +126,13 @@ def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":
     The class folder is the top folder, or in a tree with train/ and val/ the one below.
     """
     from resmlp.data import ImageSet
-    from resmlp.data.checking.layout import lay_out
+    from resmlp.data.checking.layout import find_layout
     from resmlp.data.images.trees import open_tree
     from resmlp.imaging.image_file import ENDINGS
 
     tree = open_tree(root, flag="PATH")
     demand(bool(tree.whole.images), f"no images in {root}", "images end in " + " ".join(ENDINGS))
-    layout = lay_out(tree)
-    names = [layout.places[place][1] or None if place >= 0 else None for place in layout.place]
+    names = find_layout(tree).image_classes()
     order = sorted(range(len(names)), key=lambda i: tree.whole.images[i][0])
     images = [tree.whole.images[i][1] for i in order]
     return ImageSet((), [0] * len(order), images), [names[i] for i in order]

@@ -1,1 +1,1 @@
-"""From the bytes of an image file to pixels of the network's input size; without torch, so small programs can use it."""
+"""From the bytes of an image file to pixels of the input size; without torch, so that small programs can use it."""

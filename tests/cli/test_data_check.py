@@ -1,4 +1,4 @@
-"""`resmlp data check`: exit codes, what is printed where, and that Ctrl-C ends it."""
+"""`resmlp data check`: exit codes, output, and Ctrl-C."""
 
 import json
 import os
@@ -12,12 +12,13 @@ import pytest
 from colored import plant
 from PIL import Image
 
+from resmlp import check_data
 from resmlp.utils.files import read_json
 
 
 @pytest.fixture
 def broken(tmp_path) -> Path:
-    """Colors of 8x8 pixels in three classes, with seven empty files and a file of no image."""
+    """Colors of 8x8 pixels in three classes, with seven empty files and a text file."""
     root = plant(tmp_path / "colors")
     for i in range(7):
         (root / "red" / f"empty{i}.png").touch()
@@ -28,20 +29,20 @@ def broken(tmp_path) -> Path:
 def test_a_clean_tree(resmlp, tree):
     ended = resmlp("data", "check", tree, "--img-size", 8)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith(f"{tree}: 36 images, the headers read in ")
-    assert "12 to 12 each" in ended.out
-    assert ended.out.endswith("modes   RGB 36\nnothing amiss\n")
+    assert ended.out.startswith(f"{tree}: 36 images, headers read in ")
+    assert "12 to 12 per class" in ended.out
+    assert ended.out.endswith("modes   RGB 36\nno issues\n")
 
 
-def test_errors_come_first_and_make_the_exit_code(resmlp, broken):
+def test_errors_come_first_and_set_the_exit_code(resmlp, broken):
     ended = resmlp("data", "check", broken)
     assert ended.code == 2
     assert ended.err.count("\n") == 1
-    assert ended.error.startswith("error: 1 finding must be mended before training: unreadable 7 (")
-    findings = [line for line in ended.out.splitlines() if " -> " in line]
-    assert [line.split()[0] for line in findings] == ["error", "warning", "note"]
-    assert "images that cannot be read (7): red/empty0.png (it is empty), " in findings[0]
-    assert "red/empty4.png (it is empty) and 2 more -> " in findings[0]
+    assert ended.error.startswith("error: 1 issue must be fixed before training: unreadable 7 (")
+    issues = [line for line in ended.out.splitlines() if " -> " in line]
+    assert [line.split()[0] for line in issues] == ["error", "warning", "note"]
+    assert "images that cannot be read (7): red/empty0.png (the file is empty), " in issues[0]
+    assert "red/empty4.png (the file is empty) and 2 more -> " in issues[0]
 
 
 def test_json_and_out_are_the_same_object(resmlp, broken, tmp_path):
@@ -51,12 +52,25 @@ def test_json_and_out_are_the_same_object(resmlp, broken, tmp_path):
     result = json.loads(ended.out)
     assert result == read_json(tmp_path / "new" / "r.json")
     assert result["decoded"] is True
-    unreadable = result["findings"][0]
+    unreadable = result["issues"][0]
     assert (unreadable["kind"], unreadable["count"]) == ("unreadable", 7)
     assert unreadable["names"] == [f"red/empty{i}.png" for i in range(7)]
 
 
-def test_an_out_that_cannot_be_written(resmlp, tree, tmp_path):
+@pytest.mark.parametrize("flags", [(), ("--decode", "--img-size", "16"), ("--workers", "1")], ids=" ".join)
+def test_json_is_the_report_of_check_data(resmlp, broken, flags):
+    printed = json.loads(resmlp("data", "check", broken, "--json", *flags).out)
+    decode, size = "--decode" in flags, 16 if "--img-size" in flags else 32
+    report = check_data(broken, decode=decode, img_size=(size,)).to_dict()
+    assert printed | {"seconds": 0} == report | {"seconds": 0}
+
+
+def test_text_is_that_of_the_report(resmlp, broken):
+    lines, report = resmlp("data", "check", broken).out.splitlines(), check_data(broken)
+    assert lines[1:] == str(report).splitlines()[1:], "only the first line has the seconds"
+
+
+def test_out_that_cannot_be_written(resmlp, tree, tmp_path):
     (tmp_path / "file").touch()
     for out in (tmp_path / "file" / "r.json", tmp_path):
         ended = resmlp("data", "check", tree, "--out", out)
@@ -90,11 +104,11 @@ def root_of(tmp_path: Path, kind: str) -> Path:
         ("empty", "is empty"),
         ("file", "is a file (give a folder, or an archive"),
         ("archive", "cannot read the archive"),
-        ("notes", "holds no images, 1 other files"),
+        ("notes", "holds no images, only 1 other file"),
         ("loop", "root"),
     ],
 )
-def test_where_there_is_nothing_to_look_at(resmlp, tmp_path, kind, words):
+def test_root_without_images(resmlp, tmp_path, kind, words):
     ended = resmlp("data", "check", root_of(tmp_path, kind))
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.count("\n") == 1
@@ -102,14 +116,14 @@ def test_where_there_is_nothing_to_look_at(resmlp, tmp_path, kind, words):
     assert "--data.root" not in ended.error.partition("(")[0]
 
 
-def test_a_root_that_may_not_be_listed(resmlp, tmp_path, monkeypatch):
+def test_root_without_permission(resmlp, tmp_path, monkeypatch):
     def iterdir(path):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
     ended = resmlp("data", "check", tmp_path)
     assert ended.code == 2
-    assert ended.error == f"error: cannot list {tmp_path}: Permission denied (see to its permissions)"
+    assert ended.error == f"error: cannot list {tmp_path}: Permission denied (check its permissions)"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +141,7 @@ def test_a_root_that_may_not_be_listed(resmlp, tmp_path, monkeypatch):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_of_typing(resmlp, args, words):
+def test_invalid_arguments(resmlp, args, words):
     ended = resmlp(*args)
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.error
@@ -145,9 +159,9 @@ def test_help_loads_nothing_heavy():
     assert "usage: resmlp data check" in done.stdout
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="nothing tells that the workers run")
-def test_ctrl_c_ends_it_and_its_workers(tmp_path):
-    """As a terminal does it: the signal goes to the whole group."""
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see the workers")
+def test_ctrl_c_ends_the_process_and_its_workers(tmp_path):
+    """The signal goes to the whole process group, as from a terminal."""
     first = tmp_path / "t" / "a" / "0.jpg"
     first.parent.mkdir(parents=True)
     Image.effect_noise((2000, 2000), 99).save(first)

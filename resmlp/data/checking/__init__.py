@@ -1,1 +1,1 @@
-"""What is wrong with a folder of images, before training finds out."""
+"""Check a tree of images before training: `check_data` and its report."""

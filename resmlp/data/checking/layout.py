@@ -1,4 +1,4 @@
-"""What the names of a tree's folders and files tell: which classes there are, and what is amiss with them."""
+"""The classes and splits of a tree of images by its folder names, and the issues of these names."""
 
 from array import array
 from collections import Counter
@@ -6,173 +6,185 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resmlp.data.checking.findings import KINDS, Finding
-from resmlp.data.checking.headers import starts_as_image
-from resmlp.data.images.trees import ARCHIVES, TRAIN, VAL, Parts, Stray, Tree, in_order
+from resmlp.data.checking.headers import has_image_signature
+from resmlp.data.checking.issues import KINDS, Issue
+from resmlp.data.images.trees import ARCHIVES, TRAIN_FOLDERS, VAL_FOLDERS, Skipped, SplitTree, Tree, sort_classes
 from resmlp.imaging.image_file import File
 
-IMBALANCED = 10  # images of the largest class over those of the smallest
+MAX_IMBALANCE = 10  # images of the largest class / images of the smallest class
+SPLIT_NAMES = (*TRAIN_FOLDERS, *VAL_FOLDERS)
 SYSTEM = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir")
-UNREAD = (".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
-"""endings of images that no tree is searched for"""
+UNSUPPORTED = (
+    *(".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2"),
+    *(".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef"),
+)
+"""extensions of images that are not read"""
 
 
 @dataclass
 class Layout:
-    """Which image of a tree belongs to which part and class."""
+    """The split and the class of each image of a tree."""
 
-    parts: dict[str, str]
-    """"train" and "val", or "all": the folder, with '/' behind it"""
-    places: list[tuple[str, str]] = field(default_factory=list)
-    """(part, class); the class is "" where an image lies in no class folder"""
-    place: array = field(default_factory=lambda: array("i"))
-    """for each image its place, or -1 for one that is in no part"""
+    prefixes: dict[str, str]
+    """from each split, "train" and "val" or "all", to its folder with '/' at the end"""
+    groups: list[tuple[str, str]] = field(default_factory=list)
+    """(split, class); the class is "" for images outside class folders"""
+    group: "array[int]" = field(default_factory=lambda: array("i"))
+    """for each image the index of its group, or -1 for an image in no split"""
     counts: dict[str, Counter[str]] = field(default_factory=dict)
-    """images of each class of each part"""
+    """the number of images of each class of each split"""
     inner: dict[str, set[str]] = field(default_factory=dict)
-    """folders directly in a class folder that hold images"""
-    loose: list[str] = field(default_factory=list)
+    """for each class folder the folders directly inside that contain images"""
+    no_class: list[str] = field(default_factory=list)
+    """paths of the images outside class folders"""
     unused: Counter[str] = field(default_factory=Counter)
-    """images of each folder that is in no part"""
-    flat: Counter[str] = field(default_factory=Counter)
-    """images directly in such a folder"""
+    """the number of images of each top-level folder that is in no split"""
+    unused_flat: Counter[str] = field(default_factory=Counter)
+    """the number of images directly in such a folder"""
+
+    def image_classes(self) -> list[str | None]:
+        """The class of each image; None for an image outside class folders or in no split."""
+        return [self.groups[group][1] or None if group >= 0 else None for group in self.group]
 
 
-def lay_out(tree: Parts) -> Layout:
-    """Sort the images of a tree by part and class, as `class_folders` does but refusing nothing."""
-    start = len(tree.whole.where) + 1
-    parts = {name: f"{part.where[start:]}/" for name, part in (("train", tree.train), ("val", tree.val)) if part}
-    layout = Layout(parts or {"all": ""})
-    layout.counts = {part: Counter() for part in layout.parts}
-    numbers: dict[tuple[str, str], int] = {}
+def find_layout(tree: SplitTree) -> Layout:
+    """Sort the images of a tree by split and class, as `class_folders` does, but without raising errors."""
+    start = len(tree.whole.root) + 1
+    splits = (("train", tree.train), ("val", tree.val))
+    prefixes = {name: f"{split.root[start:]}/" for name, split in splits if split}
+    layout = Layout(prefixes or {"all": ""})
+    layout.counts = {split: Counter() for split in layout.prefixes}
+    indices: dict[tuple[str, str], int] = {}
     for path, _ in tree.whole.images:
-        part, front = next(((part, f) for part, f in layout.parts.items() if path.startswith(f)), ("", ""))
-        name, _, inner = path[len(front) :].partition("/")
-        if not part and inner:
+        split, prefix = next((item for item in layout.prefixes.items() if path.startswith(item[1])), ("", ""))
+        name, _, rest = path[len(prefix) :].partition("/")
+        if not split and rest:
             layout.unused[name] += 1
-            layout.flat[name] += "/" not in inner
-            layout.place.append(-1)
+            layout.unused_flat[name] += "/" not in rest
+            layout.group.append(-1)
             continue
-        if not inner:
-            layout.loose.append(path)
-        elif "/" in inner:
-            layout.inner.setdefault(front + name, set()).add(inner.partition("/")[0])
-        place = (part, name if inner else "")
-        if part and inner:
-            layout.counts[part][name] += 1
-        layout.place.append(numbers.setdefault(place, len(numbers)) if part else -1)
-    layout.places = list(numbers)
+        if not rest:
+            layout.no_class.append(path)
+        elif "/" in rest:
+            layout.inner.setdefault(prefix + name, set()).add(rest.partition("/")[0])
+        group = (split, name if rest else "")
+        if split and rest:
+            layout.counts[split][name] += 1
+        layout.group.append(indices.setdefault(group, len(indices)) if split else -1)
+    layout.groups = list(indices)
     return layout
 
 
-def layout_findings(layout: Layout, tree: Tree, strays: list[Stray]) -> Iterator[Finding]:
-    """What the names of folders and of other files tell."""
-    yield from _stray_findings(tree, strays)
-    flat = [name for name in layout.counts.get("all", ()) if name.lower() in (*TRAIN, *VAL)]
+def layout_issues(layout: Layout, tree: Tree, skipped: list[Skipped]) -> Iterator[Issue]:
+    """The issues of the names of folders and of other files."""
+    yield from _other_file_issues(tree, skipped)
+    flat_splits = [name for name in layout.counts.get("all", ()) if name.lower() in SPLIT_NAMES]
     if not any(layout.counts.values()):
-        yield Finding.of("no-classes", ["."])
+        yield Issue.of("no-classes", ["."])
         return
-    if flat and len(flat) == len(layout.counts["all"]):
-        yield Finding.of("no-classes", [f"{name}/" for name in flat])
+    if flat_splits and len(flat_splits) == len(layout.counts["all"]):
+        yield Issue.of("no-classes", [f"{name}/" for name in flat_splits])
         return
-    if layout.loose:
-        yield Finding.of("loose", layout.loose)
+    if layout.no_class:
+        yield Issue.of("no-class-folder", layout.no_class)
     if layout.unused:
-        bare = {name: ", in no class folder" if layout.flat[name] == n else "" for name, n in layout.unused.items()}
-        yield Finding.of("unused", {f"{name}/": f"{n:,} images{bare[name]}" for name, n in layout.unused.items()})
-    if "val" in layout.parts and "train" not in layout.parts:
-        yield Finding.of("no-train", [layout.parts["val"]])
-    yield from _class_findings(layout, _bare(layout, tree.others, strays))
+        flat = {name for name, count in layout.unused.items() if layout.unused_flat[name] == count}
+        ends = {name: ", outside class folders" if name in flat else "" for name in layout.unused}
+        unused = {f"{name}/": f"{count:,} images{ends[name]}" for name, count in layout.unused.items()}
+        yield Issue.of("unused-folder", unused)
+    if "val" in layout.prefixes and "train" not in layout.prefixes:
+        yield Issue.of("no-train", [layout.prefixes["val"]])
+    yield from _class_issues(layout, _empty_class_folders(layout, tree.other_files, skipped))
 
 
-def _stray_findings(tree: Tree, strays: list[Stray]) -> Iterator[Finding]:
-    kinds: dict[str, list[str]] = {}
-    for stray in strays:
-        if not stray.error:
-            kinds.setdefault(stray.kind, []).append(stray.path)
-    folder = tree.where if isinstance(tree.images[0][1], File) else None
-    for path in tree.others:
+def _other_file_issues(tree: Tree, skipped: list[Skipped]) -> Iterator[Issue]:
+    by_kind: dict[str, list[str]] = {}
+    for item in skipped:
+        if not item.error:
+            by_kind.setdefault(item.kind, []).append(item.path)
+    folder = tree.root if isinstance(tree.images[0][1], File) else None
+    for path in tree.other_files:
         if not path.endswith("/"):
-            kinds.setdefault(_other(folder, path), []).append(path)
-    if unlisted := {stray.path: stray.error.what for stray in strays if stray.error}:
-        yield Finding.of("unlisted", unlisted)
-    for kind, names in kinds.items():
-        yield Finding.of(kind, names)
+            by_kind.setdefault(_kind_of_file(folder, path), []).append(path)
+    if errors := {item.path: item.error.what for item in skipped if item.error}:
+        yield Issue.of("cannot-list", errors)
+    for kind, paths in by_kind.items():
+        yield Issue.of(kind, paths)
 
 
-def _other(folder: str | None, path: str) -> str:
-    """The kind of a file whose ending is not one we read; in an archive, without `folder`, by its name alone."""
+def _kind_of_file(folder: str | None, path: str) -> str:
+    """The kind of issue of a file with an unsupported extension; in an archive, without `folder`, by its name only."""
     if any(part in SYSTEM for part in path.split("/")):
         return "hidden"
     if path.lower().endswith((*ARCHIVES, ".zip", ".7z", ".rar")):
-        return "archives"
-    if path.lower().endswith(UNREAD):
-        return "ignored"
+        return "unopened-archive"
+    if path.lower().endswith(UNSUPPORTED):
+        return "unsupported-extension"
     file = Path(folder or "", path)
     if folder and file.is_symlink() and not file.exists():
         return "broken-link"
-    return "ignored" if folder and starts_as_image(file) else "not-images"
+    return "unsupported-extension" if folder and has_image_signature(file) else "not-image"
 
 
-def _bare(layout: Layout, others: list[str], strays: list[Stray]) -> set[str]:
-    """Class folders that hold no image, of each part."""
-    hidden = (stray.path for stray in strays if stray.kind == "hidden" and stray.path.partition("/")[0] not in SYSTEM)
-    bare = set()
-    for path in [*others, *hidden]:
-        for part, front in layout.parts.items():
-            name, slash, _ = path[len(front) :].partition("/")
-            if path.startswith(front) and slash and not name.startswith(".") and name not in layout.counts[part]:
-                bare.add(f"{front}{name}/")
-    return bare
+def _empty_class_folders(layout: Layout, other_files: list[str], skipped: list[Skipped]) -> set[str]:
+    """The class folders of each split that contain no image."""
+    hidden = (item.path for item in skipped if item.kind == "hidden" and item.path.partition("/")[0] not in SYSTEM)
+    empty = set()
+    for path in [*other_files, *hidden]:
+        for split, prefix in layout.prefixes.items():
+            name, slash, _ = path[len(prefix) :].partition("/")
+            if path.startswith(prefix) and slash and not name.startswith(".") and name not in layout.counts[split]:
+                empty.add(f"{prefix}{name}/")
+    return empty
 
 
-def _class_findings(layout: Layout, bare: set[str]) -> Iterator[Finding]:
-    counts, learned = layout.counts, next(iter(layout.counts))
-    own, front = counts[learned], layout.parts[learned]
-    if bare:
-        yield Finding.of("empty-class", bare)
-    if len(own) == 1 and learned != "val":
-        name = front + next(iter(own))
-        wraps = len(layout.inner.get(name, ())) > 1
-        fix = "move its folders up, beside it" if wraps and front else ""
-        yield Finding.of("wrapped" if wraps else "single-class", [f"{name}/"], fix=fix)
-        if wraps:
+def _class_issues(layout: Layout, empty: set[str]) -> Iterator[Issue]:
+    all_counts, trained = layout.counts, next(iter(layout.counts))
+    counts, prefix = all_counts[trained], layout.prefixes[trained]
+    if empty:
+        yield Issue.of("empty-class", empty)
+    if len(counts) == 1 and trained != "val":
+        name = prefix + next(iter(counts))
+        contains_classes = len(layout.inner.get(name, ())) > 1
+        fix = "move the folders in it up, next to it" if contains_classes and prefix else ""
+        yield Issue.of("extra-folder" if contains_classes else "single-class", [f"{name}/"], fix=fix)
+        if contains_classes:
             return
     yield from _nested(layout.inner)
-    if len(counts) == 2 and set(counts["train"]) != set(counts["val"]):
-        yield _differing(set(counts["train"]), set(counts["val"]), layout.parts)
-    names = set().union(*counts.values())
-    alike = Counter(name.strip().casefold() for name in names)
-    if similar := [name for name in names if alike[name.strip().casefold()] > 1 or name != name.strip()]:
-        yield Finding.of("similar-names", map(repr, similar))
-    if in_order(names) != sorted(names):
-        yield Finding.of("numbered", names)
-    if single := [front + name for name, count in own.items() if count == 1 and learned != "val"]:
-        yield Finding.of("unsplit" if "val" not in counts else "one-image", single)
-    most, least = max(own, key=lambda name: own[name]), min(own, key=lambda name: own[name])
-    if own[most] >= IMBALANCED * own[least]:
-        yield Finding.of("imbalance", {front + name: f"{own[name]:,} images" for name in (most, least)})
+    if len(all_counts) == 2 and set(all_counts["train"]) != set(all_counts["val"]):
+        yield _class_difference(set(all_counts["train"]), set(all_counts["val"]), layout.prefixes)
+    names = set().union(*all_counts.values())
+    spellings = Counter(name.strip().casefold() for name in names)
+    if similar := [name for name in names if spellings[name.strip().casefold()] > 1 or name != name.strip()]:
+        yield Issue.of("similar-names", map(repr, similar))
+    if sort_classes(names) != sorted(names):
+        yield Issue.of("numeric-names", names)
+    if single := [prefix + name for name, count in counts.items() if count == 1 and trained != "val"]:
+        yield Issue.of("cannot-split" if "val" not in all_counts else "one-image", single)
+    largest, smallest = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
+    if counts[largest] >= MAX_IMBALANCE * counts[smallest]:
+        yield Issue.of("imbalance", {prefix + name: f"{counts[name]:,} images" for name in (largest, smallest)})
 
 
-def _nested(inner: dict[str, set[str]]) -> Iterator[Finding]:
+def _nested(inner: dict[str, set[str]]) -> Iterator[Issue]:
     if not inner:
         return
     folders = set().union(*inner.values())
-    splits = {name.lower() for name in folders} <= {*TRAIN, *VAL}
-    harmless = all(len(names) == 1 for names in inner.values()) and not splits
-    named = {f"{name}/": " ".join(f"{folder}/" for folder in sorted(names)[:5]) for name, names in inner.items()}
-    fix = "train/ and val/ belong above the classes" if splits else ""
-    yield Finding.of("nested", named, "note" if harmless else None, fix)
+    are_splits = {name.lower() for name in folders} <= {*SPLIT_NAMES}
+    harmless = all(len(names) == 1 for names in inner.values()) and not are_splits
+    classes = {f"{name}/": " ".join(f"{folder}/" for folder in sorted(names)[:5]) for name, names in inner.items()}
+    fix = "move train/ and val/ above the class folders" if are_splits else ""
+    yield Issue.of("nested", classes, "note" if harmless else None, fix)
 
 
-def _differing(train: set[str], val: set[str], parts: dict[str, str]) -> Finding:
-    """Which classes train and val do not share, and which labels that would shift, were it not refused."""
-    named = {name: f"not in {parts['val'] if name in train else parts['train']}" for name in train ^ val}
-    places = [{name: label for label, name in enumerate(in_order(names))} for names in (train, val)]
-    shifted = [name for name in in_order(train & val) if places[0][name] != places[1][name]]
+def _class_difference(train: set[str], val: set[str], prefixes: dict[str, str]) -> Issue:
+    """The classes that only one split has, and the shared classes with different labels in separate numberings."""
+    missing = {name: f"not in {prefixes['val'] if name in train else prefixes['train']}" for name in train ^ val}
+    labels = [{name: label for label, name in enumerate(sort_classes(names))} for names in (train, val)]
+    shifted = [name for name in sort_classes(train & val) if labels[0][name] != labels[1][name]]
     fix = KINDS["classes-differ"].fix
     if shifted:
         first = shifted[0]
-        fix += f": numbered apart, {len(shifted):,} shared classes would shift, the first {first} from label "
-        fix += f"{places[0][first]} to {places[1][first]}"
-    return Finding.of("classes-differ", named, fix=fix)
+        fix += f": numbered separately, {len(shifted):,} shared classes would shift, the first {first} from label "
+        fix += f"{labels[0][first]} to {labels[1][first]}"
+    return Issue.of("classes-differ", missing, fix=fix)

@@ -1,4 +1,4 @@
-"""Labeled images, from trees of class folders and their archives, and from scikit-learn's digits."""
+"""Labeled images, from trees of class folders, from archives, and from scikit-learn's digits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ import numpy as np
 from PIL import Image
 
 from resmlp.config import Data
-from resmlp.data.images.trees import Tree, class_folders, open_tree, some
+from resmlp.data.images.trees import Tree, class_folders, open_tree, short_list
 from resmlp.imaging.image_file import ImageSource, Pixels
 from resmlp.utils.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
-SHARE = 1  # in the key of the random order that a share is taken by, which is not that of holding out
+FRACTION_STREAM = 1  # part of the random key of `take_fraction`, so that its order differs from that of the split
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and their labels; it can be pickled and forked."""
+    """Images and their labels; safe to pickle and to fork."""
 
     classes: tuple[str, ...]
-    """name of each label"""
+    """the name of each label"""
     labels: list[int]
     images: list[ImageSource]
 
@@ -29,67 +29,72 @@ class ImageSet:
         return len(self.images)
 
     def name(self, i: int) -> str:
-        """Path of image `i`, or archive and member, for messages."""
+        """The path of image `i`, or its archive and its path there, for messages."""
         return self.images[i].name
 
     def read(self, i: int) -> Image.Image:
-        """Image `i` as RGB; raises `UnreadableImage`, which names it."""
+        """Image `i` as RGB; raises `UnreadableImage`."""
         return self.images[i].read()
 
     def subset(self, indices: Iterable[int]) -> "ImageSet":
-        """The images of these indices, in this order, with the classes of all."""
+        """The images of these indices, in this order, with the same classes."""
         indices = list(indices)
         return ImageSet(self.classes, [self.labels[i] for i in indices], [self.images[i] for i in indices])
 
-    def members(self) -> list[list[int]]:
-        """The images of each class, those of label 0 first; a set without classes is as one class."""
-        members: list[list[int]] = [[] for _ in self.classes or ("",)]
+    def indices_by_class(self) -> list[list[int]]:
+        """The indices of the images of each label, from label 0; a set without classes is one class."""
+        indices: list[list[int]] = [[] for _ in self.classes or ("",)]
         for i, label in enumerate(self.labels):
-            members[label].append(i)
-        return members
+            indices[label].append(i)
+        return indices
 
 
 class Splits(NamedTuple):
-    """What is trained on and what is held out, with the same classes."""
+    """The training set and the validation set, with the same classes."""
 
     train: ImageSet
     val: ImageSet
 
 
 def folder_splits(data: Data) -> Splits:
-    """The tree at `data.root`, as it is divided or, class by class, by `val_fraction` and `split_seed`.
+    """The splits of the tree at `data.root`; a tree without val/ is split by `val_fraction` and `split_seed`.
 
-    Raises `UserError` for a root that is missing, empty or no tree of class folders, for a single class, and where the
+    Raises `UserError` if the root is missing, empty or has no class folders, if it has a single class, and if the
     classes of train and val differ.
     """
     train, val, whole = open_tree(str(data.root))
     if val and not train:
-        raise UserError(f"{val.where} has no train/ beside it", "add train/, or give one tree without val/ to split")
+        hint = "add a train/ folder, or give a tree without val/ to split it"
+        raise UserError(f"{val.root} has no train/ folder next to it", hint)
     tree = train or whole
     images = _images(tree)
     if len(images.classes) == 1:
-        hint = f"a class is a folder of {tree.where}; is the tree one folder further down?"
-        raise UserError(f"{tree.where} holds a single class, {images.classes[0]}", hint)
+        hint = f"each folder in {tree.root} is a class; are the class folders one level deeper?"
+        raise UserError(f"{tree.root} has a single class, {images.classes[0]}", hint)
     if not val:
         return _split(images, data)
-    held_out = _images(val)
-    same_classes(tree.where, set(images.classes), val.where, set(held_out.classes))
-    return Splits(images, held_out)
+    val_images = _images(val)
+    check_same_classes(tree.root, set(images.classes), val.root, set(val_images.classes))
+    return Splits(images, val_images)
 
 
 def folder_eval(data: Data) -> ImageSet:
-    """val/ of the tree at `data.root`, or all of one that is not divided; a single class is taken."""
+    """The val/ folder of the tree at `data.root`, or the whole tree if it has no splits; one class is enough."""
     train, val, whole = open_tree(str(data.root))
     if train and not val:
-        raise UserError(f"{train.where} has no val/ beside it", f"to evaluate on it, --data.root {train.where}")
+        hint = f"to evaluate on the training images, give --data.root {train.root}"
+        raise UserError(f"{train.root} has no val/ folder next to it", hint)
     return _images(val or whole)
 
 
 def folder_train(data: Data, flag: str = "--data.root") -> ImageSet:
-    """train/ of the tree at `data.root`, or all of one that is not divided; raises `UserError`, which says `flag`."""
+    """The train/ folder of the tree at `data.root`, or the whole tree if it has no splits.
+
+    Raises `UserError`, with `flag` as the name of the option.
+    """
     train, val, whole = open_tree(str(data.root), flag=flag)
     if val and not train:
-        raise UserError(f"{val.where} has no train/ beside it", "give a tree to learn from")
+        raise UserError(f"{val.root} has no train/ folder next to it", "give a tree with training images")
     return _images(train or whole)
 
 
@@ -99,48 +104,49 @@ def _images(tree: Tree) -> ImageSet:
     return ImageSet(tuple(classes), labels, [image for images in classes.values() for image in images])
 
 
-def same_classes(train: str, in_train: set[str], val: str, in_val: set[str]) -> None:
-    """Refuse train and val of other classes.
+def check_same_classes(train: str, train_classes: set[str], val: str, val_classes: set[str]) -> None:
+    """Raise `UserError` if train and val have different classes.
 
-    Labels are positions in the list of classes: one class too few would silently shift all that follow.
+    A label is a position in the list of classes: one missing class would silently shift all labels after it.
     """
-    lacking = ((val, in_train - in_val), (train, in_val - in_train))
-    if in_train != in_val:
-        what = " and ".join(f"{where} lacks {some(classes)}" for where, classes in lacking if classes)
-        raise UserError(f"the classes differ: {what}", "both must hold images of the same classes")
+    missing = ((val, train_classes - val_classes), (train, val_classes - train_classes))
+    if train_classes != val_classes:
+        what = " and ".join(f"{root} lacks {short_list(classes)}" for root, classes in missing if classes)
+        raise UserError(f"the classes of train and val differ: {what}", "both need images of the same classes")
 
 
 def _split(images: ImageSet, data: Data) -> Splits:
-    """Hold out the same share of each class, at least one image and not all of them."""
-    members = images.members()
-    if single := [name for name, own in zip(images.classes, members) if len(own) < 2]:
-        raise UserError(f"classes of one image cannot be split: {some(single)}", "add images, or a val/ of your own")
+    """Take the same fraction of each class as validation set: at least one image, and not all images."""
+    by_class = images.indices_by_class()
+    if single := [name for name, indices in zip(images.classes, by_class) if len(indices) < 2]:
+        what = f"a class with one image cannot be split: {short_list(single)}"
+        raise UserError(what, "add images, or give the tree a val/ folder")
     train, val = [], []
-    for label, own in enumerate(members):
-        order = np.random.default_rng([data.split_seed, label]).permutation(own).tolist()
-        count = min(max(1, round(data.val_fraction * len(own))), len(own) - 1)
+    for label, indices in enumerate(by_class):
+        order = np.random.default_rng([data.split_seed, label]).permutation(indices).tolist()
+        count = min(max(1, round(data.val_fraction * len(indices))), len(indices) - 1)
         val += sorted(order[:count])
         train += sorted(order[count:])
     return Splits(images.subset(train), images.subset(val))
 
 
-def share(images: ImageSet, data: Data) -> ImageSet:
-    """`data.fraction` of the images of each class, one at least, in their order; with 1 all of them.
+def take_fraction(images: ImageSet, data: Data) -> ImageSet:
+    """Keep `data.fraction` of the images of each class, at least one, in their order; 1 keeps all.
 
-    They are a function of `data.split_seed`, and a smaller share is a part of a larger one.
+    The choice is a function of `data.split_seed`, and a smaller fraction is a subset of a larger one.
     """
     if data.fraction == 1:
         return images
     kept: list[int] = []
-    for label, own in enumerate(images.members()):
-        order = np.random.default_rng([data.split_seed, label, SHARE]).permutation(own).tolist()
-        kept += order[: max(1, round(data.fraction * len(own)))]
+    for label, indices in enumerate(images.indices_by_class()):
+        order = np.random.default_rng([data.split_seed, label, FRACTION_STREAM]).permutation(indices).tolist()
+        kept += order[: max(1, round(data.fraction * len(indices)))]
     return images.subset(sorted(kept))
 
 
 def digits_splits(data: Data) -> Splits:
-    """1,797 gray 8x8 digits with values 0 to 16 (scikit-learn), 360 of them held out."""
-    from sklearn.datasets import load_digits  # over a second
+    """scikit-learn's 1,797 gray digits of 8x8 pixels with values 0 to 16; 360 of them are the validation set."""
+    from sklearn.datasets import load_digits  # the import takes over a second
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()

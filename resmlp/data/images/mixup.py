@@ -1,4 +1,4 @@
-"""What happens to a whole batch, on its device: normalization, erasing, mixing."""
+"""Batch augmentation, on the device of the batch: normalization, random erasing, mixup and CutMix."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,24 @@ from resmlp.config import Augment, Data
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Pixels 0 to 255, uint8 B 3 H W -> (pixels / 255 - mean) / std, float32 B 3 H W; one mean and std a channel."""
+    """(pixels / 255 - mean) / std: uint8 B 3 H W -> float32 B 3 H W, with one mean and one std for each channel."""
     offset, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
     if images.device.type != "cpu":
         return (images / 255).sub_(offset).div_(scale)
     result = torch.empty(images.shape)
-    for image, own in zip(images, result):  # each stays in the cache until it is done
-        torch.div(image, 255, out=own).sub_(offset).div_(scale)
+    for image, out in zip(images, result):  # one image at a time stays in the cache
+        torch.div(image, 255, out=out).sub_(offset).div_(scale)
     return result
 
 
 class BatchAugment:
-    """Normalize, erase, then mix the images of a training batch and their targets, as timm does and in its order.
+    """Normalize, erase, then mix the images of a training batch and their targets, in timm's order.
 
-    Draws from Python's, NumPy's and torch's global generators, which the engine seeds at each step.
+    Uses the global generators of Python, NumPy and torch, which the engine seeds at each step.
     """
 
     def __init__(self, augment: Augment, data: Data, num_classes: int):
-        from timm.data import Mixup  # takes seconds
+        from timm.data import Mixup  # the import takes seconds
         from timm.data.random_erasing import RandomErasing
 
         preprocessing = data.preprocessing()
@@ -40,14 +40,14 @@ class BatchAugment:
                 augment.cutmix,
                 prob=augment.mix_prob,
                 switch_prob=augment.switch_prob,
-                label_smoothing=0.0,  # smoothing is the loss's
+                label_smoothing=0.0,  # the loss does the smoothing
                 num_classes=num_classes,
             )
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 B 3 H W and labels int64 B -> images float32 B 3 H W and targets float32 B K, of sum 1.
+        """Images uint8 B 3 H W and labels int64 B -> images float32 B 3 H W and targets float32 B K, which sum to 1.
 
-        B must be even where images are mixed.
+        B must be even if images are mixed.
         """
         images = normalize(images, self.mean, self.std)
         if self.erasing:

@@ -1,8 +1,10 @@
-"""Many views of one image (SwAV's multi-crop, with BYOL's colors): what DINO's student and teacher look at.
+"""Several views of one image for DINO's student and teacher: SwAV's multi-crop with BYOL's color changes.
 
-Probabilities, strengths and their order are those of DINO's published training script. V views of a kind, all of the
-same size. Randomness comes from torch's global generator, which the loader seeds for each image.
+Probabilities, strengths and their order are those of DINO's published training script. V is the number of local views.
+The random numbers come from torch's global generator, which the loader seeds for each image.
 """
+
+from typing import Any
 
 import torch
 from PIL import Image, ImageFilter
@@ -17,29 +19,29 @@ JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
 
 
 class Blur:
-    """Gaussian blur of an image, by a random radius from 0.1 to `most` pixels."""
+    """Gaussian blur of an image, with a random radius from 0.1 to `max_radius` pixels."""
 
-    def __init__(self, most: float):
-        self.most = most
+    def __init__(self, max_radius: float):
+        self.max_radius = max_radius
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """PIL -> PIL"""
-        low = min(0.1, self.most)
-        return image.filter(ImageFilter.GaussianBlur(low + (self.most - low) * torch.rand(()).item()))
+        """Blur a PIL image."""
+        low = min(0.1, self.max_radius)
+        return image.filter(ImageFilter.GaussianBlur(low + (self.max_radius - low) * torch.rand(()).item()))
 
 
 class MultiCrop:
-    """PIL RGB -> {"global": uint8 2 3 H W, "local": uint8 V 3 h w}, without "local" where there are no local views.
+    """PIL RGB -> {"global": uint8 2 3 H W, "local": uint8 V 3 h w}, without "local" if there are no local views.
 
-    A view is a random part of the image at one size, perhaps flipped, its colors changed, gray or blurred; the
-    second global one is seldom blurred, and now and then solarized. Images smaller than a view are enlarged.
+    A view is a random resized crop, randomly flipped, color-jittered, made gray and blurred. The second global view is
+    blurred with probability 0.1 and solarized with probability 0.2. Images smaller than a view are enlarged.
     """
 
     def __init__(self, data: Data, task: Dino):
         height, width = task.local_size[0], task.local_size[-1]
-        how = InterpolationMode(data.preprocessing().interpolation)
-        large = transforms.RandomResizedCrop(data.size, task.global_scale, interpolation=how)
-        small = transforms.RandomResizedCrop((height, width), task.local_scale, interpolation=how)
+        interpolation = InterpolationMode(data.preprocessing().interpolation)
+        large = transforms.RandomResizedCrop(data.size, task.global_scale, interpolation=interpolation)
+        small = transforms.RandomResizedCrop((height, width), task.local_scale, interpolation=interpolation)
         solarize = transforms.RandomSolarize(threshold=128, p=0.2)
         self.views = {"global": (view(large, task.blur, 1.0), view(large, task.blur, 0.1, solarize))}
         if task.local_crops != "none" and task.local_views:
@@ -50,8 +52,8 @@ class MultiCrop:
         return {kind: torch.stack([make(image) for make in views]) for kind, views in self.views.items()}
 
 
-def view(crop: transforms.RandomResizedCrop, blur: float, blurred: float, *last) -> transforms.Compose:
-    """PIL RGB -> uint8 3 H W: crop, flip, jitter, gray, `last`; before it, `blurred` is the probability of blur."""
+def view(crop: transforms.RandomResizedCrop, blur: float, blurred: float, *last: Any) -> transforms.Compose:
+    """PIL RGB -> uint8 3 H W: crop, flip, jitter, gray, blur with probability `blurred`, then the steps `last`."""
     steps = [
         crop,
         transforms.RandomHorizontalFlip(0.5),

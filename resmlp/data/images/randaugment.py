@@ -1,7 +1,7 @@
-"""timm's RandAugment and 3-Augment with arithmetic of our own: the draws are timm's, the pixels nearly so.
+"""timm's RandAugment and 3-Augment with faster pixel operations: the same draws, nearly the same pixels.
 
-timm parses the settings and draws operations and magnitudes; each operation's function is replaced. Those of which
-there is none here, and interpolation that is not bicubic, go through Pillow. Images are uint8 3 H W.
+timm parses the settings and draws operations and magnitudes; this module replaces the function of each operation.
+Operations without a replacement, and interpolation other than bicubic, use Pillow. Images are uint8 3 H W.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,17 +40,17 @@ RELATIVE: dict[str, Callable[..., np.ndarray]] = {
     "translate_x_rel": affine_ops.translate_x,
     "translate_y_rel": affine_ops.translate_y,
 }
-"""by timm's names; those of `RELATIVE` take shares of the image's width or height"""
+"""by timm's names; the operations of `RELATIVE` take fractions of the image's width or height"""
 
 
 class RandAugment:
-    """Some operations, each by chance, with or without repetition: timm's class, which takes longer to draw."""
+    """Apply randomly chosen operations, with or without repetition. Draws faster than timm's class."""
 
     def __init__(self, ops: list[Any], layers: int, weights: np.ndarray | None):
         self.ops, self.layers, self.weights = ops, layers, weights
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 3 H W -> the same. Draws as timm's does."""
+        """uint8 3 H W -> uint8 3 H W; draws the same random numbers as timm's class."""
         count = len(self.ops)
         if self.weights is None:
             chosen = np.random.randint(count, size=self.layers)
@@ -62,9 +62,9 @@ class RandAugment:
 
 
 def rand_augment(p: Preprocessing, magnitudes: str) -> RandAugment:
-    """timm's RandAugment, with the settings that timm's `create_transform` gives it.
+    """timm's RandAugment with the settings of timm's `create_transform`.
 
-    Raises `UserError` for a string that timm refuses.
+    Raises `UserError` for a string that timm does not accept.
     """
     from timm.data.auto_augment import rand_augment_transform
 
@@ -76,13 +76,15 @@ def rand_augment(p: Preprocessing, magnitudes: str) -> RandAugment:
     try:
         policy = rand_augment_transform(magnitudes, settings)
     except (AssertionError, ValueError, KeyError) as error:
-        raise UserError(f"--augment.magnitudes {magnitudes}", "as in rand-m9-n2-mstd0.5-inc1") from error
+        raise UserError(
+            f"--augment.magnitudes {magnitudes} is not valid", "example: rand-m9-n2-mstd0.5-inc1"
+        ) from error
     _replace(policy.ops)
     return RandAugment(policy.ops, policy.num_layers, policy.choice_weights)
 
 
 def three_augment() -> Step:
-    """3-Augment (DeiT III, section 3.3): one of solarize, grayscale and Gaussian blur for each image."""
+    """3-Augment (DeiT III, section 3.3): solarize, grayscale or Gaussian blur for each image."""
     from timm.data.auto_augment import auto_augment_transform
 
     policy = auto_augment_transform("3a")
@@ -91,7 +93,7 @@ def three_augment() -> Step:
 
 
 def through_pillow(change: Callable[..., Image.Image], image: np.ndarray, *level: Any, **settings: Any) -> np.ndarray:
-    """What a function of Pillow images makes of an image."""
+    """Apply a function of Pillow images to a uint8 3 H W image."""
     bands = [Image.fromarray(channel) for channel in image]
     changed = change(Image.merge("RGB", bands), *level, **settings)
     return np.stack([np.asarray(band) for band in changed.split()])
@@ -107,7 +109,7 @@ def _replace(ops: Iterable[Any]) -> None:
         elif name in SHIFTS and bicubic:
             op.aug_fn = partial(_shift, SHIFTS[name])
         elif name in RELATIVE and bicubic:
-            op.aug_fn = partial(_shift_by_share, RELATIVE[name])
+            op.aug_fn = partial(_shift_by_fraction, RELATIVE[name])
         else:
             op.aug_fn = partial(through_pillow, op.aug_fn)
 
@@ -116,15 +118,17 @@ def _change_colors(change: Callable[..., np.ndarray], image: np.ndarray, *level:
     return change(image, *level)
 
 
-def _shift(move: Callable[..., np.ndarray], image: np.ndarray, by: float, *, fillcolor, **_: Any) -> np.ndarray:
+def _shift(move: Callable[..., np.ndarray], image: np.ndarray, by: float, *, fillcolor: Any, **_: Any) -> np.ndarray:
     return move(image, by, fillcolor)
 
 
-def _shift_by_share(move: Callable[..., np.ndarray], image: np.ndarray, share: float, **settings: Any) -> np.ndarray:
+def _shift_by_fraction(
+    move: Callable[..., np.ndarray], image: np.ndarray, fraction: float, **settings: Any
+) -> np.ndarray:
     side = image.shape[2] if move is affine_ops.translate_x else image.shape[1]
-    return _shift(move, image, share * side, **settings)
+    return _shift(move, image, fraction * side, **settings)
 
 
-def _posterize_bits(level_fn: Callable[..., tuple[int]], level: float, hparams: dict) -> tuple[int]:
-    """timm's posterize may keep 0 bits, a black image, which Pillow 12 and on refuse: keep one at least."""
+def _posterize_bits(level_fn: Callable[..., tuple[int]], level: float, hparams: dict[str, Any]) -> tuple[int]:
+    """timm may ask to keep 0 bits, a black image, which Pillow 12 and later refuse: keep at least one."""
     return (max(1, level_fn(level, hparams)[0]),)

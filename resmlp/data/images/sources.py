@@ -1,11 +1,11 @@
-"""Where images come from: `SOURCES` maps a --data.source to what opens it."""
+"""The sources of labeled images: `SOURCES` maps a --data.source to the functions that open it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from resmlp.config import Data
-from resmlp.data.images.imageset import ImageSet, Splits, digits_splits, folder_eval, folder_splits, share
-from resmlp.data.images.published_datasets import KNOWN
+from resmlp.data.images.imageset import ImageSet, Splits, digits_splits, folder_eval, folder_splits, take_fraction
+from resmlp.data.images.published_datasets import PUBLISHED_DATASETS
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 
@@ -14,62 +14,60 @@ SEGMENTATION_SOURCES = ("masks", "camvid", "ade20k", "scenes")
 
 
 class Source(NamedTuple):
-    """The two ways to open a kind of data."""
+    """The functions that open one kind of data."""
 
     splits: Callable[[Data], Splits]
-    held_out: Callable[[Data], ImageSet]
-    place: str = ""
-    """what --data.root should be; empty where it needs none"""
+    val: Callable[[Data], ImageSet]
+    root_hint: str = ""
+    """what --data.root must be; empty if the source needs no root"""
 
 
 def open_splits(data: Data) -> Splits:
-    """The training and the held-out images of `data`.
+    """The training set and the validation set of `data`.
 
-    A tree with train/ and val/ (or validation/, valid/, test/) is taken as it is; any other is split class by class,
-    by `data.val_fraction` and `data.split_seed`. Of the training images `data.fraction` of each class is kept. Raises
-    `UserError` for a root that is missing, empty or not a tree of class folders, for a single class, and where the
-    classes of train and val differ.
+    A tree with train/ and val/ (or validation/, valid/, test/) is used with these splits. Any other tree is split class
+    by class, by `data.val_fraction` and `data.split_seed`. `data.fraction` of the training images of each class is
+    kept. Raises `UserError` if the root is missing, empty or has no class folders, if it has a single class, and if
+    the classes of train and val differ.
     """
     splits = _source(data).splits(data)
-    return splits._replace(train=share(splits.train, data))
+    return splits._replace(train=take_fraction(splits.train, data))
 
 
 def open_eval(data: Data) -> ImageSet:
-    """Images to evaluate on, for a model that was not trained on this root: val/ of a divided tree, else all of it.
+    """The images to evaluate a model on that was not trained on this root: val/, or a whole tree without splits.
 
-    Raises `UserError` as `open_splits` does, but takes a single class. For the held-out share of a tree that training
-    split itself, take `open_splits(data).val`.
+    Raises `UserError` as `open_splits` does, but accepts a single class. If training split the tree itself, the
+    validation set is `open_splits(data).val`.
     """
-    return _source(data).held_out(data)
+    return _source(data).val(data)
 
 
-def other_counts(source: str, splits: Splits) -> str:
-    """How many images and classes the source was published with, where `splits` has others; else empty."""
-    if source not in KNOWN:
+def count_mismatch(source: str, splits: Splits) -> str:
+    """A warning if `splits` has other numbers of images or classes than the published data set; else empty."""
+    published = PUBLISHED_DATASETS.get(source)
+    if published is None or (len(splits.train), len(splits.val), len(splits.train.classes)) == published.counts:
         return ""
-    known = KNOWN[source]
-    if (len(splits.train), len(splits.val), len(splits.train.classes)) == known.counts:
-        return ""
-    return "{} was published with {:,} to train on, {:,} held out, {:,} classes".format(known.title, *known.counts)
+    counts = "{:,} training images, {:,} test images and {:,} classes".format(*published.counts)
+    return f"{published.title} was published with {counts}"
 
 
 def _source(data: Data) -> Source:
-    pixels = f"--data.source {data.source} labels pixels, and here images are labeled as a whole"
-    demand(
-        data.source not in SEGMENTATION_SOURCES,
-        pixels,
-        f"a recipe of segmentation takes it; choose from {', '.join(SOURCES)}",
-    )
+    what = f"--data.source {data.source} has a label for each pixel, not one for each image"
+    hint = f"use a segmentation recipe, or choose from {', '.join(SOURCES)}"
+    demand(data.source not in SEGMENTATION_SOURCES, what, hint)
     source = lookup("--data.source", data.source, SOURCES)
-    if source.place and data.root is None:
-        raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", source.place)
+    if source.root_hint and data.root is None:
+        raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", source.root_hint)
     return source
 
 
 SOURCES = {
     "folder": Source(
-        folder_splits, folder_eval, "a folder or .tar / .tar.gz of one sub-folder a class, or of train/ and val/"
+        folder_splits,
+        folder_eval,
+        "a folder or .tar / .tar.gz with one sub-folder for each class, or with train/ and val/ of such sub-folders",
     ),
     "digits": Source(digits_splits, lambda data: digits_splits(data).val),
-    **{name: Source(known.splits, known.held_out, known.place) for name, known in KNOWN.items()},
+    **{name: Source(known.splits, known.val, known.root_hint) for name, known in PUBLISHED_DATASETS.items()},
 }

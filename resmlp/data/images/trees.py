@@ -1,4 +1,4 @@
-"""Image trees: a folder, or archives of one, as a flat list of images, and what its folder names say."""
+"""Image trees: a folder, or archives of one, as a flat list of images, and the classes and splits its folders name."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -6,211 +6,215 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from resmlp.imaging.image_file import ENDINGS, File, ImageSource, archive_members
-from resmlp.utils.errors import UserError, did_you_mean, printable
+from resmlp.utils.errors import UserError, counted, did_you_mean, printable
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
-TRAIN, VAL = ("train",), ("val", "validation", "valid", "test")
+TRAIN_FOLDERS, VAL_FOLDERS = ("train",), ("val", "validation", "valid", "test")
+"""names of the folders of a split, in lower case; the first one that exists is used"""
+SUPPORTED = "supported extensions: " + " ".join(ENDINGS)
 
 
 class Tree(NamedTuple):
-    """Images by their path in the tree, its parts divided by '/'."""
+    """Images by their path in the tree; '/' separates the parts of a path."""
 
-    where: str
+    root: str
     """the root, for messages"""
     images: list[tuple[str, ImageSource]]
-    others: list[str]
-    """paths of the files that are no images, and of empty folders (which end in '/')"""
+    other_files: list[str]
+    """paths of the files that are not images, and of empty folders (these end in '/')"""
 
     def folders(self) -> list[str]:
-        """Names of the top folders that hold images, at any depth."""
+        """Names of the top-level folders that contain images, at any depth."""
         return sorted({path.partition("/")[0] for path, _ in self.images if "/" in path})
 
-    def inside(self, folder: str) -> "Tree":
-        """The tree under one of the top folders."""
+    def subtree(self, folder: str) -> "Tree":
+        """The tree below one of the top-level folders."""
         start = len(folder) + 1
         return Tree(
-            f"{self.where}/{folder}",
+            f"{self.root}/{folder}",
             [(path[start:], image) for path, image in self.images if path.startswith(folder + "/")],
-            [path[start:] for path in self.others if path.startswith(folder + "/")],
+            [path[start:] for path in self.other_files if path.startswith(folder + "/")],
         )
 
 
-class Parts(NamedTuple):
-    """A tree as it is divided: `train` and `val` where it has such folders, and all of it."""
+class SplitTree(NamedTuple):
+    """A tree and its splits: `train` and `val` are None if it has no such folder."""
 
     train: Tree | None
     val: Tree | None
     whole: Tree
 
 
-class Stray(NamedTuple):
-    """Something in a tree that is passed over."""
+class Skipped(NamedTuple):
+    """A file, folder or archive that is not part of the tree."""
 
-    kind: Literal["unlisted", "hidden", "loop"]
+    kind: Literal["cannot-list", "hidden", "link-loop"]
     path: str
-    """its path in the tree; a folder's ends in '/'"""
+    """its path in the tree; that of a folder ends in '/'"""
     error: UserError | None = None
     """why a folder or an archive cannot be listed"""
 
 
-Notice = Callable[[Stray], None]
+OnSkip = Callable[[Skipped], None]
 
 
-def _stop(stray: Stray) -> None:
-    if stray.error:
-        raise stray.error
+def _raise_error(skipped: Skipped) -> None:
+    if skipped.error:
+        raise skipped.error
 
 
-def open_tree(root: str, notice: Notice = _stop, flag: str = "--data.root") -> Parts:
-    """The images under `root`: a folder, an archive, or a folder that holds archives and no folders.
+def open_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.root") -> SplitTree:
+    """List the images under `root`: a folder, an archive, or a folder that contains archives and no folders.
 
-    Raises `UserError` where there is no such thing, or where a folder or an archive in it cannot be read; a `notice`
-    that does not raise is told of these, and the rest is listed. `flag` is what gave the root, for messages.
+    Calls `on_skip` for everything that is skipped. Raises `UserError` if the root does not exist; by default also if a
+    folder or an archive below it cannot be read. `flag` is the option that names the root in messages.
     """
     try:
-        return _open_tree(f"{flag} {root}", Path(root).expanduser(), notice)
+        return _open_tree(f"{flag} {root}", Path(root).expanduser(), on_skip)
     except OSError as error:
-        raise _unlisted(error) from error
+        raise _cannot_list(error) from error
 
 
-def _open_tree(given: str, path: Path, notice: Notice) -> Parts:
+def _open_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> SplitTree:
     if not path.exists():
-        beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        raise UserError(f"{given}: no such file or folder", did_you_mean(path.name, [near.name for near in beside]))
+        siblings = path.parent.iterdir() if path.parent.is_dir() else ()
+        hint = did_you_mean(path.name, [sibling.name for sibling in siblings])
+        raise UserError(f"{flag_and_root}: no such file or folder", hint)
     if path.is_file():
         if not path.name.lower().endswith(ARCHIVES):
-            raise UserError(f"{given} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
-        return _divide(_list_archives(str(path), [path], notice), archived=True)
+            raise UserError(f"{flag_and_root} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
+        return _find_splits(_list_archives(str(path), [path], on_skip), archived=True)
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]
     if archives and not any(child.is_dir() for child in children):
-        return _divide(_list_archives(str(path), archives, notice), archived=True)
-    return _divide(_list_folder(path, notice), archived=False)
+        return _find_splits(_list_archives(str(path), archives, on_skip), archived=True)
+    return _find_splits(_list_folder(path, on_skip), archived=False)
 
 
 def class_folders(tree: Tree) -> dict[str, list[ImageSource]]:
-    """Images by class, that is by top folder: classes in order of name (of number, where all are numbers).
+    """The images of each class, in the order of `sort_classes`; a class is a top-level folder.
 
     Raises `UserError` for a tree without images, without folders, or with a class folder that has no image.
     """
-    endings = "we read " + " ".join(ENDINGS)
     if not tree.images:
-        seen = sum(not path.endswith("/") for path in tree.others)
-        raise UserError(
-            f"{tree.where} holds no images, {seen} other files were seen" if seen else f"{tree.where} is empty",
-            endings,
-        )
+        others = sum(not path.endswith("/") for path in tree.other_files)
+        state = f"holds no images, only {counted(others, 'other file')}" if others else "is empty"
+        raise UserError(f"{tree.root} {state}", SUPPORTED)
     names = tree.folders()
     if not names:
         raise UserError(
-            f"{len(tree.images)} images lie directly in {tree.where}, and none in a class folder",
-            "make one folder a class and put its images there",
+            f"{len(tree.images)} images lie directly in {tree.root}, not in class folders",
+            "make one folder for each class and move its images there",
         )
-    if {name.lower() for name in names} <= {*TRAIN, *VAL}:
-        class_folders(tree.inside(names[0]))  # images lie directly in train/ or val/: say that
-    bare = {path.partition("/")[0] for path in tree.others if "/" in path}.difference(names)
-    if bare:
-        raise UserError(f"class folders of {tree.where} without images: {some(bare)}", f"move them away; {endings}")
-    classes: dict[str, list[ImageSource]] = {name: [] for name in in_order(names)}
+    if {name.lower() for name in names} <= {*TRAIN_FOLDERS, *VAL_FOLDERS}:
+        class_folders(tree.subtree(names[0]))  # raises if the images lie directly in train/ or val/
+    empty = {path.partition("/")[0] for path in tree.other_files if "/" in path}.difference(names)
+    if empty:
+        hint = f"add images or move these folders away; {SUPPORTED}"
+        raise UserError(f"{tree.root} has class folders without images: {short_list(empty)}", hint)
+    classes: dict[str, list[ImageSource]] = {name: [] for name in sort_classes(names)}
     for path, image in sorted(tree.images, key=lambda item: item[0]):
-        folder, inner, _ = path.partition("/")
-        if inner:
+        folder, rest, _ = path.partition("/")
+        if rest:
             classes[folder].append(image)
     return classes
 
 
-def in_order(classes: Iterable[str]) -> list[str]:
-    """Names of classes in the order of their labels: by name, or by number where all are numbers."""
+def sort_classes(classes: Iterable[str]) -> list[str]:
+    """Class names in the order of their labels: by name, or by number if all names are numbers."""
     names = sorted(classes)
     if all(name.isdecimal() for name in names):  # as strings, 10 would come before 2 (ImageNetV2)
         names.sort(key=lambda name: (int(name), name))
     return names
 
 
-def some(names: Iterable[str], most: int = 5) -> str:
-    """At most five of the names in order, and how many more there are."""
-    names = in_order(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def short_list(names: Iterable[str], limit: int = 5) -> str:
+    """The first `limit` names in order, separated by commas, and the number of the others."""
+    names = sort_classes(names)
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def _divide(tree: Tree, archived: bool) -> Parts:
-    """Find train/ and val/, also one folder down where a single folder wraps everything."""
-    parts = _parts(tree)
+def _find_splits(tree: Tree, archived: bool) -> SplitTree:
+    """Find train/ and val/, also one level down if a single folder contains everything."""
+    splits = _split_tree(tree)
     folders = tree.folders()
-    if parts.train or parts.val or len(folders) != 1:
-        return parts
-    inner = _parts(tree.inside(folders[0]))
-    # Of an archive the wrapping folder cannot be given as --data.root; of a folder it can, and one class is an error.
-    wraps_classes = archived and len(inner.whole.folders()) > 1
-    return inner if inner.train or inner.val or wraps_classes else parts
+    if splits.train or splits.val or len(folders) != 1:
+        return splits
+    inner = _split_tree(tree.subtree(folders[0]))
+    # A folder inside an archive cannot be given as --data.root, so it is opened here. A folder on disk can be given,
+    # so a single class folder there is an error.
+    contains_classes = archived and len(inner.whole.folders()) > 1
+    return inner if inner.train or inner.val or contains_classes else splits
 
 
-def _parts(tree: Tree) -> Parts:
-    return Parts(_part(tree, TRAIN), _part(tree, VAL), tree)
+def _split_tree(tree: Tree) -> SplitTree:
+    return SplitTree(_split_folder(tree, TRAIN_FOLDERS), _split_folder(tree, VAL_FOLDERS), tree)
 
 
-def _part(tree: Tree, names: tuple[str, ...]) -> Tree | None:
-    """The first of the `names` that is a folder of class folders: `train/x.jpg` may be a class of vehicles."""
-    found = {folder.lower(): folder for folder in tree.folders()}
-    parts = (tree.inside(found[name]) for name in names if name in found)
-    return next((part for part in parts if part.folders()), None)
+def _split_folder(tree: Tree, names: tuple[str, ...]) -> Tree | None:
+    """The first folder of these names that contains class folders: with `train/x.jpg`, train may be a class."""
+    folders = {folder.lower(): folder for folder in tree.folders()}
+    candidates = (tree.subtree(folders[name]) for name in names if name in folders)
+    return next((candidate for candidate in candidates if candidate.folders()), None)
 
 
-def _list_folder(root: Path, notice: Notice) -> Tree:
+def _list_folder(root: Path, on_skip: OnSkip) -> Tree:
     tree = Tree(str(root), [], [])
 
-    def told(error: OSError) -> None:
-        notice(Stray("unlisted", f"{printable(os.path.relpath(error.filename, root))}/", _unlisted(error)))
+    def skip_folder(error: OSError) -> None:
+        path = f"{printable(os.path.relpath(error.filename, root))}/"
+        on_skip(Skipped("cannot-list", path, _cannot_list(error)))
 
-    for folder, folders, files in os.walk(root, onerror=told, followlinks=True):
-        inner = Path(folder).relative_to(root).parts
-        folders[:] = [name for name in folders if not _passed_over(Path(folder, name), inner, notice)]
+    for folder, folders, files in os.walk(root, onerror=skip_folder, followlinks=True):
+        parts = Path(folder).relative_to(root).parts
+        folders[:] = [name for name in folders if not _is_skipped(Path(folder, name), parts, on_skip)]
         if not folders and not files:
-            tree.others.append(printable("/".join(inner)) + "/")
+            tree.other_files.append(printable("/".join(parts)) + "/")
         for file in files:
-            path = printable("/".join((*inner, file)))
+            path = printable("/".join((*parts, file)))
             if file.startswith("."):
-                notice(Stray("hidden", path))
+                on_skip(Skipped("hidden", path))
             elif file.lower().endswith(ENDINGS):
                 tree.images.append((path, File(f"{folder}{os.sep}{file}")))
             else:
-                tree.others.append(path)
+                tree.other_files.append(path)
     return tree
 
 
-def _passed_over(folder: Path, inner: tuple[str, ...], notice: Notice) -> bool:
-    """Whether a folder is not entered: it is hidden, or a link to a folder that it lies in."""
+def _is_skipped(folder: Path, parts: tuple[str, ...], on_skip: OnSkip) -> bool:
+    """Whether a folder is skipped: it is hidden, or a link to a folder that contains it."""
     hidden = folder.name.startswith(".")
     loop = not hidden and folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
     if hidden or loop:
-        notice(Stray("hidden" if hidden else "loop", printable("/".join((*inner, folder.name))) + "/"))
+        on_skip(Skipped("hidden" if hidden else "link-loop", printable("/".join((*parts, folder.name))) + "/"))
     return hidden or loop
 
 
-def _unlisted(error: OSError) -> UserError:
-    return UserError(f"cannot list {printable(str(error.filename))}: {error.strerror}", "see to its permissions")
+def _cannot_list(error: OSError) -> UserError:
+    return UserError(f"cannot list {printable(str(error.filename))}: {error.strerror}", "check its permissions")
 
 
-def _list_archives(where: str, archives: list[Path], notice: Notice) -> Tree:
-    """The union of the archives' trees; one named train.tar or val.tgz is the folder of that name."""
+def _list_archives(root: str, archives: list[Path], on_skip: OnSkip) -> Tree:
+    """The union of the archives' trees; an archive named train.tar or val.tgz is the folder of that name."""
     images: dict[str, ImageSource] = {}
     others: list[str] = []
     for archive in archives:
         stem = archive.name.lower().partition(".tar")[0].removesuffix(".tgz")
-        tree = Tree(where, [], [])
+        tree = Tree(root, [], [])
         try:
             for path, image in archive_members(archive):
                 if image is None:
-                    tree.others.append(path)
+                    tree.other_files.append(path)
                 else:
                     tree.images.append((path, image))
         except UserError as error:
-            notice(Stray("unlisted", printable(archive.name), error))
-        front = f"{stem}/" if stem in (*TRAIN, *VAL) and not _part(tree, (stem,)) else ""
-        found = {front + path: image for path, image in tree.images}  # of two members of one name, the last holds
-        if twice := found.keys() & images.keys():
-            what = f"two archives of {where} hold {some(twice)}"
-            notice(Stray("unlisted", printable(archive.name), UserError(what, "keep one of them")))
-        images.update(found)
-        others += [front + path for path in tree.others]
-    return Tree(where, list(images.items()), others)
+            on_skip(Skipped("cannot-list", printable(archive.name), error))
+        is_split = stem in (*TRAIN_FOLDERS, *VAL_FOLDERS) and not _split_folder(tree, (stem,))
+        prefix = f"{stem}/" if is_split else ""
+        members = {prefix + path: image for path, image in tree.images}  # of two members of one name, the last counts
+        if repeated := members.keys() & images.keys():
+            what = f"two archives in {root} contain {short_list(repeated)}"
+            on_skip(Skipped("cannot-list", printable(archive.name), UserError(what, "keep one of them")))
+        images.update(members)
+        others += [prefix + path for path in tree.other_files]
+    return Tree(root, list(images.items()), others)

@@ -14,9 +14,9 @@ import numpy as np
 
 from resmlp.config import Data
 from resmlp.config.tasks import Segment
-from resmlp.data.images.imageset import SHARE
+from resmlp.data.images.imageset import FRACTION_STREAM
 from resmlp.data.images.sources import SEGMENTATION_SOURCES
-from resmlp.data.images.trees import some
+from resmlp.data.images.trees import short_list
 from resmlp.data.masks.classnames import Naming, name_classes, naming, numbered, read_palette
 from resmlp.data.masks.files import IGNORED, MOST_CLASSES, Labeling
 from resmlp.data.masks.maskset import FilePair, MaskSet
@@ -67,7 +67,7 @@ def open_eval_masks(data: Data, task: Segment, split: str | None = None, classes
     tree = open_mask_tree(str(data.root))
     part = tree.part(split) if split else tree.whole or tree.val
     if part is None:
-        raise UserError(f"{tree.root}/images has no part val to evaluate on", f"name one: {some(tree.parts)}")
+        raise UserError(f"{tree.root}/images has no part val to evaluate on", f"name one: {short_list(tree.parts)}")
     return _open(tree, data, task, [part.files()], classes)[0]
 
 
@@ -133,7 +133,7 @@ def _open(tree: MaskTree, data: Data, task: Segment, found: list[Files], classes
     labeling = named.labeling if named else Labeling(MOST_CLASSES, first, ignored, colors)
     pairs = [[FilePair(*paths, labeling) for paths in files.both] for files in found]
     counts = [check_masks(own, CHECKED if named else None) for own in pairs]
-    notes = [[f"masks without an image are passed over: {some(files.alone)}"] if files.alone else [] for files in found]
+    notes = [[f"masks without an image are passed over: {short_list(files.alone)}"] if files.alone else [] for files in found]
     for own, seen in zip(pairs, counts):
         nothing = f"no label of the masks in {Path(own[0].mask).parent} counts"
         demand(bool(seen[:IGNORED].any()), nothing, "see --task.ignore-index and --task.reduce-zero-label")
@@ -156,7 +156,7 @@ def _open(tree: MaskTree, data: Data, task: Segment, found: list[Files], classes
 def _lacking(classes: Sequence[str], pairs: Sequence[FilePair], counts: np.ndarray) -> str:
     """The classes of which no mask has a pixel, where all masks were looked at."""
     absent = [name for label, name in enumerate(classes) if not counts[label]]
-    return some(absent) if absent and len(pairs) <= CHECKED else ""
+    return short_list(absent) if absent and len(pairs) <= CHECKED else ""
 
 
 def _numbers(root: Path, first: int, counts: np.ndarray) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def _named(root: Path, source: str, task: Segment, classes: tuple[str, ...]) -> 
     if named is None:
         first, ignored = numbered(task, source)
         return name_classes(classes, first, ignored, read_palette(root, first))
-    ours, theirs = (f"{len(names)} ({some(names, 3)})" for names in (classes, named.classes))
+    ours, theirs = (f"{len(names)} ({short_list(names, 3)})" for names in (classes, named.classes))
     hint = "evaluate on images of the classes that it was trained on, in their order"
     demand(named.classes == classes, f"the network's classes are {ours}, those of {root} {theirs}", hint)
     return named
@@ -190,5 +190,5 @@ def _share(masks: MaskSet, data: Data) -> MaskSet:
     """`data.fraction` of the pairs, one at least; a smaller share is a part of a larger one."""
     if data.fraction == 1:
         return masks
-    order = np.random.default_rng([data.split_seed, 0, SHARE]).permutation(len(masks)).tolist()
+    order = np.random.default_rng([data.split_seed, 0, FRACTION_STREAM]).permutation(len(masks)).tolist()
     return masks.subset(sorted(order[: max(1, round(data.fraction * len(masks)))]))

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
-from resmlp.data.images.trees import TRAIN, VAL, some
+from resmlp.data.images.trees import TRAIN_FOLDERS, VAL_FOLDERS, short_list
 from resmlp.imaging.image_file import ENDINGS
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, did_you_mean
 
 IMAGES, MASKS = "images", ("labels", "annotations", "masks")
-TRAINING, HELD_OUT = (*TRAIN, "training"), VAL
+TRAINING, VALIDATION = (*TRAIN_FOLDERS, "training"), VAL_FOLDERS
 LAYOUT = "images/{train,val}/NAME.jpg and labels/{train,val}/NAME.png, or images/ and labels/ without parts"
 
 
@@ -41,7 +41,7 @@ class Part(NamedTuple):
             what = f"{len(missing)} of {len(images)} images of {self.images} have no mask"
             seen = f"; {alone[0]} there has no image" if alone else ""
             hint = f"that of {images[missing[0]]} is {self.masks / missing[0]}.png{seen}"
-            raise UserError(f"{what}: {some(images[stem] for stem in missing)}", hint)
+            raise UserError(f"{what}: {short_list(images[stem] for stem in missing)}", hint)
         both = [(str(self.images / name), str(self.masks / masks[stem])) for stem, name in sorted(images.items())]
         return Files(both, alone)
 
@@ -60,7 +60,7 @@ class MaskTree(NamedTuple):
     @property
     def val(self) -> Part | None:
         """What is held out."""
-        return self._first(HELD_OUT)
+        return self._first(VALIDATION)
 
     @property
     def whole(self) -> Part | None:
@@ -110,7 +110,7 @@ def _parts(images: Path, masks: Path) -> dict[str, Part]:
     if not folders:
         return {"": Part(images, masks)}
     if not any((masks / name).is_dir() for name in folders):
-        raise UserError(f"{images} has the parts {some(folders)}, and {masks} none of them", LAYOUT)
+        raise UserError(f"{images} has the parts {short_list(folders)}, and {masks} none of them", LAYOUT)
     return {name: Part(images / name, masks / name) for name in folders}
 
 

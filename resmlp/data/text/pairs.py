@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from resmlp.data.images.trees import some
+from resmlp.data.images.trees import short_list
 from resmlp.utils.errors import UserError
 
 
@@ -146,7 +146,7 @@ def _check_counts(pairs: Pairs, source: str, target: str) -> None:
 def _missing(folder: Path, files: list[str], table: str, instead: str) -> UserError:
     sought = " and ".join(f"no {file} or {file}.gz" for file in files)
     try:
-        there = some((child.name for child in folder.iterdir()), most=12)
+        there = short_list((child.name for child in folder.iterdir()), limit=12)
     except OSError as error:
         return UserError(f"cannot list {folder}: {error.strerror}", "see to its permissions")
     hint = "--data.train and --data.val name the files without their endings; "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resmlp.config import Text
-from resmlp.data.images.trees import some
+from resmlp.data.images.trees import short_list
 from resmlp.data.text.numbers import numbers_pairs
 from resmlp.data.text.pairs import Pairs, joined, names_in, read_lines, read_pairs
 from resmlp.utils.errors import UserError, did_you_mean, lookup
@@ -50,7 +50,7 @@ def _files_pairs(data: Text) -> tuple[Pairs, Pairs]:
 def _files_val(data: Text) -> Pairs:
     root, languages = _root(data), (data.source_language, data.target_language)
     others = [name for name in names_in(root, *languages) if name not in data.train]
-    instead = f"--data.val takes the name of other files, such as {some(others, most=3)}" if others else ""
+    instead = f"--data.val takes the name of other files, such as {short_list(others, limit=3)}" if others else ""
     return read_pairs(root, data.val, *languages, instead)
 
 

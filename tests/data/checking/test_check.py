@@ -1,4 +1,4 @@
-"""Each fault that a tree may have is planted and must be found, by name, and nothing else with it."""
+"""Each kind of issue is created in a tree: the check must report it, by name, and report nothing else."""
 
 import gzip
 import io
@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from PIL import Image
 from resmlp.config import Data
 from resmlp.data import open_splits
 from resmlp.data.checking import check as checking
-from resmlp.data.checking.check import check
-from resmlp.data.checking.findings import KINDS, Finding
+from resmlp.data.checking.check import check_data
+from resmlp.data.checking.issues import KINDS, Issue
 from resmlp.utils.errors import UserError
 
 FORMATS = {".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WEBP", ".tif": "TIFF", ".ppm": "PPM"}
@@ -28,7 +29,7 @@ drawn = np.random.default_rng(0)
 
 
 def noise(width: int = 40, height: int = 36, mode: str = "RGB") -> Image.Image:
-    """An image that no other equals."""
+    """A random image, unlike any other."""
     return Image.fromarray(drawn.integers(0, 256, (height, width, 3), dtype=np.uint8)).convert(mode)
 
 
@@ -39,7 +40,7 @@ def saved(image: Image.Image, kind: str, **how) -> bytes:
 
 
 def put(path: Path, content: bytes | Image.Image | None = None, **how) -> Path:
-    """Write a file: bytes, or an image in the format of its ending; noise where nothing is given."""
+    """Write a file: bytes, or an image in the format of its extension; by default noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not isinstance(content, bytes):
         content = saved(content or noise(), FORMATS[path.suffix.lower()], **how)
@@ -49,27 +50,27 @@ def put(path: Path, content: bytes | Image.Image | None = None, **how) -> Path:
 
 @pytest.fixture
 def clean(tmp_path: Path) -> Path:
-    """A tree with nothing amiss: train/ and val/, two classes, ten JPEGs."""
+    """A tree without issues: train/ and val/, two classes, ten JPEG files."""
     for path in CLEAN:
         put(tmp_path / "tree" / path)
     return tmp_path / "tree"
 
 
-def found(root: Path | str, **how) -> dict[str, list[str]]:
-    """The names of each kind of finding."""
-    return {finding.kind: finding.names for finding in check(str(root), **how).findings}
+def issues_of(root: Path | str, **options) -> dict[str, list[str]]:
+    """The names of each kind of issue."""
+    return {issue.kind: issue.names for issue in check_data(root, **options).issues}
 
 
-def details(root: Path | str, kind: str, **how) -> dict[str, str]:
-    """The names of one finding with their details."""
-    finding = next(finding for finding in check(str(root), **how).findings if finding.kind == kind)
-    return dict(zip(finding.names, finding.why, strict=True))
+def details(root: Path | str, kind: str, **options) -> dict[str, str]:
+    """The names of one issue with their details."""
+    issue = next(issue for issue in check_data(root, **options).issues if issue.kind == kind)
+    return dict(zip(issue.names, issue.details, strict=True))
 
 
-@pytest.mark.parametrize("how", [{}, {"decode": True}, {"workers": 2}], ids=str)
-def test_a_clean_tree_has_no_finding(clean, how):
-    report = check(str(clean), **how)
-    assert report.findings == []
+@pytest.mark.parametrize("options", [{}, {"decode": True}, {"workers": 2}, {"workers": None}], ids=str)
+def test_clean_tree_has_no_issues(clean, options):
+    report = check_data(clean, **options)
+    assert report.issues == []
     assert report.images == 10
     assert report.classes == {"cat": {"train": 3, "val": 2}, "dog": {"train": 3, "val": 2}}
     side = {"width": 40, "height": 36}
@@ -87,44 +88,47 @@ IMAGES: dict[str, tuple[Callable[[Path], object], dict[str, list[str]]]] = {
     "empty": (lambda root: put(root / "x.jpg", b""), {"unreadable": ["x.jpg"]}),
     "text": (lambda root: put(root / "x.png", b"<html>404</html>"), {"unreadable": ["x.png"]}),
     "pipe": (lambda root: os.mkfifo(root / "x.jpg"), {"unreadable": ["x.jpg"]}),
-    "link to nothing": (lambda root: (root / "x.jpg").symlink_to("gone.jpg"), {"unreadable": ["x.jpg"]}),
-    "other link to nothing": (lambda root: (root / "x").symlink_to("gone"), {"broken-link": ["x"]}),
+    "broken link": (lambda root: (root / "x.jpg").symlink_to("gone.jpg"), {"unreadable": ["x.jpg"]}),
+    "broken link without extension": (lambda root: (root / "x").symlink_to("gone"), {"broken-link": ["x"]}),
     "32-bit": (lambda root: put(root / "x.tif", noise(mode="F")), {"unreadable": ["x.tif"]}),
-    "wrong ending": (lambda root: put(root / "x.jpg", saved(noise(), "PNG")), {"wrong-ending": ["x.jpg"]}),
-    "GIF as PNG": (lambda root: put(root / "x.png", saved(noise(), "GIF")), {"wrong-ending": [], "palette": []}),
-    "unread ending": (lambda root: put(root / "x.gif", saved(noise(), "GIF")), {"ignored": ["x.gif"]}),
-    "no ending": (lambda root: put(root / "x", saved(noise(), "JPEG")), {"ignored": ["x"]}),
-    "notes": (lambda root: put(root / "x.txt", b"RIFF"), {"not-images": ["x.txt"]}),
-    "archive": (lambda root: put(root / "x.zip", b"PK"), {"archives": ["x.zip"]}),
+    "wrong extension": (lambda root: put(root / "x.jpg", saved(noise(), "PNG")), {"wrong-extension": ["x.jpg"]}),
+    "GIF as PNG": (lambda root: put(root / "x.png", saved(noise(), "GIF")), {"wrong-extension": [], "palette": []}),
+    "unsupported extension": (
+        lambda root: put(root / "x.gif", saved(noise(), "GIF")),
+        {"unsupported-extension": ["x.gif"]},
+    ),
+    "no extension": (lambda root: put(root / "x", saved(noise(), "JPEG")), {"unsupported-extension": ["x"]}),
+    "notes": (lambda root: put(root / "x.txt", b"RIFF"), {"not-image": ["x.txt"]}),
+    "archive": (lambda root: put(root / "x.zip", b"PK"), {"unopened-archive": ["x.zip"]}),
     "grayscale": (lambda root: put(root / "x.jpg", noise(mode="L")), {"grayscale": ["x.jpg"]}),
     "one bit": (lambda root: put(root / "x.png", noise(mode="1")), {"grayscale": ["x.png"]}),
     "palette": (lambda root: put(root / "x.png", noise(mode="P")), {"palette": ["x.png"]}),
     "CMYK": (lambda root: put(root / "x.jpg", noise(mode="CMYK")), {"cmyk": ["x.jpg"]}),
     "16-bit": (lambda root: put(root / "x.png", GRAY_16), {"16-bit": ["x.png"]}),
-    "alpha": (lambda root: put(root / "x.png", noise(mode="RGBA")), {"alpha": ["x.png"]}),
+    "alpha": (lambda root: put(root / "x.png", noise(mode="RGBA")), {"transparent": ["x.png"]}),
     "transparent palette": (
         lambda root: put(root / "x.png", noise(mode="P"), transparency=3),
-        {"palette": ["x.png"], "alpha": ["x.png"]},
+        {"palette": ["x.png"], "transparent": ["x.png"]},
     ),
-    "turned": (lambda root: put(root / "x.jpg", exif=EXIF_ON_ITS_SIDE), {"turned": ["x.jpg"]}),
+    "rotated": (lambda root: put(root / "x.jpg", exif=EXIF_ON_ITS_SIDE), {"exif-rotated": ["x.jpg"]}),
     "tiny": (lambda root: put(root / "x.jpg", noise(31, 60)), {"tiny": ["x.jpg"]}),
-    "stretched": (lambda root: put(root / "x.jpg", noise(201, 40)), {"stretched": ["x.jpg"]}),
+    "extreme aspect": (lambda root: put(root / "x.jpg", noise(201, 40)), {"extreme-aspect": ["x.jpg"]}),
     "hidden": (lambda root: put(root / ".DS_Store", b"x"), {"hidden": [".DS_Store"]}),
     "hidden folder": (lambda root: put(root / ".git" / "x.jpg"), {"hidden": [".git/"]}),
     "Windows": (lambda root: put(root / "Thumbs.db", b"x"), {"hidden": ["Thumbs.db"]}),
-    "loop": (lambda root: (root / "x").symlink_to(root.parent), {"loop": ["x/"]}),
+    "loop": (lambda root: (root / "x").symlink_to(root.parent), {"link-loop": ["x/"]}),
     "unprintable": (lambda root: put(root / "x\n\udcff.jpg"), {"unprintable": [r"x\n\udcff.jpg"]}),
-    "mark behind": (lambda root: put(root / "x.jpg", saved(noise(), "JPEG") + b"\0" * 99), {}),
+    "data after the end": (lambda root: put(root / "x.jpg", saved(noise(), "JPEG") + b"\0" * 99), {}),
 }
 
 
-@pytest.mark.parametrize("how", [{}, {"decode": True}], ids=["headers", "decoded"])
+@pytest.mark.parametrize("options", [{}, {"decode": True}], ids=["headers", "decoded"])
 @pytest.mark.parametrize("name", IMAGES)
-def test_a_file_is_found_by_its_name(clean, name, how):
-    plant, expected = IMAGES[name]
-    plant(clean / "train" / "dog")
+def test_issues_of_a_file_have_its_name(clean, name, options):
+    make, expected = IMAGES[name]
+    make(clean / "train" / "dog")
     expected = {kind: [f"train/dog/{path}" for path in paths or ["x.png"]] for kind, paths in expected.items()}
-    assert found(clean, **how) == expected
+    assert issues_of(clean, **options) == expected
 
 
 def test_reasons_and_details(clean):
@@ -133,49 +137,49 @@ def test_reasons_and_details(clean):
     put(clean / "train/dog/c.jpg", saved(noise(300, 300), "JPEG")[:-4000])
     (clean / "train/dog/d.jpg").symlink_to("gone")
     put(clean / "train/dog/e.jpg", saved(noise(20, 30), "PNG"))
-    why = details(clean, "unreadable")
-    assert why.pop("train/dog/c.jpg").startswith("image file is truncated")
-    assert why == {
-        "train/dog/a.jpg": "it is empty",
+    reasons = details(clean, "unreadable")
+    assert reasons.pop("train/dog/c.jpg").startswith("image file is truncated")
+    assert reasons == {
+        "train/dog/a.jpg": "the file is empty",
         "train/dog/b.jpg": "not an image, or an unsupported format",
         "train/dog/d.jpg": "No such file or directory",
     }
-    assert details(clean, "wrong-ending") == {"train/dog/e.jpg": "PNG"}
+    assert details(clean, "wrong-extension") == {"train/dog/e.jpg": "PNG"}
     assert details(clean, "tiny") == {"train/dog/e.jpg": "20x30"}
 
 
-def test_a_image_on_its_side_is_measured_upright(clean):
+def test_size_of_a_rotated_image_is_the_upright_one(clean):
     put(clean / "train/dog/x.jpg", noise(200, 50), exif=EXIF_ON_ITS_SIDE)
-    sizes = check(str(clean)).sizes
+    sizes = check_data(clean).sizes
     assert (sizes["width"]["max"], sizes["height"]["max"]) == (50, 200)
 
 
 def test_img_size(clean):
-    assert found(clean, img_size=(36, 40)) == {}
-    assert found(clean, img_size=(37,)) == {"tiny": CLEAN}
-    assert found(clean, img_size=(36, 41)) == {"tiny": CLEAN}
+    assert issues_of(clean, img_size=(36, 40)) == {}
+    assert issues_of(clean, img_size=(37,)) == {"tiny": CLEAN}
+    assert issues_of(clean, img_size=(36, 41)) == {"tiny": CLEAN}
 
 
 def test_very_many_pixels(clean, monkeypatch):
-    """Between Pillow's bound and twice it an image is read, above it is refused."""
+    """An image with more pixels than Pillow's limit is huge; one with more than twice as many cannot be read."""
     put(clean / "train/dog/x.png", noise(60, 50))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    assert found(clean) == {"huge": ["train/dog/x.png"]}
+    assert issues_of(clean) == {"huge": ["train/dog/x.png"]}
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1499)
-    assert found(clean) == {"unreadable": ["train/dog/x.png"]}
+    assert issues_of(clean) == {"unreadable": ["train/dog/x.png"]}
 
 
-# copies
+# duplicates
 
 
-def test_copies(clean):
+def test_duplicates(clean):
     for copy in ("train/dog/copy.jpg", "train/dog/deeper.jpg"):
         shutil.copy(clean / "train/cat/0.jpg", clean / copy)
     shutil.copy(clean / "train/dog/1.jpg", clean / "val/dog/copy.jpg")
     shutil.copy(clean / "val/cat/1.jpg", clean / "val/cat/copy.jpg")
     same_size = (clean / "val/cat/0.jpg").read_bytes()
     put(clean / "val/cat/other.jpg", same_size[:300] + bytes([same_size[300] ^ 1]) + same_size[301:])
-    assert found(clean) == {
+    assert issues_of(clean) == {
         "label-conflict": ["train/cat/0.jpg = train/dog/copy.jpg = train/dog/deeper.jpg"],
         "leak": ["train/dog/1.jpg = val/dog/copy.jpg"],
         "duplicate": [
@@ -185,14 +189,14 @@ def test_copies(clean):
     }
 
 
-def test_broken_files_are_no_copies(clean):
+def test_damaged_files_are_not_duplicates(clean):
     for path in ("train/dog/a.jpg", "train/cat/a.jpg"):
         put(clean / path, b"<html>")
-    assert found(clean) == {"unreadable": ["train/cat/a.jpg", "train/dog/a.jpg"]}
+    assert issues_of(clean) == {"unreadable": ["train/cat/a.jpg", "train/dog/a.jpg"]}
 
 
-def test_copies_against_comparing_all_with_all(tmp_path):
-    """In 60 images of 20 contents in 3 classes and 2 parts, uncompressed and so all of one size."""
+def test_duplicates_equal_those_of_pairwise_comparison(tmp_path):
+    """60 images of 20 contents in 3 classes and 2 splits, uncompressed and so all of the same size."""
     contents = [saved(noise(), "BMP") for _ in range(20)]
     places = {}
     for i, content in enumerate(drawn.integers(0, 20, 60)):
@@ -204,7 +208,7 @@ def test_copies_against_comparing_all_with_all(tmp_path):
             if one.read_bytes() == other.read_bytes():
                 leaks |= {one, other} if part != other_part else set()
                 conflicts |= {one, other} if name != other_name else set()
-    got = found(tmp_path / "t", workers=2)
+    got = issues_of(tmp_path / "t", workers=2)
     for kind, paths in (("leak", leaks), ("label-conflict", conflicts)):
         names = [name for group in got[kind] for name in group.split(" = ")]
         assert sorted(names) == sorted(str(path.relative_to(tmp_path / "t")) for path in paths)
@@ -216,31 +220,31 @@ def test_copies_against_comparing_all_with_all(tmp_path):
 def layout(root: Path, *paths: str) -> dict[str, list[str]]:
     for path in paths:
         put(root / path)
-    return found(root)
+    return issues_of(root)
 
 
 AB = ("a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
 LAYOUTS: dict[str, tuple[list[str], dict[str, list[str]]]] = {
-    "undivided": ([*AB], {}),
-    "wrapped parts": ([f"w/{part}/{path}" for part in ("train", "val") for path in AB], {}),
+    "no splits": ([*AB], {}),
+    "splits in a folder": ([f"w/{part}/{path}" for part in ("train", "val") for path in AB], {}),
     "flat": (["1.jpg", "2.jpg"], {"no-classes": ["."]}),
-    "flat parts": (["train/1.jpg", "val/1.jpg"], {"no-classes": ["train/", "val/"]}),
-    "flat val": ([*(f"train/{p}" for p in AB), "val/1.jpg"], {"unused": ["val/"]}),
-    "wrapped": ([f"w/{path}" for path in AB], {"wrapped": ["w/"]}),
-    "wrapped in train": ([f"{p}/w/{q}" for p in ("train", "val") for q in AB], {"wrapped": ["train/w/"]}),
+    "flat splits": (["train/1.jpg", "val/1.jpg"], {"no-classes": ["train/", "val/"]}),
+    "flat val": ([*(f"train/{p}" for p in AB), "val/1.jpg"], {"unused-folder": ["val/"]}),
+    "extra folder": ([f"w/{path}" for path in AB], {"extra-folder": ["w/"]}),
+    "extra folder in train": ([f"{p}/w/{q}" for p in ("train", "val") for q in AB], {"extra-folder": ["train/w/"]}),
     "single": (["a/1.jpg", "a/2.jpg"], {"single-class": ["a/"]}),
-    "loose": ([*AB, "1.jpg"], {"loose": ["1.jpg"]}),
-    "beside": ([*(f"{p}/{q}" for p in ("train", "val", "x") for q in AB)], {"unused": ["x/"]}),
-    "val alone": ([f"val/{path}" for path in AB], {"no-train": ["val/"]}),
-    "deeper": ([*AB, "a/x/1.jpg", "a/y/1.jpg"], {"nested": ["a/"]}),
-    "one image": (["a/1.jpg", "b/1.jpg", "b/2.jpg"], {"unsplit": ["a"]}),
-    "one to learn": ([*(f"val/{p}" for p in AB), *(f"train/{p}" for p in AB[1:])], {"one-image": ["train/a"]}),
+    "outside class folders": ([*AB, "1.jpg"], {"no-class-folder": ["1.jpg"]}),
+    "next to splits": ([*(f"{p}/{q}" for p in ("train", "val", "x") for q in AB)], {"unused-folder": ["x/"]}),
+    "only val": ([f"val/{path}" for path in AB], {"no-train": ["val/"]}),
+    "nested": ([*AB, "a/x/1.jpg", "a/y/1.jpg"], {"nested": ["a/"]}),
+    "one image": (["a/1.jpg", "b/1.jpg", "b/2.jpg"], {"cannot-split": ["a"]}),
+    "one training image": ([*(f"val/{p}" for p in AB), *(f"train/{p}" for p in AB[1:])], {"one-image": ["train/a"]}),
     "case": ([*AB, "B/1.jpg", "B/2.jpg"], {"similar-names": ["'B'", "'b'"]}),
     "spaces": ([*AB, "c /1.jpg", "c /2.jpg"], {"similar-names": ["'c '"]}),
-    "numbers": ([f"{n}/{i}.jpg" for n in (9, 10) for i in range(2)], {"numbered": ["10", "9"]}),
-    "even numbers": ([f"{n:02}/{i}.jpg" for n in (9, 10) for i in range(2)], {}),
+    "numeric names": ([f"{n}/{i}.jpg" for n in (9, 10) for i in range(2)], {"numeric-names": ["10", "9"]}),
+    "numbers of equal length": ([f"{n:02}/{i}.jpg" for n in (9, 10) for i in range(2)], {}),
     "imbalance": ([*AB, *(f"a/x{i}.jpg" for i in range(18))], {"imbalance": ["a", "b"]}),
-    "near balance": ([*AB, *(f"a/x{i}.jpg" for i in range(17))], {}),
+    "almost balanced": ([*AB, *(f"a/x{i}.jpg" for i in range(17))], {}),
 }
 
 
@@ -251,27 +255,27 @@ def test_layouts(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_errors_of_layout_are_where_training_refuses(tmp_path, name):
-    """One finding of severity error, or more, wherever `open_splits` raises, and nowhere else."""
+def test_layout_has_errors_exactly_if_training_raises(tmp_path, name):
+    """At least one issue of severity error if `open_splits` raises, and none if it does not."""
     layout(tmp_path / "tree", *LAYOUTS[name][0])
     try:
         open_splits(Data(root=str(tmp_path / "tree")))
         refused = False
     except UserError:
         refused = True
-    assert bool(check(str(tmp_path / "tree")).errors()) == refused
+    assert bool(check_data(tmp_path / "tree").errors) == refused
 
 
-def test_parts_inside_classes(tmp_path):
+def test_splits_inside_classes(tmp_path):
     root = tmp_path / "tree"
     assert layout(root, *(f"{n}/{p}/1.jpg" for n in "ab" for p in ("train", "val"))) == {"nested": ["a/", "b/"]}
-    finding = check(str(root)).findings[0]
-    assert (finding.severity, finding.fix) == ("warning", "train/ and val/ belong above the classes")
+    issue = check_data(root).issues[0]
+    assert (issue.severity, issue.fix) == ("warning", "move train/ and val/ above the class folders")
 
 
-def test_a_folder_in_each_class_is_a_note(tmp_path):
+def test_one_folder_in_each_class_is_a_note(tmp_path):
     assert layout(tmp_path / "t", *(f"{n}/images/{i}.jpg" for n in "ab" for i in "12")) == {"nested": ["a/", "b/"]}
-    assert check(str(tmp_path / "t")).findings[0].severity == "note"
+    assert check_data(tmp_path / "t").issues[0].severity == "note"
 
 
 def test_class_folders_without_images(clean):
@@ -279,19 +283,19 @@ def test_class_folders_without_images(clean):
     put(clean / "val/pig/notes.txt", b"x")
     put(clean / "val/hen/.DS_Store", b"x")
     put(clean / "__MACOSX/._x", b"x")
-    assert found(clean) == {
+    assert issues_of(clean) == {
         "empty-class": ["train/cow/", "val/hen/", "val/pig/"],
-        "not-images": ["val/pig/notes.txt"],
+        "not-image": ["val/pig/notes.txt"],
         "hidden": ["__MACOSX/._x", "val/hen/.DS_Store"],
     }
 
 
-def test_classes_that_differ_and_the_shift(clean):
+def test_different_classes_and_the_shift_of_labels(clean):
     shutil.rmtree(clean / "val/cat")
     put(clean / "val/emu/1.jpg")
     assert details(clean, "classes-differ") == {"cat": "not in val/", "emu": "not in train/"}
-    finding = check(str(clean)).findings[0]
-    assert "1 shared classes would shift, the first dog from label 1 to 0" in finding.fix
+    issue = check_data(clean).issues[0]
+    assert "1 shared classes would shift, the first dog from label 1 to 0" in issue.fix
 
 
 def test_a_folder_that_cannot_be_listed(clean, monkeypatch):
@@ -303,37 +307,37 @@ def test_a_folder_that_cannot_be_listed(clean, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    got = found(clean)
-    assert got.pop("unlisted") == ["val/cat/"]
+    got = issues_of(clean)
+    assert got.pop("cannot-list") == ["val/cat/"]
     assert got == {"classes-differ": ["cat"]}
 
 
 def test_archives(pack, tmp_path):
-    """One that is damaged beside a whole one: what can be listed is looked at."""
+    """One of two archives is damaged: the check lists the rest."""
     pack("all/train.tar", *(path.replace("jpg", "png") for path in AB), "a/x.txt", "a/.hidden.png")
     Path(pack("all/val.tgz", *AB)).write_bytes(gzip.compress(b"x" * 2000))
-    got = found(tmp_path / "all")
+    got = issues_of(tmp_path / "all")
     assert got == {
-        "unlisted": ["val.tgz"],
+        "cannot-list": ["val.tgz"],
         "tiny": [f"train/{path}".replace("jpg", "png") for path in AB],
-        "not-images": ["train/a/x.txt"],
+        "not-image": ["train/a/x.txt"],
     }
 
 
 @pytest.mark.parametrize("name", ["hostile.tar", "all/hostile.tgz"])
-def test_a_hostile_archive_is_judged_by_its_names_alone(pack, name, tmp_path):
+def test_hostile_archive_is_checked_without_following_its_paths(pack, name, tmp_path):
     put(tmp_path / "secret", saved(noise(), "JPEG"))
     pack(name, *(f"{n}/{i}.png" for n in "ab" for i in "12"), "../secret", "secret", "x" * 5000, "a/link")
-    got = found(tmp_path / Path(name).parts[0])
+    got = issues_of(tmp_path / Path(name).parts[0])
     assert got.pop("tiny") == ["a/1.png", "a/2.png", "b/1.png", "b/2.png"]
-    assert got == {"not-images": ["a/link", "secret", "x" * 5000]}
+    assert got == {"not-image": ["a/link", "secret", "x" * 5000]}
 
 
 # against plain Pillow
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """Cut short, with a few bytes changed, emptied, lengthened, or left alone."""
+    """The data truncated, with a few changed bytes, empty, longer, or unchanged."""
     kind = rng.integers(6)
     if kind == 0:
         return data[: rng.integers(len(data))]
@@ -345,7 +349,7 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
     return {2: b"", 3: data + b"\0" * int(rng.integers(200))}.get(int(kind), data)
 
 
-def broken_by_pillow(root: Path) -> set[str]:
+def unreadable_for_pillow(root: Path) -> set[str]:
     """The files that Pillow cannot open and decode."""
     broken = set()
     for path in root.rglob("*.*"):
@@ -358,75 +362,74 @@ def broken_by_pillow(root: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_unreadable_files_are_those_that_pillow_cannot_decode(tmp_path, seed):
+def test_unreadable_files_equal_those_of_pillow(tmp_path, seed):
     rng = np.random.default_rng(seed)
     for i in range(80):
         ending = list(FORMATS)[rng.integers(len(FORMATS))]
         image = noise(*rng.integers(33, 90, 2))
         put(tmp_path / f"{'ab'[i % 2]}/{i}{ending}", damaged(saved(image, FORMATS[ending]), rng))
-    broken = broken_by_pillow(tmp_path)
+    broken = unreadable_for_pillow(tmp_path)
     assert 15 < len(broken) < 65
-    assert set(found(tmp_path, decode=True, workers=2)["unreadable"]) == broken
-    assert set(found(tmp_path)["unreadable"]) <= broken
+    assert set(issues_of(tmp_path, decode=True, workers=2)["unreadable"]) == broken
+    assert set(issues_of(tmp_path)["unreadable"]) <= broken
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".bmp", ".webp"])
-def test_headers_find_every_file_cut_short(tmp_path, ending):
+def test_headers_find_every_truncated_file(tmp_path, ending):
     data = saved(noise(64, 64), FORMATS[ending])
     for i, cut in enumerate(drawn.integers(1, len(data), 40)):
         put(tmp_path / f"{'ab'[i % 2]}/{i}{ending}", data[:-cut])
-    assert set(found(tmp_path)["unreadable"]) == broken_by_pillow(tmp_path)
+    assert set(issues_of(tmp_path)["unreadable"]) == unreadable_for_pillow(tmp_path)
 
 
-# the report
+# report
 
 
-def test_json_round_trip(clean):
+def test_report_as_json(clean):
     put(clean / "train/dog/a\n.jpg", b"")
     put(clean / "train/dog/b.jpg", noise(20, 20))
-    report = check(str(clean))
-    again = json.loads(json.dumps(report.as_dict()))
-    assert again == report.as_dict()
-    assert list(again) == ["path", "decoded", "images", "classes", "sizes", "modes", "findings", "seconds"]
+    report = check_data(clean)
+    again = json.loads(json.dumps(report.to_dict()))
+    assert again == report.to_dict()
+    assert list(again) == ["path", "decoded", "images", "classes", "sizes", "modes", "issues", "seconds"]
     assert again["path"] == str(clean)
-    assert [finding["severity"] for finding in again["findings"]] == ["error", "warning", "note"]
-    for finding in again["findings"]:
-        assert set(finding) == {"kind", "severity", "count", "names", "why", "fix"}
-        assert finding["count"] == len(finding["names"]) == 1
-        assert len(finding["why"]) in (0, finding["count"])
+    assert [issue["severity"] for issue in again["issues"]] == ["error", "warning", "note"]
+    for issue in again["issues"]:
+        assert set(issue) == {"kind", "severity", "count", "names", "details", "fix"}
+        assert issue["count"] == len(issue["names"]) == 1
+        assert len(issue["details"]) in (0, issue["count"])
 
 
 def test_workers_change_nothing(clean):
     for i in range(150):
         put(clean / f"train/cat/x{i:03}.jpg", noise(32 + i, 40) if i % 7 else b"")
-    one, two = (check(str(clean), workers=workers) for workers in (1, 2))
-    two.seconds = one.seconds
-    assert one == two
-    assert len(one.findings[0].names) == 22
+    one, two = (check_data(clean, workers=workers) for workers in (1, 2))
+    assert one == replace(two, seconds=one.seconds)
+    assert len(one.issues[0].names) == 22
 
 
-def test_progress_reaches_its_end(clean):
+def test_progress_is_called_until_the_end(clean):
     shutil.copy(clean / "train/dog/1.jpg", clean / "val/dog/copy.jpg")
-    told: list[tuple[str, int, int]] = []
-    check(str(clean), progress=lambda *told_of: told.append(told_of))
-    assert told == [("headers", 11, 11), ("duplicates", 2, 2)]
+    calls: list[tuple[str, int, int]] = []
+    check_data(clean, progress=lambda *call: calls.append(call))
+    assert calls == [("headers", 11, 11), ("duplicates", 2, 2)]
 
 
-def test_a_line_shows_five_names():
-    line = str(Finding.of("tiny", {f"{i:03}.jpg": "8x8" for i in range(1200)}))
+def test_text_of_an_issue_shows_five_names():
+    line = str(Issue.of("tiny", {f"{i:03}.jpg": "8x8" for i in range(1200)}))
     assert line.startswith("images that will be enlarged (1,200): 000.jpg (8x8), 001.jpg (8x8), ")
     assert "004.jpg (8x8) and 1,195 more -> choose" in line
-    assert str(Finding.of("loop", ["a/"])).startswith("links to a folder that they lie in (1): a/ -> ")
+    assert str(Issue.of("link-loop", ["a/"])).startswith("links to a folder that contains them (1): a/ -> ")
     assert all(kind.what and kind.fix for kind in KINDS.values())
 
 
 @pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="the patch would not reach the workers")
-def test_a_killed_worker_is_one_line(clean, monkeypatch):
+def test_killed_worker_is_a_user_error(clean, monkeypatch):
     for i in range(80):
         put(clean / f"train/cat/x{i}.jpg")
-    monkeypatch.setattr(checking, "look", lambda image, decode: os._exit(9))
+    monkeypatch.setattr(checking, "read_header", lambda image, decode: os._exit(9))
     with pytest.raises(UserError, match="was killed"):
-        check(str(clean), workers=2)
+        check_data(clean, workers=2)
 
 
 # real data
@@ -434,14 +437,14 @@ def test_a_killed_worker_is_one_line(clean, monkeypatch):
 
 @pytest.mark.parametrize("decode", [False, True])
 def test_real_folder(shared, decode):
-    report = check(str(shared / "caltech20"), decode=decode)
-    assert [(finding.kind, len(finding.names)) for finding in report.findings] == [("grayscale", 48)]
+    report = check_data(shared / "caltech20", decode=decode)
+    assert [(issue.kind, len(issue.names)) for issue in report.issues] == [("grayscale", 48)]
     assert report.modes == {"RGB": 1912, "L": 48}
-    counts = [sum(own[part] for own in report.classes.values()) for part in ("train", "val")]
+    counts = [sum(count[split] for count in report.classes.values()) for split in ("train", "val")]
     assert (report.images, *counts) == (1960, 1371, 589)
 
 
 def test_real_archive(shared):
-    report = check(str(shared / "imagenet_samples" / "imagenet_samples_256.tar"), decode=True, workers=2)
+    report = check_data(shared / "imagenet_samples" / "imagenet_samples_256.tar", decode=True, workers=2)
     assert report.images == 1000
-    assert [(finding.kind, len(finding.names)) for finding in report.findings] == [("unsplit", 1000)]
+    assert [(issue.kind, len(issue.names)) for issue in report.issues] == [("cannot-split", 1000)]

@@ -1,4 +1,4 @@
-"""Shear and translation against Pillow's affine transform with its bicubic filter."""
+"""Shear and translation against Pillow's affine transform with the bicubic filter."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from resmlp.data.images import affine_ops
 FILL = (124, 116, 104)
 
 
-def theirs(image: Image.Image, *matrix: float) -> np.ndarray:
+def pillow(image: Image.Image, *matrix: float) -> np.ndarray:
     how = {"resample": Image.Resampling.BICUBIC, "fillcolor": FILL}
     return np.asarray(image.transform(image.size, Image.Transform.AFFINE, matrix, **how)).astype(int)
 
 
-def check(ours: np.ndarray, theirs: np.ndarray) -> None:
-    """Pillow computes in 64 bits and rounds down, so that now and then 17.0000001 is 17 and 16.9999999 is 16."""
-    far = abs(ours.transpose(1, 2, 0).astype(int) - theirs)
+def check(ours: np.ndarray, expected: np.ndarray) -> None:
+    """Pillow computes in 64 bits and rounds down, so some values are 17 instead of 16 or the reverse."""
+    far = abs(ours.transpose(1, 2, 0).astype(int) - expected)
     assert ours.dtype == np.uint8
     assert far.max() <= 1
     assert far.sum() < 2 + 0.02 * far.size
@@ -35,17 +35,17 @@ def planar(image: Image.Image) -> np.ndarray:
 
 @pytest.mark.parametrize("factor", [0.0, 0.27, -0.3, 0.011, 1.7, -4.0])
 def test_shear(image, factor):
-    check(affine_ops.shear_x(planar(image), factor, FILL), theirs(image, 1, factor, 0, 0, 1, 0))
-    check(affine_ops.shear_y(planar(image), factor, FILL), theirs(image, 1, 0, 0, factor, 1, 0))
+    check(affine_ops.shear_x(planar(image), factor, FILL), pillow(image, 1, factor, 0, 0, 1, 0))
+    check(affine_ops.shear_y(planar(image), factor, FILL), pillow(image, 1, 0, 0, factor, 1, 0))
 
 
 @pytest.mark.parametrize("pixels", [0.0, 3.0, -7.0, 12.37, -11.81, 0.5, -0.5, 0.04, 200.3, -200.3, 1e9])
 def test_translation(image, pixels):
-    check(affine_ops.translate_x(planar(image), pixels, FILL), theirs(image, 1, 0, pixels, 0, 1, 0))
-    check(affine_ops.translate_y(planar(image), pixels, FILL), theirs(image, 1, 0, 0, 0, 1, pixels))
+    check(affine_ops.translate_x(planar(image), pixels, FILL), pillow(image, 1, 0, pixels, 0, 1, 0))
+    check(affine_ops.translate_y(planar(image), pixels, FILL), pillow(image, 1, 0, 0, 0, 1, pixels))
 
 
-def test_nothing_is_changed_in_place(image):
+def test_input_is_not_changed(image):
     before = planar(image)
     for shift in (affine_ops.shear_x, affine_ops.shear_y, affine_ops.translate_x, affine_ops.translate_y):
         shift(before, 0.3, FILL)

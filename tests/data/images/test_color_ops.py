@@ -1,4 +1,4 @@
-"""Every change of colors against Pillow's, to the pixel."""
+"""Every color operation has exactly Pillow's pixels."""
 
 import numpy as np
 import pytest
@@ -23,9 +23,9 @@ def image(request, photo) -> Image.Image:
     return made[request.param]()
 
 
-def same(ours: np.ndarray, theirs: Image.Image) -> bool:
+def same(ours: np.ndarray, expected: Image.Image) -> bool:
     assert ours.dtype == np.uint8
-    return (ours.transpose(1, 2, 0) == np.asarray(theirs)).all()
+    return (ours.transpose(1, 2, 0) == np.asarray(expected)).all()
 
 
 def planar(image: Image.Image) -> np.ndarray:
@@ -33,7 +33,7 @@ def planar(image: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("ours", "pillow"),
     [
         (color_ops.brightness, ImageEnhance.Brightness),
         (color_ops.contrast, ImageEnhance.Contrast),
@@ -41,21 +41,21 @@ def planar(image: Image.Image) -> np.ndarray:
         (color_ops.sharpness, ImageEnhance.Sharpness),
     ],
 )
-def test_blends(image, ours, theirs):
+def test_blends(image, ours, pillow):
     for factor in FACTORS:
-        assert same(ours(planar(image), factor), theirs(image).enhance(factor))
+        assert same(ours(planar(image), factor), pillow(image).enhance(factor))
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("ours", "pillow"),
     [
         (color_ops.invert, ImageOps.invert),
         (color_ops.autocontrast, ImageOps.autocontrast),
         (color_ops.equalize, ImageOps.equalize),
     ],
 )
-def test_operations_without_a_level(image, ours, theirs):
-    assert same(ours(planar(image)), theirs(image))
+def test_operations_without_a_level(image, ours, pillow):
+    assert same(ours(planar(image)), pillow(image))
 
 
 def test_posterize(image):
@@ -77,7 +77,7 @@ def test_gray(image):
     assert (color_ops.gray(planar(image)) == np.asarray(image.convert("L"))).all()
 
 
-def test_nothing_is_changed_in_place(image):
+def test_input_is_not_changed(image):
     before = planar(image)
     changes = (color_ops.invert, color_ops.autocontrast, color_ops.equalize)
     for change in (

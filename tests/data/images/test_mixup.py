@@ -1,4 +1,4 @@
-"""Normalization, erasing and mixing, in closed form."""
+"""Normalization, erasing and mixing against closed forms."""
 
 import random
 
@@ -29,14 +29,14 @@ def test_normalize():
     assert torch.equal(x, before)
 
 
-def test_evaluation_input_is_timms(photo: Image.Image):
+def test_evaluation_input_equals_timm(photo: Image.Image):
     p = DATA.preprocessing()
     theirs = create_transform((3, 16, 16), crop_pct=p.crop_ratio, interpolation="bicubic", mean=p.mean, std=p.std)
     ours = normalize(eval_transform(p)(photo)[None], p.mean, p.std)[0]
     torch.testing.assert_close(ours, theirs(photo), rtol=0, atol=1e-6)
 
 
-def test_nothing_on():
+def test_without_augmentation():
     x = images()
     out, targets = BatchAugment(Augment(), DATA, 5)(x, LABELS)
     assert torch.equal(out, normalize(x, DATA.mean, DATA.std))
@@ -44,13 +44,13 @@ def test_nothing_on():
     assert torch.equal(targets, torch.eye(5)[LABELS])
 
 
-def test_mixup_mixes_images_and_targets_alike():
+def test_mixup_mixes_images_and_targets_with_the_same_weight():
     x, weights = images(), []
     plain, mix = normalize(x, DATA.mean, DATA.std), BatchAugment(Augment(mixup=1.0), DATA, 5)
     for seed in range(20):
         np.random.seed(seed)
         out, targets = mix(x, LABELS)
-        weight = targets[1, 1].item()  # its partner is image 4, of class 4
+        weight = targets[1, 1].item()  # image 1 is mixed with image 4, of class 4
         one_hot = torch.eye(5)[LABELS]
         torch.testing.assert_close(targets, weight * one_hot + (1 - weight) * one_hot.flip(0))
         torch.testing.assert_close(out, weight * plain + (1 - weight) * plain.flip(0), rtol=0, atol=1e-5)
@@ -105,7 +105,7 @@ def test_erasing_is_a_rectangle_of_normal_noise():
 
 
 def test_erasing_goes_before_mixing():
-    """As in timm: the noise itself is mixed, so that half of it shows where one of two images is erased."""
+    """As in timm: the noise itself is mixed, so half of it remains if one of two images is erased."""
     x, labels = torch.zeros(2, 3, 16, 16, dtype=torch.uint8), torch.tensor([0, 1])
     augment = BatchAugment(Augment(erasing=0.5, mixup=1e6), DATA, 2)  # alpha so large that the weight is 1/2
     alone = BatchAugment(Augment(erasing=0.5), DATA, 2)

@@ -1,4 +1,4 @@
-"""Views of multi-crop: shapes, a function of the key, and their distribution; images without labels."""
+"""Multi-crop: shapes, reproducibility and distribution of the views; images without labels."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ DATA = Data(img_size=(8, 12))
 
 
 def ramp(side: int = 100) -> Image.Image:
-    """Red tells the row of a pixel and green its column, in steps of 2; blue is even."""
+    """Red is twice the row of a pixel, green twice its column; blue is constant."""
     at = np.arange(side, dtype=np.uint8) * 2
     red, green = np.broadcast_to(at[:, None], (side, side)), np.broadcast_to(at, (side, side))
     return Image.fromarray(np.stack([red, green, np.full_like(red, 100)], 2))
@@ -38,7 +38,7 @@ def same(ours, theirs) -> bool:
     return len(ours) == len(theirs) and all(torch.equal(a[key], b[key]) for a, b in zip(ours, theirs) for key in keys)
 
 
-def test_views_of_a_image(photo):
+def test_views_of_an_image(photo):
     views = MultiCrop(DATA, TASK)(photo)
     assert {kind: (tuple(x.shape), x.dtype) for kind, x in views.items()} == {
         "global": ((2, 3, 8, 12), torch.uint8),
@@ -48,7 +48,7 @@ def test_views_of_a_image(photo):
 
 
 @pytest.mark.parametrize("options", [{"local_crops": "none"}, {"local_views": 0}], ids=str)
-def test_there_may_be_no_small_views(photo, options):
+def test_no_local_views(photo, options):
     assert MultiCrop(DATA, Dino(**options))(photo).keys() == {"global"}
 
 
@@ -58,7 +58,7 @@ def test_small_images_are_enlarged(size):
     assert views["global"].shape == (2, 3, 8, 12)
 
 
-def test_batches_are_a_function_of_the_key_with_any_workers(many):
+def test_batches_do_not_depend_on_the_workers(many):
     alone, helped = batches(many), batches(many, workers=2)
     whole = list(alone.epoch(1))
     assert [tuple(batch["global"].shape) for batch in whole] == [(8, 2, 3, 8, 8)] * 5
@@ -70,37 +70,37 @@ def test_batches_are_a_function_of_the_key_with_any_workers(many):
     assert not same(batches(many, seed=4).epoch(1), whole)
 
 
-def test_only_large_views_make_a_batch_without_local(many):
+def test_batch_without_local_views(many):
     batch = next(batches(many, local_crops="none").epoch(0))
     assert set(batch) == {"global", "label", "unreadable"}
 
 
-def test_boxes_take_the_share_of_the_area_that_they_should():
-    """Of an image whose colors tell places, a view tells its own box."""
+def test_area_and_shape_of_the_crops():
+    """The colors of the image are positions, so a view shows its own box."""
     whole = ramp()
     crops = MultiCrop(Data(img_size=(50,)), Dino(local_size=(50,), local_views=1, blur=0))
-    for kind, low, high, mean in (("global", 0.4, 1.0, 0.65), ("local", 0.05, 0.4, 0.225)):  # not all large ones fit
+    for kind, low, high, mean in (("global", 0.4, 1.0, 0.65), ("local", 0.05, 0.4, 0.225)):  # not all large crops fit
         crop = crops.views[kind][0].transforms[0]
-        shares, ratios = [], []
+        areas, ratios = [], []
         for key in range(300):
             seed_host(key)
             x = np.asarray(crop(whole), float) / 2
             down, across = (np.ptp(x[..., i]) / 0.99 for i in (0, 1))
-            shares.append(down * across / 100**2)
+            areas.append(down * across / 100**2)
             ratios.append(across / down)
-        assert min(shares) > 0.9 * low - 0.01
-        assert max(shares) < high + 0.05
-        assert np.mean(shares) == pytest.approx(mean, abs=0.04)
+        assert min(areas) > 0.9 * low - 0.01
+        assert max(areas) < high + 0.05
+        assert np.mean(areas) == pytest.approx(mean, abs=0.04)
         assert 0.65 < min(ratios) < 0.85
         assert 1.2 < max(ratios) < 1.5
 
 
-def rate(found: list[bool]) -> float:
-    return sum(found) / len(found)
+def frequency(outcomes: list[bool]) -> float:
+    return sum(outcomes) / len(outcomes)
 
 
-def test_colors_change_as_often_as_they_should():
-    """Steps are taken one by one: a whole crop without blur, of which pixels tell what was done to it."""
+def test_probabilities_of_color_changes():
+    """Apply each step alone to the whole image, without blur; the pixels show if it changed anything."""
     whole, crops = ramp(), MultiCrop(Data(img_size=(100,)), Dino(local_size=(100,), local_scale=(1, 1)))
     steps = {kind: [step.transforms[1:] for step in views] for kind, views in crops.views.items()}
     flip, jitter, gray, blur = (steps["global"][0][i] for i in range(4))
@@ -111,7 +111,7 @@ def test_colors_change_as_often_as_they_should():
         drawn["flip"].append(x[0][0, 0, 1] > x[0][0, -1, 1])
         drawn["jitter"].append(not np.array_equal(x[1], np.asarray(whole)))
         drawn["gray"].append(bool((x[2][..., 0] == x[2][..., 1]).all()))
-    assert {name: rate(found) for name, found in drawn.items()} == pytest.approx(
+    assert {name: frequency(outcomes) for name, outcomes in drawn.items()} == pytest.approx(
         {"flip": 0.5, "jitter": 0.8, "gray": 0.2}, abs=0.06
     )
     odds = {kind: [view[3].p for view in views] for kind, views in steps.items()}
@@ -122,8 +122,8 @@ def test_colors_change_as_often_as_they_should():
     )
 
 
-def test_the_second_large_view_alone_is_solarized():
-    """A white image, which neither flip, gray nor blur changes: solarized, it is black, and jitter leaves it so."""
+def test_only_the_second_global_view_is_solarized():
+    """Flip, gray and blur do not change a white image; solarize makes it black, and jitter keeps it black."""
     white, crops = Image.new("RGB", (40, 40), "white"), MultiCrop(DATA, TASK)
     dark: dict[tuple[str, int], list[bool]] = {}
     for key in range(250):
@@ -131,29 +131,34 @@ def test_the_second_large_view_alone_is_solarized():
         for kind, views in crops(white).items():
             for number, pixels in enumerate(views):
                 dark.setdefault((kind, number), []).append(pixels.float().mean().item() < 120)
-    assert {place: round(rate(found), 1) for place, found in dark.items()} == {
+    assert {view: round(frequency(outcomes), 1) for view, outcomes in dark.items()} == {
         ("global", 0): 0,
         ("global", 1): pytest.approx(0.2, abs=0.11),
         **{("local", i): 0 for i in range(3)},
     }
 
 
-def test_blur_radius_is_drawn_up_to_its_limit():
+def test_blur_radius_is_random_up_to_its_limit():
     dot = Image.fromarray(np.pad(np.full((1, 1), 255, np.uint8), 20))
     peaks = []
     for key in range(60):
         seed_host(key)
         peaks.append(np.asarray(Blur(2.0)(dot)).max())
-    assert max(peaks) > 150, "hardly blurred"
-    assert min(peaks) < 20, "to about 255 / (2 pi 2^2) = 10"
+    assert max(peaks) > 150, "the smallest radius hardly blurs"
+    assert min(peaks) < 20, "the largest radius gives about 255 / (2 pi 2^2) = 10"
     seed_host(0)
     assert np.array_equal(np.asarray(Blur(0.0)(dot)), np.asarray(dot))
-    assert len(view(None, 0.0, 1.0).transforms) == 5, "no blur at all"
+    assert len(view(None, 0.0, 1.0).transforms) == 5, "no step for blur"
 
 
-def test_labels_are_taken_where_folders_are_classes(many):
-    found = open_collection(Data(root=many, img_size=(8,)))
-    assert (len(found.train), len(found.val), found.train.classes, found.why) == (33, 9, ("a", "b", "c"), "")
+def test_labels_of_class_folders(many):
+    collection = open_collection(Data(root=many, img_size=(8,)))
+    assert (len(collection.train), len(collection.val), collection.train.classes, collection.why) == (
+        33,
+        9,
+        ("a", "b", "c"),
+        "",
+    )
     none = open_collection(Data(root=many, img_size=(8,)), labels=False)
     assert (len(none.train), none.val, set(none.train.labels)) == (42, None, {0})
 
@@ -166,41 +171,41 @@ def test_labels_are_taken_where_folders_are_classes(many):
         (["a/1.png", "b/2.png", "3.png", "deep/er/4.png"], 4),
         (["train/a/1.png", "train/2.png", "val/a/3.png", "val/b/4.png"], 2),
     ],
-    ids=["flat", "one folder", "loose and nested", "train/ and val/ of other classes"],
+    ids=["flat", "one folder", "outside class folders and nested", "train/ and val/ with different classes"],
 )
-def test_without_labels_every_image_counts(plant, paths, count):
-    found = open_collection(Data(root=plant(*paths, "notes.txt"), img_size=(8,)))
-    assert (len(found.train), found.val) == (count, None)
-    assert found.why
-    names = [found.train.name(i) for i in range(count)]
+def test_all_images_are_used_without_labels(plant, paths, count):
+    collection = open_collection(Data(root=plant(*paths, "notes.txt"), img_size=(8,)))
+    assert (len(collection.train), collection.val) == (count, None)
+    assert collection.why
+    names = [collection.train.name(i) for i in range(count)]
     assert names == sorted(names)
 
 
-def test_an_archive_without_classes(pack):
-    found = open_collection(Data(root=pack("a.tar", "x/1.png", "x/2.png", "3.png"), img_size=(8,)))
-    assert len(found.train) == 3
-    assert found.train.read(0).mode == "RGB"
+def test_archive_without_classes(pack):
+    collection = open_collection(Data(root=pack("a.tar", "x/1.png", "x/2.png", "3.png"), img_size=(8,)))
+    assert len(collection.train) == 3
+    assert collection.train.read(0).mode == "RGB"
 
 
-@pytest.mark.parametrize("held_out", [["val/3.png"], ["val/a/3.png", "val/b/4.png"], ["Test/a/3.png"]], ids=" ".join)
+@pytest.mark.parametrize("val", [["val/3.png"], ["val/a/3.png", "val/b/4.png"], ["Test/a/3.png"]], ids=" ".join)
 @pytest.mark.parametrize("labels", [True, False])
-def test_of_a_train_folder_without_classes_val_is_not_learned(plant, held_out, labels):
-    found = open_collection(Data(root=plant("train/1.png", "train/2.png", *held_out), img_size=(8,)), labels)
-    assert [Path(found.train.name(i)).name for i in range(len(found.train))] == ["1.png", "2.png"]
-    assert "tree/train alone is learned from" in found.why
-    assert "beside it" not in found.why
-    assert ("no class folders" in found.why) == labels
+def test_val_is_not_used_for_training_without_classes(plant, val, labels):
+    collection = open_collection(Data(root=plant("train/1.png", "train/2.png", *val), img_size=(8,)), labels)
+    assert [Path(collection.train.name(i)).name for i in range(len(collection.train))] == ["1.png", "2.png"]
+    assert "tree/train are used" in collection.why
+    assert "next to it" not in collection.why
+    assert ("no class folders" in collection.why) == labels
 
 
-def test_a_class_of_trains_is_no_part(plant):
+def test_class_named_train_is_not_a_split(plant):
     vehicles = Data(root=plant("bus/1.png", "bus/2.png", "train/3.png", "train/4.png"), img_size=(8,))
-    found = open_collection(vehicles, labels=False)
-    assert (len(found.train), found.why) == (4, "not asked for")
+    collection = open_collection(vehicles, labels=False)
+    assert (len(collection.train), collection.why) == (4, "labels were not requested")
     assert open_collection(vehicles).train.classes == ("bus", "train")
 
 
 @pytest.mark.parametrize("paths", [[], ["notes.txt"]])
-def test_no_images_at_all_is_an_error(plant, paths):
+def test_no_images(plant, paths):
     with pytest.raises(UserError, match="empty|no images"):
         open_collection(Data(root=plant(*paths), img_size=(8,)))
     with pytest.raises(UserError, match="no such file or folder"):

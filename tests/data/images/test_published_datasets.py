@@ -1,4 +1,4 @@
-"""Published sets, from small imitations of how their authors pack them; torchvision's readers are the other opinion."""
+"""Published data sets, from small copies of their file formats; torchvision's readers are the reference."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from resmlp.config import Data
-from resmlp.data import ImageSet, open_eval, open_splits, other_counts
-from resmlp.data.images.published_datasets import KNOWN
+from resmlp.data import ImageSet, count_mismatch, open_eval, open_splits
+from resmlp.data.images.published_datasets import PUBLISHED_DATASETS
 from resmlp.utils.errors import UserError
 
 SETS = ["flowers", "cars", "inat18", "inat19"]
@@ -49,7 +49,7 @@ def cars(root: Path) -> Path:
 
 
 def inat(root: Path, year: int) -> Path:
-    """Classes 3, 10 and 20 in that order, though as strings 10 comes first."""
+    """Classes 3, 10 and 20 in this order; sorted as strings, 10 would be the first."""
     categories = [{"id": i, "name": f"species {i}", "supercategory": "Aves"} for i in (20, 3, 10)]
     for part, count in (("train", 7), ("val", 3)):
         images, notes = [], []
@@ -68,7 +68,7 @@ MAKE = {"flowers": flowers, "cars": cars, "inat18": lambda root: inat(root, 2018
 
 
 def pairs(images: ImageSet) -> list[tuple[str, str]]:
-    """(file, class) of each image, which must be readable."""
+    """(file, class) of each image; checks that each is readable."""
     assert all(images.read(i).size == (9, 7) for i in range(len(images)))
     return [(Path(images.name(i)).name, images.classes[images.labels[i]]) for i in range(len(images))]
 
@@ -80,14 +80,14 @@ def test_flowers(tmp_path, monkeypatch):
     assert train.classes == val.classes == ("1", "2", "3")
     assert pairs(train)[:2] == [("image_00012.jpg", "3"), ("image_00002.jpg", "2")]
     monkeypatch.setattr(datasets.Flowers102, "_check_integrity", lambda self: True)
-    theirs = {part: datasets.Flowers102(tmp_path, part) for part in ("train", "val", "test")}
+    reference = {part: datasets.Flowers102(tmp_path, part) for part in ("train", "val", "test")}
     for images, parts in ((train, ("train", "val")), (val, ("test",)), (open_eval(data), ("test",))):
-        assert images.labels == [label for part in parts for label in theirs[part]._labels]
-        files = [str(file) for part in parts for file in theirs[part]._image_files]
+        assert images.labels == [label for part in parts for label in reference[part]._labels]
+        files = [str(file) for part in parts for file in reference[part]._image_files]
         assert [images.name(i) for i in range(len(images))] == files
 
 
-def test_all_flowers_have_names(tmp_path):
+def test_flowers_have_class_names(tmp_path):
     base = flowers(tmp_path)
     savemat(base / "imagelabels.mat", {"labels": np.array([[*range(1, 12), 102]], np.uint8)})
     classes = open_eval(Data(source="flowers", root=str(tmp_path))).classes
@@ -95,16 +95,16 @@ def test_all_flowers_have_names(tmp_path):
     assert classes[76] == "passion flower"
 
 
-@pytest.mark.parametrize("labels_beside", ["torchvision", "devkit"])
-def test_cars(tmp_path, labels_beside):
+@pytest.mark.parametrize("layout", ["torchvision", "devkit"])
+def test_cars(tmp_path, layout):
     base = cars(tmp_path)
-    theirs = {part: datasets.StanfordCars(tmp_path, part) for part in ("train", "test")}
-    if labels_beside == "devkit":
+    reference = {part: datasets.StanfordCars(tmp_path, part) for part in ("train", "test")}
+    if layout == "devkit":
         (base / "cars_test_annos_withlabels.mat").rename(base / "devkit" / "cars_test_annos_withlabels.mat")
     train, val = open_splits(Data(source="cars", root=str(tmp_path)))
     for images, part in ((train, "train"), (val, "test")):
-        assert images.classes == tuple(theirs[part].classes)
-        assert [(images.name(i), images.labels[i]) for i in range(len(images))] == theirs[part]._samples
+        assert images.classes == tuple(reference[part].classes)
+        assert [(images.name(i), images.labels[i]) for i in range(len(images))] == reference[part]._samples
         pairs(images)
 
 
@@ -116,20 +116,20 @@ def test_inaturalist(tmp_path, year):
     assert (len(train), len(val)) == (7, 3)
     assert train.classes == val.classes == ("species 3", "species 10", "species 20")
     for images in (train, val, open_eval(data)):
-        for i in range(len(images)):  # the folder says the class
+        for i in range(len(images)):  # the folder names the class
             assert images.classes[images.labels[i]] == f"species {Path(images.name(i)).parent.name}"
             assert images.read(i).size == (9, 7)
 
 
 @pytest.mark.parametrize("source", SETS)
-def test_the_root_may_be_the_sets_own_folder(tmp_path, source):
+def test_root_may_be_the_folder_of_the_data_set(tmp_path, source):
     base = MAKE[source](tmp_path)
     outer, inner = (open_splits(Data(source=source, root=str(root))) for root in (tmp_path, base))
     assert pairs(outer.train) == pairs(inner.train)
 
 
-@pytest.mark.parametrize("source", KNOWN)
-def test_a_tree_of_class_folders_is_taken(tmp_path, source):
+@pytest.mark.parametrize("source", PUBLISHED_DATASETS)
+def test_tree_of_class_folders(tmp_path, source):
     for part in ("train", "test"):
         for name in ("cat", "dog"):
             paint(tmp_path / part / name / "1.jpg", 3)
@@ -138,18 +138,18 @@ def test_a_tree_of_class_folders_is_taken(tmp_path, source):
     assert val.labels == open_eval(Data(source=source, root=str(tmp_path))).labels == [0, 1]
 
 
-@pytest.mark.parametrize("source", KNOWN)
-def test_other_counts_are_said(tmp_path, source):
+@pytest.mark.parametrize("source", PUBLISHED_DATASETS)
+def test_count_mismatch(tmp_path, source):
     if source in MAKE:
         MAKE[source](tmp_path)
         splits = open_splits(Data(source=source, root=str(tmp_path)))
-        assert f"{KNOWN[source].title} was published with" in other_counts(source, splits)
-    train, val, classes = KNOWN[source].counts
+        assert f"{PUBLISHED_DATASETS[source].title} was published with" in count_mismatch(source, splits)
+    train, val, classes = PUBLISHED_DATASETS[source].counts
     full = [ImageSet(("x",) * classes, [0] * count, [None] * count) for count in (train, val)]
-    assert other_counts(source, type("Splits", (), {"train": full[0], "val": full[1]})) == ""
+    assert count_mismatch(source, type("Splits", (), {"train": full[0], "val": full[1]})) == ""
 
 
-PUBLISHED = {  # Nilsback and Zisserman 2008 (train + val); Krause et al. 2013; the iNaturalist competitions' pages
+PUBLISHED = {  # Nilsback and Zisserman 2008 (train + val); Krause et al. 2013; pages of the iNaturalist competitions
     "cifar10": (50000, 10000, 10),
     "cifar100": (50000, 10000, 100),
     "flowers": (1020 + 1020, 6149, 102),
@@ -160,19 +160,19 @@ PUBLISHED = {  # Nilsback and Zisserman 2008 (train + val); Krause et al. 2013; 
 
 
 def test_published_counts():
-    assert {name: known.counts for name, known in KNOWN.items()} == PUBLISHED
-    assert other_counts("folder", open_splits(Data(source="digits"))) == ""
+    assert {name: known.counts for name, known in PUBLISHED_DATASETS.items()} == PUBLISHED
+    assert count_mismatch("folder", open_splits(Data(source="digits"))) == ""
 
 
 @pytest.mark.parametrize("opener", [open_splits, open_eval])
-@pytest.mark.parametrize("source", KNOWN)
+@pytest.mark.parametrize("source", PUBLISHED_DATASETS)
 @pytest.mark.parametrize("root", [None, "nowhere", "empty"])
-def test_where_to_place_it_is_said_in_a_line(tmp_path, opener, source, root):
+def test_error_explains_the_root_in_one_line(tmp_path, opener, source, root):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         opener(Data(source=source, root=root and str(tmp_path / root)))
-    line = str(refusal.value)
-    assert KNOWN[source].place in line
+    line = str(error.value)
+    assert PUBLISHED_DATASETS[source].root_hint in line
     assert "\n" not in line
 
 
@@ -190,36 +190,36 @@ BROKEN = [None, b"", b"[]", b"null", b"{}", b"MATLAB 5.0 MAT-file" + bytes(200),
 
 @pytest.mark.parametrize("content", BROKEN)
 @pytest.mark.parametrize(("source", "file"), [(source, file) for source, files in FILES.items() for file in files])
-def test_a_file_that_is_missing_or_broken_is_named(tmp_path, source, file, content):
+def test_missing_or_damaged_file_is_named(tmp_path, source, file, content):
     MAKE[source](tmp_path)
     (tmp_path / file).unlink() if content is None else (tmp_path / file).write_bytes(content)
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         open_splits(Data(source=source, root=str(tmp_path)))
-    assert str(tmp_path / file) in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+    assert str(tmp_path / file) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["/etc/hostname", "../../secret.jpg", "train_val2018/../../x.jpg", "a\0b.jpg"])
-def test_nothing_leads_out_of_the_sets_folder(tmp_path, name):
+def test_paths_cannot_leave_the_folder_of_the_data_set(tmp_path, name):
     inat(tmp_path, 2018)
     file = tmp_path / "train2018.json"
-    found = json.loads(file.read_text())
-    found["images"][0]["file_name"] = name
-    file.write_text(json.dumps(found))
+    annotations = json.loads(file.read_text())
+    annotations["images"][0]["file_name"] = name
+    file.write_text(json.dumps(annotations))
     with pytest.raises(UserError, match="outside"):
         open_splits(Data(source="inat18", root=str(tmp_path)))
 
 
-def test_images_that_are_not_there_are_said_before_training(tmp_path):
+def test_missing_images_are_reported_before_training(tmp_path):
     base = flowers(tmp_path)
     for file in (base / "jpg").iterdir():
         file.unlink()
-    with pytest.raises(UserError, match=r"there is no image .*image_00012\.jpg"):
+    with pytest.raises(UserError, match=r"no image .*image_00012\.jpg"):
         open_splits(Data(source="flowers", root=str(tmp_path)))
 
 
 @pytest.mark.parametrize("labels", [[0] * 12, [1] * 5, [-4] * 12])
-def test_numbers_that_cannot_be_are_refused(tmp_path, labels):
+def test_labels_out_of_range(tmp_path, labels):
     base = flowers(tmp_path)
     savemat(base / "imagelabels.mat", {"labels": np.array([labels])})
     with pytest.raises(UserError, match="flowers-102"):

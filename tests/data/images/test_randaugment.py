@@ -1,4 +1,4 @@
-"""Our RandAugment against timm's, operation by operation and as a whole, with the same draws."""
+"""RandAugment against timm's, each operation and the whole policy, with the same random numbers."""
 
 import random
 
@@ -14,7 +14,7 @@ from resmlp.utils.seeding import seed_host
 RECIPE = "rand-m9-n2-mstd0.5-inc1"
 
 
-def timms(p: Preprocessing, magnitudes: str):
+def timm_policy(p: Preprocessing, magnitudes: str):
     settings = {
         "translate_const": int(min(p.size) * 0.45),
         "img_mean": tuple(round(255 * mean) for mean in p.mean),
@@ -22,47 +22,47 @@ def timms(p: Preprocessing, magnitudes: str):
     }
     policy = rand_augment_transform(magnitudes, settings)
     for op in policy.ops:
-        if op.name.startswith("Posterize"):  # 0 bits, which Pillow refuses; ours keeps 1
+        if op.name.startswith("Posterize"):  # Pillow refuses 0 bits; resmlp keeps 1
             op.level_fn = lambda level, hparams, own=op.level_fn: (max(1, own(level, hparams)[0]),)
     return policy
 
 
-def compared(ours, theirs, image: Image.Image, key: int) -> np.ndarray:
+def differences(ours, theirs, image: Image.Image, key: int) -> np.ndarray:
     seed_host(key)
-    mine = ours(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))).transpose(1, 2, 0).astype(int)
+    pixels = ours(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))).transpose(1, 2, 0).astype(int)
     after = random.random(), np.random.rand()
     seed_host(key)
-    far = abs(mine - np.asarray(theirs(image)))
-    assert after == (random.random(), np.random.rand()), "other draws"
+    far = abs(pixels - np.asarray(theirs(image)))
+    assert after == (random.random(), np.random.rand()), "other random numbers"
     return far
 
 
 @pytest.mark.parametrize("number", range(15))
 @pytest.mark.parametrize("magnitudes", [RECIPE, "rand-m7-mstd2-inc0"])
 def test_each_operation(photo, number, magnitudes):
-    """Colors to the pixel; what moves, but for 1 here and there."""
+    """Color operations are equal; moved pixels differ by at most 1."""
     image, p = photo.resize((48, 40)), Preprocessing((40, 48))
-    ours, theirs = rand_augment(p, magnitudes).ops[number], timms(p, magnitudes).ops[number]
+    ours, theirs = rand_augment(p, magnitudes).ops[number], timm_policy(p, magnitudes).ops[number]
     assert ours.name == theirs.name
     moves = ours.name.startswith(("Shear", "Translate"))
     for key in range(25):
-        far = compared(ours, theirs, image, key)
+        far = differences(ours, theirs, image, key)
         assert far.max() <= moves
         assert far.mean() < 0.02
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("magnitudes", [RECIPE, "rand-m9-n3-p0.9-mstd101-mmax20-inc1", "rand-n1-tweights", "rand-t3aw"])
-def test_the_whole_policy(photo, magnitudes, interpolation):
+def test_whole_policy(photo, magnitudes, interpolation):
     p = Preprocessing((47, 61), interpolation=interpolation)
-    ours, theirs = rand_augment(p, magnitudes), timms(p, magnitudes)
-    far = [compared(ours, theirs, photo, key).mean() for key in range(60)]
+    ours, theirs = rand_augment(p, magnitudes), timm_policy(p, magnitudes)
+    far = [differences(ours, theirs, photo, key).mean() for key in range(60)]
     assert np.mean(far) < 0.02
     assert max(far) < 0.5  # a difference of 1 before equalization is more after it
 
 
-def test_operations_are_drawn_as_often(photo):
-    """Which two, of 15, each in half of the cases: 2,000 draws, within five standard deviations."""
+def test_frequency_of_the_operations(photo):
+    """2 of 15 operations, each applied with probability 1/2: 2,000 policies, within five standard deviations."""
     policy = rand_augment(Preprocessing((8, 8)), RECIPE)
     counts = np.zeros(15)
     for number, op in enumerate(policy.ops):

@@ -1,4 +1,4 @@
-"""One image's transforms, against timm's and against Pillow alone."""
+"""The transforms of one image, against timm and against Pillow."""
 
 import pickle
 import random
@@ -22,14 +22,14 @@ PLAIN = {"flip": 0.0, "policy": "none"}
 
 
 def of(image: Image.Image) -> Pixels:
-    """As an image of a set, which is what training's transform takes."""
+    """The image as an `ImageSource`, the input of the training transform."""
     return Pixels("photo", np.asarray(image))
 
 
 @pytest.mark.parametrize("crop_ratio", [0.875, 0.9, 0.95, 1.0])
 @pytest.mark.parametrize("size", [(24, 24), (96, 96), (32, 48), (64, 16)])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_evaluation_is_timms_to_the_pixel(photo, size, crop_ratio, interpolation):
+def test_evaluation_equals_timm(photo, size, crop_ratio, interpolation):
     ours = eval_transform(Preprocessing(size, crop_ratio, interpolation))
     theirs = create_transform((3, *size), crop_pct=crop_ratio, interpolation=interpolation, normalize=False)
     for image in (photo, photo.rotate(90, expand=True), photo.resize((9, 200))):
@@ -46,8 +46,8 @@ def test_evaluation_of_real_images(shared):
 
 
 @pytest.mark.parametrize(("policy", "name"), [("rand", "rand-m5-n2-mstd0.5-inc1"), ("three", "3a")])
-def test_policies_are_those_of_timms_factory(photo, policy, name):
-    """With the same draws, from the crop on; magnitude 5 is so low that posterize keeps its bits."""
+def test_policies_equal_those_of_timm(photo, policy, name):
+    """With the same random numbers; magnitude 5 is so low that posterize keeps its bits."""
     image = photo.resize((90, 70))
     ours = train_transform(Data(img_size=(32,)), Augment(policy=policy, magnitudes=name, jitter=0.3))
     theirs = create_transform(
@@ -56,17 +56,17 @@ def test_policies_are_those_of_timms_factory(photo, policy, name):
     far = []
     for key in range(120):
         seed_host(key)
-        mine = ours(of(image))
+        pixels = ours(of(image))
         seed_host(key)
-        far.append((mine.int() - theirs(image).int()).abs())
+        far.append((pixels.int() - theirs(image).int()).abs())
     far = torch.stack(far).float()
     assert far.mean() < 0.06
-    assert far.mean((1, 2, 3)).median() < 0.02  # a difference of 1 after the crop may grow, as where values are spread
+    assert far.mean((1, 2, 3)).median() < 0.02  # equalize and others may increase a difference of 1 after the crop
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (20, 20), (300, 10), (9, 400)])
 @pytest.mark.parametrize("share", [(0.08, 1.0), (0.9, 1.0)])
-def test_resized_crops_are_drawn_as_timm_draws_them(size, share):
+def test_boxes_of_resized_crops_equal_those_of_timm(size, share):
     crop, image = train_transform(Data(), Augment(scale=share)).crop, Image.new("RGB", size)
     for key in range(100):
         seed_host(key)
@@ -78,7 +78,7 @@ def test_resized_crops_are_drawn_as_timm_draws_them(size, share):
         assert random.random() == after
 
 
-def test_the_smallest_images_have_a_crop():
+def test_smallest_images_have_a_crop():
     for size in ((1, 1), (1, 30), (2, 1)):
         crop = train_transform(Data(), Augment(scale=(1e-9, 0.1))).crop
         for _ in range(50):
@@ -89,7 +89,7 @@ def test_the_smallest_images_have_a_crop():
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "nearest"])
 @pytest.mark.parametrize("size", [(16, 16), (80, 40)])
-def test_resizing_is_pillows(photo, interpolation, size):
+def test_resizing_is_close_to_pillow(photo, interpolation, size):
     data = Data(img_size=size, interpolation=interpolation)
     for image in (photo, photo.resize((200, 150)), photo.resize((5, 3)), photo.resize((1, 1))):
         ours = train_transform(data, Augment(**PLAIN)).crop.fit(np.asarray(image)).astype(int)
@@ -98,7 +98,7 @@ def test_resizing_is_pillows(photo, interpolation, size):
         assert abs(ours - theirs).mean() < 0.2
 
 
-def test_large_jpegs_are_decoded_at_less(tmp_path):
+def test_large_jpegs_are_decoded_at_reduced_resolution(tmp_path):
     smooth = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((1200, 900))
     smooth.save(tmp_path / "a.jpg", quality=95)
     image = File(str(tmp_path / "a.jpg"))
@@ -117,7 +117,7 @@ def test_large_jpegs_are_decoded_at_less(tmp_path):
 
 
 def test_three_augment_is_gray_solarized_or_blurred():
-    """DeiT III: grayscale, solarize at 128, blur of radius 0.1 to 2, each as often."""
+    """DeiT III: grayscale, solarize at 128, blur of radius 0.1 to 2, with equal probability."""
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
     data = Data(img_size=(16,), crop_ratio=1.0)
     transform = train_transform(data, Augment(crop="center", policy="three", flip=0.0))
@@ -134,7 +134,7 @@ def test_three_augment_is_gray_solarized_or_blurred():
 
 
 def test_rand_augment_never_fails(photo):
-    """timm's posterize may ask for 0 bits, which Pillow refuses from version 12 on."""
+    """timm's posterize may ask for 0 bits, which Pillow 12 and later refuse."""
     small = photo.resize((16, 16))
     for magnitudes in ("rand-m9-n2-mstd0.5-inc1", "rand-m10-n4-p1.0-inc1", "rand-m0-n4-p1.0"):
         transform = train_transform(Data(img_size=(16,)), Augment(**{**PLAIN, "policy": "rand"}, magnitudes=magnitudes))
@@ -149,7 +149,7 @@ def test_posterize_keeps_one_bit(photo):
     assert op(np.asarray(photo)).tolist() == (np.asarray(photo) & 0x80).tolist()
 
 
-def test_magnitudes_that_timm_refuses():
+def test_invalid_magnitudes():
     with pytest.raises(UserError, match="--augment.magnitudes"):
         train_transform(Data(), Augment(policy="rand", magnitudes="random-m9"))
     with pytest.raises(UserError, match="--augment.magnitudes"):
@@ -157,7 +157,7 @@ def test_magnitudes_that_timm_refuses():
 
 
 @pytest.mark.parametrize("size", [8, 32])
-def test_pad_crop_is_a_shift_into_black(size):
+def test_pad_crop_shifts_the_image_into_black(size):
     pixels = np.random.default_rng(0).integers(1, 256, (size, size, 3), dtype=np.uint8)
     transform = train_transform(Data(img_size=(size,)), Augment(crop="pad", flip=0.0))
     most = size // 8
@@ -174,7 +174,7 @@ def test_other_shapes(photo):
         assert train_transform(Data(img_size=(24, 40)), Augment(crop=crop))(of(photo)).shape == (3, 24, 40)
 
 
-def test_center_crop_is_evaluations(photo):
+def test_center_crop_equals_evaluation(photo):
     data = Data(img_size=(32,), crop_ratio=0.8)
     ours = train_transform(data, Augment(crop="center", flip=0.0))
     assert torch.equal(ours(of(photo)), eval_transform(data.preprocessing())(photo))
@@ -196,6 +196,6 @@ def test_jitter_alone(photo):
 
 @pytest.mark.parametrize("policy", ["rand", "three", "none"])
 def test_transforms_can_be_pickled(photo, policy):
-    """Loader processes that are not forked receive them so."""
+    """Worker processes that are not forked receive them as pickles."""
     transform = train_transform(Data(img_size=(16,)), Augment(policy=policy, jitter=0.1))
     assert pickle.loads(pickle.dumps(transform))(of(photo)).shape == (3, 16, 16)

@@ -1,4 +1,4 @@
-"""Folder trees and archives: what is found, how it is split, and what is refused in which words."""
+"""Folder trees and archives: their images, their splits, and the errors."""
 
 import gzip
 import io
@@ -21,38 +21,38 @@ def names(images) -> list[str]:
     return [images.name(i) for i in range(len(images))]
 
 
-def refused(root: str | None, opener=open_splits, **fields) -> str:
+def error_of(root: str | None, opener=open_splits, **fields) -> str:
     with pytest.raises(UserError) as caught:
         opener(Data(root=root, **fields))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def divided(train: str = "train", val: str = "val") -> list[str]:
+def split_tree(train: str = "train", val: str = "val") -> list[str]:
     return [f"{part}/{path}" for part in (train, val) for path in PAIR]
 
 
 @pytest.mark.parametrize("val", ["val", "validation", "valid", "test", "Test"])
-def test_divided_tree(plant, val):
-    root = plant(*divided(val=val), "notes.txt", ".hidden.png", "train/.git/x.png", "train/cat/deeper/3.PNG")
-    train, held_out = open_splits(Data(root=root))
-    assert train.classes == held_out.classes == ("cat", "dog")
+def test_tree_with_splits(plant, val):
+    root = plant(*split_tree(val=val), "notes.txt", ".hidden.png", "train/.git/x.png", "train/cat/deeper/3.PNG")
+    train, val_images = open_splits(Data(root=root))
+    assert train.classes == val_images.classes == ("cat", "dog")
     assert train.labels == [0, 0, 0, 1, 1]
-    assert [name.removeprefix(root + "/") for name in names(held_out)] == [f"{val}/{path}" for path in PAIR]
-    assert names(open_eval(Data(root=root))) == names(held_out)
+    assert [name.removeprefix(root + "/") for name in names(val_images)] == [f"{val}/{path}" for path in PAIR]
+    assert names(open_eval(Data(root=root))) == names(val_images)
 
 
-def test_images_are_those_of_their_names(plant):
+def test_images_have_the_pixels_of_their_files(plant):
     images = open_eval(Data(root=plant(*PAIR)))
     assert [images.read(i).getpixel((0, 0)) for i in range(4)] == [(i, 0, 255 - i) for i in range(4)]
 
 
-def test_val_goes_before_test(plant):
-    _, held_out = open_splits(Data(root=plant(*divided(), *(f"test/{path}" for path in PAIR))))
-    assert "/val/" in held_out.name(0)
+def test_val_is_preferred_to_test(plant):
+    _, val = open_splits(Data(root=plant(*split_tree(), *(f"test/{path}" for path in PAIR))))
+    assert "/val/" in val.name(0)
 
 
-def test_split_holds_out_the_same_share_of_each_class(plant):
+def test_split_takes_the_same_fraction_of_each_class(plant):
     root = plant(*(f"{name}/{i}.png" for name, count in (("a", 40), ("b", 10), ("c", 2)) for i in range(count)))
     train, val = open_splits(Data(root=root, val_fraction=0.2))
     assert np.bincount(val.labels).tolist() == [8, 2, 1]
@@ -74,8 +74,8 @@ def test_a_class_may_be_called_train(plant):
     assert train.classes == ("bus", "train")
 
 
-def test_numbered_classes_are_in_order_of_number(plant):
-    """ImageNetV2: in order of string, class 10 comes before class 2 and the score is 0 %."""
+def test_numeric_classes_are_sorted_as_numbers(plant):
+    """ImageNetV2: sorted as strings, class 10 comes before class 2 and the accuracy is 0 %."""
     images = open_eval(Data(root=plant(*(f"{i}/x.png" for i in range(12)))))
     assert images.classes == tuple(map(str, range(12)))
 
@@ -89,59 +89,59 @@ def test_links(plant, tmp_path):
     assert len(images) == 6
 
 
-def test_roots_that_are_no_roots(plant, tmp_path):
-    assert "--data.root is not given" in refused(None)
-    assert "cifar-10-batches-py" in refused(None, source="cifar10")
+def test_invalid_roots(plant, tmp_path):
+    assert "--data.root is not given" in error_of(None)
+    assert "cifar-10-batches-py" in error_of(None, source="cifar10")
     plant(*PAIR, root="flowers")
-    assert "did you mean flowers?" in refused(str(tmp_path / "flower"))
-    assert "no such file" in refused("/nowhere/at/all")
-    assert "is a file" in refused(plant(*PAIR) + "/cat/1.png")
-    assert "did you mean folder" in refused(None, source="floder")
+    assert "did you mean flowers?" in error_of(str(tmp_path / "flower"))
+    assert "no such file" in error_of("/nowhere/at/all")
+    assert "is a file" in error_of(plant(*PAIR) + "/cat/1.png")
+    assert "did you mean folder" in error_of(None, source="floder")
 
 
 def test_trees_without_classes(plant):
-    assert "is empty" in refused(plant(root="empty"))
-    message = refused(plant("a/1.txt", "a/2.heic", "3.md", root="texts"))
+    assert "is empty" in error_of(plant(root="empty"))
+    message = error_of(plant("a/1.txt", "a/2.heic", "3.md", root="texts"))
     assert "3 other files" in message
     assert ".jpg" in message
-    assert "2 images lie directly in" in refused(plant("1.png", "2.png", root="flat"))
-    message = refused(plant("train/1.png", "train/2.png", "val/1.png", root="flat_parts"))
+    assert "2 images lie directly in" in error_of(plant("1.png", "2.png", root="flat"))
+    message = error_of(plant("train/1.png", "train/2.png", "val/1.png", root="flat_parts"))
     assert "flat_parts/train" in message
-    assert "single class, cat" in refused(plant("cat/1.png", "cat/2.png", root="one"))
-    assert "further down" in refused(plant("wrap/cat/1.png", "wrap/dog/1.png", root="wrapped"))
-    assert "without images: cow" in refused(plant(*PAIR, "cow/1.heic", root="bare"))
+    assert "single class, cat" in error_of(plant("cat/1.png", "cat/2.png", root="one"))
+    assert "one level deeper" in error_of(plant("wrap/cat/1.png", "wrap/dog/1.png", root="wrapped"))
+    assert "without images: cow" in error_of(plant(*PAIR, "cow/1.heic", root="bare"))
     assert len(open_eval(Data(root=plant("cat/1.png", root="single"))).classes) == 1
 
 
 def test_empty_class_folder(plant):
-    root = plant(*divided())
+    root = plant(*split_tree())
     Path(root, "train", "cow").mkdir()
-    assert "without images: cow" in refused(root)
+    assert "without images: cow" in error_of(root)
 
 
-def test_classes_that_differ(plant):
-    message = refused(plant(*divided(), "train/cow/1.png", root="more"))
+def test_different_classes(plant):
+    message = error_of(plant(*split_tree(), "train/cow/1.png", root="more"))
     assert "val lacks cow" in message
-    message = refused(plant(*divided(), *(f"val/x{i}/1.png" for i in range(7)), root="less"))
+    message = error_of(plant(*split_tree(), *(f"val/x{i}/1.png" for i in range(7)), root="less"))
     assert "train lacks x0, x1, x2, x3, x4 and 2 more" in message
 
 
-def test_parts_that_are_missing(plant):
+def test_missing_splits(plant):
     val = plant(*(f"val/{path}" for path in PAIR), root="val_only")
-    assert "no train/" in refused(val)
+    assert "no train/" in error_of(val)
     assert len(open_eval(Data(root=val))) == 4
-    assert "no val/" in refused(plant(*(f"train/{path}" for path in PAIR), root="train_only"), open_eval)
-    assert "one image cannot be split: dog" in refused(plant("cat/1.png", "cat/2.png", "dog/1.png", root="few"))
+    assert "no val/" in error_of(plant(*(f"train/{path}" for path in PAIR), root="train_only"), open_eval)
+    assert "one image cannot be split: dog" in error_of(plant("cat/1.png", "cat/2.png", "dog/1.png", root="few"))
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz"])
-def test_archive_is_as_its_folder(plant, pack, ending):
-    paths = [*divided(), "train/readme.txt", "./train/dog/3.png"]
+def test_archive_equals_its_folder(plant, pack, ending):
+    paths = [*split_tree(), "train/readme.txt", "./train/dog/3.png"]
     folder, archive = open_splits(Data(root=plant(*paths))), open_splits(Data(root=pack("a" + ending, *paths)))
-    for ours, theirs in zip(archive, folder):
-        assert (ours.classes, ours.labels) == (theirs.classes, theirs.labels)
-        assert [ours.read(i).tobytes() for i in range(len(ours))] == [
-            theirs.read(i).tobytes() for i in range(len(ours))
+    for packed, unpacked in zip(archive, folder):
+        assert (packed.classes, packed.labels) == (unpacked.classes, unpacked.labels)
+        assert [packed.read(i).tobytes() for i in range(len(packed))] == [
+            unpacked.read(i).tobytes() for i in range(len(packed))
         ]
 
 
@@ -152,10 +152,10 @@ def test_folder_of_archives(pack, tmp_path):
     train, val = open_splits(Data(root=str(tmp_path / "all")))
     assert len(train) == len(val) == 4
     pack("all/twice.tar", "test/cat/1.png")
-    assert "two archives" in refused(str(tmp_path / "all"))
+    assert "two archives" in error_of(str(tmp_path / "all"))
 
 
-def test_archives_named_for_their_part(pack, tmp_path):
+def test_archives_named_like_a_split(pack, tmp_path):
     for part in ("train.tar", "val.tgz"):
         pack(f"all/{part}", *PAIR)
     train, val = open_splits(Data(root=str(tmp_path / "all")))
@@ -163,9 +163,9 @@ def test_archives_named_for_their_part(pack, tmp_path):
     assert "val.tgz:cat/1.png" in val.name(0)
 
 
-def test_wrapping_folder(plant, pack):
-    assert len(open_splits(Data(root=plant(*(f"wrap/{path}" for path in divided())))).val) == 4
-    for paths in (divided(), PAIR):
+def test_extra_folder(plant, pack):
+    assert len(open_splits(Data(root=plant(*(f"wrap/{path}" for path in split_tree())))).val) == 4
+    for paths in (split_tree(), PAIR):
         assert open_splits(Data(root=pack("w.tgz", *(f"wrap/{path}" for path in paths)))).val.classes == ("cat", "dog")
     assert open_eval(Data(root=pack("one.tar", "cat/1.png", "cat/2.png"))).classes == ("cat",)
 
@@ -199,7 +199,7 @@ def test_hostile_archive(pack, tmp_path, name):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_last_of_two_members_holds(pack):
+def test_last_of_two_members_is_used(pack):
     images = open_eval(Data(root=pack("a.tar", "cat/1.png", "dog/1.png", "cat/1.png")))
     assert len(images) == 2
     assert images.read(0).getpixel((0, 0)) == (2, 0, 253)
@@ -209,33 +209,33 @@ def test_member_of_absurd_size(tmp_path):
     info = tarfile.TarInfo("cat/1.png")
     info.size = 10**12
     (tmp_path / "a.tar").write_bytes(info.tobuf() + b"\0" * 1024)
-    assert "claims 1,000,000,000,000 bytes" in refused(str(tmp_path / "a.tar"))
+    assert "claims 1,000,000,000,000 bytes" in error_of(str(tmp_path / "a.tar"))
 
 
-def test_compressed_archive_too_large_to_hold(pack, monkeypatch):
+def test_compressed_archive_too_large_for_memory(pack, monkeypatch):
     monkeypatch.setattr(image_file, "MAX_BUFFERED", 200)
-    assert "unpack the archive" in refused(pack("a.tgz", *PAIR))
+    assert "unpack the archive" in error_of(pack("a.tgz", *PAIR))
     open_splits(Data(root=pack("a.tar", *PAIR)))
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
 def test_broken_archives(pack, tmp_path, ending):
-    """Also those cut anywhere, between two members too, where the tarfile module sees nothing amiss."""
+    """Includes archives truncated between two members, which the tarfile module accepts."""
     whole = Path(pack("whole.tar", *PAIR)).read_bytes()
     garbled = whole[:2048] + b"x" * 512 + whole[2560:]
     path = tmp_path / f"broken{ending}"
     for data in (b"", b"not an archive" * 99, garbled, *(whole[:cut] for cut in range(256, 4096, 256))):
         path.write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
-        assert "cannot read the archive" in refused(str(path))
+        assert "cannot read the archive" in error_of(str(path))
 
 
-def test_compressed_archive_cut_short(pack):
+def test_truncated_compressed_archive(pack):
     path = Path(pack("whole.tgz", *PAIR))
     path.write_bytes(path.read_bytes()[:-50])
-    assert "cannot read the archive" in refused(str(path))
+    assert "cannot read the archive" in error_of(str(path))
 
 
-def test_archive_gone_after_opening(pack):
+def test_archive_deleted_after_opening(pack):
     root = pack("a.tar", *PAIR)
     images = open_eval(Data(root=root))
     Path(root).unlink()
@@ -270,36 +270,36 @@ def test_real_folder(shared):
     assert (len(train), len(val), len(val.classes)) == (1371, 589, 20)
 
 
-# --- a share of the training images
+# --- a fraction of the training images
 
 SHARED = [f"{name}/{i}.png" for name, count in (("a", 40), ("b", 10), ("c", 3)) for i in range(count)]
 
 
-def test_a_share_is_of_each_class_and_of_the_training_images_alone(plant):
+def test_fraction_of_each_class_of_the_training_set_only(plant):
     root = plant(*SHARED)
-    whole, held_out = open_splits(Data(root=root))  # 32 + 8 + 2, 8 + 2 + 1
+    whole, all_val = open_splits(Data(root=root))  # 32 + 8 + 2, 8 + 2 + 1
     for fraction, counts in ((0.25, [8, 2, 1]), (0.5, [16, 4, 1]), (1e-300, [1, 1, 1]), (0.999, [32, 8, 2])):
         train, val = open_splits(Data(root=root, fraction=fraction))
         assert np.bincount(train.labels).tolist() == counts
-        assert names(val) == names(held_out)
+        assert names(val) == names(all_val)
         assert train.classes == whole.classes
         places = [names(whole).index(name) for name in names(train)]
-        assert places == sorted(places), "in their order"
+        assert places == sorted(places), "in the original order"
         assert [whole.labels[i] for i in places] == train.labels
         assert names(open_splits(Data(root=root, fraction=fraction)).train) == names(train)
 
 
-def test_a_smaller_share_is_part_of_a_larger_one_and_the_seed_decides_which(plant):
+def test_smaller_fraction_is_a_subset_and_depends_on_the_seed(plant):
     root = plant(*(f"train/{path}" for path in SHARED), *(f"val/{name}/0.png" for name in "abc"))
-    shares = [set(names(open_splits(Data(root=root, fraction=f / 20)).train)) for f in range(1, 21)]
-    assert all(less <= more for less, more in zip(shares, shares[1:]))
-    assert len(shares[-1]) == len(SHARED)
+    subsets = [set(names(open_splits(Data(root=root, fraction=f / 20)).train)) for f in range(1, 21)]
+    assert all(less <= more for less, more in zip(subsets, subsets[1:]))
+    assert len(subsets[-1]) == len(SHARED)
     other = open_splits(Data(root=root, fraction=0.25, split_seed=1))
-    assert set(names(other.train)) != shares[4]
-    assert len(other.train) == len(shares[4])
+    assert set(names(other.train)) != subsets[4]
+    assert len(other.train) == len(subsets[4])
 
 
-def test_a_share_of_embedded_digits_and_of_cifar(shared):
+def test_fraction_of_digits_and_of_cifar(shared):
     train, val = open_splits(Data(source="digits", fraction=0.1))
     whole, _ = open_splits(Data(source="digits"))
     assert len(val) == 360
@@ -308,15 +308,15 @@ def test_a_share_of_embedded_digits_and_of_cifar(shared):
     assert (np.bincount(train.labels).tolist(), len(val)) == ([50] * 10, 10_000)
 
 
-def test_without_labels_a_share_is_of_all(plant):
+def test_fraction_without_labels_is_of_all_images(plant):
     root = plant(*SHARED)
-    found = open_collection(Data(root=root, fraction=0.5), labels=False)
-    assert len(found.train) == round(0.5 * len(SHARED))
+    collection = open_collection(Data(root=root, fraction=0.5), labels=False)
+    assert len(collection.train) == round(0.5 * len(SHARED))
     flat = open_collection(Data(root=plant("flat/1.png", "flat/2.png") + "/flat", fraction=0.001))
     assert len(flat.train) == 1
 
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])
-def test_a_share_that_is_none_is_refused(fraction):
+def test_fraction_out_of_range(fraction):
     with pytest.raises(UserError, match="--data.fraction"):
         Data(fraction=fraction)

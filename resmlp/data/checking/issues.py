@@ -1,0 +1,139 @@
+"""The kinds of issues in a tree of images, and the issues of a single image."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from PIL import Image
+
+from resmlp.data.checking.headers import EXTENSIONS, Header
+from resmlp.data.images.trees import SUPPORTED
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+TINY = 32  # pixels
+MAX_ASPECT = 5  # longer side / shorter side
+SHOWN = 5  # names in the text of an issue
+
+
+class Kind(NamedTuple):
+    """A kind of issue. An error breaks training or labels, a warning costs accuracy or images, a note informs."""
+
+    severity: Severity
+    what: str
+    fix: str
+
+
+KINDS = {
+    "cannot-list": Kind("error", "folders or archives that cannot be listed", "check permissions, or download again"),
+    "unreadable": Kind("error", "images that cannot be read", "replace or delete them"),
+    "no-classes": Kind("error", "folders with images outside class folders", "make one folder for each class"),
+    "extra-folder": Kind("error", "a folder that contains all classes", "give this folder as the path"),
+    "single-class": Kind("error", "only one class", "training needs two; are the classes one folder level deeper?"),
+    "empty-class": Kind("error", "class folders without images", f"add images or move them away; {SUPPORTED}"),
+    "classes-differ": Kind("error", "classes missing in train or in val", "both need images of the same classes"),
+    "label-conflict": Kind("error", "the same image in several classes", "keep it only in its correct class"),
+    "no-train": Kind("error", "val without train", "add a train/ folder next to it; for evaluation no fix is needed"),
+    "cannot-split": Kind("error", "classes with one image, which cannot be split", "add images, or a val/ folder"),
+    "leak": Kind("warning", "the same image in train and in val", "delete one copy, or the score will be too high"),
+    "one-image": Kind("warning", "training classes with one image", "add images"),
+    "no-class-folder": Kind("warning", "unused images outside class folders", "move them into their class folders"),
+    "unused-folder": Kind(
+        "warning", "unused folders next to train/ and val/", "check such a folder separately with its own path"
+    ),
+    "unopened-archive": Kind(
+        "warning", "unopened archives next to folders", "unpack them, or keep archives and folders apart"
+    ),
+    "nested": Kind(
+        "warning", "classes with folders inside", "all images below a top folder are one class; move other images up"
+    ),
+    "unsupported-extension": Kind("warning", "unused images with unsupported extensions", f"convert them; {SUPPORTED}"),
+    "similar-names": Kind(
+        "warning", "class names that differ only in case or in outer spaces", "merge or rename the classes"
+    ),
+    "broken-link": Kind("warning", "links to missing files", "repair or delete them"),
+    "tiny": Kind("warning", "images that will be enlarged", "choose a smaller --data.img-size, or remove them"),
+    "huge": Kind("warning", "images with very many pixels", "reduce them: they are decoded each time they are used"),
+    "extreme-aspect": Kind(
+        "warning", f"images over {MAX_ASPECT} times as long as wide", "cut them up: a crop shows little of them"
+    ),
+    "duplicate": Kind("warning", "images more than once in a class", "delete all copies but one"),
+    "wrong-extension": Kind(
+        "note", "images with the extension of another format", "they can be read; rename them for other programs"
+    ),
+    "grayscale": Kind("note", "grayscale images", "they are read as RGB"),
+    "palette": Kind("note", "images with a palette", "they are read as RGB"),
+    "cmyk": Kind("note", "CMYK images", "they are read as RGB, without a color profile"),
+    "16-bit": Kind("note", "16-bit images", "they are scaled to 8 bits"),
+    "transparent": Kind("note", "images with transparency", "they are blended with white"),
+    "exif-rotated": Kind("note", "images with an EXIF orientation", "they are read upright"),
+    "imbalance": Kind(
+        "note", "classes of very different size", "look at the accuracy of each class, not only at top-1"
+    ),
+    "numeric-names": Kind("note", "numbers as class names", "resmlp sorts them as numbers, other programs as text"),
+    "unprintable": Kind("note", "names with unprintable characters", "rename them"),
+    "not-image": Kind("note", "files that are not images", "they are skipped"),
+    "hidden": Kind(
+        "note", "hidden files and system files", "they are skipped; delete them if another program reads them"
+    ),
+    "link-loop": Kind("note", "links to a folder that contains them", "they are skipped; delete them"),
+}
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One kind of issue, with the names of all files, folders or classes that have it."""
+
+    kind: str
+    severity: Severity
+    names: list[str]
+    details: list[str]
+    """a reason or a detail for each name; empty if the kind has no details"""
+    fix: str
+
+    @classmethod
+    def of(
+        cls, kind: str, names: Iterable[str] | dict[str, str], severity: Severity | None = None, fix: str = ""
+    ) -> "Issue":
+        """An issue of this kind; `names` may map each name to a detail. The defaults of the rest are in `KINDS`."""
+        details = [names[name] for name in sorted(names)] if isinstance(names, dict) else []
+        return cls(kind, severity or KINDS[kind].severity, sorted(names), details, fix or KINDS[kind].fix)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields and the number of names, for JSON."""
+        return {**vars(self), "count": len(self.names)}
+
+    def __str__(self) -> str:
+        details = self.details or [""] * SHOWN
+        shown = [f"{name} ({detail})" if detail else name for name, detail in zip(self.names[:SHOWN], details)]
+        more = f" and {len(self.names) - SHOWN:,} more" if len(self.names) > SHOWN else ""
+        return f"{KINDS[self.kind].what} ({len(self.names):,}): {', '.join(shown)}{more} -> {self.fix}"
+
+
+def image_issues(header: Header, path: str, min_size: tuple[int, int]) -> Iterator[tuple[str, str]]:
+    """(kind, detail) of each issue of one image; a smaller (height, width) than `min_size` is tiny."""
+    if header.error:
+        yield "unreadable", header.error
+        return
+    pixels = f"{header.width}x{header.height}"
+    if not path.lower().endswith(EXTENSIONS.get(header.format, ())):
+        yield "wrong-extension", header.format
+    if header.height < min_size[0] or header.width < min_size[1]:
+        yield "tiny", pixels
+    if header.width * header.height > (Image.MAX_IMAGE_PIXELS or 2**63):
+        yield "huge", pixels
+    if max(header.width, header.height) > MAX_ASPECT * min(header.width, header.height):
+        yield "extreme-aspect", pixels
+    if header.mode in ("1", "L", "LA"):
+        yield "grayscale", ""
+    if header.mode in ("P", "PA"):
+        yield "palette", ""
+    if header.mode == "CMYK":
+        yield "cmyk", ""
+    if header.mode.startswith("I"):
+        yield "16-bit", ""
+    if header.transparent:
+        yield "transparent", ""
+    if header.rotated:
+        yield "exif-rotated", ""
