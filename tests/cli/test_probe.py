@@ -68,7 +68,7 @@ def test_a_share_is_shown_and_recorded(resmlp, frozen, tmp_path):
     assert "data.fraction: 1e-09 -> 0.5" in ended.error
     ended = resmlp("train", "probe", *flags, "--data.fraction", "0.01", "--out", tmp_path / "none")
     assert ended.code == 2
-    few = "--data.batch-size 64 exceeds the 10 training images that --data.fraction 0.01 leaves (try 10)"
+    few = "--data.batch-size 64 exceeds the 10 training images of --data.fraction 0.01 (try 10)"
     assert few in ended.error
     assert not (tmp_path / "none").exists()
 

@@ -1,1 +1,1 @@
-"""From sets to batches: the loader, the batches of training, the batches of evaluation."""
+"""Batches of images: the loader, training batches and evaluation batches."""

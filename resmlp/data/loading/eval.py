@@ -1,4 +1,4 @@
-"""Batches to evaluate on: every image once, over any number of processes."""
+"""Evaluation batches: every image once, over any number of processes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from torch.utils.data import Dataset, default_collate
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data.images.imageset import ImageSet
 from resmlp.data.images.transforms import Transform, eval_transform
-from resmlp.data.loading.loader import Batch, Failure, Views, make_loader, results
+from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, iterate, make_loader
 from resmlp.data.masks.maskset import MaskSet
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.utils.errors import UserError
 
 
 class EvalBatches:
-    """Every image once and in order; rank r takes images r, r + world, ... and the last batch may be small.
+    """Every image once and in order; rank r takes images r, r + world, ...; the last batch may be smaller.
 
-    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. An image
-    that cannot be read is left out and named, so B may even be 0; with `strict` it raises `UserError`.
+    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. An image that
+    cannot be read is only in "unreadable", so B may be 0; with `strict` it raises `UserError`.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class EvalBatches:
         world: int = 1,
         strict: bool = False,
     ):
-        own = range(rank, len(dataset), world)
-        self._order = [list(own[i : i + batch_size]) for i in range(0, len(own), batch_size)]
+        indices = range(rank, len(dataset), world)
+        self._order = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
         images = _EvalImages(dataset, eval_transform(preprocessing), preprocessing.size, strict)
         self._loader = make_loader(images, self._order, workers)
 
@@ -43,19 +43,26 @@ class EvalBatches:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
-        return results(self._loader)
+        return iterate(self._loader)
 
 
 class EvalPairs:
-    """Every image of a `MaskSet` once and in order, one at a time, as they are of any size; ranks as `EvalBatches`.
+    """Every pair of a `MaskSet` once and in order, one in a batch, as sizes differ; ranks as in `EvalBatches`.
 
-    A batch is `{"image": uint8 1 3 h w, "mask": uint8 1 H W, "index": int64 1, "unreadable": []}` as `transform` makes
-    the two of a pair. Of a pair that cannot be read the first dimension is 0, and "unreadable" names it; with `strict`
-    it raises `UserError`, as a mask that does not match its image always does.
+    A batch is `{"image": uint8 1 3 h w, "mask": uint8 1 H W, "index": int64 1, "unreadable": []}` with the image and
+    the mask that `transform` returns. If a pair cannot be read, the first dimension is 0 and "unreadable" has its
+    name; with `strict` it raises `UserError`. A mask that does not match its image always raises `UserError`.
     """
 
     def __init__(
-        self, masks: MaskSet, transform: Views, workers: int, *, rank: int = 0, world: int = 1, strict: bool = False
+        self,
+        masks: MaskSet,
+        transform: ExampleTransform,
+        workers: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        strict: bool = False,
     ):
         self._order = range(rank, len(masks), world)
         self._loader = make_loader(_EvalPairs(masks, transform, strict), self._order, workers)
@@ -64,7 +71,7 @@ class EvalPairs:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
-        return results(self._loader)
+        return iterate(self._loader)
 
 
 @dataclass
@@ -95,7 +102,7 @@ class _EvalImages(Dataset[Any]):
 @dataclass
 class _EvalPairs(Dataset[Any]):
     masks: MaskSet
-    transform: Views
+    transform: ExampleTransform
     strict: bool
 
     def __getitem__(self, i: int) -> Batch | Failure:
@@ -104,6 +111,6 @@ class _EvalPairs(Dataset[Any]):
         except UserError as error:
             if self.strict or not isinstance(error, UnreadableImage):
                 return Failure(error.what, error.hint)
-            nothing = {"image": torch.empty(0, 3, 1, 1, dtype=torch.uint8), "mask": torch.empty(0, 1, 1).byte()}
-            return nothing | {"index": torch.empty(0, dtype=torch.int64), "unreadable": [error.name]}
+            empty = {"image": torch.empty(0, 3, 1, 1, dtype=torch.uint8), "mask": torch.empty(0, 1, 1).byte()}
+            return empty | {"index": torch.empty(0, dtype=torch.int64), "unreadable": [error.name]}
         return views | {"index": torch.tensor([i]), "unreadable": []}

@@ -1,4 +1,4 @@
-"""What loads batches: torch's loader, with processes of its own that leave what goes wrong to the main one."""
+"""torch's `DataLoader` with worker processes that leave errors and signals to the main process."""
 
 import os
 import signal
@@ -13,22 +13,22 @@ from torch.utils.data import DataLoader, Dataset
 
 from resmlp.utils.errors import UserError
 
-warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # more workers than cores: shown as slow
+warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # about more workers than CPU cores
 
 Batch = dict[str, Any]
-Views = Callable[[Any], torch.Tensor | dict[str, torch.Tensor]]
-"""from what a set reads, such as an image, to the uint8 tensor of one view, or to several by name"""
+ExampleTransform = Callable[[Any], torch.Tensor | dict[str, torch.Tensor]]
+"""from an example of a data set, such as an image, to one uint8 tensor, or to several tensors by name"""
 
 
 class Failure(NamedTuple):
-    """A `UserError` on its way out of a worker: torch would make another exception of it."""
+    """The text of a `UserError` in a worker process; torch would raise it as another type of exception."""
 
     what: str
     hint: str
 
 
 def make_loader(images: Dataset[Any], order: Iterable[Any], workers: int) -> DataLoader[Any]:
-    """A loader whose items are batches already: `images[order[i]]`."""
+    """A loader of the items `images[order[i]]`, which already are batches."""
     return DataLoader(
         images,
         sampler=order,
@@ -37,12 +37,12 @@ def make_loader(images: Dataset[Any], order: Iterable[Any], workers: int) -> Dat
         worker_init_fn=start_worker,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else each epoch would draw a number from the global one
+        generator=torch.Generator(),  # without it, each epoch draws a number from the global generator
     )
 
 
-def results(loader: DataLoader[Any]) -> Iterator[Batch]:
-    """The batches. Raises the `UserError` of the first that is a `Failure`."""
+def iterate(loader: DataLoader[Any]) -> Iterator[Batch]:
+    """The batches of the loader; raises a `UserError` for the first `Failure`."""
     for batch in loader:
         if isinstance(batch, Failure):
             raise UserError(batch.what, batch.hint)
@@ -50,18 +50,21 @@ def results(loader: DataLoader[Any]) -> Iterator[Batch]:
 
 
 def start_worker(_: int) -> None:
-    """Ctrl-C, and perhaps SIGTERM, reach every process of the group; the main one answers, and may want batches."""
+    """Initialize a worker: it ignores Ctrl-C, which reaches the whole process group, and exits quietly on SIGTERM.
+
+    The main process handles these signals, and may still need batches.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    sys.excepthook = _say_unless_cut_off
+    signal.signal(signal.SIGTERM, _exit_quietly)
+    sys.excepthook = _print_unless_disconnected
 
 
-def _leave(number: int, frame: object) -> None:
-    """End without complaint: a worker that dies of a signal would make torch raise in the main process, which saves."""
+def _exit_quietly(number: int, frame: object) -> None:
+    """Exit with status 0: if a signal kills a worker, torch raises an error in the main process, which is saving."""
     os._exit(0)
 
 
-def _say_unless_cut_off(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A worker whose main process left in the middle of taking a batch from it has nothing to tell."""
+def _print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an exception, unless the main process exited while it received a batch."""
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""Batches are a function of (seed, epoch, rank, position): brute force over workers, ranks, resumes and repeats."""
+"""Batches are a function of (seed, epoch, rank, position), for all workers, ranks, resumed epochs and repeats."""
 
 import os
 import random
@@ -17,7 +17,7 @@ from resmlp.config import Augment, Data
 from resmlp.data import EvalBatches, TrainBatches, eval_transform, open_eval
 from resmlp.utils.errors import UserError
 
-AUGMENT = Augment(crop="resized", policy="rand")  # draws from Python's, NumPy's and torch's generators
+AUGMENT = Augment(crop="resized", policy="rand")  # uses the generators of Python, NumPy and torch
 PLAIN = Augment(crop="center", flip=0.0)
 
 
@@ -41,7 +41,7 @@ def same(ours, theirs) -> bool:
 
 
 def identities(epoch) -> list[tuple[int, ...]]:
-    """An image of `many` is of one color, (i, 0, 255 - i), so that its red says which it is."""
+    """The index of each image of `many`: its color is (i, 0, 255 - i)."""
     return [tuple(batch["image"][:, 0, 0, 0].tolist()) for batch in epoch]
 
 
@@ -57,16 +57,16 @@ def test_shapes_and_length(many):
         assert batch["unreadable"] == []
 
 
-def test_workers_change_nothing(many):
-    alone, helped = batches(many), batches(many, workers=2)
+def test_batches_do_not_depend_on_the_workers(many):
+    without, with_workers = batches(many), batches(many, workers=2)
     for epoch in (0, 1):
-        assert same(alone.epoch(epoch), helped.epoch(epoch))
-    assert same(alone.epoch(1, start=3), helped.epoch(1, start=3))
-    next(helped.epoch(0))  # an epoch that is left in the middle does not leak into the next
-    assert same(alone.epoch(2), helped.epoch(2))
+        assert same(without.epoch(epoch), with_workers.epoch(epoch))
+    assert same(without.epoch(1, start=3), with_workers.epoch(1, start=3))
+    next(with_workers.epoch(0))  # an unfinished epoch does not affect the next one
+    assert same(without.epoch(2), with_workers.epoch(2))
 
 
-def test_resuming_in_mid_epoch(many):
+def test_resuming_in_the_middle_of_an_epoch(many):
     whole = list(batches(many).epoch(4))
     for start in (1, 3, 5):
         assert same(batches(many).epoch(4, start), whole[start:])
@@ -80,19 +80,19 @@ def test_epochs_and_seeds_differ(many):
     assert not same(first, batches(many, seed=4).epoch(0))
 
 
-def test_an_epoch_is_a_shuffle(many):
+def test_epoch_is_a_random_order(many):
     seen = [i for batch in identities(batches(many, PLAIN, batch_size=7).epoch(0)) for i in batch]
     assert sorted(seen) == list(range(42))
     assert seen != sorted(seen)
 
 
-def test_labels_belong_to_their_images(many):
+def test_labels_match_their_images(many):
     for batch in batches(many, PLAIN).epoch(0):
         assert (batch["image"][:, 0, 0, 0] // 14).tolist() == batch["label"].tolist()
 
 
 def test_ranks_divide_an_epoch(many):
-    """What two ranks see in a step is what one process sees in it, augmentation and all."""
+    """Two ranks together load in a step what one process loads, with the same augmentation."""
     whole = list(batches(many).epoch(0))
     ranks = [list(batches(many, rank=rank, world=2).epoch(0)) for rank in (0, 1)]
     for step, batch in enumerate(whole):
@@ -108,7 +108,7 @@ def test_ranks_divide_an_epoch(many):
 
 
 def test_repeats(many):
-    """Three views of an image in a row, dealt to the ranks as timm's RepeatAugSampler does; as long an epoch."""
+    """Three views of an image in a row, dealt to the ranks as in timm's RepeatAugSampler; an epoch is as long."""
     seen = [i for batch in identities(batches(many, replace(PLAIN, repeats=3), batch_size=6).epoch(0)) for i in batch]
     assert len(seen) == 42
     assert seen[::3] == seen[1::3] == seen[2::3]
@@ -123,7 +123,7 @@ def test_repeats(many):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_generators_are_left_alone(many, workers):
+def test_global_generators_do_not_change(many, workers):
     def states():
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
@@ -132,12 +132,12 @@ def test_generators_are_left_alone(many, workers):
     assert states() == before
 
 
-def test_batches_that_do_not_divide(many, plant):
+def test_batch_sizes_that_do_not_divide(many, plant):
     with pytest.raises(UserError, match=r"does not divide into 3 processes x 1 .*try 6 or 9"):
         batches(many, world=3)
     with pytest.raises(UserError, match=r"exceeds the 42 training images.*try 40"):
         batches(many, batch_size=64, accumulate=4)
-    with pytest.raises(UserError, match=r"exceeds the 42 training images that --data.fraction 0.5 leaves .*try 42"):
+    with pytest.raises(UserError, match=r"exceeds the 42 training images of --data.fraction 0.5 .*try 42"):
         batches(many, batch_size=64, fraction=0.5)
     with pytest.raises(UserError, match=r"exceeds the 1 training image \(add images\)"):
         batches(plant("a/1.png"))
@@ -155,12 +155,12 @@ def broken(root: str, *paths: str) -> list[str]:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_unreadable_images_are_named_and_replaced(many, workers):
     names = broken(many, "a/03.png", "a/04.png", "c/13.png")
-    seen, named = [], []
+    seen, unreadable = [], []
     for batch in batches(many, PLAIN, batch_size=7, workers=workers).epoch(0):
         seen += batch["image"][:, 0, 0, 0].tolist()
-        named += batch["unreadable"]
+        unreadable += batch["unreadable"]
         assert (batch["image"][:, 0, 0, 0] // 14).tolist() == batch["label"].tolist()
-    assert sorted(named) == sorted([*names, names[1]])  # 4 is met on its own and after 3
+    assert sorted(unreadable) == sorted([*names, names[1]])  # 4 occurs twice: in the order, and after 3
     assert sorted(seen) == sorted([*(set(range(42)) - {3, 4, 41}), 5, 5, 0])
 
 
@@ -183,7 +183,7 @@ def test_nothing_readable(many):
         list(batches(many).epoch(0))
 
 
-def test_the_search_for_a_readable_image_ends_at_fifty(plant):
+def test_fifty_unreadable_images_stop_training(plant):
     root = plant(*(f"{name}/{i:02}.png" for name in "ab" for i in range(40)))
     broken(root, *(f"{name}/{i:02}.png" for name in "ab" for i in range(40)))
     with pytest.raises(UserError, match="50 images in a row"):
@@ -191,23 +191,23 @@ def test_the_search_for_a_readable_image_ends_at_fifty(plant):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_evaluation_sees_every_image_once(many, workers):
+def test_evaluation_loads_every_image_once(many, workers):
     images, transform = open_eval(data(many)), eval_transform(data(many).preprocessing())
     names = broken(many, "b/00.png", "b/05.png")
     for world in (1, 4):
         loaders = [
             EvalBatches(images, data(many).preprocessing(), 5, workers, rank=rank, world=world) for rank in range(world)
         ]
-        found = [list(loader) for loader in loaders]
-        assert [len(loader) for loader in loaders] == [len(batches) for batches in found]
-        indices = [batch["index"].tolist() for batches in found for batch in batches]
+        epochs = [list(loader) for loader in loaders]
+        assert [len(loader) for loader in loaders] == [len(batches) for batches in epochs]
+        indices = [batch["index"].tolist() for batches in epochs for batch in batches]
         assert sorted(i for batch in indices for i in batch) == sorted(set(range(42)) - {14, 19})
         assert all(batch == sorted(batch) for batch in indices)
-        assert sorted(name for batches in found for batch in batches for name in batch["unreadable"]) == names
-        for batch in found[0]:
+        assert sorted(name for batches in epochs for batch in batches for name in batch["unreadable"]) == names
+        for batch in epochs[0]:
             assert batch["label"].tolist() == [images.labels[i] for i in batch["index"]]
             assert all(torch.equal(x, transform(images.read(i))) for x, i in zip(batch["image"], batch["index"]))
-        assert same(loaders[0], found[0])
+        assert same(loaders[0], epochs[0])
 
 
 def test_evaluation_batch_without_a_readable_image(many):
@@ -222,19 +222,19 @@ INTERRUPTED = """
 import signal, sys
 from resmlp.config import Augment, Data
 from resmlp.data import TrainBatches, open_eval
-if sys.argv[2] == "goes on":
+if sys.argv[2] == "continues":
     signal.signal(signal.SIGINT, lambda *_: print("caught", flush=True))
 data = Data(root=sys.argv[1], img_size=(8,), batch_size=4, workers=2)
 loader = TrainBatches(open_eval(data), data, Augment(), seed=0)
-for epoch in range(10 if sys.argv[2] == "goes on" else 10**9):
+for epoch in range(10 if sys.argv[2] == "continues" else 10**9):
     for batch in loader.epoch(epoch):
         print("ready", flush=True)
 """
 
 
-@pytest.mark.parametrize("main", ["ends", "goes on"])
+@pytest.mark.parametrize("main", ["ends", "continues"])
 def test_interrupt(many, main):
-    """Ctrl-C reaches the whole process group: the main process decides, and the workers neither talk nor stay."""
+    """Ctrl-C reaches the whole process group: the main process handles it, and the workers print nothing and exit."""
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, many, main],
         stdout=subprocess.PIPE,
@@ -245,15 +245,15 @@ def test_interrupt(many, main):
     )
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.stdout.read(), process.stderr.read()  # `communicate` forgets what readline held back
+    output, errors = process.stdout.read(), process.stderr.read()  # `communicate` would lose the buffer of readline
     process.wait()
     if main == "ends":
         assert errors.count("Traceback") == 1
         assert errors.rstrip().endswith("KeyboardInterrupt")
-    else:  # to save a checkpoint, say
+    else:  # for example to save a checkpoint
         assert errors == ""
         assert output.count("caught") == 1
-        assert output.count("ready") == 99  # of 10 epochs of 10 batches, less the one read above
+        assert output.count("ready") == 99  # 10 epochs of 10 batches, without the one read above
     time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
