@@ -24,7 +24,7 @@ from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock
 from torch import Tensor, nn
 
 from resmlp.analysis.profiling.device import allocated, clock_of, matmul
-from resmlp.analysis.profiling.profile import shapes_compiled
+from resmlp.analysis.profiling.backends import allow_recompiles
 from resmlp.analysis.profiling.rounds import Work, measure, spread
 from resmlp.analysis.profiling.subjects import blank
 from resmlp.config.vision import ARCHITECTURES, Architecture
@@ -185,7 +185,7 @@ def run(
     for batch in batches:
         print(f"inference, batch {batch}", file=sys.stderr, flush=True)
         torch.compiler.reset()  # so that what is done with takes no memory, and is not taken for another shape of it
-        with torch.inference_mode(), shapes_compiled(4):
+        with torch.inference_mode(), allow_recompiles(4):
             runs = inference(both, blank(batch, size, device, torch.bfloat16), compile)
             found["inference"][str(batch)] = race(*runs, batch, 2 * macs, device, seconds)
         del runs

@@ -20,7 +20,6 @@ import torch
 from machine import machine
 
 import resmlp
-from resmlp.cli.evaluate import Eval
 from resmlp.config import Augment, ImageRecipe, Model, Optim, Run
 from resmlp.config.evaluation import EvalData
 from resmlp.models import create_model, save_model
@@ -45,7 +44,7 @@ def trained(recipe: ImageRecipe, folder: Path) -> Numbers:
 
 def neighbors(model: str, root: str) -> float:
     """k-NN at k = 20 on the 10,000 test images, among the 50,000."""
-    return Eval(json=True, model=model, data=EvalData(root=root, workers=1), protocol=("knn",)).run()["knn@20"]
+    return resmlp.evaluate(model, protocol="knn", data=EvalData(root=root, workers=1))["knn@20"]
 
 
 def untrained(folder: Path) -> str:

@@ -25,7 +25,7 @@ from PIL import Image
 from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock
 from torch import nn
 
-from resmlp.analysis.profiling.profile import shapes_compiled
+from resmlp.analysis.profiling.backends import allow_recompiles
 from resmlp.analysis.profiling.rounds import Measured, Work, measure, spread
 from resmlp.backends.autotune import Tuned, cores
 from resmlp.backends.pytorch import Torch
@@ -262,7 +262,7 @@ def main() -> int:
     tables: dict[str, dict] = {}
     off: dict[str, dict] = {}
     starts: dict[str, dict] = {}
-    with TemporaryDirectory() as aside, torch.inference_mode(), shapes_compiled(8):
+    with TemporaryDirectory() as aside, torch.inference_mode(), allow_recompiles(8):
         for name in options.networks:
             both, place = pair(name, **sizes), Path(aside) / name
             runs = Runs(both, place, full=name == MAIN)

@@ -13,7 +13,7 @@ import torch
 from machine import machine
 
 import resmlp
-from resmlp.analysis.profiling.profile import Settings, profile
+from resmlp.analysis.profiling.profile import profile
 
 MODEL, BATCH, PAIRS, SECONDS = "resmlp_s12", 8, 7, 4.0
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -42,7 +42,7 @@ def main() -> None:
     """Measure and write results/profile_check.json."""
     pairs = []
     for number in range(PAIRS):
-        ours = profile([MODEL], Settings(DEVICE, (BATCH,), seconds=SECONDS)).rows[0].images_per_s
+        ours = profile(MODEL, batch=BATCH, seconds=SECONDS, device=DEVICE.type).rows[0].images_per_s
         pairs.append((ours, by_hand()))
         print(f"{number + 1} of {PAIRS}: {ours:.3f} images/s, by hand {pairs[-1][1]:.3f}", file=sys.stderr)
     low, ratio, high = statistics.quantiles([ours / theirs for ours, theirs in pairs], n=4, method="inclusive")

@@ -76,7 +76,12 @@ class Model(overrides_of(Architecture)):  # type: ignore[misc]
 
         The result needs neither the checkpoint nor the hub to say which network it is.
         """
+        name = canonical(name)
         base, network = ARCHITECTURES[name], changed(architecture, **self.changes())
         parts = {f.name: getattr(network, f.name) for f in fields(Architecture)}
         differ = {key: value if value != getattr(base, key) else None for key, value in parts.items()}
-        return replace(self, name=name, checkpoint=start, **(differ | self.changes()))
+        return self.updated(name=name, checkpoint=start, **(differ | self.changes()))
+
+    def updated(self, **parts: Any) -> "Model":
+        """The same settings with other values of the named fields."""
+        return replace(self, **parts)

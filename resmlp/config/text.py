@@ -1,6 +1,6 @@
 """Parallel text: where it comes from, how it becomes tokens; and the network that translates it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
@@ -64,6 +64,10 @@ class Seq2Seq(overrides_of(Seq2SeqArchitecture)):  # type: ignore[misc]
     def network(self) -> tuple[str, Seq2SeqArchitecture]:
         """The name of the network, and its architecture with the changed parts."""
         return self.name, changed(self.name, **self.changes())
+
+    def updated(self, **parts: Any) -> "Seq2Seq":
+        """The same settings with other values of the named fields."""
+        return replace(self, **parts)
 
     def changes(self) -> dict[str, Any]:
         """The parts that differ from the named network's."""

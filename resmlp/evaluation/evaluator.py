@@ -11,7 +11,6 @@ from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
 from resmlp.inference.kinds import open_source
-from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.errors import UserError
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 
@@ -139,6 +138,7 @@ class Evaluator:
     def _batches(self, images: "ImageSet") -> "EvalBatches":
         """This process's share of the images."""
         from resmlp.data import EvalBatches
+        from resmlp.inference.prediction import warn_untrained
 
         predictor, data, place = self.predictor, self.data, self.place
         if place.rank == 0 and not self._warned:

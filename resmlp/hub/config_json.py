@@ -29,7 +29,9 @@ def from_hub(config: Any) -> ModelConfig:
     if "resmlp" in config:
         ours = config["resmlp"]
         demand(isinstance(ours, dict), 'its "resmlp" is no JSON object', HAND)
-        return config_from(ours, ModelConfig)
+        config = config_from(ours)
+        demand(isinstance(config, ModelConfig), 'its "resmlp" is not of a classifier', HAND)
+        return config
     name = config.get("architecture")
     demand(isinstance(name, str), "it names no architecture", "is it a model's config.json, as timm writes it?")
     cfg = {"crop_pct": 0.875, "num_classes": 1000} | _mapping(config, "pretrained_cfg")

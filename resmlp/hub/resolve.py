@@ -181,7 +181,8 @@ def _called_after(path: Path) -> Published | None:
 def _kind(config: AnyConfig) -> Kind:
     """By the class of the configuration; a classifier without classes gives features."""
     kind = KINDS[type(config)]
-    return "features" if kind == "classifier" and not config.model.num_classes else kind
+    features = isinstance(config, ModelConfig) and not config.model.num_classes
+    return "features" if features else kind
 
 
 def _hub_config(name: str, path: Path) -> ModelConfig:

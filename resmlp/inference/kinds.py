@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resmlp.hub.resolve import Kind, Source, resolve
-from resmlp.inference.prediction import Predictor
 from resmlp.utils.checks import demand
+
+if TYPE_CHECKING:
+    from resmlp.inference.prediction import Predictor
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,11 @@ class KindOfModel:
     """the protocol of `resmlp.evaluate` that is usual for it"""
     open: Callable[[Source], Any]
     """the network and what belongs to it: classes, preprocessing, vocabulary"""
-    load: Callable[[Source, str, str | None], Predictor]
+    load: "Callable[[Source, str, str | None], Predictor]"
     """(source, device, backend) -> the network ready to predict"""
 
 
-def load(model: str | Path | Source, device: str = "auto", backend: str | None = None) -> Predictor:
+def load(model: str | Path | Source, device: str = "auto", backend: str | None = None) -> "Predictor":
     """A MODEL ready to predict: `load("runs/digits").predict("five.png").label`.
 
     The result is a `Classifier` (of a classifier, a network of features, an exported or compressed one, or one of
@@ -55,7 +57,7 @@ def _open_network(source: Source) -> Any:
     return open_model(source)
 
 
-def _load_network(source: Source, device: str, backend: str | None) -> Predictor:
+def _load_network(source: Source, device: str, backend: str | None) -> "Predictor":
     from resmlp.inference.predictor import TorchPredictor
     from resmlp.models import open_model
     from resmlp.utils.devices import find_device
@@ -63,7 +65,7 @@ def _load_network(source: Source, device: str, backend: str | None) -> Predictor
     return TorchPredictor(open_model(source), find_device(device), backend or "torch")
 
 
-def _load_exported(source: Source, device: str, backend: str | None) -> Predictor:
+def _load_exported(source: Source, device: str, backend: str | None) -> "Predictor":
     from resmlp.inference.exported import ExportedPredictor
 
     demand(device in ("auto", "cpu"), f"--device {device}: an exported network runs on the CPU", "leave it out")
@@ -76,7 +78,7 @@ def _open_compressed(source: Source) -> Any:
     return (EXPORTED if _is_exported(source) else NETWORK).open(source)
 
 
-def _load_compressed(source: Source, device: str, backend: str | None) -> Predictor:
+def _load_compressed(source: Source, device: str, backend: str | None) -> "Predictor":
     return (EXPORTED if _is_exported(source) else NETWORK).load(source, device, backend)
 
 

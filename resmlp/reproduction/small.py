@@ -68,7 +68,7 @@ STREETS = Training(
         name="small-camvid",
         about="CamVid from scratch, 128 wide, 4 layers, 30 epochs",
         task=changed(CAMVID.task, width=32),
-        model=replace(CAMVID.model, dim=128, depth=4),
+        model=CAMVID.model.updated(dim=128, depth=4),
         run=replace(CAMVID.run, epochs=30, eval_every=30, tensorboard=False),
         expected=(),
     ),
@@ -104,8 +104,8 @@ def table6() -> dict[str, Plan]:
     """The trunks in their proportions."""
     deit = Model("deit_s", dim=128, depth=4, heads=4, patch_size=8, drop_path=0.05, init="fan-in")
     return {
-        "deit-s": variant(STREETS, "the Transformer of its shape (DeiT)", vars(deit)),
-        "deit-b": variant(STREETS, "and twice as wide", vars(replace(deit, dim=256, heads=8))),
+        "deit-s": variant(STREETS, "the Transformer of its shape (DeiT)", dict(vars(deit))),
+        "deit-b": variant(STREETS, "and twice as wide", dict(vars(deit.updated(dim=256, heads=8)))),
         "s12": STREETS,
         "s24": variant(STREETS, "8 layers", {"depth": 8}),
         "s36": variant(STREETS, "12 layers", {"depth": 12}),

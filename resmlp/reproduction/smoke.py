@@ -13,7 +13,7 @@ from resmlp.reproduction.ablations import Small
 from resmlp.reproduction.plan import Plan, Plans, Training, changed, variant
 
 RUN = Run(epochs=1, tensorboard=False, log_every=20)
-NETWORK = replace(DIGITS.model, dim=16, depth=2)
+NETWORK = DIGITS.model.updated(dim=16, depth=2)
 BRIEF = replace(DIGITS.optim, warmup_epochs=0.2)
 
 BASE = Training(
@@ -55,7 +55,7 @@ WORDS = Training(
         name="smoke-numbers",
         about="English number words to German ones, 32 wide, an epoch",
         task=changed(NUMBERS.task, val_sentences=100),
-        model=replace(NUMBERS.model, dim=32, hidden=64, encoder_depth=1, decoder_depth=1),
+        model=NUMBERS.model.updated(dim=32, hidden=64, encoder_depth=1, decoder_depth=1),
         data=replace(NUMBERS.data, batch_size=4096),
         run=RUN,
         expected=(),
@@ -67,7 +67,7 @@ PIXELS = Training(
         name="smoke-scenes",
         about="digits strewn over patterns, 16 wide, 4 layers, an epoch",
         task=changed(SCENES.task, width=8, stride=1.0),
-        model=replace(SCENES.model, dim=16, depth=4, patch_size=16),
+        model=SCENES.model.updated(dim=16, depth=4, patch_size=16),
         data=replace(SCENES.data, batch_size=64),
         optim=replace(SCENES.optim, warmup_epochs=0.2),
         run=RUN,
@@ -102,8 +102,8 @@ def table6() -> dict[str, Plan]:
     """Scenes, from scratch."""
     deit = Model("deit_s", dim=16, depth=4, heads=2, patch_size=16)
     return {
-        "deit-s": variant(PIXELS, "the Transformer of its shape (DeiT)", vars(deit)),
-        "deit-b": variant(PIXELS, "and twice as wide", vars(replace(deit, dim=32))),
+        "deit-s": variant(PIXELS, "the Transformer of its shape (DeiT)", dict(vars(deit))),
+        "deit-b": variant(PIXELS, "and twice as wide", dict(vars(deit.updated(dim=32)))),
         "s12": PIXELS,
         "s24": variant(PIXELS, "8 layers", {"depth": 8}),
         "s36": variant(PIXELS, "12 layers", {"depth": 12}),

@@ -325,7 +325,7 @@ def accuracy(model: Path, root: Path, classes) -> dict[str, float]:
     predictor = load(model, "cpu")
     found = {}
     for name in classes:
-        said = [predictor.predict(file)[0].labels[0] for file in sorted((root / name).iterdir())]
+        said = [predictor.predict(file).label for file in sorted((root / name).iterdir())]
         found[name] = sum(label == name for label in said) / len(said)
     return found
 

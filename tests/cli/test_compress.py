@@ -1,4 +1,4 @@
-"""`resmlp compress` from the command line, and what other verbs make of what it wrote."""
+"""`resmlp compress` from the command line, and other verbs on its output."""
 
 import json
 import os
@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from colored import plant
 
-from resmlp.compression import compress as compressing
+import resmlp as library
+from resmlp.config.evaluation import EvalData
+from resmlp.exporters import formats
 
 
 @pytest.fixture(scope="session")
 def others(tmp_path_factory) -> Path:
-    """Images of the same classes as those of `tree`, none of which is of it. Not to be written to."""
+    """Other images of the classes of `tree`. Not to be written to."""
     return plant(tmp_path_factory.mktemp("others") / "colors", count=4, seed=100)
 
 
@@ -43,6 +45,17 @@ def test_a_run_folder(resmlp, trained, tree, others, tmp_path):
     assert lines[2].endswith(" 50.0 % of the weights are 0")
 
 
+def test_the_python_function_gives_what_the_command_prints(resmlp, trained, tmp_path, capsys):
+    flags = ("--to", "2:4", "--out", tmp_path / "out")
+    printed = json.loads(compress(resmlp, trained, *flags, "--json").out)
+    text = compress(resmlp, trained, *flags).out
+    data = EvalData(workers=0)
+    result = library.compress(trained, "2:4", tmp_path / "out", data=data, images=8, device="cpu")
+    assert result.to_dict() == printed
+    assert f"{result}\n" == text
+    assert capsys.readouterr().out == ""
+
+
 def test_the_bytes_before_are_those_of_the_file(resmlp, trained, tree, others, tmp_path):
     flags = ("--data.root", tree, "--train", others, "--json")
     assert compress(resmlp, trained, "--to", "int4", *flags, "--out", "small").code == 0
@@ -59,17 +72,17 @@ def test_the_bytes_before_are_those_of_the_file(resmlp, trained, tree, others, t
     assert json.loads(ended.out)["before"]["bytes"] == size
 
 
-def test_what_it_is_scored_on_is_not_fitted_to(resmlp, trained, tree, tmp_path):
+def test_calibration_images_are_not_evaluated(resmlp, trained, tree, tmp_path):
     file = trained / "model.safetensors"
     for args in ((file,), (file, "--train", tree), (file, "--train", os.path.relpath(tree))):
         ended = compress(resmlp, *args, "--to", "int4", "--data.root", tree)
         assert ended.code == 2
-        assert "8 of the 8 images to fit it to are scored as well" in ended.error
+        assert "8 of the 8 calibration images are evaluated as well" in ended.error
         assert "--train" in ended.error
     assert not any(tmp_path.iterdir())
 
 
-def test_the_default_place(resmlp, trained, tree, others, tmp_path):
+def test_the_default_folder(resmlp, trained, tree, others, tmp_path):
     ended = compress(resmlp, trained / "model.safetensors", "--to", "2:4", "--data.root", tree, "--train", others)
     assert ended.code == 0, ended.err
     assert (tmp_path / "2of4" / "model" / "model.safetensors").is_file()
@@ -96,8 +109,8 @@ def test_training_goes_on_with_noise(resmlp, train, trained, tree):
         (("resmlp_digits", "--to", "int4", "--images", 0), "--images 0"),
         (("resmlp_digits", "--to", "int4", "--data.split", "val"), "--data.split"),
         (("resmlp_digits", "--to", "int4", "--out", "file"), "--out file is a file"),
-        (("resmlp_mt_tiny", "--to", "int4"), "it translates"),
-        (("timm:resnet10t", "--to", "int4", "--data.root", "."), "is no network of ours"),
+        (("resmlp_mt_tiny", "--to", "int4"), "is the name of a translation model"),
+        (("timm:resnet10t", "--to", "int4", "--data.root", "."), "is not a resmlp network"),
         (("nowhere/at/all", "--to", "int4"), "no model at nowhere/at/all"),
     ],
 )
@@ -109,7 +122,7 @@ def test_mistakes(args, words, resmlp, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
-def test_images_that_are_not_there(resmlp, trained):
+def test_missing_images(resmlp, trained):
     file = trained / "model.safetensors"
     assert f"nothing to evaluate {file} on" in compress(resmlp, file, "--to", "int4").error
     assert "nowhere: no such file or folder" in compress(resmlp, file, "--to", "int4", "--data.root", "nowhere").error
@@ -122,12 +135,9 @@ def test_a_run_folder_is_not_overwritten(resmlp, trained, tree):
 
 
 def test_a_translator_is_refused(resmlp, translator_run):
-    assert "is a translator (compress takes classifiers)" in compress(resmlp, translator_run, "--to", "int4").error
+    assert "is a translator (a classifier is expected here" in compress(resmlp, translator_run, "--to", "int4").error
 
 
 def test_a_missing_package(resmlp, monkeypatch):
-    import resmlp.exporters.export as exporting
-
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
     assert "which are not installed" in compress(resmlp, "resmlp_digits", "--to", "int8").error
-    assert compressing.REPORT == "compress.json"

@@ -51,7 +51,7 @@ def table(monkeypatch):
     """`table(logits)`: of image i, every network says `logits[i]`."""
 
     def say(logits: torch.Tensor) -> torch.Tensor:
-        monkeypatch.setattr("resmlp.inference.Predictor.logits", lambda self, images: logits[images[:, 0, 4, 4].long()])
+        monkeypatch.setattr("resmlp.inference.TorchPredictor.logits", lambda self, images: logits[images[:, 0, 4, 4].long()])
         return logits
 
     return say
@@ -122,13 +122,13 @@ def test_real_is_what_a_loop_counts(evaluate, table, val, tmp_path):
 
 
 def test_the_network_runs_once_for_two_protocols(evaluate, table, val, tmp_path, monkeypatch):
-    from resmlp.inference import Predictor
+    from resmlp.inference import TorchPredictor
 
     write_json(tmp_path / "real.json", whole([[0]] * 80))
     logits, seen = torch.randn(256, 12), []
     table(logits)
-    said = Predictor.logits
-    monkeypatch.setattr(Predictor, "logits", lambda self, images: [seen.append(len(images)), said(self, images)][1])
+    said = TorchPredictor.logits
+    monkeypatch.setattr(TorchPredictor, "logits", lambda self, images: [seen.append(len(images)), said(self, images)][1])
     flags = ("--data.root", val[0], "--real", tmp_path / "real.json", "--protocol", "top1", "real")
     evaluate(make_model(tmp_path / "model", 12), *flags)
     assert sum(seen) == 60 + 1, "and a blank image, to count its classes"

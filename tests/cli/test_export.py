@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-import resmlp.exporters.export as exporting
-from resmlp import load
+import resmlp as library
+from resmlp.exporters import export, formats
 from resmlp.imaging.image_file import File
 
 
@@ -19,18 +19,28 @@ def test_a_run_folder(resmlp, trained, tree, tmp_path):
     assert result.pop("difference") <= 1e-4
     assert result == {"out": str(out), "to": "torch", "files": ["model.pt2"], "output": "probabilities"}
     assert {path.name for path in out.iterdir()} == {"model.pt2", "model.json"}
-    predictor = load(trained)
-    pixels = exporting.FORMATS["torch"].open(out)
-    seen = predictor._transform(File(str(image)).read())[None]
-    torch.testing.assert_close(pixels(seen), predictor.logits(seen).softmax(1), rtol=0, atol=1e-5)
+    predictor = library.load(trained)
+    run = formats.FORMATS["torch"].open(out)
+    pixels = predictor._transform(File(str(image)).read())[None]
+    torch.testing.assert_close(run(pixels), predictor.logits(pixels).softmax(1), rtol=0, atol=1e-5)
     ended = resmlp("predict", out, image)
     assert ended.code == 2
     assert "may hold any program" in ended.error
 
 
-def test_a_name_alone_is_random(resmlp, tmp_path, monkeypatch):
-    """And is refused where it differs, with nothing written."""
-    monkeypatch.setattr(exporting, "difference", lambda *_: 0.5)
+def test_the_python_function_gives_what_the_command_prints(resmlp, trained, tmp_path, capsys):
+    flags = ("--to", "torch", "--out", tmp_path / "out")
+    printed = json.loads(resmlp("export", trained, *flags, "--json").out)
+    text = resmlp("export", trained, *flags).out
+    result = library.export(trained, "torch", tmp_path / "out")
+    assert result.to_dict() == printed
+    assert f"{result}\n" == text
+    assert capsys.readouterr().out == ""
+
+
+def test_an_architecture_name_has_random_weights(resmlp, tmp_path, monkeypatch):
+    """A large difference is refused, and nothing is written."""
+    monkeypatch.setattr(export, "difference", lambda *_: 0.5)
     ended = resmlp("export", "resmlp_digits", "--to", "torch")
     assert "its weights are random" in ended.err
     assert ended.code == 2
@@ -51,7 +61,7 @@ def test_a_name_alone_is_random(resmlp, tmp_path, monkeypatch):
         (("resmlp_digits", "--images", "file"), "cannot read file"),
         (("resmlp_digitz",), "did you mean resmlp_digits"),
         (("nowhere/at/all",), "no model at nowhere/at/all"),
-        (("resmlp_mt_tiny",), "it translates"),
+        (("resmlp_mt_tiny",), "is the name of a translation model"),
     ],
 )
 def test_mistakes(args, words, resmlp, tmp_path):
@@ -66,37 +76,40 @@ def test_a_run_folder_is_not_overwritten(resmlp, trained):
     before = (trained / "model.json").read_bytes()
     ended = resmlp("export", "resmlp_digits", "--to", "torch", "--out", trained)
     assert ended.code == 2
-    assert "model.json, which is not of export" in ended.error
+    assert "model.json, which export did not write" in ended.error
     assert (trained / "model.json").read_bytes() == before
 
 
 def test_a_translator_is_refused(resmlp, translator_run):
-    assert "is a translator (export takes classifiers)" in resmlp("export", translator_run).error
+    assert "is a translator (a classifier is expected here" in resmlp("export", translator_run).error
 
 
 def test_a_missing_package(resmlp, monkeypatch):
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
     error = resmlp("export", "resmlp_digits", "--to", "openvino").error
     hint = "run pip install '.[export]' in a clone of resmlp"
     assert error == f"error: --to openvino needs openvino, which is not installed ({hint})"
 
 
-def test_an_exported_run_predicts_and_is_evaluated_as_the_run(resmlp, trained, tree, tmp_path):
-    for package in exporting.FORMATS["onnx"].packages:
+def test_an_exported_run_gives_the_predictions_and_accuracy_of_the_run(resmlp, trained, tree, tmp_path):
+    for package in formats.FORMATS["onnx"].packages:
         pytest.importorskip(package)
     assert resmlp("export", trained, "--out", tmp_path / "x", "--with-preprocessing").code == 0
-    found, wanted = (
+    exported, original = (
         json.loads(
             resmlp("eval", model, "--data.root", tree, "--data.workers", 0, "--out", tmp_path / "f", "--json").out
         )
         for model in (tmp_path / "x", trained)
     )
-    assert found["top1"] == wanted["top1"]
-    assert found["per_class"] == wanted["per_class"]
+    assert exported["top1"] == original["top1"]
+    assert exported["per_class"] == original["per_class"]
     image = sorted(tree.rglob("*.png"))[0]
-    said, meant = (json.loads(resmlp("predict", model, image, "--json").out) for model in (tmp_path / "x", trained))
-    assert said["predictions"][0]["label"] == meant["predictions"][0]["label"]
-    assert said["predictions"][0]["probabilities"] == pytest.approx(meant["predictions"][0]["probabilities"], abs=1e-5)
+    exported, original = (
+        json.loads(resmlp("predict", model, image, "--json").out)["predictions"][0]
+        for model in (tmp_path / "x", trained)
+    )
+    assert exported["label"] == original["label"]
+    assert exported["probabilities"] == pytest.approx(original["probabilities"], abs=1e-5)
     (tmp_path / "x" / "model.onnx").write_bytes(b"broken")
     assert "cannot run" in resmlp("predict", tmp_path / "x", image).error
     (tmp_path / "x" / "model.onnx").unlink()

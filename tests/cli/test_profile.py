@@ -9,7 +9,7 @@ from resmlp.analysis.profiling import device as machine
 from resmlp.analysis.profiling.subjects import open_subject
 from resmlp.cli.profile import exported
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.exporters.export import FORMATS
+from resmlp.exporters.formats import FORMATS
 from resmlp.models import create_model, save_model
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from resmlp.cli.main import main
-from resmlp.cli.predict_segmenter import output_names
+from resmlp.analysis.segmentation_files import output_names
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `painted`
 

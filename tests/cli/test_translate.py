@@ -14,7 +14,7 @@ import pytest
 import sacrebleu
 
 from resmlp.cli import translate as verb
-from resmlp.inference import load_translator
+from resmlp.inference import load
 from resmlp.utils.files import read_json, write_json
 
 LINES = ["seven", "", "nine hundred", "twenty-one thousand", "four"]
@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "resmlp", "translate"]
 @pytest.fixture(scope="session")
 def expected(translator_run) -> list[str]:
     """The translations of LINES."""
-    return load_translator(translator_run, "cpu").translate(LINES)
+    return load(translator_run, "cpu").translate(LINES)
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_a_run_is_evaluated_on_what_it_held_out(resmlp, translator_run, tmp_path
     sources, targets = held_out(translator_run, "val")
     ended = resmlp("eval", translator_run, "--json", "--device", "cpu", "--out", tmp_path / "out")
     found = json.loads(ended.out)
-    said = load_translator(translator_run, "cpu").translate(sources)
+    said = load(translator_run, "cpu").translate(sources)
     assert (tmp_path / "out" / "hypotheses.txt").read_text(encoding="utf-8") == "".join(f"{s}\n" for s in said)
     assert found["bleu"] == sacrebleu.corpus_bleu(said, [targets]).score
     assert found["chrf"] == sacrebleu.corpus_chrf(said, [targets]).score
@@ -423,13 +423,13 @@ def test_names_of_text_are_nothing_to_images(resmlp, trained):
 def test_several_processes_say_the_same(resmlp, translator_run, tmp_path, monkeypatch):
     """Each has its share, and the shares together are all lines in order."""
     from resmlp.evaluation import translation
-    from resmlp.tasks import Place
+    from resmlp.utils.devices import Place
 
-    translator = load_translator(translator_run, "cpu")
+    translator = load(translator_run, "cpu")
     lines = held_out(translator_run, "val")[0][:7]
     shares = []
     for rank in range(3):
-        monkeypatch.setattr("resmlp.metrics.gather", lambda mine: shares.append(mine) or [mine])
+        monkeypatch.setattr("resmlp.utils.devices.gather", lambda mine: shares.append(mine) or [mine])
         translation.translations(Place(rank=rank, world=3), translator, lines)
-    monkeypatch.setattr("resmlp.metrics.gather", lambda mine: shares)
+    monkeypatch.setattr("resmlp.utils.devices.gather", lambda mine: shares)
     assert translation.translations(Place(rank=0, world=3), translator, lines) == translator.translate(lines)

@@ -7,7 +7,7 @@ from timm.models import mlp_mixer
 from resmlp.config import Model
 from resmlp.config.pretrained import PUBLISHED, is_tagged, published
 from resmlp.config.vision import TIMM_NAMES
-from resmlp.hub.resolve import config_of
+from resmlp.hub.resolve import resolve
 from resmlp.models import count_parameters, create_model
 from resmlp.utils.errors import UserError
 
@@ -97,8 +97,8 @@ def test_every_alias_of_timm_is_timms():
     assert set(TIMM_NAMES.values()) - {"deit_small_patch16_224"} <= set(mlp_mixer.default_cfgs)
 
 
-def test_the_card_of_published_weights_needs_no_download():
-    card = config_of("resmlp_24_224.fb_distilled_in1k")
+def test_the_config_of_published_weights_needs_no_download():
+    card = resolve("resmlp_24_224.fb_distilled_in1k").config
     assert (card.model.name, card.model.num_classes, card.preprocessing.crop_ratio) == ("resmlp_s24", 1000, 0.9)
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 import resmlp
 from resmlp.backends.autotune import ways
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.exporters.export import FORMATS, export
+from resmlp.exporters.export import export_saved
+from resmlp.exporters.formats import FORMATS
 from resmlp.inference import ExportedPredictor, load
 from resmlp.inference.exported import normalized
 from resmlp.models import Saved, save_model
@@ -36,7 +37,7 @@ def folder(request, saved, tmp_path_factory):
     for package in FORMATS[to].packages:
         pytest.importorskip(package)
     place = tmp_path_factory.mktemp("export")
-    export(saved, place, to, with_preprocessing=bool(pixels))
+    export_saved(saved, place, to, with_preprocessing=bool(pixels))
     return place
 
 
@@ -65,10 +66,10 @@ def test_gives_what_the_network_gives(folder, saved, images, tmp_path):
 def test_every_way_gives_the_same(folder, saved):
     graph = ExportedPredictor(folder, cores=2)
     pixels = np.random.default_rng(0).integers(0, 256, (9, 3, 16, 16), dtype=np.uint8)
-    inputs = pixels if graph.card.pixels else normalized(pixels, LOOK)
+    inputs = pixels if graph.config.pixels else normalized(pixels, LOOK)
     with torch.no_grad():
         wanted = saved.model(torch.from_numpy(normalized(pixels, LOOK)))
-    wanted = (wanted.softmax(1) if graph.card.pixels else wanted).numpy()
+    wanted = (wanted.softmax(1) if graph.config.pixels else wanted).numpy()
     found = [way.run(inputs) for engine in graph.run.engines for way in ways(engine, 9)]
     assert len(found) > 4
     for one in found:
@@ -81,7 +82,7 @@ def test_threads_that_ask_at_once_get_their_own_answers(folder):
     graph = ExportedPredictor(folder, cores=2)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3, 16, 16), dtype=np.uint8)
     batches = list(
-        pixels if graph.card.pixels else normalized(pixels.reshape(24, 3, 16, 16), LOOK).reshape(pixels.shape)
+        pixels if graph.config.pixels else normalized(pixels.reshape(24, 3, 16, 16), LOOK).reshape(pixels.shape)
     )
     for way in [way for engine in graph.run.engines for way in ways(engine, 6)]:
         wanted = [way.run(batch) for batch in batches]

@@ -10,7 +10,7 @@ from timm.data import create_transform
 
 import resmlp
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.inference import Predictor, load
+from resmlp.inference import TorchPredictor, load
 from resmlp.models import save_model
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError
@@ -98,7 +98,7 @@ def test_files_are_predicted_as_the_images_in_them(folder, images, tmp_path):
     for file, image in zip(files, images):
         image.save(file)
     predictor = load(folder, "cpu")
-    assert predictor.predict(*files) == predictor.rank(images)
+    assert predictor.predict(files) == predictor.rank(images)
 
 
 def test_a_loaded_model_is_in_evaluation_mode_and_keeps_no_gradient(folder, images):
@@ -136,4 +136,4 @@ def test_devices():
 
 def test_predictors_can_be_made_of_a_model_at_hand(folder, images):
     saved = load(folder, "cpu").saved
-    assert torch.equal(Predictor(saved, CPU).logits(images), load(folder, "cpu").logits(images))
+    assert torch.equal(TorchPredictor(saved, CPU).logits(images), load(folder, "cpu").logits(images))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from resmlp.config.seq2seq import EOS
-from resmlp.inference import Translator, load_translator
+from resmlp.inference import Translator, load
 from resmlp.inference import translator as module
 from resmlp.inference.translator import Translation
 from resmlp.models import translate
@@ -27,7 +27,7 @@ LINES = [
 
 @pytest.fixture(scope="module")
 def translator(translator_run) -> Translator:
-    return load_translator(translator_run, "cpu")
+    return load(translator_run, "cpu")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_empty_lines_need_no_network(translator, searched):
 
 
 def test_beam_and_penalty_are_the_cards_unless_given(translator, searched):
-    card = replace(translator.card, beam=3, length_penalty=0.25)
+    card = replace(translator.config, beam=3, length_penalty=0.25)
     own = Translator(replace(translator.saved, card=card), translator.device)
     own.translate(["seven"])
     own.translate(["seven"], beam=1, length_penalty=0.0)
