@@ -1,194 +1,186 @@
-"""A smaller network: 8 or 4 bits for a weight, or fewer weights; with its accuracy and its bytes before and after.
-
-Each method closes the gap it opens by what training images say of the inputs of each matrix (`models.feedback`), in
-seconds and without gradients.
-"""
+"""A network in fewer bytes, with its accuracy and the size of its weights before and after."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from resmlp.compression.int8 import write_int8
+from resmlp.compression import MethodName
+from resmlp.compression.calibration import calibration_images
+from resmlp.compression.methods import SHARE, contiguous, find_method
+from resmlp.config.evaluation import EvalData
 from resmlp.config.model_config import ModelConfig
-from resmlp.data import normalize
-from resmlp.exporters.export import check_packages
-from resmlp.models import Saved, Trunk, load_saved, save_model
-from resmlp.models.gptq import moments, rounded
-from resmlp.models.quantize import CODES, Quantized, best_step, matrices, nearest, packed_state
+from resmlp.evaluation.classification import top1
+from resmlp.evaluation.evaluator import Evaluator
+from resmlp.exporters.export import check_trunk
+from resmlp.hub.default_out import default_out
+from resmlp.hub.resolve import Source, resolve
+from resmlp.inference.prediction import warn_untrained
+from resmlp.inference.predictor import TorchPredictor
+from resmlp.models import Saved, open_model
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import lookup
+from resmlp.utils.devices import take_place
 from resmlp.utils.files import explained, write_json, write_together
+from resmlp.utils.run_folder import COMPRESSION, CONFIG
 from resmlp.utils.serialization import to_dict
 
-REPORT = "compress.json"
-BATCH = 64  # calibration images at a time
-SHARE = 0.5
-"""of the weights of each matrix, that --to pruned leaves out"""
-
-Score = Callable[[Saved], dict[str, float]]
+IMAGES = 512
+"""default number of calibration images"""
 
 
-class Method(NamedTuple):
-    """A way to make a network smaller."""
+class Accuracy(NamedTuple):
+    """Fractions of the images."""
 
-    write: Callable[[Saved, Tensor, Path], tuple[Saved, dict[str, Any]]]
-    """a network, uint8 images P 3 H W and an empty folder; returns what it wrote there, opened again, and what more
-    there is to say"""
-    files: tuple[str, ...]
-    """that hold weights"""
-    format: str | None = None
-    """of `resmlp export`, whose packages it needs"""
+    top1: float
+    top5: float
+
+
+Score = Callable[[Saved], Accuracy]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a network reaches, and the bytes of its file of weights."""
+
+    top1: float
+    top5: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CompressionResult:
+    """What `compress` wrote, with measurements before and after."""
+
+    out: Path
+    """the folder"""
+    to: MethodName
+    images: int
+    """number of calibration images"""
+    before: Measured
+    after: Measured
+    zeros: float | None = None
+    """share of zeros among the weights (int4: codes) of the compressed matrices; None for int8"""
+    codes_bytes: int | None = None
+    """bytes of all codes of int4"""
+    onnx_bytes: int | None = None
+    """bytes of the same export in 32 bits, for int8"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `resmlp compress --json` prints."""
+        return {key: value for key, value in to_dict(self).items() if value is not None} | {"out": str(self.out)}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{name:<6} top1 {part.top1:.4f}  top5 {part.top5:.4f}  {part.bytes:>12,} bytes"
+            for name, part in (("before", self.before), ("after", self.after))
+        ]
+        ratio = self.before.bytes / self.after.bytes
+        zeros = "" if self.zeros is None else f", {100 * self.zeros:.1f} % of the weights are 0"
+        return "\n".join([*lines, f"{self.out}: {ratio:.2f} times smaller{zeros}"])
 
 
 def compress(
+    model: str | Path | Source,
+    to: MethodName,
+    out: str | Path | None = None,
+    *,
+    data: EvalData | None = None,
+    train: str | Path | None = None,
+    images: int = IMAGES,
+    share: float = SHARE,
+    device: str = "auto",
+) -> CompressionResult:
+    """Compress MODEL, a classifier, into the folder `out`: by default RUN/METHOD, or METHOD/NAME.
+
+    int8: weights and activations of 8 bits, as ONNX; int4: weights of 4 bits; pruned: a `share` of each matrix is 0;
+    2:4: two of each four weights are 0. Accuracy is measured on `data`, by default the validation set of a run;
+    `images` training images, from `train` or from the training set of `data`, calibrate the method.
+
+    Raises `UserError` for a model that is not a resmlp classifier, for a missing package, for data that cannot be
+    read, for calibration images among the evaluated ones, and for a folder with other content.
+    """
+    data = data or EvalData()
+    source = resolve(model)
+    source.expect(ModelConfig)
+    _check(to, data, images, share)
+    folder = default_out(source.name, to.replace(":", "of")) if out is None else Path(out)
+    find_method(to, share)
+    check_out(folder, to)
+    saved = open_model(source)
+    check_trunk(saved, source.name)
+    size = source.file.stat().st_size if source.trained else None
+    warn_untrained(source.name, source.trained)
+    with take_place(device) as place:
+        demand(place.world == 1, "compress runs in one process", "start it without torchrun")
+        evaluator = Evaluator(source, data, place, train=Path(train) if train else None)
+        pixels = calibration_images(evaluator.training_images, evaluator.images, images, saved.preprocessing, data)
+        return compress_saved(saved, folder, to, pixels, partial(accuracy, evaluator), share, size)
+
+
+def compress_saved(
     saved: Saved,
     folder: Path,
-    to: str,
+    to: MethodName,
     images: Tensor,
     score: Score,
     share: float = SHARE,
     size: int | None = None,
-) -> dict[str, Any]:
-    """Write a smaller `saved` into `folder`, all files or none: its weights, model.json, and what is returned.
+) -> CompressionResult:
+    """Compress an opened network into `folder`, all files or none: its weights, model.json and compress.json.
 
-    That is `to`, how many uint8 `images` (P 3 H W, training images as the network sees them) it was fitted to, and
-    "before" and "after": what `score` says of either, and the bytes of their weights' files; that of `saved` has `size`
-    bytes, without which it is counted as one of 32 bits. Raises `UserError` for what is no network of ours, where a
-    package is missing, and for a folder that holds something else.
+    `images` are calibration images, uint8 P 3 H W; `score` measures a network; `size` is the bytes of the file of
+    `saved`, by default of a file of 32-bit weights. Errors are those of `compress`.
     """
     method = find_method(to, share)
-    demand(isinstance(saved.model, Trunk), "it is no network of ours", "give one of `resmlp list`")
-    check_place(folder, to)
-    size = len(save(_contiguous(saved.model.state_dict()))) if size is None else size
-    before = score(saved) | {"bytes": size}
-    with TemporaryDirectory(prefix="resmlp-compress-") as aside:
-        place = Path(aside)
+    check_trunk(saved)
+    check_out(folder, to)
+    before = score(saved)
+    size = len(save(contiguous(saved.model.state_dict()))) if size is None else size
+    with TemporaryDirectory(prefix="resmlp-compress-") as temporary:
+        place = Path(temporary)
         with explained(folder):
-            small, more = method.write(saved, images, place)
-        after = score(small) | {"bytes": sum((place / name).stat().st_size for name in method.files)}
-        result = {"to": to, "images": len(images), "before": before, "after": after, **more}
-        write_json(place / REPORT, result)
-        files = (*method.files, "model.json", REPORT)
+            small, details = method.write(saved, images, place)
+        after, small_size = score(small), sum((place / name).stat().st_size for name in method.files)
+        result = CompressionResult(
+            folder, to, len(images), Measured(*before, size), Measured(*after, small_size), **details
+        )
+        write_json(place / COMPRESSION, {key: value for key, value in result.to_dict().items() if key != "out"})
+        files = (*method.files, CONFIG, COMPRESSION)
         write_together({folder / name: partial(shutil.copyfile, place / name) for name in files})
     return result
 
 
-def find_method(to: str, share: float = SHARE) -> Method:
-    """By what `--to` says. Raises `UserError`, also where what it needs is not installed."""
-    method = lookup("method", to, methods(share))
-    if method.format:
-        check_packages(method.format)
-    return method
+def accuracy(evaluator: Evaluator, saved: Saved) -> Accuracy:
+    """Top-1 and top-5 of a network on the images of `evaluator`."""
+    predictor = TorchPredictor(saved, evaluator.place.device)
+    measured = Evaluator(evaluator.source, evaluator.data, evaluator.place)
+    measured.predictor = predictor.with_crop(*evaluator.data.crop_ratio) if evaluator.data.crop_ratio else predictor
+    measured.images = evaluator.images
+    values = dict(top1(measured))
+    return Accuracy(values["top1"], values["top5"])
 
 
-def check_place(folder: Path, to: str) -> None:
-    """Raises `UserError` for a folder that holds something else: what compress wrote by the same method is replaced."""
+def check_out(folder: Path, to: str) -> None:
+    """Raise `UserError` for a folder with other content than an earlier result of the same method."""
     demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    report = folder / REPORT
+    report = folder / COMPRESSION
     demand(report.is_file(), f"--out {folder} holds something that compress did not write", "give another --out")
-    other = f"--out {folder} holds what was compressed otherwise than --to {to}"
+    other = f"--out {folder} holds the result of another method than --to {to}"
     demand(f'"to": "{to}"' in report.read_text(encoding="utf-8", errors="replace"), other, "give another --out")
 
 
-def write_int4(saved: Saved, images: Tensor, folder: Path) -> tuple[Saved, dict[str, Any]]:
-    """Weights of matrices in 4 bits, a step for each row of them, and all else in 16 bits."""
-    model, seen = saved.model, observed(saved, images)
-    assert isinstance(model, Trunk)
-    weights = matrices(model)
-    quantized = {name: quantize(weight, seen.get(name)) for name, weight in weights.items()}
-    state = packed_state({key: tensor.cpu() for key, tensor in model.state_dict().items()}, quantized)
-    (folder / "model.safetensors").write_bytes(save(_contiguous(state)))
-    write_json(folder / "model.json", to_dict(ModelConfig(model.config, saved.preprocessing, saved.classes)))
-    codes = sum(tensor.nbytes for key, tensor in state.items() if key.endswith(CODES))
-    return load_saved(folder), {"codes_bytes": codes, "zeros": zeros(q.codes for q in quantized.values())}
-
-
-def quantize(weight: Tensor, moment: Tensor | None) -> Quantized:
-    """Codes and steps of a matrix R ...; with the moment C C of its inputs, of least error over those; on the CPU."""
-    rows = weight.detach().cpu().flatten(1).float()
-    if moment is None:
-        step = best_step(rows)
-        codes = nearest(rows, step)
-    else:
-        step = best_step(rows, moment.diagonal())
-        found = rounded(rows, moment, lambda column, _: nearest(column[:, None], step)[:, 0] * step)
-        codes = nearest(found, step)
-    return Quantized(codes.view(weight.shape), step)
-
-
-def write_masked(
-    mask: Callable[[Tensor], Tensor], saved: Saved, images: Tensor, folder: Path
-) -> tuple[Saved, dict[str, Any]]:
-    """Weights that `mask`, R ... -> bool R ..., leaves out of each matrix of the layers are 0.
-
-    The first and the last matrix of the network stay as they are: few weights, and much depends on each of them.
-    """
-    model, seen = saved.model, observed(saved, images)
-    assert isinstance(model, Trunk)
-    weights = {name: weight for name, weight in matrices(model).items() if name.startswith("blocks.")}
-    new = {name: masked(weight, mask(weight), seen.get(name)) for name, weight in weights.items()}
-    copy = Trunk(model.config)
-    copy.load_state_dict(model.state_dict() | new)
-    save_model(folder, copy, saved.classes, saved.preprocessing)
-    return load_saved(folder), {"zeros": zeros(new.values())}
-
-
-def masked(weight: Tensor, mask: Tensor, moment: Tensor | None) -> Tensor:
-    """R ... with what `mask`, R ..., leaves out at 0; with a moment the others take its part; on the CPU."""
-    rows, kept = weight.detach().cpu().flatten(1), mask.cpu().flatten(1).to(weight.dtype)
-    found = rows * kept if moment is None else rounded(rows, moment, lambda column, j: column * kept[:, j])
-    return found.view_as(weight)
-
-
-def largest(weight: Tensor, share: float) -> Tensor:
-    """R ... -> bool R ...: the `share` of largest magnitude, rounded to whole weights."""
-    magnitudes = weight.detach().abs().flatten()
-    kept = torch.zeros_like(magnitudes, dtype=torch.bool)
-    kept[magnitudes.topk(round(share * len(magnitudes))).indices] = True
-    return kept.view_as(weight)
-
-
-def two_of_four(weight: Tensor) -> Tensor:
-    """R ... -> bool R ...: the two largest of each four columns; all of a matrix whose columns are no multiple of 4."""
-    magnitudes = weight.detach().abs().flatten(1)
-    if magnitudes.shape[1] % 4:
-        return torch.ones_like(weight, dtype=torch.bool)
-    fours = magnitudes.unflatten(1, (-1, 4))
-    return torch.zeros_like(fours, dtype=torch.bool).scatter_(2, fours.topk(2, dim=2).indices, True).view_as(weight)
-
-
-def observed(saved: Saved, images: Tensor) -> dict[str, Tensor]:
-    """The moments of each matrix's inputs (`models.feedback.moments`) while the network sees uint8 images P 3 H W."""
-    look, device = saved.preprocessing, next(saved.model.parameters()).device
-    batches = (normalize(batch.to(device), look.mean, look.std) for batch in images.split(BATCH))
-    return moments(saved.model, batches)
-
-
-def zeros(tensors: Iterable[Tensor]) -> float:
-    """Share of zeros among all of their numbers."""
-    counts = [(int((tensor == 0).sum()), tensor.numel()) for tensor in tensors]
-    return sum(none for none, _ in counts) / max(sum(count for _, count in counts), 1)
-
-
-def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: tensor.contiguous() for key, tensor in state.items()}
-
-
-def methods(share: float) -> dict[str, Method]:
-    """All there are; `share` is what --to pruned leaves out."""
-    ours = ("model.safetensors",)
-    return {
-        "int8": Method(write_int8, ("model.onnx",), "onnx"),
-        "int4": Method(write_int4, ours),
-        "pruned": Method(partial(write_masked, lambda weight: largest(weight, 1 - share)), ours),
-        "2:4": Method(partial(write_masked, two_of_four), ours),
-    }
+def _check(to: str, data: EvalData, images: int, share: float) -> None:
+    """Raise `UserError` for arguments out of range, and for data that classifiers do not have."""
+    demand(images >= 1, f"--images {images}", "1 or more")
+    demand(0 <= share < 1, f"--share {share:g}", "0 or more, below 1")
+    unused = "--data.val and --data.split are for translators and segmenters"
+    demand(data.val is None and data.split is None, unused, "leave them out")
+    demand(len(data.crop_ratio) < 2, "--data.crop-ratio has several values", "compress measures at one")

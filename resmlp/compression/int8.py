@@ -1,8 +1,8 @@
-"""A network as an ONNX file of 8-bit weights and activations, by onnxruntime's static quantization.
+"""A network as an ONNX file with 8-bit weights and activations, by static quantization of onnxruntime.
 
-Each matrix product reads and multiplies whole numbers: weights with a scale for each column of what they compute,
-activations with one scale that training images give. What is added and scaled between them stays in 32 bits; in 8
-bits too it would cost more accuracy than space.
+Each matrix product reads and multiplies integers: weights with one scale for each output column, activations with one
+scale from calibration images. Sums and scalings between the products stay in 32 bits: in 8 bits they would cost
+accuracy and save little space.
 """
 
 import contextlib
@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resmlp.backends.runtimes import INPUT
 from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, TrunkConfig
 from resmlp.data import normalize
-from resmlp.exporters.export import FORMATS, INPUT, TOLERANCE, difference, export, probes, program_of
+from resmlp.exporters.export import TOLERANCE, difference, export_saved, probes
+from resmlp.exporters.formats import FORMATS, export_program
 from resmlp.models import Saved, Trunk
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand
@@ -27,21 +29,22 @@ from resmlp.utils.serialization import to_dict
 
 FILE = "model.onnx"
 PRODUCTS = ("MatMul", "Gemm", "Conv")
-BATCH = 8  # calibration images at a time: what lies between all layers is held for as many
-KEPT = 99.999
-"""per cent of an activation's values that its range holds: for 1 in 100,000 no other needs coarser steps"""
-EXACT = 1e-6
-"""singular values below this share of the largest are rounding"""
+BATCH = 8
+"""calibration images at a time; the activations of all layers are held for a batch"""
+PERCENTILE = 99.999
+"""per cent of the values of an activation within its range: the largest 1 in 100,000 would coarsen all steps"""
+ROUNDING = 1e-6
+"""singular values below this share of the largest are rounding errors"""
 
 
-class Graph(nn.Module):
-    """The files of an export as a network: logits on the CPU, no gradient."""
+class ExportedNetwork(nn.Module):
+    """The files of an export as a torch module on the CPU, without gradients."""
 
     config: TrunkConfig
 
-    def __init__(self, folder: Path, card: ExportedModelConfig):
+    def __init__(self, folder: Path, config: ExportedModelConfig):
         super().__init__()
-        self.run, self.config = FORMATS[card.to].open(folder), card.model
+        self.run, self.config = FORMATS[config.to].open(folder), config.model
 
     def forward(self, images: Tensor) -> Tensor:
         """B 3 H W -> B K"""
@@ -49,45 +52,46 @@ class Graph(nn.Module):
 
 
 def write_int8(saved: Saved, images: Tensor, folder: Path) -> tuple[Saved, dict[str, Any]]:
-    """Write model.onnx and model.json into `folder`, which is empty; uint8 `images`, P 3 H W, say how large
-    activations are.
+    """Write model.onnx and model.json into an empty folder; `images`, uint8 P 3 H W, calibrate the activations.
 
-    Returns what was written, opened again, and the bytes of the same export in 32 bits, which is compared first. Raises
-    `UserError` as `export` does, and where that differs by more than rounding does in numbers as large as its logits.
+    Returns the written network, opened again, and the bytes of the same export in 32 bits. That export is compared with
+    the network first. Raises `UserError` as `export` does, and where the difference is more than the rounding error of
+    numbers as large as the logits.
     """
     model = saved.model.cpu().eval()
     assert isinstance(model, Trunk)
     largest = largest_output(saved)
-    demand(math.isfinite(largest), "its logits are not finite", "compress the weights of an earlier step")
-    card = export(saved, folder, "onnx", tolerance=math.inf)
-    beyond = f"its export in 32 bits differs by {card.difference:.1e}, of {card.output} up to {largest:.1e}"
-    demand(card.difference <= TOLERANCE * max(1.0, largest), beyond, "give --to int4, which needs no export")
-    before = (folder / FILE).stat().st_size
-    # folded alone: weights stand on the right of their products, as 8-bit kernels and scales by column want them
-    FORMATS["onnx"].write(program_of(fold(model), card.model.size), folder, card.output)
+    demand(math.isfinite(largest), "the logits of the model are not finite", "compress the weights of an earlier step")
+    config = export_saved(saved, folder, "onnx", tolerance=math.inf)
+    too_large = f"the export in 32 bits differs by {config.difference:.1e}, for {config.output} up to {largest:.1e}"
+    demand(config.difference <= TOLERANCE * max(1.0, largest), too_large, "give --to int4, which needs no export")
+    onnx_bytes = (folder / FILE).stat().st_size
+    # folded, not lowered: 8-bit kernels and scales by column need the weights on the right of their products
+    FORMATS["onnx"].write(export_program(fold(model), config.model.size), folder, config.output)
     quantize(folder / FILE, normalize(images, saved.preprocessing.mean, saved.preprocessing.std))
-    card = replace(card, difference=difference(FORMATS["onnx"].open(folder), model, card))
-    write_json(folder / MODEL_JSON, to_dict(card))
-    return replace(saved, model=Graph(folder, card).eval()), {"onnx_bytes": before}
+    config = replace(config, difference=difference(FORMATS["onnx"].open(folder), model, config))
+    write_json(folder / MODEL_JSON, to_dict(config))
+    return replace(saved, model=ExportedNetwork(folder, config).eval()), {"onnx_bytes": onnx_bytes}
 
 
 @torch.no_grad()
 def largest_output(saved: Saved) -> float:
-    """Largest magnitude of what the network gives for the images that an export is compared on; nan where one is."""
-    look = saved.preprocessing
-    outputs = [saved.model(normalize(pixels, look.mean, look.std)) for pixels in probes(look.size)]
+    """Largest magnitude of an output for the images of `probes`; nan if any output is nan."""
+    preprocessing = saved.preprocessing
+    inputs = (normalize(pixels, preprocessing.mean, preprocessing.std) for pixels in probes(preprocessing.size))
+    outputs = [saved.model(images) for images in inputs]
     return torch.cat(outputs).abs().max().item()
 
 
 def quantize(file: Path, images: Tensor) -> None:
-    """Put an ONNX file of 8 bits in the place of one of 32; `images` are what it sees, P 3 H W."""
+    """Quantize an ONNX file in place; `images` are normalized calibration images, float32 P 3 H W."""
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Images(CalibrationDataReader):
-        """A batch at a time: what was seen of one is counted before the next."""
+        """One batch at a time."""
 
         def __init__(self) -> None:
             self.batches = images.split(BATCH)
@@ -105,16 +109,16 @@ def quantize(file: Path, images: Tensor) -> None:
 
     options = {
         "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
-        "CalibPercentile": KEPT,
+        "CalibPercentile": PERCENTILE,
         "CalibTensorRangeSymmetric": False,
         "CalibStridedMinMax": 1,
     }
-    aside, whole = file.with_name(".prepared.onnx"), file.with_name(".quantized.onnx")
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells of its own insides
-        quant_pre_process(str(file), str(aside), skip_symbolic_shape=True)
+    prepared, quantized = file.with_name(".prepared.onnx"), file.with_name(".quantized.onnx")
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its own progress
+        quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
         quantization.quantize_static(
-            str(aside),
-            str(whole),
+            str(prepared),
+            str(quantized),
             Images(),
             per_channel=True,
             op_types_to_quantize=list(PRODUCTS),
@@ -123,41 +127,41 @@ def quantize(file: Path, images: Tensor) -> None:
             calibrate_method=quantization.CalibrationMethod.Percentile,
             extra_options=options,
         )
-    model = onnx.load(whole)
-    restore(model.graph)
-    thin_out(model.graph)
+    model = onnx.load(quantized)
+    restore_inputs(model.graph)
+    factor_constants(model.graph)
     onnx.save(model, file)
-    aside.unlink()
-    whole.unlink()
+    prepared.unlink()
+    quantized.unlink()
 
 
-def restore(graph: Any) -> None:
-    """Have what is no product read numbers of 32 bits: the quantizer gave the rounded ones to all who read them."""
+def restore_inputs(graph: Any) -> None:
+    """Give 32-bit inputs back to all nodes but products: the quantizer gave rounded inputs to every reader."""
     rounded = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
     returned = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in rounded]
-    whole = {node.output[0]: rounded[node.input[0]] for node in returned}
+    original = {node.output[0]: rounded[node.input[0]] for node in returned}
     for node in graph.node:
         if node.op_type not in (*PRODUCTS, "QuantizeLinear", "DequantizeLinear"):
-            for place, name in enumerate(node.input):
-                node.input[place] = whole.get(name, name)
+            for i, name in enumerate(node.input):
+                node.input[i] = original.get(name, name)
 
 
-def thin_out(graph: Any) -> None:
-    """Write each constant of low rank as a product of two thin matrices, which a runtime multiplies once, on loading.
+def factor_constants(graph: Any) -> None:
+    """Write each constant of low rank as a product of two thin matrices; a runtime multiplies them once, on loading.
 
-    Folding makes such constants, N D each: what a linear mixer adds for each token and channel is of rank 2 (the map M
-    of `resmlp.models.folding`). What exporters note of their own work goes as well.
+    Folding makes such constants, N D each: the bias that a linear mixer adds for each token and channel has rank 2 (the
+    map M of `resmlp.models.folding`). Shapes and metadata from the exporter are removed as well.
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    del graph.value_info[:]  # shapes of what is in between, which a runtime finds by itself
+    del graph.value_info[:]  # shapes of intermediate tensors; a runtime infers them
     for node in graph.node:
         del node.metadata_props[:]
     for constant in list(graph.initializer):
         outer, matrix = list(constant.dims[:-2]), constant.dims[-2:]
         if constant.data_type != TensorProto.FLOAT or len(matrix) < 2 or any(count != 1 for count in outer):
             continue
-        parts = thin(numpy_helper.to_array(constant).reshape(matrix))
+        parts = thin_factors(numpy_helper.to_array(constant).reshape(matrix))
         if parts is None:
             continue
         parts = (parts[0].reshape(*outer, *parts[0].shape), parts[1])
@@ -167,10 +171,10 @@ def thin_out(graph: Any) -> None:
         graph.node.insert(0, helper.make_node("MatMul", names, [constant.name]))
 
 
-def thin(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """N D -> N r and r D float32, whose product it is but for rounding; None where they would not be half as large."""
+def thin_factors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """N D -> N r and r D float32, with `matrix` as their product up to rounding; None if over half its size."""
     left, values, right = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
-    rank = max(1, int((values > EXACT * values[0]).sum()))
+    rank = max(1, int((values > ROUNDING * values[0]).sum()))
     if 2 * rank * sum(matrix.shape) > matrix.size:
         return None
     root = np.sqrt(values[:rank])

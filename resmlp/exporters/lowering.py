@@ -7,15 +7,11 @@ rows of one matrix.
 B images, N tokens, D channels.
 """
 
-from collections.abc import Callable
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.models.folding import FoldedTrunk
-from resmlp.nn import LinearMixer, Mlp, PatchEmbed
-from resmlp.nn.mixers import MlpMixer
+from resmlp.nn import Mlp, PatchEmbed, TokenMixer
 
 
 class Patches(nn.Module):
@@ -35,32 +31,6 @@ class Patches(nn.Module):
         return F.linear(cut.reshape(-1, down * across, channels * side**2), self.weight, self.bias)
 
 
-class TokenProduct(nn.Module):
-    """`LinearMixer`, as a product from the left."""
-
-    def __init__(self, mixer: nn.Linear):
-        super().__init__()
-        self.weight = mixer.weight
-        self.bias = None if mixer.bias is None else nn.Parameter(mixer.bias.detach()[:, None], requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """B N D -> B N D"""
-        mixed = torch.matmul(self.weight, x)
-        return mixed if self.bias is None else mixed + self.bias
-
-
-class TokenMlp(nn.Module):
-    """`MlpMixer`, as products from the left."""
-
-    def __init__(self, mixer: MlpMixer):
-        super().__init__()
-        self.enter, self.act, self.leave = TokenProduct(mixer.fc1), mixer.act, TokenProduct(mixer.fc2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """B N D -> B N D"""
-        return self.leave(self.act(self.enter(x)))
-
-
 class RowMlp(nn.Module):
     """`Mlp` on the rows of one matrix."""
 
@@ -73,10 +43,6 @@ class RowMlp(nn.Module):
         return self.mlp(x.reshape(-1, x.shape[2])).reshape(-1, *x.shape[1:])
 
 
-LOWER: dict[type, Callable[..., nn.Module]] = {LinearMixer: TokenProduct, MlpMixer: TokenMlp, Mlp: RowMlp}
-"""by what is in a folded sublayer; all others stay as they are"""
-
-
 def lower(folded: FoldedTrunk) -> FoldedTrunk:
     """The same with these parts replaced. Takes what it is given; that is used up."""
     patches = folded.embed[0]
@@ -84,6 +50,8 @@ def lower(folded: FoldedTrunk) -> FoldedTrunk:
     folded.embed[0] = Patches(patches, folded.config.network.size)
     for parent in list(folded.modules()):
         for name, part in list(parent.named_children()):
-            if type(part) in LOWER:
-                setattr(parent, name, LOWER[type(part)](part))
+            if isinstance(part, TokenMixer):
+                setattr(parent, name, part.lowered())
+            elif type(part) is Mlp:
+                setattr(parent, name, RowMlp(part))
     return folded.eval().requires_grad_(False)

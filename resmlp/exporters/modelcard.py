@@ -101,7 +101,7 @@ def _about(config: dict[str, Any], network: TrunkConfig, classes: tuple[str, ...
 def _use(repo: str, config: dict[str, Any], network: TrunkConfig) -> str:
     """Three ways to load it; our own names must be registered with timm first."""
     ours = "" if "stem.proj" in config["pretrained_cfg"]["first_conv"] else "import resmlp.timm  # registers the name\n"
-    labels = f'print(resmlp.load("{HUB}{repo}").predict("image.jpg")[0].labels)'
+    labels = f'print(resmlp.load("{HUB}{repo}").predict("image.jpg").labels)'
     features = f'print(resmlp.load("{HUB}{repo}").logits([Image.open("image.jpg")]))  # features'
     first = "import resmlp" if network.num_classes else "from PIL import Image\n\nimport resmlp"
     auto = "AutoModelForImageClassification" if network.num_classes else "AutoModel"

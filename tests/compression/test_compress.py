@@ -1,4 +1,4 @@
-"""Compressed networks, opened again, against what was asked for; counts by loops."""
+"""Compressed networks, opened again; counts and masks by brute force."""
 
 import json
 from dataclasses import replace
@@ -9,16 +9,17 @@ import torch
 from safetensors.torch import load_file
 
 from resmlp.compression import int8
-from resmlp.compression.compress import compress, largest, masked, methods, quantize, two_of_four
+from resmlp.compression.compress import Accuracy, compress_saved
+from resmlp.compression.methods import largest, masked, methods, quantize, two_of_four
 from resmlp.config.model_config import ExportedModelConfig, read_config
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import normalize
-from resmlp.models import Saved, create_model, load_saved
+from resmlp.models import Saved, create_model, open_model
 from resmlp.models.quantize import matrices
 from resmlp.utils.errors import UserError
 
 SIZE = (8, 12)
-LOOK = Preprocessing(SIZE, 1.0, "bicubic", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+PREPROCESSING = Preprocessing(SIZE, 1.0, "bicubic", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def saved() -> Saved:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-    return Saved(model.eval(), ("a", "b", "c"), LOOK)
+    return Saved(model.eval(), ("a", "b", "c"), PREPROCESSING)
 
 
 @pytest.fixture
@@ -35,13 +36,13 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (40, 3, *SIZE), dtype=torch.uint8)
 
 
-def nothing(saved):
-    return {"top1": 0.5}
+def no_score(saved):
+    return Accuracy(0.5, 0.75)
 
 
 @torch.no_grad()
 def logits(saved, images):
-    return saved.model(normalize(images, LOOK.mean, LOOK.std))
+    return saved.model(normalize(images, PREPROCESSING.mean, PREPROCESSING.std))
 
 
 def test_two_of_four_by_brute_force():
@@ -58,51 +59,53 @@ def test_two_of_four_by_brute_force():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
-def test_the_largest_by_sorting(share):
+def test_largest_by_sorting(share):
     weight = torch.randn(7, 9)
     mask = largest(weight, share)
-    wanted = np.sort(weight.abs().numpy().flatten())[::-1][: round(share * 63)]
-    np.testing.assert_array_equal(np.sort(weight[mask].abs().numpy())[::-1], wanted)
+    expected = np.sort(weight.abs().numpy().flatten())[::-1][: round(share * 63)]
+    np.testing.assert_array_equal(np.sort(weight[mask].abs().numpy())[::-1], expected)
 
 
-def test_the_others_take_the_part_of_what_is_left_out():
+def test_the_remaining_weights_are_corrected():
     weight, inputs = torch.randn(8, 16), torch.randn(300, 6) @ torch.randn(6, 16) + 0.1 * torch.randn(300, 16)
     mask = two_of_four(weight)
-    plain, helped = masked(weight, mask, None), masked(weight, mask, inputs.T @ inputs)
+    plain, corrected = masked(weight, mask, None), masked(weight, mask, inputs.T @ inputs)
     assert ((plain == 0) == ~mask).all()
-    assert ((helped == 0) == ~mask).all()
-    lost = [((inputs @ (weight - found).T) ** 2).mean() for found in (plain, helped)]
-    assert lost[1] < 0.7 * lost[0]
+    assert ((corrected == 0) == ~mask).all()
+    errors = [((inputs @ (weight - pruned).T) ** 2).mean() for pruned in (plain, corrected)]
+    assert errors[1] < 0.7 * errors[0]
 
 
 @pytest.mark.parametrize("to", ["int4", "pruned", "2:4"])
-def test_a_folder_that_opens_as_any(to, saved, images, tmp_path):
+def test_the_result_is_a_model_folder(to, saved, images, tmp_path):
     before = {key: tensor.clone() for key, tensor in saved.model.state_dict().items()}
-    seen = []
-    result = compress(saved, tmp_path / "out", to, images, lambda s: seen.append(s) or nothing(s), 0.25)
-    assert result == json.loads((tmp_path / "out" / "compress.json").read_text())
-    assert (result["to"], result["images"]) == (to, 40)
-    opened = load_saved(tmp_path / "out")
+    scored = []
+    result = compress_saved(saved, tmp_path / "out", to, images, lambda s: scored.append(s) or no_score(s), 0.25)
+    report = json.loads((tmp_path / "out" / "compress.json").read_text())
+    assert result.to_dict() == report | {"out": str(tmp_path / "out")}
+    assert (result.to, result.images) == (to, 40)
+    assert report["before"] == {"top1": 0.5, "top5": 0.75, "bytes": result.before.bytes}
+    opened = open_model(tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"compress.json", "model.json", "model.safetensors"}
-    assert (opened.classes, opened.preprocessing) == (saved.classes, LOOK)
+    assert (opened.classes, opened.preprocessing) == (saved.classes, PREPROCESSING)
     assert opened.model.config == saved.model.config
     assert all(torch.equal(tensor, before[key]) for key, tensor in saved.model.state_dict().items())
-    assert seen[0] is saved
-    torch.testing.assert_close(logits(seen[1], images), logits(opened, images))
-    own, found = logits(saved, images), logits(opened, images)
-    assert not torch.equal(own, found)
-    assert (own - found).std() < 0.6 * own.std()
-    assert result["after"]["bytes"] == (tmp_path / "out" / "model.safetensors").stat().st_size
+    assert scored[0] is saved
+    torch.testing.assert_close(logits(scored[1], images), logits(opened, images))
+    original, compressed = logits(saved, images), logits(opened, images)
+    assert not torch.equal(original, compressed)
+    assert (original - compressed).std() < 0.6 * original.std()
+    assert result.after.bytes == (tmp_path / "out" / "model.safetensors").stat().st_size
     weights = {k: w for k, w in matrices(opened.model).items() if to == "int4" or k.startswith("blocks.")}
     zeros, count = (sum(int(n) for n in part) for part in zip(*[((w == 0).sum(), w.numel()) for w in weights.values()]))
-    assert result["zeros"] == pytest.approx(zeros / count)
+    assert result.zeros == pytest.approx(zeros / count)
     if to != "int4":
-        assert result["zeros"] == pytest.approx({"pruned": 0.25, "2:4": 0.5}[to], abs=1e-3)
+        assert result.zeros == pytest.approx({"pruned": 0.25, "2:4": 0.5}[to], abs=1e-3)
         assert torch.equal(opened.model.head.weight, saved.model.head.weight)
 
 
-def test_bytes_of_four_bits(saved, images, tmp_path):
-    result = compress(saved, tmp_path, "int4", images, nothing)
+def test_bytes_of_int4(saved, images, tmp_path):
+    result = compress_saved(saved, tmp_path, "int4", images, no_score)
     before = sum(p.numel() for p in saved.model.parameters())
     count = 2 * (24 * 24 + 2 * 16 * 64) + 16 * 12 + 3 * 16
     state = load_file(tmp_path / "model.safetensors")
@@ -111,14 +114,14 @@ def test_bytes_of_four_bits(saved, images, tmp_path):
     rest = sum(tensor.nbytes for key, tensor in state.items() if key not in codes)
     steps = 2 * (24 + 64 + 16) + 16 + 3
     assert 2 * (steps + before - count) <= rest < 2.3 * (steps + before - count)  # a few are not for 16 bits
-    assert result["codes_bytes"] == sum(tensor.nbytes for tensor in codes.values())
+    assert result.codes_bytes == sum(tensor.nbytes for tensor in codes.values())
     header = int.from_bytes((tmp_path / "model.safetensors").read_bytes()[:8], "little")
-    assert result["after"]["bytes"] == count // 2 + 8 + rest + 8 + header
-    assert 0 <= result["before"]["bytes"] - 4 * before < 6000
+    assert result.after.bytes == count // 2 + 8 + rest + 8 + header
+    assert 0 <= result.before.bytes - 4 * before < 6000
 
 
 def test_calibration_helps(saved, images):
-    """Over the inputs that it was fitted to, as any other mean would show."""
+    """The error over the calibration inputs is smaller."""
     name, weight = "blocks.1.channels.fn.fc1.weight", saved.model.blocks[1].channels.fn.fc1.weight.detach()
     inputs = []
     saved.model.blocks[1].channels.fn.fc1.register_forward_pre_hook(
@@ -126,36 +129,42 @@ def test_calibration_helps(saved, images):
     )
     logits(saved, images)
     x = inputs[0]
-    lost = [((x @ (weight - quantize(weight, m).weight()).T) ** 2).mean() for m in (None, x.T @ x)]
-    assert lost[1] < lost[0], name
+    errors = [((x @ (weight - quantize(weight, m).weight()).T) ** 2).mean() for m in (None, x.T @ x)]
+    assert errors[1] < errors[0], name
 
 
-def test_eight_bits(saved, images, tmp_path):
+def test_int8(saved, images, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     import onnx
     import onnxruntime
 
-    said = []
+    outputs = []
 
     def score(network):
         assert network.has_classifier
-        said.append(logits(network, images))
-        return {}
+        outputs.append(logits(network, images))
+        return no_score(network)
 
-    result = compress(saved, tmp_path / "out", "int8", images, score)
-    card = read_config(tmp_path / "out" / "model.json", ExportedModelConfig)
-    assert (card.to, card.files, card.output, card.classes) == ("onnx", ("model.onnx",), "logits", saved.classes)
+    result = compress_saved(saved, tmp_path / "out", "int8", images, score)
+    config = read_config(tmp_path / "out" / "model.json")
+    assert isinstance(config, ExportedModelConfig)
+    assert (config.to, config.files, config.output, config.classes) == (
+        "onnx",
+        ("model.onnx",),
+        "logits",
+        saved.classes,
+    )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"compress.json", "model.json", "model.onnx"}
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
-    own = logits(saved, images)
+    expected = logits(saved, images)
     for count in (1, 3, 40):
-        inputs = normalize(images[:count], LOOK.mean, LOOK.std)
-        found = torch.from_numpy(session.run(None, {"images": inputs.numpy()})[0])
-        assert (found - own[:count]).abs().max() < 0.15 * own.std()
-    assert 0 < card.difference < 0.15 * own.std()
-    torch.testing.assert_close(said[1], found)
-    torch.testing.assert_close(said[0], own)
+        inputs = normalize(images[:count], PREPROCESSING.mean, PREPROCESSING.std)
+        compressed = torch.from_numpy(session.run(None, {"images": inputs.numpy()})[0])
+        assert (compressed - expected[:count]).abs().max() < 0.15 * expected.std()
+    assert 0 < config.difference < 0.15 * expected.std()
+    torch.testing.assert_close(outputs[1], compressed)
+    torch.testing.assert_close(outputs[0], expected)
     graph = onnx.load(tmp_path / "out" / "model.onnx").graph
     eight = sum(int(np.prod(t.dims)) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8)
     assert eight >= sum(w.numel() for w in matrices(saved.model).values())
@@ -163,71 +172,75 @@ def test_eight_bits(saved, images, tmp_path):
     assert max(int(np.prod(dims)) for dims in thirty_two) <= 64  # a bias of the MLP; the maps are two thin matrices
     readers = {name: node.op_type for node in graph.node for name in node.input}
     returned = [node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"]
-    assert {readers[name] for name in returned} <= {"MatMul", "Gemm", "Conv"}  # all else reads 32 bits
-    assert result["after"]["bytes"] == (tmp_path / "out" / "model.onnx").stat().st_size < result["onnx_bytes"]
+    assert {readers[name] for name in returned} <= {"MatMul", "Gemm", "Conv"}  # all other nodes read 32 bits
+    assert result.after.bytes == (tmp_path / "out" / "model.onnx").stat().st_size < result.onnx_bytes
 
 
-def test_eight_bits_of_large_logits(saved, images, tmp_path, monkeypatch):
+def test_int8_of_large_logits(saved, images, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     with torch.no_grad():
         saved.model.head.weight.mul_(1e5)
-    own = logits(saved, images)
-    size = own.abs().max()
-    assert size > 1e4
-    seen = []
-    compress(saved, tmp_path / "out", "int8", images, lambda s: seen.append(logits(s, images)) or {})
-    assert 0 < (seen[1] - own).abs().max() < 0.15 * own.std()
+    expected = logits(saved, images)
+    assert expected.abs().max() > 1e4
+    outputs = []
+
+    def score(network):
+        outputs.append(logits(network, images))
+        return no_score(network)
+
+    compress_saved(saved, tmp_path / "out", "int8", images, score)
+    assert 0 < (outputs[1] - expected).abs().max() < 0.15 * expected.std()
     monkeypatch.setattr(int8, "TOLERANCE", 0.0)
-    with pytest.raises(UserError, match=r"its export in 32 bits differs by .* of logits up to .*--to int4"):
-        compress(saved, tmp_path / "other", "int8", images, nothing)
+    with pytest.raises(UserError, match=r"the export in 32 bits differs by .* for logits up to .*--to int4"):
+        compress_saved(saved, tmp_path / "other", "int8", images, no_score)
     with torch.no_grad():
         saved.model.head.bias[0] = torch.nan
     with pytest.raises(UserError, match="logits are not finite"):
-        compress(saved, tmp_path / "other", "int8", images, nothing)
+        compress_saved(saved, tmp_path / "other", "int8", images, no_score)
     assert not (tmp_path / "other").exists()
 
 
-def test_thin_matrices():
-    from resmlp.compression.int8 import thin
+def test_thin_factors():
+    from resmlp.compression.int8 import thin_factors
 
     whole = (np.random.randn(30, 2) @ np.random.randn(2, 40)).astype(np.float32)
-    left, right = thin(whole)
+    left, right = thin_factors(whole)
     assert left.shape == (30, 2)
     np.testing.assert_allclose(left @ right, whole, rtol=0, atol=1e-5)
-    assert thin(np.random.randn(30, 40).astype(np.float32)) is None
-    left, right = thin(np.zeros((30, 40), np.float32))
+    assert thin_factors(np.random.randn(30, 40).astype(np.float32)) is None
+    left, right = thin_factors(np.zeros((30, 40), np.float32))
     assert not (left @ right).any()
 
 
-def test_refusals(saved, images, tmp_path):
+def test_mistakes(saved, images, tmp_path):
     with pytest.raises(UserError, match="unknown method 'int5' .did you mean"):
-        compress(saved, tmp_path / "out", "int5", images, nothing)
-    with pytest.raises(UserError, match="no network of ours"):
-        compress(replace(saved, model=torch.nn.Linear(3, 3)), tmp_path / "out", "int4", images, nothing)
+        compress_saved(saved, tmp_path / "out", "int5", images, no_score)
+    with pytest.raises(UserError, match="the model is not a resmlp network"):
+        compress_saved(replace(saved, model=torch.nn.Linear(3, 3)), tmp_path / "out", "int4", images, no_score)
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="is a file"):
-        compress(saved, tmp_path / "file", "int4", images, nothing)
+        compress_saved(saved, tmp_path / "file", "int4", images, no_score)
     with pytest.raises(UserError, match="did not write"):
-        compress(saved, tmp_path, "int4", images, nothing)
+        compress_saved(saved, tmp_path, "int4", images, no_score)
     with pytest.raises(UserError, match="cannot write"):
-        compress(saved, tmp_path / "file" / "below", "int4", images, nothing)
-    compress(saved, tmp_path / "out", "int4", images, nothing)
-    compress(saved, tmp_path / "out", "int4", images, nothing)
-    with pytest.raises(UserError, match="otherwise than --to 2:4"):
-        compress(saved, tmp_path / "out", "2:4", images, nothing)
+        compress_saved(saved, tmp_path / "file" / "below", "int4", images, no_score)
+    compress_saved(saved, tmp_path / "out", "int4", images, no_score)
+    compress_saved(saved, tmp_path / "out", "int4", images, no_score)
+    with pytest.raises(UserError, match="holds the result of another method than --to 2:4"):
+        compress_saved(saved, tmp_path / "out", "2:4", images, no_score)
     assert set(methods(0.5)) == {"int8", "int4", "pruned", "2:4"}
 
 
-def test_nothing_is_left_of_what_is_interrupted(saved, images, tmp_path):
+def test_an_interrupted_compression_leaves_nothing(saved, images, tmp_path):
     calls = []
 
     def score(saved):
         calls.append(saved)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return {}
+        return no_score(saved)
 
     with pytest.raises(KeyboardInterrupt):
-        compress(saved, tmp_path / "out", "int4", images, score)
+        compress_saved(saved, tmp_path / "out", "int4", images, score)
     assert not (tmp_path / "out").exists()

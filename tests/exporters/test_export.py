@@ -1,4 +1,4 @@
-"""Exported files, opened by what they are for, against the network that was not folded."""
+"""Exported files, run by their own programs, against the network before folding."""
 
 import json
 
@@ -6,28 +6,30 @@ import pytest
 import torch
 from torch import nn
 
-import resmlp.exporters.export as exporting
-from resmlp.config.model_config import ExportedModelConfig, read_config
+from resmlp.config.model_config import read_config
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ARCHITECTURES
-from resmlp.exporters.export import FORMATS, check_packages, difference, export, probes
+from resmlp.exporters import formats
+from resmlp.exporters.export import check_out, difference, export_saved, exported_config, probes
+from resmlp.exporters.formats import FORMATS, check_packages
 from resmlp.models import Saved, create_model
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, install_hint
+from resmlp.utils.serialization import to_dict
 
 SIZE = (8, 12)
-LOOK = Preprocessing(SIZE, 1.0, "bicubic", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+PREPROCESSING = Preprocessing(SIZE, 1.0, "bicubic", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 
 
 def saved(name="resmlp_digits", num_classes=3, **changes) -> Saved:
-    """A network on a grid of 4x6 whose every parameter is random."""
+    """A network on a grid of 4x6; all its parameters are random."""
     model = create_model(name, img_size=SIZE, num_classes=num_classes, patch_size=2, dim=8, depth=2, heads=2, **changes)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
-    return Saved(model.eval(), ("a", "b", "c")[:num_classes], LOOK)
+    return Saved(model.eval(), ("a", "b", "c")[:num_classes], PREPROCESSING)
 
 
-def need(to: str) -> None:
+def require(to: str) -> None:
     for package in FORMATS[to].packages:
         pytest.importorskip(package)
 
@@ -35,46 +37,46 @@ def need(to: str) -> None:
 @pytest.mark.parametrize(("to", "pixels"), [("onnx", False), ("openvino", True), ("torch", False)])
 @torch.no_grad()
 def test_any_number_of_images(to, pixels, tmp_path):
-    need(to)
+    require(to)
     network = saved()
-    card = export(network, tmp_path / "out", to, with_preprocessing=pixels)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.json", *card.files}
-    assert read_config(tmp_path / "out" / "model.json", ExportedModelConfig) == card
-    assert card.classes == ("a", "b", "c")
-    assert card.model == network.model.config
-    assert 0 <= card.difference <= 1e-4
+    config = export_saved(network, tmp_path / "out", to, with_preprocessing=pixels)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.json", *config.files}
+    assert read_config(tmp_path / "out" / "model.json") == config
+    assert config.classes == ("a", "b", "c")
+    assert config.model == network.model.config
+    assert 0 <= config.difference <= 1e-4
     run = FORMATS[to].open(tmp_path / "out")
     for count in range(1, 6):
         images = torch.randint(0, 256, (count, 3, *SIZE), dtype=torch.uint8)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (LOOK.mean, LOOK.std))
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PREPROCESSING.mean, PREPROCESSING.std))
         normalized = (images / 255 - mean) / std
-        wanted = network.model(normalized)
+        expected = network.model(normalized)
         if pixels:
-            found, wanted = run(images), wanted.softmax(1)
+            outputs, expected = run(images), expected.softmax(1)
         else:
-            found = run(normalized)
-        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
-    assert wanted.std() > 1e-2  # it says different things
+            outputs = run(normalized)
+        torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-5)
+    assert expected.std() > 1e-2, "outputs depend on the image"
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.no_grad()
 def test_every_network_and_any_batch(name, tmp_path):
-    need("onnx")
+    require("onnx")
     network = saved(name)
-    export(network, tmp_path, "onnx")
+    export_saved(network, tmp_path, "onnx")
     run, images = FORMATS["onnx"].open(tmp_path), torch.randn(64, 3, *SIZE)
-    wanted = network.model(images)
+    expected = network.model(images)
     for count in (1, 7, 64):
-        assert (run(images[:count]) - wanted[:count]).abs().max() <= 1e-4 * wanted.abs().max().clamp(min=1)
-    assert wanted.std() > 1e-2
+        assert (run(images[:count]) - expected[:count]).abs().max() <= 1e-4 * expected.abs().max().clamp(min=1)
+    assert expected.std() > 1e-2
 
 
-def test_the_graph_has_names_and_the_size(tmp_path):
-    need("onnx")
+def test_names_and_shapes_of_the_graph(tmp_path):
+    require("onnx")
     import onnxruntime
 
-    export(saved(), tmp_path, "onnx", with_preprocessing=True)
+    export_saved(saved(), tmp_path, "onnx", with_preprocessing=True)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (images,), (probabilities,) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.type, images.shape[1:]) == ("images", "tensor(uint8)", [3, *SIZE])
@@ -84,46 +86,46 @@ def test_the_graph_has_names_and_the_size(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"mixer": "attention", "pool": "classtoken"}, {"mixer": "sepconv"}])
 def test_features_of_other_mixers(changes, tmp_path):
-    need("onnx")
-    card = export(saved(num_classes=0, **changes), tmp_path, "onnx")
-    assert card.output == "features"
+    require("onnx")
+    config = export_saved(saved(num_classes=0, **changes), tmp_path, "onnx")
+    assert config.output == "features"
     assert FORMATS["onnx"].open(tmp_path)(torch.zeros(2, 3, *SIZE)).shape == (2, 8)
 
 
-def test_the_same_again_replaces_it_and_nothing_else_does(tmp_path):
-    export(saved(), tmp_path / "out", "torch")
+def test_only_an_export_to_the_same_format_is_replaced(tmp_path):
+    export_saved(saved(), tmp_path / "out", "torch")
     before = (tmp_path / "out" / "model.pt2").read_bytes()
-    export(saved(), tmp_path / "out", "torch")
+    export_saved(saved(), tmp_path / "out", "torch")
     assert (tmp_path / "out" / "model.pt2").read_bytes() != before
     with pytest.raises(UserError, match="holds an export to torch"):
-        exporting.check_place(tmp_path / "out", "onnx")
+        check_out(tmp_path / "out", "onnx")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model.json").write_text("{}")
-    with pytest.raises(UserError, match="would replace .*model.json, which is not of export"):
-        export(saved(), tmp_path / "run", "torch")
+    with pytest.raises(UserError, match="would replace .*model.json, which export did not write"):
+        export_saved(saved(), tmp_path / "run", "torch")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "model.pt2").write_text("mine")
     with pytest.raises(UserError, match="would replace .*model.pt2"):
-        export(saved(), tmp_path / "other", "torch")
+        export_saved(saved(), tmp_path / "other", "torch")
     assert (tmp_path / "other" / "model.pt2").read_text() == "mine"
 
 
-@pytest.mark.parametrize("wrong", [1e-3, float("nan")])
-def test_what_differs_is_refused_and_leaves_nothing(wrong, tmp_path, monkeypatch):
+@pytest.mark.parametrize("output", [1e-3, float("nan")])
+def test_a_large_difference_is_refused_and_nothing_is_written(output, tmp_path, monkeypatch):
     form = FORMATS["torch"]
-    off = form._replace(write=lambda *_: None, open=lambda _: lambda images: torch.full((len(images), 3), wrong))
+    off = form._replace(write=lambda *_: None, open=lambda _: lambda images: torch.full((len(images), 3), output))
     monkeypatch.setitem(FORMATS, "torch", off)
     network = saved()
     with torch.no_grad():
         for parameter in network.model.head.parameters():
             parameter.zero_()
     with pytest.raises(UserError, match=r"logits differ by (1.0e-03|nan), more than 0.0001: nothing is written"):
-        export(network, tmp_path / "out", "torch")
+        export_saved(network, tmp_path / "out", "torch")
     assert not any(tmp_path.iterdir())
 
 
-def test_the_largest_difference_of_all_images_counts():
-    card = exporting._card(saved(), saved().model, "torch", True)
+def test_the_largest_difference_over_all_images():
+    config = exported_config(saved(), "torch", True)
     images = torch.zeros(6, 3, *SIZE, dtype=torch.uint8)
     images[5] = 255
 
@@ -135,29 +137,28 @@ def test_the_largest_difference_of_all_images_counts():
             return total(inputs)
 
     def off(inputs):
-        return total(inputs) + (total(inputs) == 255)  # by 1, of the last image alone
+        return total(inputs) + (total(inputs) == 255)  # 1 more for the last image only
 
-    assert difference(off, Same(), card, images) == 1
-    assert difference(off, Same(), card, images[:5]) == 0
+    assert difference(off, Same(), config, images) == 1
+    assert difference(off, Same(), config, images[:5]) == 0
     assert [len(batch) for batch in probes(SIZE, images)] == [1, 3, 4, 2]
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None if name.startswith("onnx") else object())
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name.startswith("onnx") else object())
     with pytest.raises(UserError) as error:
         check_packages("onnx")
-    assert str(error.value) == (
-        "--to onnx needs onnx and onnxscript and onnxruntime, which are not installed (run pip install '.[export]' in a clone of resmlp)"
-    )
+    what = "--to onnx needs onnx and onnxscript and onnxruntime, which are not installed"
+    assert str(error.value) == f"{what} ({install_hint('export')})"
     check_packages("openvino")
     check_packages("torch")
     with pytest.raises(UserError, match="unknown format 'onx'"):
         check_packages("onx")
 
 
-def test_a_network_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no network of ours"):
-        export(Saved(nn.Identity(), (), LOOK), tmp_path / "out", "torch")
+def test_a_network_that_is_not_a_trunk_is_refused(tmp_path):
+    with pytest.raises(UserError, match="the model is not a resmlp network"):
+        export_saved(Saved(nn.Identity(), (), PREPROCESSING), tmp_path / "out", "torch")
     assert not any(tmp_path.iterdir())
 
 
@@ -174,9 +175,8 @@ def test_a_network_of_another_kind_is_refused(tmp_path):
         ({"model": None}, "model is None"),
     ],
 )
-def test_a_hostile_card_is_refused(change, words, tmp_path):
-    network = saved()
-    card = exporting.to_dict(exporting._card(network, network.model, "onnx", False))
-    (tmp_path / "model.json").write_text(json.dumps(card | change))
+def test_an_invalid_model_json_is_refused(change, words, tmp_path):
+    config = to_dict(exported_config(saved(), "onnx", False))
+    (tmp_path / "model.json").write_text(json.dumps(config | change))
     with pytest.raises(UserError, match=words):
-        read_config(tmp_path / "model.json", ExportedModelConfig)
+        read_config(tmp_path / "model.json")

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from resmlp.config.vision import Architecture
-from resmlp.exporters.lowering import Patches, RowMlp, TokenMlp, TokenProduct, lower
+from resmlp.exporters.lowering import Patches, RowMlp, lower
 from resmlp.models import Trunk, TrunkConfig
 from resmlp.models.folding import fold
 from resmlp.nn import LinearMixer, Mlp, PatchEmbed
+from resmlp.nn.mixers import TokenMlp, TokenProduct
 
 BASE = Architecture(patch_size=2, dim=6, depth=2, heads=2, token_hidden=5)
 

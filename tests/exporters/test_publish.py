@@ -241,7 +241,7 @@ LINES = (
     r"| model.dim | 24 |",
     r"![curves](figures/curves.png)",
     r"https://arxiv.org/abs/2105.03404",
-    r'print(resmlp.load("hf-hub:me/net").predict("image.jpg")[0].labels)',
+    r'print(resmlp.load("hf-hub:me/net").predict("image.jpg").labels)',
     r"import resmlp.timm",
 )
 
