@@ -22,7 +22,7 @@ from resmlp.data.loading.train import TrainBatches
 from resmlp.data.masks.files import IGNORED
 from resmlp.data.masks.joint_transforms import BaseSize, JointTransform
 from resmlp.data.masks.maskset import MaskSet
-from resmlp.data.masks.sources import MaskSplits, label_shares, open_eval_masks, open_masks
+from resmlp.data.masks.sources import MaskSplits, label_frequencies, open_eval_masks, open_masks
 from resmlp.data.text.sources import Pairs, open_pairs, open_val, read_lines
 from resmlp.data.text.token_batches import TokenBatches, padded
 from resmlp.data.text.tokenizer import Tokenizer
@@ -46,7 +46,7 @@ __all__ = [
     "UnreadableImage",
     "eval_transform",
     "folder_train",
-    "label_shares",
+    "label_frequencies",
     "normalize",
     "open_eval",
     "open_eval_masks",

@@ -1,1 +1,1 @@
-"""Images with a label for each pixel: files, trees, sets, and joint transforms."""
+"""Images with a label for each pixel: mask files, folders, data sets and joint transforms of image and mask."""

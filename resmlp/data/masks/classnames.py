@@ -1,4 +1,4 @@
-"""What the classes of masks are called and how they are numbered and colored, as a set's own files or its kind say."""
+"""Names, numbers and colors of the classes of masks, from the files of a data set or from its published definition."""
 
 import csv
 import re
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmlp.config.tasks import Segment
-from resmlp.data.masks.files import MOST_CLASSES, NUMBERS, Color, Labeling
+from resmlp.data.masks.files import MAX_CLASSES, NUMBER_COUNT, Color, LabelMap
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, printable
 
 LISTS = ("classes.txt", "objectInfo150.csv", "objectInfo150.txt")
-"""files that name the classes: a line is a name, or a number and a name; the others are ADE20K's"""
+"""files with the names of the classes: a line is a name, or a number and a name; the other two are ADE20K's"""
 PALETTE = "palette.txt"
-LONGEST = 2**20  # bytes of such a file
+MAX_BYTES = 2**20  # of such a file
 
 CAMVID = {
     "sky": (128, 128, 128),
@@ -29,133 +29,134 @@ CAMVID = {
     "pedestrian": (64, 64, 0),
     "bicyclist": (0, 128, 192),
 }
-"""classes of SegNet's CamVid, in order, and the colors in which it is shown; 11 is unlabeled"""
+"""the classes of SegNet's CamVid in order, and their published colors; number 11 is unlabeled"""
 ADE20K_CLASSES = 150
 
 
 @dataclass(frozen=True)
-class Naming:
-    """The classes of a set, in order."""
+class ClassInfo:
+    """The classes of a data set, in order."""
 
     classes: tuple[str, ...]
     palette: tuple[Color, ...]
-    labeling: Labeling
+    label_map: LabelMap
 
 
-def numbered(task: Segment, source: str) -> tuple[int, frozenset[int]]:
-    """The number of class 0 in the files of a --data.source, and the numbers that count for nothing."""
-    own = {11} if source == "camvid" else set()
-    given = set() if task.ignore_index is None else {task.ignore_index}
-    return int(task.reduce_zero_label or source == "ade20k"), frozenset(own | given)
+def first_and_ignored(task: Segment, source: str) -> tuple[int, frozenset[int]]:
+    """The number of class 0 in the files of a --data.source, and the numbers that are ignored."""
+    published = {11} if source == "camvid" else set()
+    from_task = set() if task.ignore_index is None else {task.ignore_index}
+    return int(task.reduce_zero_label or source == "ade20k"), frozenset(published | from_task)
 
 
-def naming(root: Path, source: str, task: Segment) -> Naming | None:
-    """How the set at `root` names its classes; None where nothing says how many there are. Raises `UserError`."""
-    first, ignored = numbered(task, source)
+def read_class_info(root: Path, source: str, task: Segment) -> ClassInfo | None:
+    """The classes of the data set at `root`; None if no file defines them. Raises `UserError`."""
+    first, ignored = first_and_ignored(task, source)
     colors = read_palette(root, first)
     if source == "camvid":
-        return name_classes(tuple(CAMVID), first, ignored, {**dict(enumerate(CAMVID.values())), **colors})
-    found = read_classes(root, first, ignored)
-    if not found and source == "ade20k":
-        found = tuple(str(number) for number in range(1, ADE20K_CLASSES + 1))
-    return name_classes(found, first, ignored, colors) if found else None
+        return make_class_info(tuple(CAMVID), first, ignored, {**dict(enumerate(CAMVID.values())), **colors})
+    classes = read_classes(root, first, ignored)
+    if not classes and source == "ade20k":
+        classes = tuple(str(number) for number in range(1, ADE20K_CLASSES + 1))
+    return make_class_info(classes, first, ignored, colors) if classes else None
 
 
-def name_classes(classes: tuple[str, ...], first: int, ignored: frozenset[int], colors: dict[int, Color]) -> Naming:
-    """The naming of these classes, with the `colors` that there are by number, and made-up ones for all others."""
-    demand(len(classes) <= MOST_CLASSES, f"{len(classes)} classes of pixels", f"{MOST_CLASSES} at most are supported")
-    made_up = palette(len(classes))
-    shown = tuple(colors.get(first + label, color) for label, color in enumerate(made_up))
-    return Naming(classes, shown, Labeling(len(classes), first, ignored, tuple(sorted(colors.items()))))
+def make_class_info(
+    classes: tuple[str, ...], first: int, ignored: frozenset[int], colors: dict[int, Color]
+) -> ClassInfo:
+    """Classes with the given `colors` (by number) and generated ones for the others; raises `UserError` above 255."""
+    demand(len(classes) <= MAX_CLASSES, f"{len(classes)} classes of pixels", f"at most {MAX_CLASSES} are supported")
+    generated = palette(len(classes))
+    shown = tuple(colors.get(first + label, color) for label, color in enumerate(generated))
+    return ClassInfo(classes, shown, LabelMap(len(classes), first, ignored, tuple(sorted(colors.items()))))
 
 
 def palette(count: int) -> tuple[Color, ...]:
-    """As many colors that people can tell apart: the bits of a number from 1 on, dealt out to red, green and blue.
-
-    It is the color map of Pascal VOC, without its black.
-    """
-    return tuple(_dealt(number) for number in range(1, count + 1))
+    """`count` distinct colors: the color map of Pascal VOC, without its black."""
+    return tuple(_voc_color(number) for number in range(1, count + 1))
 
 
-def _dealt(number: int) -> Color:
+def _voc_color(number: int) -> Color:
+    """The bits of the number, distributed in turn to red, green and blue."""
     red, green, blue = (sum((number >> 3 * i + c & 1) << 7 - i for i in range(8)) for c in range(3))
     return red, green, blue
 
 
 def read_classes(root: Path, first: int, ignored: frozenset[int]) -> tuple[str, ...]:
-    """The names in the list of classes below `root`, those that count for nothing left out; none without a list.
+    """The names in the list of classes at `root`, without those of ignored numbers; empty if there is no list.
 
-    Raises `UserError` for a list that is damaged, names a class twice, or whose numbers have gaps.
+    Raises `UserError` for a list that is damaged, names a class twice, or has gaps between its numbers.
     """
     file = next((root / name for name in LISTS if (root / name).is_file()), None)
     if file is None:
         return ()
-    rows = _ade20k(file) if file.stem == "objectInfo150" else _listed(file, first)
+    rows = _read_ade20k(file) if file.stem == "objectInfo150" else _read_list(file, first)
     while rows and max(rows) in ignored:
         del rows[max(rows)]
     rows = {number: name for number, name in sorted(rows.items()) if number >= first}
     last = first + len(rows) - 1
-    gap = f"{file} numbers its classes from {min(rows, default=0)} to {max(rows, default=0)}, {len(rows)} of them"
-    hint = f"they should run from {first} to {last}; 0 may count for nothing: --task.reduce-zero-label"
-    demand(bool(rows) and [*rows] == [*range(first, last + 1)], gap, hint)
-    twice = [name for name, count in Counter(rows.values()).items() if count > 1]
-    demand(not twice, f"{file} names {', '.join(twice[:5])} twice", "each class has a name of its own")
+    what = f"{file} has {len(rows)} classes with numbers from {min(rows, default=0)} to {max(rows, default=0)}"
+    hint = f"use the numbers {first} to {last}; if 0 is ignored, set --task.reduce-zero-label"
+    demand(bool(rows) and [*rows] == [*range(first, last + 1)], what, hint)
+    repeated = [name for name, count in Counter(rows.values()).items() if count > 1]
+    demand(not repeated, f"{file} names {', '.join(repeated[:5])} twice", "give each class its own name")
     return tuple(rows.values())
 
 
-def _listed(file: Path, first: int) -> dict[int, str]:
-    """Number -> name, of lines `NUMBER NAME`, or of lines `NAME` in order."""
+def _read_list(file: Path, first: int) -> dict[int, str]:
+    """From number to name, of lines `NUMBER NAME`, or of lines `NAME` in order."""
     lines = _lines(file)
     rows = [re.fullmatch(r"(\d{1,5})[\s,;:]+(\S.*)", line) for line in lines]
     if not all(rows):
         return {first + i: line[:100] for i, line in enumerate(lines)}
-    found = {int(row[1]): row[2][:100] for row in rows if row}
-    demand(len(found) == len(rows), f"{file} gives a number to two classes", "each class has a number of its own")
-    return found
+    names = {int(row[1]): row[2][:100] for row in rows if row}
+    demand(len(names) == len(rows), f"{file} gives the same number to two classes", "give each class its own number")
+    return names
 
 
-def _ade20k(file: Path) -> dict[int, str]:
-    """Number -> name, of a table with columns Idx and Name: of several names the first, where no other class has it."""
+def _read_ade20k(file: Path) -> dict[int, str]:
+    """From number to name, of a table with columns Idx and Name. Of several names the first one, if it is unique."""
     lines = _lines(file)
     table = csv.DictReader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
     try:
         rows = [{str(key).strip(): str(value).strip() for key, value in row.items()} for row in table]
         names = {int(row["Idx"]): row["Name"][:100] for row in rows}
     except (KeyError, ValueError, csv.Error) as error:
-        raise UserError(f"{file} is no table of classes with columns Idx and Name", "fetch it again") from error
+        raise UserError(f"{file} is not a table of classes with columns Idx and Name", "download it again") from error
     short = {number: re.split("[;,]", name)[0] for number, name in names.items()}
     uses = Counter(short.values())
     return {number: name if uses[name] == 1 else names[number] for number, name in short.items()}
 
 
 def read_palette(root: Path, first: int) -> dict[int, Color]:
-    """Number -> color, by lines `RED GREEN BLUE` in the order of the classes, or `NUMBER RED GREEN BLUE`.
+    """From number to color, of lines `RED GREEN BLUE` in the order of the classes, or `NUMBER RED GREEN BLUE`.
 
-    Nothing without such a file; raises `UserError` for a line of another kind, and for a color of two classes.
+    Empty if there is no such file. Raises `UserError` for any other line, and for a color of two classes.
     """
     file = root / PALETTE
     if not file.is_file():
         return {}
     lines = _lines(file)
     rows = [[int(word) for word in re.findall(r"\d{1,5}", line)] for line in lines]
-    shaped = all(re.fullmatch(r"[\d\s,;]+", line) for line in lines) and len({len(row) for row in rows}) == 1
-    fits = shaped and len(rows[0]) in (3, 4) and all(max(row[-3:]) < 256 and row[0] < NUMBERS for row in rows)
-    demand(fits, f"{file} is no list of colors", "a line is RED GREEN BLUE, or NUMBER RED GREEN BLUE; 0 to 255 each")
-    found: dict[int, Color] = {}
+    regular = all(re.fullmatch(r"[\d\s,;]+", line) for line in lines) and len({len(row) for row in rows}) == 1
+    valid = regular and len(rows[0]) in (3, 4) and all(max(row[-3:]) < 256 and row[0] < NUMBER_COUNT for row in rows)
+    hint = "a line is RED GREEN BLUE or NUMBER RED GREEN BLUE, with colors from 0 to 255"
+    demand(valid, f"{file} is not a list of colors", hint)
+    colors: dict[int, Color] = {}
     for i, row in enumerate(rows):
-        found[row[0] if len(row) == 4 else first + i] = (row[-3], row[-2], row[-1])
-    unlike = len(set(found.values())) == len(rows)
-    demand(unlike, f"{file} gives one color to two classes, or two to one", "each class has a color of its own")
-    return found
+        colors[row[0] if len(row) == 4 else first + i] = (row[-3], row[-2], row[-1])
+    distinct = len(set(colors.values())) == len(rows)
+    demand(distinct, f"{file} gives one color to two classes, or two to one", "give each class its own color")
+    return colors
 
 
 def _lines(file: Path) -> list[str]:
-    """Lines of a short text that say something, stripped and printable."""
+    """The lines of a short text file without empty lines and comments, stripped and printable."""
     try:
         with file.open("rb") as opened:
-            text = opened.read(LONGEST + 1)
-        demand(len(text) <= LONGEST, f"{file} is no list of classes or colors", "it is far too long")
+            text = opened.read(MAX_BYTES + 1)
+        demand(len(text) <= MAX_BYTES, f"{file} is not a list of classes or colors", "the file is too long")
         lines = [line.strip() for line in text.decode("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {file}: {error}", "it should be UTF-8 text") from error
+        raise UserError(f"cannot read {file}: {error}", "save it as UTF-8 text") from error
     return [line if "\t" in line else printable(line) for line in lines if line and not line.startswith("#")]

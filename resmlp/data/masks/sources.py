@@ -1,7 +1,7 @@
-"""Where images with a label for each pixel come from.
+"""The sources of images with a label for each pixel.
 
-Masks are looked at before training, so that what is amiss is said then: each pixel of up to 2,000, at 1.5 ms for one of
-480 x 360, and of all others the headers, at 0.1 ms; the rest of these is checked as they are used.
+Masks are checked before training. Every pixel of up to 2,000 masks is checked, at 1.5 ms for a mask of 480 x 360; of
+the other masks the header, at 0.1 ms. Their pixels are checked when they are read.
 """
 
 from collections.abc import Sequence
@@ -17,177 +17,191 @@ from resmlp.config.tasks import Segment
 from resmlp.data.images.imageset import FRACTION_STREAM
 from resmlp.data.images.sources import SEGMENTATION_SOURCES
 from resmlp.data.images.trees import short_list
-from resmlp.data.masks.classnames import Naming, name_classes, naming, numbered, read_palette
-from resmlp.data.masks.files import IGNORED, MOST_CLASSES, Labeling
+from resmlp.data.masks.classnames import (
+    ClassInfo,
+    first_and_ignored,
+    make_class_info,
+    read_class_info,
+    read_palette,
+)
+from resmlp.data.masks.files import IGNORED, MAX_CLASSES, LabelMap
 from resmlp.data.masks.maskset import FilePair, MaskSet
 from resmlp.data.masks.scenes import scene_splits
-from resmlp.data.masks.trees import LAYOUT, Files, MaskTree, open_mask_tree
+from resmlp.data.masks.trees import LAYOUT, MaskTree, PairedFiles, open_mask_tree
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, did_you_mean
 
-CHECKED = 2000  # masks of which each pixel is looked at before training
+CHECKED = 2000  # masks of which every pixel is checked before training
 EMPTY = "no training mask has a pixel of {}"
-GO_ON = "add images that show it, or --task.empty-classes; is it held out alone, another --data.split-seed"
-UNSEEN = "no held-out mask has a pixel of {}: it is not in the mean, or with 0 where the network says it"
+EMPTY_HINT = "add images with it, set --task.empty-classes, or try another --data.split-seed"
+UNSEEN = "no validation mask has a pixel of {}: such a class has IoU 0 if it is predicted, otherwise mIoU skips it"
 
 
 class MaskSplits(NamedTuple):
-    """What is trained on and what is held out, with the same classes."""
+    """The training set and the validation set, with the same classes."""
 
     train: MaskSet
     val: MaskSet
 
 
 def open_masks(data: Data, task: Segment) -> MaskSplits:
-    """The training and the held-out pairs of `data`, checked as `check_masks` does.
+    """The training set and the validation set of `data`, checked by `check_masks`.
 
-    A set with a part val (or validation, valid, test) is taken as it is; of any other `data.val_fraction` is held out,
-    by `data.split_seed`. Of the training pairs `data.fraction` is kept. Raises `UserError` for what cannot be trained,
-    and for a named class without a pixel to learn from, unless `task.empty_classes`.
+    A data set with a split val (or validation, valid, test) is used with its splits. In any other, `data.val_fraction`
+    of the pairs is the validation set, chosen by `data.split_seed`. `data.fraction` of the training pairs is kept.
+    Raises `UserError` for data that cannot be trained on, and for a named class without a training pixel unless
+    `task.empty_classes`.
     """
     if _source(data) == "scenes":
         train, val = scene_splits(data)
-        return MaskSplits(_share(train, data), val)
+        return MaskSplits(_take_fraction(train, data), val)
     tree = open_mask_tree(str(data.root))
-    train, val = _open(tree, data, task, _divided(tree, data))
-    return MaskSplits(_share(train, data), val)
+    train, val = _open(tree, data, task, _split_files(tree, data))
+    return MaskSplits(_take_fraction(train, data), val)
 
 
 def open_eval_masks(data: Data, task: Segment, split: str | None = None, classes: Sequence[str] = ()) -> MaskSet:
-    """Pairs to evaluate on: the part `split`, such as CamVid's test; None: val, or all of a set without parts.
+    """The pairs to evaluate on: those of `split`, such as CamVid's test; by default val, or all pairs without splits.
 
-    `classes` are those of a network, which the set must have, and has where nothing at its root names its own. For the
-    held-out share of a set that training divided itself, take `open_masks(data, task).val`. Raises `UserError`.
+    `classes` are those of the network: the data set must have the same, or no list of its own. If training split the
+    data set itself, the validation set is `open_masks(data, task).val`. Raises `UserError`.
     """
     if _source(data) == "scenes":
-        parts = scene_splits(data)._asdict()
-        demand((split or "val") in parts, f"scenes have no part {split!r}", did_you_mean(str(split), parts))
-        return parts[split or "val"]
+        splits = scene_splits(data)._asdict()
+        demand((split or "val") in splits, f"scenes have no split {split!r}", did_you_mean(str(split), splits))
+        return splits[split or "val"]
     tree = open_mask_tree(str(data.root))
-    part = tree.part(split) if split else tree.whole or tree.val
-    if part is None:
-        raise UserError(f"{tree.root}/images has no part val to evaluate on", f"name one: {short_list(tree.parts)}")
-    return _open(tree, data, task, [part.files()], classes)[0]
+    folders = tree.split(split) if split else tree.whole or tree.val
+    if folders is None:
+        hint = f"choose one of its splits: {short_list(tree.splits)}"
+        raise UserError(f"{tree.root}/images has no split val to evaluate on", hint)
+    return _open(tree, data, task, [folders.files()], classes)[0]
 
 
-def check_masks(pairs: Sequence[FilePair], most: int | None = CHECKED) -> np.ndarray:
-    """Look at the headers of all pairs and at the pixels of `most` masks, evenly spread (None: of all).
+def check_masks(pairs: Sequence[FilePair], limit: int | None = CHECKED) -> np.ndarray:
+    """Check the headers of all pairs, and every pixel of `limit` evenly spaced masks (None: of all).
 
-    Gives how many pixels there are of each label, int64 of 256. Raises `UserError` for the first mask that is damaged,
-    no mask, of another size than its image, or with a label out of range.
+    Returns the number of pixels of each label, int64 of 256. Raises `UserError` for the first mask that is damaged, is
+    not a mask, has another size than its image, or has a label out of range.
     """
     counts = np.zeros(IGNORED + 1, np.int64)
-    whole = len(pairs) if most is None else min(most, len(pairs))
-    chosen = set(np.linspace(0, len(pairs) - 1, whole).astype(int).tolist())
+    number = len(pairs) if limit is None else min(limit, len(pairs))
+    chosen = set(np.linspace(0, len(pairs) - 1, number).astype(int).tolist())
     for i, pair in enumerate(pairs):
         pair.check()
         if i in chosen:
-            counts += np.bincount(pair.labeling.read(pair.mask).ravel(), minlength=len(counts))
+            counts += np.bincount(pair.label_map.read(pair.mask).ravel(), minlength=len(counts))
     return counts
 
 
-def label_shares(masks: MaskSet, most: int = CHECKED) -> np.ndarray:
-    """The share of each class among the labels that count, of `most` pairs, evenly spread: float64 of K.
+def label_frequencies(masks: MaskSet, limit: int = CHECKED) -> np.ndarray:
+    """The frequency of each class among the labels that are not ignored, in `limit` evenly spaced pairs: float64 of K.
 
-    What cannot be read is left out. Raises `UserError` where no label counts.
+    Skips pairs that cannot be read. Raises `UserError` if all labels are ignored.
     """
     counts = np.zeros(IGNORED + 1, np.int64)
-    for i in np.unique(np.linspace(0, len(masks) - 1, min(most, len(masks))).astype(int)).tolist():
+    for i in np.unique(np.linspace(0, len(masks) - 1, min(limit, len(masks))).astype(int)).tolist():
         with suppress(UnreadableImage):
             counts += np.bincount(masks.read(i)[1].ravel(), minlength=len(counts))
     counted = counts[: len(masks.classes)]
-    demand(bool(counted.any()), "no label of the training masks counts", "see --task.ignore-index")
+    demand(bool(counted.any()), "all labels of the training masks are ignored", "check --task.ignore-index")
     return counted / counted.sum()
 
 
 def _source(data: Data) -> str:
-    """The source, if it has masks, and a root where it needs one."""
-    has = f"--data.source {data.source} holds no labels of pixels, which segmentation needs"
-    demand(data.source in SEGMENTATION_SOURCES, has, did_you_mean(data.source, SEGMENTATION_SOURCES))
-    rootless = f"--data.root is not given, and --data.source {data.source} needs it"
-    demand(data.source == "scenes" or data.root is not None, rootless, f"a folder with {LAYOUT}")
+    """The source; raises `UserError` if it has no masks, or if it needs a root and has none."""
+    what = f"--data.source {data.source} has no label for each pixel, which segmentation needs"
+    demand(data.source in SEGMENTATION_SOURCES, what, did_you_mean(data.source, SEGMENTATION_SOURCES))
+    what = f"--data.root is not given, and --data.source {data.source} needs it"
+    demand(data.source == "scenes" or data.root is not None, what, f"a folder with {LAYOUT}")
     return data.source
 
 
-def _divided(tree: MaskTree, data: Data) -> list[Files]:
-    """The files to train on and those held out."""
-    part = tree.train or tree.whole
-    if part is None:
-        raise UserError(f"{tree.root}/images has no part train to learn from", LAYOUT)
+def _split_files(tree: MaskTree, data: Data) -> list[PairedFiles]:
+    """The files of the training set and of the validation set."""
+    folders = tree.train or tree.whole
+    if folders is None:
+        raise UserError(f"{tree.root}/images has no split train", LAYOUT)
     if tree.train and tree.val:
         return [tree.train.files(), tree.val.files()]
-    both, alone = part.files()
-    demand(len(both) > 1, f"{part.images} holds a single image, which cannot be split", "add images, or a part val")
-    order = np.random.default_rng(data.split_seed).permutation(len(both)).tolist()
-    count = min(max(1, round(data.val_fraction * len(both))), len(both) - 1)
-    val, train = ([both[i] for i in sorted(own)] for own in (order[:count], order[count:]))
-    return [Files(train, alone), Files(val, [])]
+    pairs, unpaired = folders.files()
+    what = f"{folders.images} has a single image, which cannot be split"
+    demand(len(pairs) > 1, what, "add images, or a split val")
+    order = np.random.default_rng(data.split_seed).permutation(len(pairs)).tolist()
+    count = min(max(1, round(data.val_fraction * len(pairs))), len(pairs) - 1)
+    val, train = ([pairs[i] for i in sorted(indices)] for indices in (order[:count], order[count:]))
+    return [PairedFiles(train, unpaired), PairedFiles(val, [])]
 
 
-def _open(tree: MaskTree, data: Data, task: Segment, found: list[Files], classes: Sequence[str] = ()) -> list[MaskSet]:
-    """Sets of these files, the first of which is to be learned from if there are two; each is checked."""
-    first, ignored = numbered(task, data.source)
-    named = _named(tree.root, data.source, task, tuple(classes))
+def _open(
+    tree: MaskTree, data: Data, task: Segment, splits: list[PairedFiles], classes: Sequence[str] = ()
+) -> list[MaskSet]:
+    """One checked data set for the files of each split; of two splits, the first one is the training set."""
+    first, ignored = first_and_ignored(task, data.source)
+    info = _class_info(tree.root, data.source, task, tuple(classes))
     colors = tuple(sorted(read_palette(tree.root, first).items()))
-    labeling = named.labeling if named else Labeling(MOST_CLASSES, first, ignored, colors)
-    pairs = [[FilePair(*paths, labeling) for paths in files.both] for files in found]
-    counts = [check_masks(own, CHECKED if named else None) for own in pairs]
-    notes = [[f"masks without an image are passed over: {short_list(files.alone)}"] if files.alone else [] for files in found]
-    for own, seen in zip(pairs, counts):
-        nothing = f"no label of the masks in {Path(own[0].mask).parent} counts"
-        demand(bool(seen[:IGNORED].any()), nothing, "see --task.ignore-index and --task.reduce-zero-label")
-    if named is None:
-        named = name_classes(_numbers(tree.root, first, np.sum(counts, 0)), first, ignored, dict(colors))
-        called = f"the masks have {len(named.classes)}, which are called by number"
-        notes[0].append(f"no classes.txt names the classes: {called}")
-        task = replace(task, empty_classes=True)  # a number that does not occur is no class that somebody wants
-    if len(found) > 1:
-        lacking = [_lacking(named.classes, *part) for part in zip(pairs, counts)]
-        demand(task.empty_classes or not lacking[0], EMPTY.format(lacking[0]), GO_ON)
-        for told, names, remark in zip(notes, lacking, (EMPTY, UNSEEN)):
-            told += [remark.format(names)] * bool(names)
+    label_map = info.label_map if info else LabelMap(MAX_CLASSES, first, ignored, colors)
+    pairs = [[FilePair(*paths, label_map) for paths in files.pairs] for files in splits]
+    counts = [check_masks(split_pairs, CHECKED if info else None) for split_pairs in pairs]
+    notes = [[f"skipped masks without an image: {short_list(u)}"] if u else [] for _, u in splits]
+    for split_pairs, split_counts in zip(pairs, counts):
+        what = f"all labels of the masks in {Path(split_pairs[0].mask).parent} are ignored"
+        demand(bool(split_counts[:IGNORED].any()), what, "check --task.ignore-index and --task.reduce-zero-label")
+    if info is None:
+        names = _numbers_as_names(tree.root, first, np.sum(counts, 0))
+        info = make_class_info(names, first, ignored, dict(colors))
+        notes[0].append(f"no classes.txt with class names: the names of the {len(names)} classes are their numbers")
+        task = replace(task, empty_classes=True)  # an unused number is not a class that the user has named
+    if len(splits) > 1:
+        empty = [_empty_classes(info.classes, *split) for split in zip(pairs, counts)]
+        demand(task.empty_classes or not empty[0], EMPTY.format(empty[0]), EMPTY_HINT)
+        for split_notes, empty_names, text in zip(notes, empty, (EMPTY, UNSEEN)):
+            split_notes += [text.format(empty_names)] * bool(empty_names)
+    label_map = info.label_map
     return [
-        MaskSet(named.classes, named.palette, [pair._replace(labeling=named.labeling) for pair in own], tuple(told))
-        for own, told in zip(pairs, notes)
+        MaskSet(
+            info.classes, info.palette, [pair._replace(label_map=label_map) for pair in split_pairs], tuple(split_notes)
+        )
+        for split_pairs, split_notes in zip(pairs, notes)
     ]
 
 
-def _lacking(classes: Sequence[str], pairs: Sequence[FilePair], counts: np.ndarray) -> str:
-    """The classes of which no mask has a pixel, where all masks were looked at."""
-    absent = [name for label, name in enumerate(classes) if not counts[label]]
-    return short_list(absent) if absent and len(pairs) <= CHECKED else ""
+def _empty_classes(classes: Sequence[str], pairs: Sequence[FilePair], counts: np.ndarray) -> str:
+    """The classes without a pixel in any mask; empty if not all masks were checked."""
+    empty = [name for label, name in enumerate(classes) if not counts[label]]
+    return short_list(empty) if empty and len(pairs) <= CHECKED else ""
 
 
-def _numbers(root: Path, first: int, counts: np.ndarray) -> tuple[str, ...]:
-    """The classes that nothing names, by their numbers in the masks, whose labels are `counts`; from `first` on."""
-    seen = np.flatnonzero(counts[:IGNORED])
-    last = first + int(seen[-1])
-    alone = f"all pixels of the masks of {root} that count have label {last}"
-    own = "a class whose pixels have a label to be ignored, such as 255, needs a number of its own"
-    demand(last > first, alone, own)
-    many = last - first + 1
-    gaps = f"the labels of the masks of {root} go up to {last}, and only {len(seen)} of {many} occur"
-    demand(2 * len(seen) >= many, gaps, f"list the classes in classes.txt, or --task.ignore-index {last}")
+def _numbers_as_names(root: Path, first: int, counts: np.ndarray) -> tuple[str, ...]:
+    """Names of unnamed classes: the numbers in the masks from `first` on; `counts` has the pixels of each label."""
+    labels = np.flatnonzero(counts[:IGNORED])
+    last = first + int(labels[-1])
+    what = f"the masks of {root} have a single label, {last}"
+    hint = "ignored labels, such as 255, cannot be a class: give each class a number of its own"
+    demand(last > first, what, hint)
+    count = last - first + 1
+    what = f"the labels of the masks of {root} go up to {last}, but only {len(labels)} of {count} occur"
+    demand(2 * len(labels) >= count, what, f"list the classes in classes.txt, or set --task.ignore-index {last}")
     return tuple(map(str, range(first, last + 1)))
 
 
-def _named(root: Path, source: str, task: Segment, classes: tuple[str, ...]) -> Naming | None:
-    """The naming of the set at `root`, which must be of these `classes`, if there are any."""
-    named = naming(root, source, task)
+def _class_info(root: Path, source: str, task: Segment, classes: tuple[str, ...]) -> ClassInfo | None:
+    """The classes of the data set at `root`; raises `UserError` if they differ from `classes`, unless empty."""
+    info = read_class_info(root, source, task)
     if not classes:
-        return named
-    if named is None:
-        first, ignored = numbered(task, source)
-        return name_classes(classes, first, ignored, read_palette(root, first))
-    ours, theirs = (f"{len(names)} ({short_list(names, 3)})" for names in (classes, named.classes))
-    hint = "evaluate on images of the classes that it was trained on, in their order"
-    demand(named.classes == classes, f"the network's classes are {ours}, those of {root} {theirs}", hint)
-    return named
+        return info
+    if info is None:
+        first, ignored = first_and_ignored(task, source)
+        return make_class_info(classes, first, ignored, read_palette(root, first))
+    network, dataset = (f"{len(names)} ({short_list(names, 3)})" for names in (classes, info.classes))
+    what = f"the network's classes are {network}, but those of {root} are {dataset}"
+    demand(info.classes == classes, what, "evaluate on images with the training classes, in the same order")
+    return info
 
 
-def _share(masks: MaskSet, data: Data) -> MaskSet:
-    """`data.fraction` of the pairs, one at least; a smaller share is a part of a larger one."""
+def _take_fraction(masks: MaskSet, data: Data) -> MaskSet:
+    """Keep `data.fraction` of the pairs, at least one; a smaller fraction is a subset of a larger one."""
     if data.fraction == 1:
         return masks
     order = np.random.default_rng([data.split_seed, 0, FRACTION_STREAM]).permutation(len(masks)).tolist()

@@ -1,4 +1,4 @@
-"""Image and labels stay together: against Pillow's own resize and crop, and colors that tell places."""
+"""Image and labels get the same transform: compared with Pillow's resize and crop, on colors that show positions."""
 
 import colorsys
 
@@ -10,7 +10,7 @@ from PIL import Image
 from resmlp.config import Augment, Data
 from resmlp.config.tasks import Segment
 from resmlp.data import BaseSize, EvalPairs, JointTransform, MaskSet, TrainBatches
-from resmlp.data.masks.joint_transforms import Window, distorted, fitted, nearest, part, saturated
+from resmlp.data.masks.joint_transforms import Window, distort_colors, fit_size, nearest_labels, resize_window, saturate
 from resmlp.utils.errors import UserError
 from resmlp.utils.seeding import seed_host
 
@@ -18,7 +18,7 @@ PLAIN = Segment(scale=(1, 1), flip=0, jitter=0, max_class_share=1)
 
 
 class Colored:
-    """A pair whose image tells the label: red is 20 times it; patches of one label are 6 x 5 pixels."""
+    """A pair with red equal to 20 times the label; patches of one label have 6 x 5 pixels."""
 
     def __init__(self, size=(40, 60), seed=0, cell=(6, 5), classes=12):
         rng = np.random.default_rng(seed)
@@ -35,43 +35,45 @@ def masks(count=6, **fields) -> MaskSet:
     return MaskSet(tuple("abcdefghijkl"), ((0, 0, 0),) * 12, [Colored(seed=i, **fields) for i in range(count)])
 
 
-def transform(task=PLAIN, size=(24, 30), how="nearest") -> JointTransform:
-    return JointTransform(Data(img_size=size, interpolation=how), task)
+def transform(task=PLAIN, size=(24, 30), interpolation="nearest") -> JointTransform:
+    return JointTransform(Data(img_size=size, interpolation=interpolation), task)
 
 
 @pytest.mark.parametrize(
-    ("size", "whole"), [((40, 61), (53, 97)), ((40, 61), (17, 23)), ((7, 5), (7, 5)), ((3, 3), (9, 8))]
+    ("size", "resized"), [((40, 61), (53, 97)), ((40, 61), (17, 23)), ((7, 5), (7, 5)), ((3, 3), (9, 8))]
 )
-def test_a_window_is_what_resize_and_crop_give(size, whole):
+def test_window_equals_resize_and_crop(size, resized):
     rng = np.random.default_rng(0)
-    image = Image.fromarray(rng.integers(64, 192, (*size, 3), np.uint8))  # else Pillow clips between its passes
+    image = Image.fromarray(
+        rng.integers(64, 192, (*size, 3), np.uint8)
+    )  # extreme values would be clipped between the passes of Pillow
     labels = rng.integers(0, 12, size, np.uint8)
     for _ in range(20):
-        top, left = (int(rng.integers(0, side - 2)) for side in whole)
+        top, left = (int(rng.integers(0, side - 2)) for side in resized)
         rows, columns = (
-            slice(top, int(rng.integers(top + 1, whole[0]))),
-            slice(left, int(rng.integers(left + 1, whole[1]))),
+            slice(top, int(rng.integers(top + 1, resized[0]))),
+            slice(left, int(rng.integers(left + 1, resized[1]))),
         )
-        window, box = Window(*whole, rows, columns), (left, top, columns.stop, rows.stop)
-        truth = Image.fromarray(labels).resize(whole[::-1], Image.Resampling.NEAREST).crop(box)
-        assert np.array_equal(nearest(labels, window), np.asarray(truth))
-        for how in (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR):
-            full = image.resize(whole[::-1], how).crop(box)
-            gap = np.asarray(part(image, window, how), int) - np.asarray(full, int)
-            assert abs(gap).max() <= 1, "but for rounding"
+        window, box = Window(*resized, rows, columns), (left, top, columns.stop, rows.stop)
+        expected = Image.fromarray(labels).resize(resized[::-1], Image.Resampling.NEAREST).crop(box)
+        assert np.array_equal(nearest_labels(labels, window), np.asarray(expected))
+        for resample in (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR):
+            full = image.resize(resized[::-1], resample).crop(box)
+            gap = np.asarray(resize_window(image, window, resample), int) - np.asarray(full, int)
+            assert abs(gap).max() <= 1, "except for rounding"
 
 
-def test_nearest_is_indexing_by_centers():
+def test_nearest_labels_are_those_at_the_centers():
     labels = np.arange(35, dtype=np.uint8).reshape(5, 7)
-    found = nearest(labels, Window(13, 4, slice(0, 13), slice(0, 4)))
-    brute = [[labels[int((y + 0.5) * 5 / 13), int((x + 0.5) * 7 / 4)] for x in range(4)] for y in range(13)]
-    assert np.array_equal(found, brute)
+    window_labels = nearest_labels(labels, Window(13, 4, slice(0, 13), slice(0, 4)))
+    expected = [[labels[int((y + 0.5) * 5 / 13), int((x + 0.5) * 7 / 4)] for x in range(4)] for y in range(13)]
+    assert np.array_equal(window_labels, expected)
 
 
 @pytest.mark.parametrize("task", [PLAIN, Segment(jitter=0), Segment(jitter=0, base_size=(33, 25), flip=1)], ids=str)
 def test_image_and_labels_stay_aligned(task):
-    """With nearest resizing of both, red is 20 times the label where that counts; elsewhere is the mean color."""
-    joint, pair, seen = transform(task), Colored().read(), 0
+    """With nearest resizing of both, red is 20 times the label; ignored pixels have the mean color."""
+    joint, pair, labeled = transform(task), Colored().read(), 0
     for key in range(60):
         seed_host(key)
         made = joint(pair)
@@ -80,24 +82,24 @@ def test_image_and_labels_stay_aligned(task):
         counts = mask != 255
         assert torch.equal(image[0][counts], 20 * mask[counts])
         assert (image[:, ~counts] == torch.tensor([[124], [116], [104]])).all()
-        seen += int(counts.sum())
-    assert seen > 60 * 24 * 30 / 4
+        labeled += int(counts.sum())
+    assert labeled > 60 * 24 * 30 / 4
 
 
-def test_a_smooth_resize_stays_aligned_with_the_labels():
-    """Of large patches, all but the pixels at their edges keep the color of their label."""
+def test_smooth_resizing_stays_aligned_with_the_labels():
+    """In large patches, all pixels except those at the edges keep the color of their label."""
     big = Colored((80, 90), cell=(20, 30))
-    for how in ("bicubic", "bilinear"):
-        joint = transform(Segment(jitter=0, scale=(0.8, 2)), how=how)
+    for interpolation in ("bicubic", "bilinear"):
+        joint = transform(Segment(jitter=0, scale=(0.8, 2)), interpolation=interpolation)
         for key in range(20):
             seed_host(key)
             made = joint(big.read())
             counts = made["mask"] != 255
-            right = (made["image"][0].int() - 20 * made["mask"].int()).abs() <= 10
-            assert right[counts].float().mean() > 0.8
+            correct = (made["image"][0].int() - 20 * made["mask"].int()).abs() <= 10
+            assert correct[counts].float().mean() > 0.8
 
 
-def test_a_small_image_lies_in_the_corner_and_the_rest_does_not_count():
+def test_small_image_is_in_the_corner_and_the_rest_is_ignored():
     pair = Colored((10, 12)).read()
     made = transform()(pair)
     assert torch.equal(made["mask"][:10, :12], torch.from_numpy(pair[1]))
@@ -105,17 +107,17 @@ def test_a_small_image_lies_in_the_corner_and_the_rest_does_not_count():
     assert np.array_equal(made["image"][:, :10, :12].permute(1, 2, 0), np.asarray(pair[0]))
 
 
-def test_windows_are_cut_anywhere_with_even_odds():
+def test_windows_are_uniformly_distributed():
     joint, pair = transform(size=(39, 58)), Colored().read()
-    places = set()
+    positions = set()
     for key in range(60):
         seed_host(key)
         made = joint(pair)["image"]
-        places.add(int(made[1, 0, 0]) + 256 * int(made[2, 0, 0]))
-    assert places == {0, 1, 2, 60, 61, 62}
+        positions.add(int(made[1, 0, 0]) + 256 * int(made[2, 0, 0]))
+    assert positions == {0, 1, 2, 60, 61, 62}
 
 
-def test_flip_odds():
+def test_probability_of_a_flip():
     pair = Colored((24, 30)).read()
     flipped = []
     for key in range(300):
@@ -126,19 +128,19 @@ def test_flip_odds():
     assert np.mean(flipped) == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_window_of_nearly_one_class_is_cut_again():
-    """A tenth of the columns is class 1: windows beside it are refused, up to ten times."""
+def test_window_of_mostly_one_class_is_drawn_again():
+    """A tenth of the columns has class 1: windows without it are rejected, up to ten times."""
     labels = np.zeros((40, 400), np.uint8)
     labels[:, 190:230] = 1
     labels[:20, 100:150] = 255
     pair = Image.fromarray(np.zeros((40, 400, 3), np.uint8)), labels
 
-    def mixed(share: float) -> float:
-        joint, good = transform(Segment(scale=(1, 1), flip=0, jitter=0, max_class_share=share), (40, 40)), 0
+    def mixed(max_share: float) -> float:
+        joint, good = transform(Segment(scale=(1, 1), flip=0, jitter=0, max_class_share=max_share), (40, 40)), 0
         for key in range(200):
             seed_host(key)
-            found = joint(pair)["mask"]
-            counts = torch.bincount(found.flatten(), minlength=256)[:255].float()
+            mask = joint(pair)["mask"]
+            counts = torch.bincount(mask.flatten(), minlength=256)[:255].float()
             good += bool(counts.max() < 0.75 * counts.sum())
         return good / 200
 
@@ -159,16 +161,16 @@ def test_a_window_of_nearly_one_class_is_cut_again():
     ],
 )
 def test_base_size(size, base, fits):
-    assert fitted(size, base) == fits
+    assert fit_size(size, base) == fits
 
 
-def test_jitter_changes_colors_alone_and_as_often_as_it_should():
+def test_probability_and_range_of_color_distortion():
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(60, 180, (20, 20, 3), np.uint8))
     same, means = [], []
     for key in range(400):
         seed_host(key)
-        made = np.asarray(distorted(image, 1.0), float)
+        made = np.asarray(distort_colors(image, 1.0), float)
         same.append(np.array_equal(made, np.asarray(image)))
         means.append(made.mean() / np.asarray(image).mean())
     assert np.mean(same) == pytest.approx(1 / 16, abs=0.04)
@@ -176,12 +178,12 @@ def test_jitter_changes_colors_alone_and_as_often_as_it_should():
     assert 1.3 < max(means) < 1.8
 
 
-def test_saturation_is_that_of_hsv():
+def test_saturation_equals_that_of_hsv():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (6, 6, 3)).astype(np.float32)
     pixels[0, 0], pixels[0, 1] = 0, 90
     for factor in (0.5, 1.0, 1.5):
-        made = saturated(pixels, factor) / 255
+        made = saturate(pixels, factor) / 255
         for ours, rgb in zip(made.reshape(-1, 3), pixels.reshape(-1, 3) / 255):
             hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
             assert np.allclose(ours, colorsys.hsv_to_rgb(hue, min(1, saturation * factor), value), atol=1e-5)
@@ -192,7 +194,7 @@ def loader(workers=0, seed=3) -> TrainBatches:
     return TrainBatches(masks(), data, Augment(), seed=seed, transform=JointTransform(data, Segment()))
 
 
-def test_batches_are_a_function_of_the_key_with_any_workers():
+def test_batches_do_not_depend_on_the_workers():
     def same(ours, theirs):
         return all(torch.equal(a[key], b[key]) for a, b in zip(ours, theirs, strict=True) for key in ("image", "mask"))
 
@@ -206,16 +208,16 @@ def test_batches_are_a_function_of_the_key_with_any_workers():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_evaluation_takes_images_of_any_size_one_at_a_time(workers):
-    found = MaskSet(("a",) * 12, (), [Colored((20 + i, 30), seed=i) for i in range(5)])
-    parts = [EvalPairs(found, BaseSize(None, "bicubic"), workers, rank=rank, world=2) for rank in (0, 1)]
-    seen = {int(batch["index"]): batch for part in parts for batch in part}
+def test_evaluation_loads_images_of_different_sizes(workers):
+    dataset = MaskSet(("a",) * 12, (), [Colored((20 + i, 30), seed=i) for i in range(5)])
+    parts = [EvalPairs(dataset, BaseSize(None, "bicubic"), workers, rank=rank, world=2) for rank in (0, 1)]
+    batches = {int(batch["index"]): batch for part in parts for batch in part}
     assert [len(part) for part in parts] == [3, 2]
     for i in range(5):
-        image, labels = found.read(i)
-        assert np.array_equal(seen[i]["image"][0].permute(1, 2, 0), np.asarray(image))
-        assert np.array_equal(seen[i]["mask"][0], labels)
-    small = next(iter(EvalPairs(found, BaseSize((10,), "bicubic"), workers)))
+        image, labels = dataset.read(i)
+        assert np.array_equal(batches[i]["image"][0].permute(1, 2, 0), np.asarray(image))
+        assert np.array_equal(batches[i]["mask"][0], labels)
+    small = next(iter(EvalPairs(dataset, BaseSize((10,), "bicubic"), workers)))
     assert (small["image"].shape, small["mask"].shape) == ((1, 3, 10, 15), (1, 20, 30))
 
 
@@ -238,6 +240,6 @@ def test_evaluation_takes_images_of_any_size_one_at_a_time(workers):
     ],
     ids=str,
 )
-def test_settings_out_of_range_are_refused(wrong):
+def test_settings_out_of_range(wrong):
     with pytest.raises(UserError, match="--task"):
         Segment(**wrong)

@@ -1,4 +1,4 @@
-"""Scenes: a function of their number, of digits that were never shown, whose masks are the digits' own pixels."""
+"""Scenes: reproducible, with separate digits in the two splits, and masks that match the digits."""
 
 import pickle
 
@@ -26,39 +26,39 @@ def test_counts_and_classes(scenes):
     assert train.classes == val.classes == ("background", *"0123456789")
     assert len(set(train.palette)) == 11
     counts = sum(np.bincount(train.read(i)[1].ravel(), minlength=256) for i in range(150))
-    share = counts / counts.sum()
-    assert 0.8 < share[0] < 0.92
-    assert (share[1:11] > 0.005).all()
+    frequencies = counts / counts.sum()
+    assert 0.8 < frequencies[0] < 0.92
+    assert (frequencies[1:11] > 0.005).all()
     assert not counts[11:].any()
 
 
-def test_a_scene_is_a_function_of_its_number(scenes):
+def test_scene_is_a_function_of_its_number(scenes):
     train, val = scenes
     again = pickle.loads(pickle.dumps(open_masks(DATA, Segment()).train))
     for i in (0, 7, 1499):
         image, labels = train.read(i)
-        other, theirs = again.read(i)
+        other_image, other_labels = again.read(i)
         assert image.mode == "RGB"
         assert labels.shape == (SIDE, SIDE) == image.size
         assert labels.dtype == np.uint8
-        assert np.array_equal(image, other)
-        assert np.array_equal(labels, theirs)
+        assert np.array_equal(image, other_image)
+        assert np.array_equal(labels, other_labels)
     seeded = open_masks(Data(source="scenes", split_seed=1), Segment()).train
     first = [np.asarray(masks.read(0)[0]).tobytes() for masks in (train, val, seeded)]
     assert len({*first, np.asarray(train.read(1)[0]).tobytes()}) == 4
 
 
-def test_held_out_scenes_draw_digits_that_training_never_shows(scenes):
-    ours = [
+def test_splits_share_no_digit(scenes):
+    digits = [
         {masks.pairs[i].digits.name(j) for i in (0, -1) for j in range(len(masks.pairs[i].digits))} for masks in scenes
     ]
-    theirs = [{part.name(i) for i in range(len(part))} for part in digits_splits(DATA)]
-    assert ours == theirs
-    assert not ours[0] & ours[1]
+    expected = [{part.name(i) for i in range(len(part))} for part in digits_splits(DATA)]
+    assert digits == expected
+    assert not digits[0] & digits[1]
 
 
-def test_a_digit_stands_out_from_what_is_behind_it(scenes):
-    """Luminance inside and around a digit differs by a fifth at least, in the mean, in nearly all scenes."""
+def test_contrast_of_digits(scenes):
+    """The mean luminance inside and around a digit differs by at least 0.2 for nearly all digits."""
     gaps = []
     for i in range(60):
         image, labels = scenes.val.read(i)
@@ -70,12 +70,12 @@ def test_a_digit_stands_out_from_what_is_behind_it(scenes):
     assert np.quantile(gaps, 0.1) > 0.2
 
 
-def test_parts_by_name(scenes):
+def test_splits_by_name(scenes):
     assert len(open_eval_masks(DATA, Segment())) == 200
     assert len(open_eval_masks(DATA, Segment(), "train")) == 1500
-    with pytest.raises(UserError, match="no part 'test'"):
+    with pytest.raises(UserError, match="no split 'test'"):
         open_eval_masks(DATA, Segment(), "test")
 
 
-def test_a_share_of_the_scenes():
+def test_fraction_of_the_scenes():
     assert len(open_masks(Data(source="scenes", fraction=0.1), Segment()).train) == 150
