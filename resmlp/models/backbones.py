@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from resmlp.config.model_config import SegmenterConfig
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.models.resize import Size, resize
+from resmlp.models.resize import Size, resize, with_sizes_of
 from resmlp.models.trunk import Trunk
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, did_you_mean
@@ -72,14 +72,12 @@ class TrunkFeatures(Backbone):
 
     def at(self, size: Size) -> "TrunkFeatures":
         """The same trunk with its mixers moved to the grid of `size` (`resmlp.models.resize`); the rest is shared."""
-        config, state = self.trunk.config, self.trunk.state_dict()
-        hidden = state.get("blocks.0.tokens.fn.fc1.weight")
-        if hidden is not None:
-            config = replace(config, architecture=replace(config.architecture, token_hidden=len(hidden)))
-        config = replace(config, size=size)
+        state, old = self.trunk.state_dict(), self.trunk.config.grid
+        arch = with_sizes_of(state, self.trunk.config.architecture)
+        config = replace(self.trunk.config, architecture=arch, size=size)
         with torch.device("meta"):
             moved = TrunkFeatures(Trunk(config))
-        moved.trunk.load_state_dict(resize(state, self.trunk.config.grid, config.grid), assign=True)
+        moved.trunk.load_state_dict(resize(state, arch, old, config.grid), assign=True)
         return moved.train(self.training)
 
     def checkpoint_activations(self, on: bool) -> None:
@@ -202,7 +200,7 @@ def timm_preprocessing(name: str) -> Preprocessing | None:
     return found and Preprocessing(found.input_size[1:], 0.9, found.interpolation, found.mean, found.std)
 
 
-def timm_network(name: str, pretrained: bool = False, **options) -> nn.Module:
+def timm_network(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
     """`timm.create_model` for a name of its list, with or without a tag. Raises `UserError` where it cannot be made."""
     import timm
 

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from resmlp.nn import TokenMixer
+
 
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable scalars."""
@@ -16,7 +18,14 @@ def count_macs(model: nn.Module, *inputs: Tensor) -> int:
     """
     training = model.training
     model.eval()
-    with FlopCounterMode(display=False) as counter:  # its module tracker cannot follow views made without gradient
-        model(*inputs)
-    model.train(training)
-    return counter.get_total_flops() // 2
+    extra: list[int] = []
+    mixers = [part for part in model.modules() if isinstance(part, TokenMixer)]
+    hooks = [part.register_forward_pre_hook(lambda own, args: extra.append(own.extra_macs(*args))) for part in mixers]
+    try:
+        with FlopCounterMode(display=False) as counter:  # its module tracker cannot follow views made without gradient
+            model(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(training)
+    return counter.get_total_flops() // 2 + sum(extra)

@@ -11,9 +11,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp.models.folding import ENDS, fold_after, fold_before, linear_of, split
+from resmlp.models.folding import split
 from resmlp.models.seq2seq import Seq2Seq
-from resmlp.nn import Affine, LayerScale, Mlp, SharedEmbedding, Sublayer
+from resmlp.nn import (
+    Affine,
+    CausalAttention,
+    CrossAttention,
+    LayerScale,
+    MaskedAttention,
+    Mlp,
+    SharedEmbedding,
+    Sublayer,
+)
+from resmlp.nn.diagonal import fold_after, fold_before, linear_of
+
+ENDS: dict[type, tuple[str, str]] = {
+    Mlp: ("fc1", "fc2"),
+    CrossAttention: ("q", "proj"),
+    CausalAttention: ("qkv", "proj"),
+    MaskedAttention: ("qkv", "proj"),
+}
+"""modules of a sublayer -> the linear layer over channels that reads its input, and the one that makes its output"""
 
 POINTWISE: dict[type, str] = {
     nn.Identity: "none",

@@ -8,11 +8,9 @@ which is what the branch makes of zeros. That holds for every mixer that is line
 B images, N tokens, D channels.
 """
 
-import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,44 +19,18 @@ from resmlp.config.model_config import TrunkConfig
 from resmlp.models.trunk import Trunk, check_size
 from resmlp.nn import (
     Affine,
-    AttentionMixer,
-    CausalAttention,
     ClassMlp,
-    ConvMixer,
-    CrossAttention,
-    DepthwiseConvMixer,
     FirstToken,
     LayerScale,
-    LinearMixer,
-    MaskedAttention,
     Mlp,
     PostResidual,
     Residual,
-    SeparableConvMixer,
     TokenBatchNorm,
+    TokenMixer,
 )
+from resmlp.nn.diagonal import Branch, Diagonal, fold_around, fold_before, fold_ends, fold_matrix
 from resmlp.nn.pool import _Gather
 from resmlp.utils.checks import demand
-
-ENDS: dict[type, tuple[str, str]] = {
-    Mlp: ("fc1", "fc2"),
-    AttentionMixer: ("qkv", "proj"),
-    CrossAttention: ("q", "proj"),
-    CausalAttention: ("qkv", "proj"),
-    MaskedAttention: ("qkv", "proj"),
-}
-"""of what is in a sublayer, the linear layer over channels that sees its input and the one that makes its output"""
-
-
-class Diagonal(NamedTuple):
-    """`gain * x + bias` for each channel, D each."""
-
-    gain: Tensor
-    bias: Tensor
-
-    def after(self, first: "Diagonal") -> "Diagonal":
-        """`first`, then this."""
-        return Diagonal(self.gain * first.gain, self.gain * first.bias + self.bias)
 
 
 def split(part: nn.Module, like: Tensor) -> tuple[nn.Module, Diagonal]:
@@ -81,97 +53,18 @@ def split(part: nn.Module, like: Tensor) -> tuple[nn.Module, Diagonal]:
     return part, Diagonal(one, zero)
 
 
-def fold_before(first: Diagonal, linear: nn.Linear) -> nn.Linear:
-    """W (a x + b) + c as one layer: W diag(a) and W b + c."""
-    bias = linear.weight @ first.bias
-    return linear_of(linear.weight * first.gain, bias if linear.bias is None else bias + linear.bias)
-
-
-def fold_after(linear: nn.Linear, last: Diagonal) -> nn.Linear:
-    """a (W x + c) + b as one layer: diag(a) W and a c + b."""
-    return linear_of(last.gain.unsqueeze(1) * linear.weight, last.gain * linear.bias + last.bias)
-
-
-def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """The linear layer of these tensors."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    linear.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        linear.bias = nn.Parameter(bias, requires_grad=False)
-    return linear
-
-
-class Branch(NamedTuple):
-    """A folded branch: `gain * fn(x) + bias`."""
-
-    fn: nn.Module
-    gain: Tensor | None = None
-    """D; None: 1"""
-    bias: Tensor | None = None
-    """D, or N D; None: 0"""
-
-
-def into_ends(fn: nn.Module, first: Diagonal, last: Diagonal) -> Branch:
-    """An MLP over channels, or attention: the linear layers at its ends take both."""
-    enter, leave = ENDS[type(fn)]
-    setattr(fn, enter, fold_before(first, getattr(fn, enter)))
-    setattr(fn, leave, fold_after(getattr(fn, leave), last))
-    return Branch(fn)
-
-
-def into_map(fn: nn.Linear, first: Diagonal, last: Diagonal) -> Branch:
-    """A matrix over tokens: `s * (A x) + M`."""
-    bias = of_zeros(fn, first, last, fn.in_features)
-    fn.bias = None  # type: ignore[assignment]
-    return Branch(fn, last.gain * first.gain, bias)
-
-
-def into_kernels(fn: ConvMixer, first: Diagonal, last: Diagonal) -> Branch:
-    """A convolution of the grid: its kernels take the gains, and a map of each token and channel the rest.
-
-    Beyond the border lie zeros and not `first.bias`, so that the rest differs along it.
-    """
-    bias = of_zeros(fn, first, last, math.prod(fn.grid))
-    enter, leave = fn.conv, fn.pointwise if isinstance(fn, SeparableConvMixer) else fn.conv
-    depthwise = enter.groups > 1  # a kernel for each channel: those that enter are those that leave
-    enter.weight *= first.gain.view((-1, 1, 1, 1) if depthwise else (1, -1, 1, 1))
-    leave.weight *= last.gain.view(-1, 1, 1, 1)
-    enter.bias = leave.bias = None
-    return Branch(fn, bias=bias)
-
-
-def beside(fn: nn.Module, first: Diagonal, last: Diagonal) -> Branch:
-    """What takes neither, as an MLP over tokens, whose activation stands between: both stay, as cheap as they can be.
-
-    Behind its first matrix `first` would act on the hidden layer, which is larger than the input.
-    """
-    if bool((first.gain == 1).all() & (first.bias == 0).all()):
-        return Branch(fn, last.gain, last.bias)
-    return Branch(nn.Sequential(affine_of(first), fn), last.gain, last.bias)
-
-
-def of_zeros(fn: nn.Module, first: Diagonal, last: Diagonal, tokens: int) -> Tensor:
-    """What a branch makes of zeros: its constant part, N D."""
-    return last.gain * fn(first.bias.expand(1, tokens, -1))[0] + last.bias
-
-
-def affine_of(diagonal: Diagonal) -> Affine:
-    """The Affine of these values."""
-    affine = Affine(len(diagonal.gain)).requires_grad_(False)
-    affine.alpha.data, affine.beta.data = diagonal
-    return affine
-
-
 FOLDS: dict[type, Callable[..., Branch]] = {
-    Mlp: into_ends,
-    AttentionMixer: into_ends,
-    LinearMixer: into_map,
-    _Gather: into_map,
-    ConvMixer: into_kernels,
-    DepthwiseConvMixer: into_kernels,
-    SeparableConvMixer: into_kernels,
+    Mlp: lambda fn, first, last: fold_ends(fn, "fc1", "fc2", first, last),
+    _Gather: fold_matrix,
 }
-"""by what is in a sublayer; `beside` for all others"""
+"""modules of a sublayer that are no token mixers -> how they fold"""
+
+
+def fold_branch(fn: nn.Module, first: Diagonal, last: Diagonal) -> Branch:
+    """`last(fn(first(x)))`: a mixer folds itself, and what is not known stays as it is."""
+    if isinstance(fn, TokenMixer):
+        return fn.fold(first, last)
+    return FOLDS.get(type(fn), fold_around)(fn, first, last)
 
 
 def multiply_add(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -219,7 +112,6 @@ def fold_sublayer(sublayer: nn.Module, like: Tensor) -> FoldedSublayer:
     `like` has the D channels. Raises `UserError` for a scale that is no scale.
     """
     fn = sublayer.get_submodule("fn")
-    fold_fn = FOLDS.get(type(fn), beside)
     stays, scale = split(sublayer.get_submodule("scale"), like)
     kind = type(sublayer.get_submodule("scale")).__name__
     demand(isinstance(stays, nn.Identity), f"a sublayer that ends in a {kind} cannot be folded", "use another scale")
@@ -227,9 +119,9 @@ def fold_sublayer(sublayer: nn.Module, like: Tensor) -> FoldedSublayer:
     if isinstance(sublayer, PostResidual):
         nothing = Diagonal(torch.ones_like(like), torch.zeros_like(like))
         if not isinstance(kept, nn.Identity):
-            return FoldedSublayer(fold_fn(fn, nothing, scale), norm=sublayer.norm)
-        return FoldedSublayer(fold_fn(fn, nothing, norm.after(scale)), skip=norm.gain)
-    branch = fold_fn(fn, norm, scale)
+            return FoldedSublayer(fold_branch(fn, nothing, scale), norm=sublayer.norm)
+        return FoldedSublayer(fold_branch(fn, nothing, norm.after(scale)), skip=norm.gain)
+    branch = fold_branch(fn, norm, scale)
     if not isinstance(kept, nn.Identity):
         branch = branch._replace(fn=nn.Sequential(kept, branch.fn))
     return FoldedSublayer(branch) if isinstance(sublayer, Residual) else FoldedQuery(branch)
@@ -271,9 +163,9 @@ class FoldedTrunk(nn.Module):
 def fold(model: Trunk) -> FoldedTrunk:
     """A copy of any vision trunk for inference alone, folded in 64 bits: it gives the same, in fewer passes.
 
-    What stays: the normalization of a LayerNorm; an Affine before an MLP over tokens (`beside`); of a network without
-    classifier the last Affine, after pooling. `config.network` is that of `model`, which is left as it is. The copy is
-    not to be trained or saved. Raises `UserError`.
+    What stays: the normalization of a LayerNorm; an Affine before an MLP over tokens (`fold_around`); of a network
+    without classifier the last Affine, after pooling. `config.network` is that of `model`, which is left as it is. The
+    copy is not to be trained or saved. Raises `UserError`.
     """
     demand(isinstance(model, Trunk), "it is no vision trunk of ours", "a translator: resmlp.models.decoding.prepare")
     own = next(model.parameters())
@@ -291,6 +183,6 @@ def fold(model: Trunk) -> FoldedTrunk:
 def _tail(trunk: Trunk, like: Tensor) -> nn.Module:
     """Norm, pool and head: the norm's gain and bias pass through either pool, and of a first token alone all of it."""
     kept, last = split(trunk.norm, like)
-    head = fold_before(last, trunk.head) if isinstance(trunk.head, nn.Linear) else affine_of(last)
+    head = fold_before(last, trunk.head) if isinstance(trunk.head, nn.Linear) else last.affine()
     parts = [trunk.pool, kept] if isinstance(trunk.pool, FirstToken) else [kept, trunk.pool]
     return nn.Sequential(*(part for part in parts if not isinstance(part, nn.Identity)), head)

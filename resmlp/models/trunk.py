@@ -60,9 +60,10 @@ class Trunk(nn.Module):
             return residual(norm(), mlp, scale())
 
         def block() -> nn.Module:
-            mixing = arch.mixer != "none"
-            tokens = {"tokens": residual(norm(), MIXERS[arch.mixer](config.grid, arch), scale())} if mixing else {}
-            return nn.Sequential(OrderedDict(**tokens, channels=channels()))
+            parts = OrderedDict[str, nn.Module]()
+            if arch.mixer != "none":
+                parts["tokens"] = residual(norm(), MIXERS[arch.mixer].build(config.grid, arch), scale())
+            return nn.Sequential(parts | {"channels": channels()})
 
         self.config = config
         self.checkpoint_activations = False

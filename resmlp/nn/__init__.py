@@ -14,6 +14,7 @@ from resmlp.nn.mixers import (
     LinearMixer,
     MlpMixer,
     SeparableConvMixer,
+    TokenMixer,
 )
 from resmlp.nn.pool import HEADS, ClassMlp, FirstToken, Head, MeanPool
 from resmlp.nn.residual import WIRINGS, PostResidual, Residual
@@ -67,6 +68,7 @@ __all__ = [
     "Sinusoids",
     "Sublayer",
     "TokenBatchNorm",
+    "TokenMixer",
     "TriangularMixer",
     "convolution_matrix",
 ]

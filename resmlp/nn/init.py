@@ -1,11 +1,11 @@
-"""How a network starts. Each function initializes one module of a network over a `grid` of tokens, in place."""
+"""Initialization. Each function initializes one module of a network over a `grid` of tokens, in place."""
 
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from resmlp.nn.mixers import Grid, LinearMixer
+from resmlp.nn.grid import Grid
 
 
 def paper(module: nn.Module, grid: Grid) -> None:
@@ -23,19 +23,23 @@ def fan_in(module: nn.Module, grid: Grid) -> None:
 
 
 def local(module: nn.Module, grid: Grid) -> None:
-    """As `fan_in`, but a linear mixer starts as a random 3x3 convolution of its grid, and noise of std 0.02."""
-    if isinstance(module, LinearMixer):
-        paper(module, grid)
-        with torch.no_grad():
-            module.weight += convolution_matrix(torch.empty(3, 3).normal_(std=1 / 3), grid)
-    else:
+    """As `fan_in`, but a module with a method `initialize_local`, such as the linear mixer, starts as that says."""
+    own = getattr(module, "initialize_local", None)
+    if own is None or not own(grid):
         fan_in(module, grid)
+
+
+def local_matrix(linear: nn.Linear, grid: Grid) -> None:
+    """A matrix from tokens to tokens: a random 3x3 convolution of the grid, and noise of std 0.02; bias 0."""
+    paper(linear, grid)
+    with torch.no_grad():
+        linear.weight += convolution_matrix(torch.empty(3, 3).normal_(std=1 / 3), grid)
 
 
 def convolution_matrix(kernel: torch.Tensor, grid: Grid) -> torch.Tensor:
     """The N x N matrix that convolves the h x w grid of tokens with a k x k kernel (k odd), zeros beyond the border."""
     tokens = grid[0] * grid[1]
-    images = torch.eye(tokens).view(tokens, 1, *grid)  # token j alone, for each j
+    images = torch.eye(tokens).view(tokens, 1, *grid)  # image j has a one at token j
     responses = nn.functional.conv2d(images, kernel[None, None], padding=kernel.shape[0] // 2)
     return responses.view(tokens, tokens).T
 

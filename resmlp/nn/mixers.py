@@ -1,43 +1,129 @@
-"""Token mixers: how patches talk to each other (Table 3, "patch communication").
+"""Token mixers: how patches communicate (Table 3, "patch communication"). The table at the end names them.
 
-Each maps B N D -> B N D. All are built as `mixer(grid, arch)` from the token grid (h, w) and the architecture's sizes;
-the table at the end is the one place to add another.
+A mixer is one class. It says here how it is built, and, where the defaults of `TokenMixer` do not suit it, how it is
+resized to another grid, initialized, folded, written for export, counted and decayed: `models/` and `exporters/` ask
+it and know no mixer by name. docs/architecture.md adds one.
+
+B images, N tokens of a grid h x w (row by row), D channels. Each mixer maps B N D -> B N D.
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.config.vision import Architecture
-from resmlp.nn.layers import ACTIVATIONS, Mlp, Part
+from resmlp.nn.diagonal import Branch, Diagonal, fold_around, fold_ends, fold_matrix, of_zeros
+from resmlp.nn.grid import MIX, READ, WRITE, Grid, Rule
+from resmlp.nn.init import local_matrix
+from resmlp.nn.layers import ACTIVATIONS, Mlp
 
-Grid = tuple[int, int]
+
+class TokenMixer(nn.Module):
+    """What the package asks of a mixer. The defaults suit one that takes any grid and has no sizes of its own."""
+
+    resize_rules: ClassVar[Mapping[str, Rule]] = {}
+    """what is fixed to the grid: names of own parameters -> how each moves to another grid"""
+    decayed: ClassVar[tuple[str, ...]] = ()
+    """names of own parameters that weight decay acts on, besides the `weight` of linear layers and convolutions"""
+
+    @classmethod
+    def build(cls, grid: Grid, arch: Architecture) -> Self:
+        """The mixer for this grid and the sizes of this architecture."""
+        return cls()
+
+    @classmethod
+    def sizes_of(cls, weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
+        """`arch` with the sizes of a mixer of these weights (own names), where `build` takes them from the grid."""
+        return arch
+
+    def initialize_local(self, grid: Grid) -> bool:
+        """Start as a local operation of the grid, in place (`init` local); False: it starts as by `init` fan-in."""
+        return False
+
+    def fold(self, first: Diagonal, last: Diagonal) -> Branch:
+        """`last(self(first(x)))` in as few passes over x as possible. Uses this mixer up."""
+        return fold_around(self, first, last)
+
+    def lowered(self) -> nn.Module:
+        """The mixer, after `fold`, in the operations that exported files run fastest and that every format has."""
+        return self
+
+    def extra_macs(self, x: Tensor) -> int:
+        """Multiply-adds of `forward` on x, B N D, that are no matrix product, convolution or attention of torch."""
+        return 0
 
 
-class LinearMixer(nn.Linear):
+class LinearMixer(TokenMixer, nn.Linear):
     """`A x + b` over the tokens, the same for every channel: the A of equation 2. `weight` is N x N, `bias` N."""
+
+    resize_rules = {"weight": MIX, "bias": WRITE}
+
+    @classmethod
+    def build(cls, grid: Grid, arch: Architecture) -> Self:
+        """A is square."""
+        tokens = math.prod(grid)
+        return cls(tokens, tokens)
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
         return F.linear(x.transpose(1, 2), self.weight, self.bias).transpose(1, 2)
 
+    def initialize_local(self, grid: Grid) -> bool:
+        """A random 3x3 convolution of the grid, and noise."""
+        local_matrix(self, grid)
+        return True
 
-class MlpMixer(Mlp):
+    def fold(self, first: Diagonal, last: Diagonal) -> Branch:
+        """`s * (A x) + M`"""
+        return fold_matrix(self, first, last)
+
+    def lowered(self) -> nn.Module:
+        """A product from the left, without a transposition."""
+        return TokenProduct(self)
+
+
+class MlpMixer(TokenMixer, Mlp):
     """An MLP over the tokens, the same for every channel: MLP-Mixer's token mixing, and Table 3's linear -> MLP."""
+
+    resize_rules = {"fc1.weight": READ, "fc2.weight": WRITE, "fc2.bias": WRITE}
+
+    @classmethod
+    def build(cls, grid: Grid, arch: Architecture) -> Self:
+        """Four times the tokens wide unless the architecture says otherwise."""
+        tokens = math.prod(grid)
+        return cls(tokens, arch.token_hidden or 4 * tokens, ACTIVATIONS[arch.activation])
+
+    @classmethod
+    def sizes_of(cls, weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
+        """The hidden width."""
+        return replace(arch, token_hidden=len(weights["fc1.weight"])) if "fc1.weight" in weights else arch
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
         return self.fc2(self.act(self.fc1(x.transpose(1, 2)))).transpose(1, 2)  # TorchScript knows no super()
 
+    def lowered(self) -> nn.Module:
+        """Products from the left."""
+        return TokenMlp(self)
 
-class ConvMixer(nn.Module):
+
+class ConvMixer(TokenMixer):
     """A 3x3 convolution over the grid of tokens, all channels to all channels. Zeros lie beyond the border."""
 
     def __init__(self, grid: Grid, dim: int, groups: int = 1):
         super().__init__()
         self.grid = grid
         self.conv = nn.Conv2d(dim, dim, 3, padding=1, groups=groups)
+
+    @classmethod
+    def build(cls, grid: Grid, arch: Architecture) -> Self:
+        """A kernel for each channel, or for each pair of channels."""
+        return cls(grid, arch.dim)
 
     def convolve(self, image: Tensor) -> Tensor:
         """B D h w -> B D h w"""
@@ -47,6 +133,23 @@ class ConvMixer(nn.Module):
         """B N D -> B N D"""
         image = x.transpose(1, 2).unflatten(2, self.grid)  # B D h w
         return self.convolve(image).flatten(2).transpose(1, 2)
+
+    def fold(self, first: Diagonal, last: Diagonal) -> Branch:
+        """The kernels take the gains, and a map of each token and channel the rest.
+
+        Beyond the border lie zeros and not `first.bias`, so that the map differs along it.
+        """
+        bias = of_zeros(self, first, last, math.prod(self.grid))
+        depthwise = self.conv.groups > 1  # a kernel for each channel reads the channel that it writes
+        self.conv.weight *= first.gain.view((-1, 1, 1, 1) if depthwise else (1, -1, 1, 1))
+        leave = self.last_conv()
+        leave.weight *= last.gain.view(-1, 1, 1, 1)
+        self.conv.bias = leave.bias = None
+        return Branch(self, bias=bias)
+
+    def last_conv(self) -> nn.Conv2d:
+        """The convolution that makes the output."""
+        return self.conv
 
 
 class DepthwiseConvMixer(ConvMixer):
@@ -67,8 +170,12 @@ class SeparableConvMixer(DepthwiseConvMixer):
         """B D h w -> B D h w"""
         return self.pointwise(self.conv(image))
 
+    def last_conv(self) -> nn.Conv2d:
+        """The 1x1 convolution."""
+        return self.pointwise
 
-class AttentionMixer(nn.Module):
+
+class AttentionMixer(TokenMixer):
     """Multi-head self-attention (ViT, DeiT): the baseline that the paper simplifies."""
 
     def __init__(self, dim: int, heads: int):
@@ -77,30 +184,53 @@ class AttentionMixer(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
+    @classmethod
+    def build(cls, grid: Grid, arch: Architecture) -> Self:
+        """The heads split the channels."""
+        return cls(arch.dim, arch.heads)
+
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
         # written out, and not by `attention.attend`, which neither torch.fx nor TorchScript reads
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()  # B heads N D/heads
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
-
-def linear(grid: Grid, arch: Architecture) -> LinearMixer:
-    """The paper's mixer for this grid."""
-    tokens = math.prod(grid)
-    return LinearMixer(tokens, tokens)
+    def fold(self, first: Diagonal, last: Diagonal) -> Branch:
+        """The projections take both."""
+        return fold_ends(self, "qkv", "proj", first, last)
 
 
-def mlp(grid: Grid, arch: Architecture) -> MlpMixer:
-    """The MLP mixer for this grid; four times the tokens wide unless the architecture says otherwise."""
-    tokens = math.prod(grid)
-    return MlpMixer(tokens, arch.token_hidden or 4 * tokens, ACTIVATIONS[arch.activation])
+class TokenProduct(nn.Module):
+    """A linear layer over the tokens, as a product from the left."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.weight = linear.weight
+        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach()[:, None], requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B N D -> B M D"""
+        mixed = torch.matmul(self.weight, x)
+        return mixed if self.bias is None else mixed + self.bias
 
 
-MIXERS: dict[str, Part] = {
-    "linear": linear,
-    "mlp": mlp,
-    "conv3x3": lambda grid, arch: ConvMixer(grid, arch.dim),
-    "dwconv": lambda grid, arch: DepthwiseConvMixer(grid, arch.dim),
-    "sepconv": lambda grid, arch: SeparableConvMixer(grid, arch.dim),
-    "attention": lambda grid, arch: AttentionMixer(arch.dim, arch.heads),
+class TokenMlp(nn.Module):
+    """`MlpMixer`, as products from the left."""
+
+    def __init__(self, mixer: MlpMixer):
+        super().__init__()
+        self.enter, self.act, self.leave = TokenProduct(mixer.fc1), mixer.act, TokenProduct(mixer.fc2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B N D -> B N D"""
+        return self.leave(self.act(self.enter(x)))
+
+
+MIXERS: dict[str, type[TokenMixer]] = {
+    "linear": LinearMixer,
+    "mlp": MlpMixer,
+    "conv3x3": ConvMixer,
+    "dwconv": DepthwiseConvMixer,
+    "sepconv": SeparableConvMixer,
+    "attention": AttentionMixer,
 }

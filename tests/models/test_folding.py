@@ -10,8 +10,9 @@ from torch import nn
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import Architecture
 from resmlp.models import Trunk, TrunkConfig, save_model
-from resmlp.models.folding import Diagonal, FoldedTrunk, fold, fold_after, fold_before, split
+from resmlp.models.folding import FoldedTrunk, fold, split
 from resmlp.nn import Affine, LayerScale, TokenBatchNorm
+from resmlp.nn.diagonal import Diagonal, fold_after, fold_before
 from resmlp.utils.errors import UserError
 
 MIXERS = ["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "none"]

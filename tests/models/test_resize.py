@@ -10,7 +10,9 @@ from torch import Tensor
 from resmlp import create_model
 from resmlp.config.vision import ARCHITECTURES
 from resmlp.models import TrunkConfig, Weights, load_into
-from resmlp.models.resize import FIXED, Change, along, change, interpolation, mix, resize, resize_to
+from resmlp.models.resize import resize, resize_to
+from resmlp.nn import LinearMixer
+from resmlp.nn.grid import Resampling, Rule, along, interpolation, mix, resampling
 from resmlp.nn.init import convolution_matrix
 from resmlp.utils.errors import UserError
 
@@ -48,7 +50,7 @@ def smooth(grid: tuple[int, int]) -> Tensor:
 @pytest.mark.parametrize(("old", "new"), [((3, 4), (5, 6)), ((2, 5), (7, 5)), ((4, 3), (8, 6))])
 def test_what_new_tokens_take_over_is_a_loop_over_pixels(old, new):
     image = torch.rand(*old, dtype=torch.float64)
-    found = change(old, new).values @ image.flatten()
+    found = resampling(old, new).values @ image.flatten()
     torch.testing.assert_close(found.view(new), enlarged(image, new), rtol=0, atol=1e-12)
 
 
@@ -56,7 +58,7 @@ def test_what_new_tokens_take_over_is_a_loop_over_pixels(old, new):
 def test_a_moved_matrix_mixes_an_enlarged_image_as_the_old_one_did_the_image(old, new):
     """A' up(x) = up(A x), with `up` the loop over pixels: for every x, so this settles A' on all enlarged images."""
     a, x = torch.randn(math.prod(old), math.prod(old), dtype=torch.float64), torch.randn(*old, dtype=torch.float64)
-    found = mix(a, change(old, new)) @ enlarged(x, new).flatten()
+    found = mix(a, resampling(old, new)) @ enlarged(x, new).flatten()
     torch.testing.assert_close(found.view(new), enlarged((a @ x.flatten()).view(old), new), rtol=0, atol=1e-9)
 
 
@@ -64,14 +66,14 @@ def test_a_moved_matrix_mixes_an_enlarged_image_as_the_old_one_did_the_image(old
 def test_rows_of_equal_sum_keep_it(new):
     a = torch.rand(16, 16, dtype=torch.float64)
     a *= 0.7 / a.sum(1, keepdim=True)
-    torch.testing.assert_close(mix(a, change((4, 4), new)).sum(1), torch.full((math.prod(new),), 0.7).double())
+    torch.testing.assert_close(mix(a, resampling((4, 4), new)).sum(1), torch.full((math.prod(new),), 0.7).double())
 
 
 @pytest.mark.parametrize("new", [(28, 28), (20, 17), (14, 15)])
 def test_there_and_back_is_the_same(new):
     a = torch.randn(196, 196, dtype=torch.float64)
-    there = mix(a, change((14, 14), new))
-    torch.testing.assert_close(mix(there, change(new, (14, 14))), a, rtol=0, atol=1e-9)
+    there = mix(a, resampling((14, 14), new))
+    torch.testing.assert_close(mix(there, resampling(new, (14, 14))), a, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("new", [(20, 20), (24, 10), (8, 9)])
@@ -82,7 +84,7 @@ def test_a_local_matrix_acts_alike_on_a_smooth_image(new):
     a = convolution_matrix(kernel, old).double()
     a /= a.sum(1, keepdim=True)
     wanted = enlarged((a @ smooth(old)).view(old), new)
-    found = (mix(a, change(old, new)) @ smooth(new)).view(new)
+    found = (mix(a, resampling(old, new)) @ smooth(new)).view(new)
     nearest = [[min(int((i + 0.5) * b / n), b - 1) for i in range(n)] for b, n in zip(old, new)]
     pick = torch.tensor([row * old[1] + column for row in nearest[0] for column in nearest[1]])
     by_nearest = a[pick][:, pick] * (math.prod(old) / math.prod(new))
@@ -93,13 +95,15 @@ def test_a_local_matrix_acts_alike_on_a_smooth_image(new):
 
 def test_the_same_grid_is_the_same_bits():
     state = create_model("resmlp_s12", img_size=64, **SMALL).state_dict()
-    assert all(resize(state, (4, 4), (4, 4))[key] is tensor for key, tensor in state.items())
+    assert all(
+        resize(state, ARCHITECTURES["resmlp_s12"], (4, 4), (4, 4))[key] is tensor for key, tensor in state.items()
+    )
     assert torch.equal(along(5, 5).weights.round(decimals=9), torch.eye(5).double())
 
 
 def test_one_token_becomes_many():
     assert torch.equal(interpolation(1, 4), torch.ones(4, 1).double())
-    assert mix(torch.tensor([[2.0]]).double(), change((1, 1), (2, 3))).sum(1).tolist() == pytest.approx([2.0] * 6)
+    assert mix(torch.tensor([[2.0]]).double(), resampling((1, 1), (2, 3))).sum(1).tolist() == pytest.approx([2.0] * 6)
 
 
 NETWORKS = ["resmlp_s12", "resmlp_s12_mlp", "resmlp_s12_classmlp", "mixer_s16", "deit_s", "resmlp_s12_dwconv"]
@@ -127,7 +131,7 @@ def test_an_enlarged_grid_sees_what_the_small_one_saw(name):
     old, new = (3, 4), (5, 6)
     arch = {"dim": 4, "depth": 1, "num_classes": 3, "activation": "gelu", "patch_size": 8, "layer_scale": 1.0}
     small = create_model(name, img_size=(24, 32), **arch).double()
-    state = resize(small.state_dict(), old, new)
+    state = resize(small.state_dict(), small.config.architecture, old, new)
     large = create_model(name, img_size=(40, 48), **arch, token_hidden=48 if name.endswith("_mlp") else None).double()
     large.load_state_dict(state)
     tokens = torch.randn(12, 4, dtype=torch.float64)
@@ -147,7 +151,7 @@ def test_an_enlarged_grid_sees_what_the_small_one_saw(name):
 def test_a_position_is_enlarged_and_the_class_tokens_kept():
     state = create_model("deit_s", img_size=(48, 64), **SMALL).state_dict()
     before = state["embed.position.embedding"]
-    after = resize(state, (3, 4), (6, 5))["embed.position.embedding"]
+    after = resize(state, ARCHITECTURES["deit_s"], (3, 4), (6, 5))["embed.position.embedding"]
     assert torch.equal(after[:, 0], before[:, 0])
     for channel in (0, 7):
         wanted = enlarged(before[0, 1:, channel].view(3, 4).double(), (6, 5))
@@ -162,9 +166,8 @@ def test_without_a_card_the_grid_is_a_square():
     weights = Weights(create_model("resmlp_s12", img_size=64, **SMALL).state_dict(), "it")
     moved, _, words = resize_to(weights, config((96, 96)), None)
     assert words == "interpolated from 4x4 to 6x6 tokens"
-    assert torch.equal(
-        moved.state["blocks.0.tokens.fn.weight"], resize(weights.state, (4, 4), (6, 6))["blocks.0.tokens.fn.weight"]
-    )
+    expected = resize(weights.state, config((96, 96)).architecture, (4, 4), (6, 6))
+    assert torch.equal(moved.state["blocks.0.tokens.fn.weight"], expected["blocks.0.tokens.fn.weight"])
 
 
 def test_without_a_card_another_grid_is_asked_for():
@@ -182,12 +185,12 @@ def test_a_grid_of_as_many_tokens_is_another_grid():
 
 
 def test_a_grid_too_large_for_the_memory_is_no_matter_of_shapes(monkeypatch):
-    def huge(tensor: Tensor, c: Change) -> Tensor:
-        return mix(tensor, c) if tensor.is_meta else torch.empty(2**58)
+    def huge(tensor: Tensor, r: Resampling) -> Tensor:
+        return mix(tensor, r) if tensor.is_meta else torch.empty(2**58)
 
-    monkeypatch.setitem(FIXED, r"blocks\.\d+\.tokens\.fn\.weight", huge)
+    monkeypatch.setattr(LinearMixer, "resize_rules", {"weight": Rule(huge)})
     with pytest.raises(RuntimeError, match="memory|allocate|storage"):
-        resize({"blocks.0.tokens.fn.weight": torch.zeros(16, 16)}, (4, 4), (8, 8))
+        resize({"blocks.0.tokens.fn.weight": torch.zeros(16, 16)}, ARCHITECTURES["resmlp_s12"], (4, 4), (8, 8))
 
 
 @pytest.mark.parametrize("broken", [torch.zeros(16), torch.zeros(2, 2, 2), torch.zeros(5, 16), torch.zeros(0, 0)])

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.models import create_model, load_into, load_saved, open_model, read_weights, save_model
+from resmlp.models import create_model, load_into, open_model, open_model, read_weights, save_model
 from resmlp.models.resize import resize
 from resmlp.utils.errors import UserError
 
@@ -156,7 +156,7 @@ UNUSABLE = {
 def test_tensors_that_no_network_computes_with_are_refused(why, tmp_path):
     torch.save(UNUSABLE[why](dict(tiny().state_dict())), tmp_path / "weights.pth")
     with pytest.raises(UserError, match="weights.pth") as error:
-        load_saved(tmp_path / "weights.pth")
+        open_model(tmp_path / "weights.pth")
     assert why.split()[0] in str(error.value)
 
 
@@ -176,7 +176,7 @@ def test_a_file_called_after_published_weights_is_known_as_those(tmp_path):
     state = create_model("mixer_b16", num_classes=11221).state_dict()
     (tmp_path / "mixer_b16_224.miil_in21k").mkdir()
     save_file(state, tmp_path / "mixer_b16_224.miil_in21k" / "model.safetensors")
-    saved = load_saved(tmp_path / "mixer_b16_224.miil_in21k")
+    saved = open_model(tmp_path / "mixer_b16_224.miil_in21k")
     assert (saved.preprocessing.mean, saved.preprocessing.interpolation) == ((0.0, 0.0, 0.0), "bilinear")
     assert len(saved.classes) == 11221
 
@@ -184,7 +184,7 @@ def test_a_file_called_after_published_weights_is_known_as_those(tmp_path):
 def test_a_run_called_after_published_weights_is_still_its_own(tmp_path):
     folder = tmp_path / "resmlp_s12.fb_dino"
     save_model(folder, tiny(), tuple("abcde"), Preprocessing((8, 8)))
-    assert load_saved(folder).classes == tuple("abcde")
+    assert open_model(folder).classes == tuple("abcde")
     assert read_weights(folder).num_classes == 5
 
 
@@ -201,7 +201,7 @@ def test_a_card_that_claims_a_giant_is_refused_before_it_is_built(tmp_path):
     card["model"]["architecture"] |= {"dim": 16384, "depth": 64}
     (tmp_path / "model.json").write_text(json.dumps(card))
     with pytest.raises(UserError, match="16384"):
-        load_saved(tmp_path)
+        open_model(tmp_path)
 
 
 # what does not fit
@@ -262,7 +262,8 @@ def test_the_checkpoint_says_how_many_classes(saved):
 
 def test_another_size_is_interpolated_with_a_notice(saved, capsys):
     model, own = tiny(img_size=16, checkpoint=saved), read_weights(saved).state["blocks.0.tokens.fn.weight"]
-    expected = resize({"blocks.0.tokens.fn.weight": own}, (2, 2), (4, 4))["blocks.0.tokens.fn.weight"]
+    key = "blocks.0.tokens.fn.weight"
+    expected = resize({key: own}, model.config.architecture, (2, 2), (4, 4))[key]
     assert torch.equal(model.blocks[0].tokens.fn.weight, expected)
     assert "from 2x2 to 4x4 tokens" in capsys.readouterr().err
 

@@ -24,7 +24,8 @@ from resmlp.config.tasks import Dino
 from resmlp.data.images.unlabeled import Collection, open_collection
 from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
 from resmlp.models import Trunk
-from resmlp.models.resize import OtherSize, along, resize
+from resmlp.models.resize import ResizedTrunk, resize
+from resmlp.nn.grid import along
 from resmlp.nn.dino_head import ProjectionHead, UnitLinear
 from resmlp.recipes import RECIPES
 from resmlp.tasks import dino, make_task
@@ -154,7 +155,7 @@ def test_the_center_moves_by_the_mean_over_all_parts_of_a_step():
     said = torch.cat([task.state.network(task.views(part, "global")) for part in parts])
     for part in parts:
         task.loss(task.model, part, 0)
-        assert torch.equal(task.state.center, before), "the step is centerd by the steps before it"
+        assert torch.equal(task.state.center, before), "the step is centered by the steps before it"
     task.after_step(task.model, 0)
     torch.testing.assert_close(task.state.center, 0.9 * before + 0.1 * said.mean(0), rtol=1e-6, atol=1e-6)
 
@@ -406,21 +407,21 @@ def test_interpolation_is_a_network_of_that_size_with_the_weights_resized(change
         nn.init.normal_(parameter, std=0.3)
     hidden = {"token_hidden": 4 * 24} if changes.get("mixer") == "mlp" else {}
     small = create_model("resmlp_digits", img_size=(4, 8), num_classes=0, depth=2, dim=16, **changes, **hidden)
-    small.load_state_dict(resize(trunk.state_dict(), (4, 6), (2, 4)))
+    small.load_state_dict(resize(trunk.state_dict(), trunk.config.architecture, (4, 6), (2, 4)))
     x = torch.randn(3, 3, 4, 8)
-    torch.testing.assert_close(OtherSize(trunk.config, (4, 8))(trunk, x), small(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ResizedTrunk(trunk.config, (4, 8))(trunk, x), small(x), rtol=1e-5, atol=1e-6)
 
 
 def test_the_gradient_of_interpolation_is_that_of_the_dense_formula():
     torch.manual_seed(4)
     trunk = create_model("resmlp_digits", img_size=8, num_classes=0, depth=1, dim=16)
     x, weights = torch.randn(2, 3, 4, 4), torch.randn(2, 16)
-    (OtherSize(trunk.config, (4, 4))(trunk, x) * weights).sum().backward()
+    (ResizedTrunk(trunk.config, (4, 4))(trunk, x) * weights).sum().backward()
     found = {name: parameter.grad.clone() for name, parameter in trunk.named_parameters()}
     assert all(found[name].abs().max() > 0 for name in ("blocks.0.tokens.fn.weight", "blocks.0.tokens.fn.bias"))
 
     side = along(4, 2)  # U+ and U of one side of the grid
-    shrink, stretch = (torch.kron(m, m).float() for m in side)
+    shrink, stretch = (torch.kron(m, m).float() for m in (side.values, side.weights))
     a = trunk.blocks[0].tokens.fn
     block, t = trunk.blocks[0].tokens, trunk.embed(x)
     mixed = (shrink @ a.weight @ stretch) @ block.norm(t) + (shrink @ a.bias)[:, None]
@@ -508,14 +509,14 @@ def test_a_run_stopped_in_mid_epoch_ends_in_the_same_bits(tmp_path, monkeypatch)
 
 
 def test_the_teachers_trunk_is_what_is_saved(tmp_path):
-    from resmlp.models import load_saved
+    from resmlp.models import open_model
 
     task = make()
     with torch.no_grad():
         for parameter in task.state.network.parameters():
             parameter.normal_()
     task.save(tmp_path, task.model)
-    saved = load_saved(tmp_path)
+    saved = open_model(tmp_path)
     assert isinstance(saved.model, Trunk)
     assert (saved.model.config.num_classes, saved.classes) == (0, ())
     for key, tensor in task.state.network.trunk.state_dict().items():
