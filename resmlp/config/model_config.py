@@ -1,7 +1,6 @@
 """What is said about a network beside its weights: enough to build it again and to feed it. Loads no torch."""
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Literal
 
 from resmlp.config.preprocessing import Preprocessing
@@ -9,7 +8,6 @@ from resmlp.config.seq2seq import SEARCH, Seq2SeqArchitecture
 from resmlp.config.vision import Architecture
 from resmlp.utils.checks import BELOW_ONE, check_choices, check_range, demand
 from resmlp.utils.errors import UserError, counted
-from resmlp.utils.files import read_json
 from resmlp.utils.serialization import from_dict, shown
 
 FORMAT = 1
@@ -218,11 +216,3 @@ def config_from(values: Any) -> AnyConfig:
     for part in ("model", "preprocessing"):
         demand(part in values or part not in known, f"it has no {part!r}", "was it changed by hand?")
     return from_dict(cls, {key: value for key, value in values.items() if key != "kind"})
-
-
-def read_config(path: Path) -> AnyConfig:
-    """A model.json; an error names the file."""
-    try:
-        return config_from(read_json(path))
-    except UserError as error:
-        raise UserError(f"{path}: {error.what}", error.hint) from None

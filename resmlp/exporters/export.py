@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, ModelConfig, Output, Target, read_config
+from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, ModelConfig, Output, Target
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import eval_transform, normalize
 from resmlp.exporters.formats import FORMATS, Forward, check_packages, export_program, quiet
 from resmlp.exporters.lowering import lower
 from resmlp.hub.default_out import default_out
-from resmlp.hub.resolve import Source, resolve
+from resmlp.hub.resolve import Source, read_config, resolve
 from resmlp.imaging.image_file import File
 from resmlp.imaging.listing import list_images
 from resmlp.models import Saved, Trunk, fold, open_model

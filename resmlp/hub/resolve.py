@@ -14,8 +14,8 @@ from resmlp.config.model_config import (
     SegmenterModelConfig,
     TranslatorModelConfig,
     TrunkConfig,
+    config_from,
     noun,
-    read_config,
 )
 from resmlp.config.pretrained import FILE_ENDINGS, HUB, PUBLISHED, Published, canonical_tag, is_tagged, published
 from resmlp.config.seq2seq import SEQ2SEQ
@@ -151,6 +151,14 @@ def _local(name: str) -> Source:
     if path.is_dir():
         raise UserError(f"no {CONFIG} in {name}", "it says which network the weights are of: copy it as well")
     return Source(name, "classifier", path)
+
+
+def read_config(path: Path) -> AnyConfig:
+    """A model.json; an error names the file."""
+    try:
+        return config_from(read_json(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error.what}", error.hint) from None
 
 
 def _check_weights(path: Path) -> None:

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 from resmlp.compression import int8
 from resmlp.compression.compress import Accuracy, compress_saved
 from resmlp.compression.methods import largest, masked, methods, quantize, two_of_four
-from resmlp.config.model_config import ExportedModelConfig, read_config
+from resmlp.config.model_config import ExportedModelConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import normalize
+from resmlp.hub.resolve import read_config
 from resmlp.models import Saved, create_model, open_model
 from resmlp.models.quantize import matrices
 from resmlp.utils.errors import UserError

@@ -10,8 +10,9 @@ import pytest
 
 from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Preprocessing, Run
 from resmlp.config.model_config import ModelConfig, TrunkConfig
-from resmlp.config.tasks import Segment, Supervised
+from resmlp.config.tasks import Distill, Segment, Supervised
 from resmlp.config.vision import ARCHITECTURES, architecture, canonical
+from resmlp.tasks import complete
 from resmlp.utils.errors import UserError
 from resmlp.utils.serialization import from_dict, to_dict
 
@@ -149,8 +150,8 @@ def test_mixing_wants_an_even_number_of_images(mix):
 
 
 def test_a_model_is_known_by_timms_name_too():
-    assert Model("resmlp_12_224").name == "resmlp_s12"
-    assert Model("resmlp_12_224") == Model("resmlp_s12")
+    assert Model("resmlp_12_224").network() == Model("resmlp_s12").network()
+    assert complete(ImageRecipe("x", model=Model("resmlp_12_224"))).model == Model("resmlp_s12")
     assert canonical("resmlp_big_24_224") == "resmlp_b24_p8"
 
 
@@ -182,24 +183,26 @@ def test_what_is_left_open_is_the_checkpoints(tmp_path):
     card = ModelConfig(TrunkConfig("resmlp_s12", ARCHITECTURES["resmlp_s12"], seen.size), seen)
     (tmp_path / "w.json").write_text(json.dumps(to_dict(card)))
     (tmp_path / "w.pth").touch()
-    recipe = ImageRecipe("x", model=Model("resmlp_s12", checkpoint=str(tmp_path / "w.pth")), data=left_open)
+    recipe = complete(ImageRecipe("x", model=Model("resmlp_s12", checkpoint=str(tmp_path / "w.pth")), data=left_open))
     assert recipe.data.preprocessing() == seen
     assert from_dict(ImageRecipe, to_dict(recipe)) == recipe
 
 
 def test_without_a_checkpoint_what_is_left_open_is_imagenets():
     recipe = ImageRecipe("x", data=Data(img_size=None, mean=None))
-    assert recipe.data == Data()
+    assert complete(recipe).data == Data()
 
 
-def test_segmentation_leaves_open_what_another_backbone_may_bring():
-    """The recipe's own trunk is complete, and a flag of the command line may still replace it."""
-    left_open = Data(mean=None, std=None)
+def test_what_published_weights_decide_is_completed_without_the_hub():
+    left_open = Data(img_size=None, mean=None, std=None)
     recipe = ImageRecipe("x", task=Segment(), model=Model("resmlp_s12.fb_in1k"), data=left_open)
     assert recipe.data == left_open
-    assert from_dict(ImageRecipe, to_dict(recipe)) == recipe
+    whole = complete(recipe)
+    assert whole.data == Data()
+    assert whole.model == Model("resmlp_s12", checkpoint="resmlp_s12.fb_in1k")
+    assert complete(whole) == whole == from_dict(ImageRecipe, to_dict(whole))
     with pytest.raises(UserError, match="does not divide"):  # by the size that the weights have
-        replace(recipe, model=replace(recipe.model, patch_size=15), data=replace(left_open, img_size=None))
+        complete(replace(recipe, model=recipe.model.updated(patch_size=15)))
 
 
 def test_config_loads_nothing_heavy():
@@ -212,7 +215,47 @@ print(*{heavy!r} & set(sys.modules))"""
     assert done.stdout.strip() == ""
 
 
-def test_a_run_finds_its_data_from_any_working_directory(tmp_path, monkeypatch):
+def test_a_complete_recipe_has_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert Data(root="images").root == str(tmp_path / "images")
-    assert Data(root="/images").root == "/images"
+    (tmp_path / "w.pth").touch()
+    assert Data(root="images").root == "images"
+    data, model = Data(root="images"), Model("resmlp_s12", checkpoint="w.pth")
+    whole = complete(ImageRecipe("x", task=Distill(teacher="w.pth", cache="kept"), data=data, model=model))
+    assert whole.data.root == str(tmp_path / "images")
+    assert whole.model.checkpoint == whole.task.teacher == str(tmp_path / "w.pth")
+    assert whole.task.cache == str(tmp_path / "kept")
+    named = ImageRecipe("x", task=Distill(), data=Data(root="/images"), model=Model("resmlp_s12"))
+    assert complete(named).task.teacher == "timm:regnety_160.deit_in1k"
+    assert complete(named).data.root == "/images"
+
+
+def test_a_complete_recipe_says_which_network_the_checkpoint_has(tmp_path):
+    network = architecture("resmlp_s12", mixer="mlp", dim=48, depth=3, token_hidden=20)
+    card = ModelConfig(TrunkConfig("resmlp_s12", network, (32, 32), 5), Preprocessing((32, 32)))
+    (tmp_path / "w.json").write_text(json.dumps(to_dict(card)))
+    (tmp_path / "w.pth").touch()
+    settings = Model("checkpoint", checkpoint=str(tmp_path / "w.pth"), drop_path=0.25, activation="relu")
+    model = complete(ImageRecipe("x", model=settings, data=Data(img_size=None))).model
+    (tmp_path / "w.json").unlink()
+    assert model.network() == ("resmlp_s12", replace(network, activation="relu"))
+    assert (model.drop_path, model.checkpoint) == (0.25, str(tmp_path / "w.pth"))
+    with pytest.raises(UserError, match="no weights to start from"):
+        complete(ImageRecipe("x", model=Model("checkpoint")))
+
+
+def test_settings_read_no_file_and_ask_no_hub():
+    """Config imports neither rooms that do, and making any recipe opens no file and no socket."""
+    script = """
+import sys
+import resmlp.config, resmlp.config.evaluation, resmlp.config.model_config, resmlp.config.tasks
+print(*{"resmlp.hub", "resmlp.hub.resolve", "resmlp.utils.files", "huggingface_hub", "socket"} & set(sys.modules))
+from resmlp.recipes import RECIPES
+from resmlp.utils.serialization import from_dict, to_dict
+from resmlp.config import Recipe
+sys.addaudithook(lambda event, args: event in ("open", "os.listdir", "os.scandir", "socket.connect", "socket.__new__")
+    and print(event, *args))
+for recipe in RECIPES.values():
+    from_dict(Recipe, to_dict(recipe))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

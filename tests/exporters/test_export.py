@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from resmlp.config.model_config import read_config
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ARCHITECTURES
 from resmlp.exporters import formats
 from resmlp.exporters.export import check_out, difference, export_saved, exported_config, probes
 from resmlp.exporters.formats import FORMATS, check_packages
+from resmlp.hub.resolve import read_config
 from resmlp.models import Saved, create_model
 from resmlp.utils.errors import UserError, install_hint
 from resmlp.utils.serialization import to_dict

@@ -171,5 +171,5 @@ def test_a_run_folder_by_other_programs(saved, images, tmp_path):
 def test_what_an_exported_folder_is_not_asked(folder):
     with pytest.raises(UserError, match="runs on the CPU"):
         load(folder, "cuda")
-    with pytest.raises(UserError, match="says what runs it"):
+    with pytest.raises(UserError, match="fixes its backend"):
         load(folder, "cpu", "onnx")

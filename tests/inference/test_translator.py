@@ -65,7 +65,7 @@ def test_empty_lines_need_no_network(translator, searched):
 
 def test_beam_and_penalty_are_the_cards_unless_given(translator, searched):
     card = replace(translator.config, beam=3, length_penalty=0.25)
-    own = Translator(replace(translator.saved, card=card), translator.device)
+    own = Translator(replace(translator.saved, config=card), translator.device)
     own.translate(["seven"])
     own.translate(["seven"], beam=1, length_penalty=0.0)
     assert [(call["beam"], call["length_penalty"]) for call in searched] == [(3, 0.25), (1, 0.0)]
