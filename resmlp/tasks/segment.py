@@ -18,7 +18,7 @@ from resmlp.data import (
     EvalPairs,
     JointTransform,
     TrainBatches,
-    label_shares,
+    label_frequencies,
     normalize,
     open_masks,
 )
@@ -82,7 +82,7 @@ class Segment(ImageTask):
             )
         self.class_weights = torch.ones(len(train.classes), device=place.device)
         if task.balance:
-            self.class_weights = class_weights(label_shares(train), task.balance).to(place.device)
+            self.class_weights = class_weights(label_frequencies(train), task.balance).to(place.device)
         auxiliary = max(1, task.width // 2) if task.auxiliary else 0
         self.model, self.weights = build_segmenter(
             recipe.model, data.size, len(train.classes), task.backbone, task.width, auxiliary
