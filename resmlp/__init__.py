@@ -19,6 +19,7 @@ _PUBLIC = {
     "evaluate": "resmlp.evaluation.evaluate",
     "inspect": "resmlp.analysis.layers.inspection",
     "load": "resmlp.inference",
+    "profile": "resmlp.analysis.profiling.profile",
     "train": "resmlp.training.train",
 }
 
@@ -33,11 +34,13 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "profile",
     "train",
 ]
 
 if TYPE_CHECKING:
     from resmlp.analysis.layers.inspection import inspect
+    from resmlp.analysis.profiling.profile import profile
     from resmlp.compression.compress import compress
     from resmlp.data.checking.check import check_data
     from resmlp.evaluation.embed import embed

@@ -1,4 +1,4 @@
-"""What a machine is measured with: its clock, its allocator's peak, its energy counter, and its fastest product."""
+"""The instruments of a device: clock, peak of the allocator, energy counter, and a large matrix product."""
 
 import importlib
 import importlib.util
@@ -14,11 +14,11 @@ import torch
 
 from resmlp.analysis.profiling.rounds import Clock, Meter, Work
 
-SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}  # of the square product: large enough to keep every unit busy
+SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}  # of the square matrices: large enough to use the whole device
 
 
 def clock_of(device: torch.device) -> Clock:
-    """Seconds, once the device has done all that it was given."""
+    """A clock in seconds that waits until the device has finished its work."""
 
     def clock() -> float:
         if device.type != "cpu":
@@ -29,7 +29,7 @@ def clock_of(device: torch.device) -> Clock:
 
 
 def matmul(device: torch.device, dtype: torch.dtype) -> Work:
-    """A product of two large square matrices; its amount is in floating-point operations, two a multiply-add."""
+    """A product of two large square matrices; its amount is floating-point operations, two for a multiply-add."""
     side = SIDE[device.type]
     left, right = torch.randn(2, side, side, device=device).to(dtype).unbind()
     out = torch.empty_like(left)
@@ -37,9 +37,9 @@ def matmul(device: torch.device, dtype: torch.dtype) -> Work:
 
 
 def allocated(run: Callable[[], object]) -> int:
-    """By how many bytes the peak of CUDA's allocator during a second `run` exceeds what was allocated before it.
+    """Peak bytes of CUDA's allocator during a second `run`, above the bytes allocated before it.
 
-    The first may leave a workspace of cuBLAS's behind, and a compiled program.
+    The first run may leave a cuBLAS workspace and a compiled program behind.
     """
     run()
     torch.cuda.synchronize()
@@ -51,9 +51,9 @@ def allocated(run: Callable[[], object]) -> int:
 
 
 def energy_meter(device: torch.device, nvml: Any = None) -> Meter | None:
-    """Joules that the GPU used since its driver was loaded, by NVML (package nvidia-ml-py); None where nothing tells.
+    """The energy counter of the GPU in joules, by NVML (package nvidia-ml-py); None if there is no counter.
 
-    `nvml` stands in for the module `pynvml`.
+    `nvml` replaces the module `pynvml` in tests.
     """
     if device.type != "cuda" or (nvml is None and importlib.util.find_spec("pynvml") is None):
         return None
@@ -61,28 +61,28 @@ def energy_meter(device: torch.device, nvml: Any = None) -> Meter | None:
     try:
         nvml.nvmlInit()
         handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)  # older GPUs have no counter
+        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)  # raises on GPUs without a counter
     except nvml.NVMLError:
         return None
     return lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
 
 
 def describe(device: torch.device) -> str:
-    """The accelerator, or how many cores may be used of which processor."""
+    """The name of the accelerator, or the number of usable cores and the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     cores = len(affinity(0)) if affinity else os.cpu_count()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    processor = named[0] if named else platform.processor() or platform.machine()
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = models[0] if models else platform.processor() or platform.machine()
     return f"{cores} {'core' if cores == 1 else 'cores'}, {processor}" + (", mps" if device.type == "mps" else "")
 
 
 @contextmanager
 def exact_fp32() -> Iterator[None]:
-    """Single precision is meant: no TF32 in products and convolutions, as on the paper's V100."""
+    """Disable TF32 in matrix products and convolutions; the paper's V100 has no TF32."""
     backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     for backend in backends:

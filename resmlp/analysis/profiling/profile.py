@@ -1,46 +1,60 @@
-"""Table 1's columns of any networks: parameters, multiply-adds, throughput, memory; beside them energy and the machine.
+"""`resmlp.profile`: Table 1's columns for any networks, with energy and the speed of the machine.
 
-All networks, backends and batches take turns in the same rounds (`rounds`), as does a large product of square matrices,
-of whose speed each throughput is a share.
+All networks, backends and batch sizes take turns in the same rounds (`rounds`). A large matrix product takes part in
+each round, and each throughput is compared with it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from resmlp.analysis.profiling.backends import BACKENDS, Network, allow_recompiles, check_backend
 from resmlp.analysis.profiling.device import allocated, clock_of, describe, energy_meter, exact_fp32, matmul
+from resmlp.analysis.profiling.published_results import measured_points, published_points, published_top1
+from resmlp.analysis.profiling.results import Profile, Row
 from resmlp.analysis.profiling.rounds import Measured, Work, measure
-from resmlp.analysis.profiling.rss import resident_memory
+from resmlp.analysis.profiling.rss import measure_rss
 from resmlp.analysis.profiling.subjects import Subject, blank, open_subject
+from resmlp.analysis.profiling.tradeoff import tradeoff
+from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
+from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError, lookup, printable
+from resmlp.utils.files import check_writable, write_json
+from resmlp.utils.logger import console
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-Backend = Callable[[Subject, str], Callable[[Tensor], Any]]
-"""what makes of a network something that runs, at a precision (a key of `DTYPES`)"""
-BACKENDS: dict[str, Backend] = {
-    "torch": lambda subject, precision: subject.model,
-    "compile": lambda subject, precision: torch.compile(subject.model, dynamic=False),
-}
-
-TOO_MUCH = ("out of memory", "allocate memory")  # torch's words, of a GPU and of a CPU
+OUT_OF_MEMORY = ("out of memory", "allocate memory")  # in torch's messages, for a GPU and for a CPU
+Progress = Callable[[str], None]
+"""takes a line of text"""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How networks are measured."""
+    """How networks are measured. Raises `UserError` for a wrong value, in the words of the command line."""
 
     device: torch.device
-    batches: tuple[int, ...] = (32,)
+    batch: tuple[int, ...] = (32,)
     precision: str = "fp32"
-    """of weights and images: fp32, without TF32, or bf16"""
-    backends: tuple[str, ...] = ("torch",)
+    """of weights and images: fp32 (without TF32) or bf16"""
+    backend: tuple[str, ...] = ("torch",)
+    """names in `BACKENDS`"""
     seconds: float = 3.0
-    """for each network, batch and backend, as far as that is at least a call in each of three rounds"""
+    """for each network, batch size and backend; more if three calls take longer"""
+
+    def __post_init__(self) -> None:
+        check_range("--", self, batch=(1, 2**20), seconds=(POSITIVE, ANY))
+        lookup("precision", self.precision, DTYPES)
+        demand(bool(self.batch), "--batch is empty", "give numbers of images, such as --batch 1 32")
+        demand(bool(self.backend), "--backend is empty", f"choose from {', '.join(BACKENDS)}")
+        for backend in self.backend:
+            lookup("backend", backend, BACKENDS)
+            check_backend(backend, self.device.type, self.precision)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -48,48 +62,8 @@ class Settings:
         return DTYPES[self.precision]
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one network reached at one batch with one backend."""
-
-    model: str
-    backend: str
-    batch: int
-    parameters: int
-    macs: int
-    """multiply-adds for an image"""
-    images_per_s: float
-    """the median over the rounds"""
-    quartiles: tuple[float, float]
-    """of the same"""
-    rounds: tuple[float, ...]
-    """images per second in each of them"""
-    matmul_share: float
-    """of the multiply-adds per second of the matrix product in the same rounds"""
-    memory: int | None
-    """bytes of weights, images and what lies between them at their peak; None where it cannot be told apart"""
-    joules: float | None
-    """for an image; None where no counter tells"""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """All rows, and what they were measured on."""
-
-    rows: tuple[Row, ...]
-    machine: str
-    device: str
-    precision: str
-    threads: int
-    """of the CPU"""
-    matmul_flops: float
-    """floating-point operations per second of the matrix product, two a multiply-add; the median over the rounds"""
-    torch: str
-    """its version"""
-
-
 class Case(NamedTuple):
-    """What is measured: a network at one batch with one backend."""
+    """One network at one batch size with one backend, ready to run."""
 
     subject: Subject
     macs: int
@@ -100,86 +74,110 @@ class Case(NamedTuple):
 
 
 def profile(
-    models: Sequence[str],
-    settings: Settings,
-    tell: Callable[[str], None] = lambda text: None,
-    backends: Mapping[str, Backend] = BACKENDS,
+    models: str | Sequence[str],
+    *,
+    against: str | Sequence[str] = (),
+    batch: int | Sequence[int] = 32,
+    precision: str = "fp32",
+    backend: str | Sequence[str] = "torch",
+    seconds: float = 3.0,
+    out: str | Path | None = None,
+    device: str = "auto",
 ) -> Profile:
-    """Measure each MODEL of the command line at each batch with each backend; `tell` is told what goes on.
+    """Measure parameters, multiply-adds, throughput, memory and energy of networks, in turn with each other.
 
-    `backends` are those that there are.
+    `models` and `against` are MODELs of the command line; each row has its `speedup` over those of `against`, at the
+    same batch size and backend. `batch`, `backend` ("torch", "compile", "onnx", "openvino") and `precision` ("fp32",
+    "bf16") apply to all networks. Each combination is measured for about `seconds`. A folder `out` gets `profile.json`
+    and a plot of accuracy against throughput (`tradeoff.png`, `.svg`). A status line on standard error shows progress.
 
-    Raises `UserError` for a model that is not there or cannot be run, a backend that is not there, a batch too large
-    for the memory.
+    Raises `UserError` for a MODEL that does not exist or cannot run, a wrong argument, or a batch too large for the
+    memory.
     """
-    for backend in settings.backends:
-        lookup("backend", backend, dict(backends))
+    models, against = _several(models), _several(against)
+    demand(bool(models), "no models given", "give one or more")
+    settings = Settings(find_device(device), _several(batch), precision, _several(backend), seconds)
+    folder = None if out is None else Path(out)
+    if folder:
+        demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")
+        check_writable(f"--out {folder}", folder / "profile.json")
+    with console.status("") as status:
+        result = measure_networks([*models, *against], settings, status.update)
+    result = replace(result, rows=tuple(_annotated(result, against)))
+    if folder:
+        write_json(folder / "profile.json", result.to_dict())
+        title = f"{result.machine}, {result.precision}"
+        tradeoff(published_points(), measured_points(result.rows), title, folder / "tradeoff.png")
+    return result
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """A single value or a sequence, as a tuple."""
+    return (value,) if isinstance(value, str | int) else tuple(value)
+
+
+def _annotated(result: Profile, against: Sequence[str]) -> Iterator[Row]:
+    """The rows with their published accuracy, and their speedup over each network of `against`."""
+    ratios = {peer: speedups(result, peer) for peer in against}
+    for i, row in enumerate(result.rows):
+        speedup = {peer: ratio[i] for peer, ratio in ratios.items()} if against else None
+        yield replace(row, top1_published=published_top1(row.model), speedup=speedup)
+
+
+def measure_networks(models: Sequence[str], settings: Settings, progress: Progress = lambda text: None) -> Profile:
+    """Measure each MODEL at each batch size with each backend; `progress` is called with each step."""
     models, device = list(dict.fromkeys(models)), settings.device
-    compiled = len(models) * len(settings.batches) * ("compile" in settings.backends)
-    exact = exact_fp32() if device.type == "cuda" else nullcontext()  # torch.export refuses to see such settings
-    with exact, shapes_compiled(compiled):
-        cases = [case for name in models for case in _cases(name, settings, tell, backends)]
+    compiled = len(models) * len(settings.batch) * ("compile" in settings.backend)
+    exact = exact_fp32() if device.type == "cuda" else nullcontext()  # torch.export fails under such settings
+    with exact, allow_recompiles(compiled):
+        cases = [case for name in models for case in _cases(name, settings, progress)]
         works = [*(case.work for case in cases), matmul(device, settings.dtype)]
         with torch.inference_mode():
-            *found, product = measure(works, settings.seconds, clock_of(device), energy_meter(device), tell)
-    rows = tuple(_row(case, measured, product) for case, measured in zip(cases, found))
-    about = (describe(device), device.type, settings.precision, torch.get_num_threads())
-    return Profile(rows, *about, product.rate.median, str(torch.__version__))
+            *measured, product = measure(works, settings.seconds, clock_of(device), energy_meter(device), progress)
+    rows = tuple(_row(case, result, product) for case, result in zip(cases, measured))
+    conditions = (describe(device), device.type, settings.precision, torch.get_num_threads())
+    return Profile(rows, *conditions, product.rate.median, str(torch.__version__))
 
 
-def ratios(profile: Profile, peer: str) -> list[float | None]:
-    """How many times as fast as `peer` each row is at its batch and with its backend: the median over the rounds.
+def speedups(profile: Profile, peer: str) -> list[float | None]:
+    """For each row, its speed over that of `peer` at the same batch size and backend: the median over the rounds.
 
-    None where the peer has no such row.
+    None if `peer` has no such row.
     """
-    theirs = {(row.batch, row.backend): row.rounds for row in profile.rows if row.model == peer}
-    pairs = [(row.rounds, theirs.get((row.batch, row.backend))) for row in profile.rows]
-    return [median(a / b for a, b in zip(ours, other)) if other else None for ours, other in pairs]
+    peer_rounds = {(row.batch, row.backend): row.rounds for row in profile.rows if row.model == peer}
+    pairs = [(row.rounds, peer_rounds.get((row.batch, row.backend))) for row in profile.rows]
+    return [median(a / b for a, b in zip(rounds, other)) if other else None for rounds, other in pairs]
 
 
-@contextmanager
-def shapes_compiled(count: int) -> Iterator[None]:
-    """Let torch.compile make `count` programs of one `forward`: by default it stops at 8, and says nothing."""
-    if not count:
-        yield
-        return
-    from torch import _dynamo
-
-    with _dynamo.config.patch(recompile_limit=2 * count + 8):
-        yield
-
-
-def _cases(
-    name: str, settings: Settings, tell: Callable[[str], None], backends: Mapping[str, Backend]
-) -> Iterator[Case]:
-    """A network at each batch with each backend, on its device, its memory measured."""
+def _cases(name: str, settings: Settings, progress: Progress) -> Iterator[Case]:
+    """A network at each batch size with each backend, on its device, with its memory."""
     device, dtype = settings.device, settings.dtype
-    tell(f"opening {name}")
+    progress(f"opening {name}")
     subject = open_subject(name)
-    macs, resident = subject.macs(), dict[int, int]()
-    tell(f"memory of {name}")
-    if device.type == "cpu" and "torch" in settings.backends:
-        resident = resident_memory(name, settings.batches, settings.precision, torch.get_num_threads())
+    macs, rss = subject.macs(), dict[int, int]()
+    progress(f"memory of {name}")
+    if device.type == "cpu" and "torch" in settings.backend:
+        rss = measure_rss(name, settings.batch, settings.precision, torch.get_num_threads())
     with explained(f"{name} on {device.type}"):
         subject.model.to(device, dtype)
-    made: dict[str, Callable[[Tensor], Any]] = {}
-    for batch in dict.fromkeys(settings.batches):
-        for backend in dict.fromkeys(settings.backends):
+    networks: dict[str, Network] = {}
+    for batch in dict.fromkeys(settings.batch):
+        for backend in dict.fromkeys(settings.backend):
             with explained(f"{name} at --batch {batch}"):
                 images = blank(batch, subject.size, device, dtype)
-            if backend not in made:
+            if backend not in networks:
                 with explained(f"{name} with {backend}"):
-                    made[backend] = backends[backend](subject, settings.precision)
-            run = _guarded(made[backend], images, f"{name} at --batch {batch} with {backend}")
-            memory = resident.get(batch) if backend == "torch" else None  # a compiler's own is resident as well
+                    networks[backend] = BACKENDS[backend](subject, settings.precision)
+            run = _guarded(networks[backend], images, f"{name} at --batch {batch} with {backend}")
+            memory = rss.get(batch) if backend == "torch" else None  # the memory of a compiler would count as well
             if device.type == "cuda":
                 with torch.inference_mode():
                     memory = subject.weight_bytes + images.nbytes + allocated(run)
             yield Case(subject, macs, backend, batch, memory, Work(run, batch))
 
 
-def _guarded(network: Callable[[Tensor], Any], images: Tensor, what: str) -> Callable[[], Any]:
-    """Run the network; what stops it is explained."""
+def _guarded(network: Network, images: Tensor, what: str) -> Callable[[], Any]:
+    """A call of the network on `images` whose errors name `what`."""
 
     def run() -> Any:
         with explained(what):
@@ -190,19 +188,19 @@ def _guarded(network: Callable[[Tensor], Any], images: Tensor, what: str) -> Cal
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Say in one line what stopped `what`, and whether that was the memory."""
+    """Turn an error of torch into a `UserError` that names `what`, and whether the memory was too small."""
     try:
         yield
     except (RuntimeError, MemoryError, TypeError, NotImplementedError) as error:
         reason = printable(" ".join(str(error).split()))
-        if isinstance(error, MemoryError) or any(words in reason.lower() for words in TOO_MUCH):
-            raise UserError(f"{what} needs more memory than there is", "a smaller --batch") from error
-        hint = "another --backend or --precision"
-        raise UserError(f"{what} cannot be run: {reason[:200] or type(error).__name__}", hint) from error
+        if isinstance(error, MemoryError) or any(words in reason.lower() for words in OUT_OF_MEMORY):
+            raise UserError(f"{what} needs more memory than is available", "use a smaller --batch") from error
+        hint = "use another --backend or --precision"
+        raise UserError(f"{what} cannot run: {reason[:200] or type(error).__name__}", hint) from error
 
 
 def _row(case: Case, measured: Measured, product: Measured) -> Row:
-    """What was measured of a case."""
+    """The measurements of a case."""
     rate, subject = measured.rate, case.subject
     return Row(
         model=subject.name,
@@ -213,7 +211,7 @@ def _row(case: Case, measured: Measured, product: Measured) -> Row:
         images_per_s=rate.median,
         quartiles=(rate.low, rate.high),
         rounds=tuple(measured.rates),
-        matmul_share=median(2 * case.macs * ours / full for ours, full in zip(measured.rates, product.rates)),
+        matmul_share=median(2 * case.macs * own / full for own, full in zip(measured.rates, product.rates)),
         memory=case.memory,
         joules=fmean(measured.joules) if measured.joules else None,
     )

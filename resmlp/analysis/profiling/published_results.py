@@ -1,7 +1,8 @@
-"""What is published of the networks that are profiled: their accuracy, and the points of Table 1."""
+"""Published results for profiled networks: their top-1 on ImageNet, and the points of Table 1."""
 
-from typing import Any
+from collections.abc import Sequence
 
+from resmlp.analysis.profiling.results import Row
 from resmlp.analysis.profiling.tradeoff import Point
 from resmlp.config.pretrained import PUBLISHED, canonical_tag, is_tagged
 from resmlp.config.vision import ALIASES, ARCHITECTURES
@@ -15,13 +16,14 @@ FAMILIES = {
 }
 """rows of Table 1; the others are convolutional"""
 OTHER_SIZE = ("efficientnet-b3", "efficientnet-b4", "efficientnet-b5", "cait-xs24")
-"""rows whose network timm has at another resolution, with another accuracy"""
+"""rows with a resolution, and so an accuracy, that differs from the network in timm"""
 
 
-def known_top1(model: str) -> float | None:
-    """Top-1 on ImageNet-1k published for a MODEL of the command line, as a fraction; None where there is none.
+def published_top1(model: str) -> float | None:
+    """Published top-1 on ImageNet-1k of a MODEL, as a fraction; None if there is none.
 
-    For published weights it is theirs; for a name alone that of Table 1, or of the model's first published weights.
+    For published weights it is their accuracy. For the name of a network it is that of Table 1, or of the first
+    published weights of that network.
     """
     name = model.removeprefix("timm:")
     if exists(model) or "/" in name:
@@ -37,25 +39,24 @@ def known_top1(model: str) -> float | None:
     return next((weights.top1 for weights in PUBLISHED.values() if weights.model == _plain(model)), None)
 
 
-def as_published() -> list[Point]:
-    """Table 1's networks."""
+def published_points() -> list[Point]:
+    """The networks of Table 1."""
     numbers = [(row, TABLE1.reported(row)) for row in TABLE1.rows]
-    return [Point(row.what, _row_family(row.name), found["images_per_s"], found["top1"]) for row, found in numbers]
+    return [Point(row.what, _row_family(row.name), paper["images_per_s"], paper["top1"]) for row, paper in numbers]
 
 
-def as_measured(rows: list[dict[str, Any]]) -> list[Point]:
-    """What `resmlp profile --json` has of each network; batch and backend are named where there are several."""
-    varied = [key for key in ("batch", "backend") if len({row[key] for row in rows}) > 1]
+def measured_points(rows: Sequence[Row]) -> list[Point]:
+    """The measured networks; their names have the batch size and the backend if there are several."""
+    varied = [key for key in ("batch", "backend") if len({getattr(row, key) for row in rows}) > 1]
     points = []
     for row in rows:
-        more = f" ({', '.join(str(row[key]) for key in varied)})" if varied else ""
-        numbers = (row["images_per_s"], row["top1_published"], row["quartiles"])
-        points.append(Point(row["model"] + more, family(row["model"]), *numbers))
+        suffix = f" ({', '.join(str(getattr(row, key)) for key in varied)})" if varied else ""
+        points.append(Point(row.model + suffix, family(row.model), row.images_per_s, row.top1_published, row.quartiles))
     return points
 
 
 def family(model: str) -> str:
-    """Which of `tradeoff.LOOKS` a MODEL of the command line is of, as far as its name says."""
+    """The family of a MODEL, a key of `tradeoff.STYLES`, by its name."""
     name = _plain(model.rpartition(".")[0] or model)
     listed = [row.name for row in TABLE1.rows if row.model and _plain(row.model) == name]
     if listed:
@@ -70,6 +71,6 @@ def _row_family(row: str) -> str:
 
 
 def _plain(model: str) -> str:
-    """Our name of a network, or timm's where we have none."""
+    """The resmlp name of a network; timm's name if resmlp has none."""
     name = model.removeprefix("timm:")
     return ALIASES.get(name, name)

@@ -1,6 +1,6 @@
-"""How fast several works are: each gets a turn in every round, so that what slows the machine slows all of them.
+"""Throughput of several works in shared rounds: each has a turn in every round, so a slow moment affects all alike.
 
-The clock is passed in, so that the arithmetic can be checked without a machine.
+The clock is an argument, so tests can replace it.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,49 +9,49 @@ from statistics import quantiles
 from typing import NamedTuple
 
 ROUNDS, FEWEST = 10, 3
-WARM_UP = 0.1  # of the time that a work is measured for
+WARM_UP = 0.1  # share of the measuring time of a work
 
 Clock = Callable[[], float]
-"""seconds, counted from anywhere, when all that was asked for is done"""
+"""seconds since any fixed moment, once all pending work is done"""
 Meter = Callable[[], float]
-"""joules used so far, counted from anywhere"""
+"""joules since any fixed moment"""
 
 
 class Work(NamedTuple):
-    """What is timed: `run` does `amount` of something, such as images, once."""
+    """A timed call: `run` processes `amount` units, such as images."""
 
     run: Callable[[], object]
     amount: float
 
 
 class Spread(NamedTuple):
-    """The middle of some numbers, and the quarters below and above."""
+    """Median and quartiles."""
 
     median: float
     low: float
-    """a quarter of the numbers are below"""
+    """first quartile"""
     high: float
-    """a quarter of the numbers are above"""
+    """third quartile"""
 
 
 def spread(numbers: Sequence[float]) -> Spread:
-    """Median and quartiles of two numbers or more, between neighbors by straight lines."""
+    """Median and quartiles of at least two numbers, by linear interpolation."""
     low, median, high = quantiles(numbers, n=4, method="inclusive")
     return Spread(median, low, high)
 
 
 @dataclass
 class Measured:
-    """What a work reached, a number for each round."""
+    """The measurements of a work, one number for each round."""
 
     rates: list[float]
-    """of its amount, per second"""
+    """amount per second"""
     joules: list[float]
-    """for one of its amount; empty where no meter was given"""
+    """energy for one unit of the amount; empty without a meter"""
 
     @property
     def rate(self) -> Spread:
-        """Of its amount, per second."""
+        """Amount per second."""
         return spread(self.rates)
 
 
@@ -60,38 +60,38 @@ def measure(
     seconds: float,
     clock: Clock,
     meter: Meter | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> list[Measured]:
-    """Time each of `works` for about `seconds`, in up to 10 rounds of one turn each; at least 3, whatever they take.
+    """Time each of `works` for about `seconds`, in up to 10 rounds with one turn for each work; at least 3 rounds.
 
-    What a work does first, compiling say, is its warm-up and not counted; a turn is as many calls as fill a round's
-    share of `seconds`, at least one, after one that is not counted: another work has just had the caches. `tell` is
-    told what goes on.
+    The first calls of a work, which may compile, are its warm-up and do not count. A turn has as many calls as fit into
+    its share of `seconds`, at least one, after one uncounted call that refills the caches. `progress` is called with a
+    line of text before each step.
     """
     calls, costs = [], []
     for number, work in enumerate(works, start=1):
-        tell(f"warming up, {number} of {len(works)}")
+        progress(f"warming up, {number} of {len(works)}")
         each = _warm_up(work, seconds * WARM_UP, clock)
         calls.append(max(1, round(seconds / ROUNDS / each)))
         costs.append(calls[-1] * each)
     rounds = max(FEWEST, min(ROUNDS, round(seconds * len(works) / sum(costs))))
     measured = [Measured([], []) for _ in works]
     for number in range(1, rounds + 1):
-        tell(f"round {number} of {rounds}")
-        for work, count, found in zip(works, calls, measured):
+        progress(f"round {number} of {rounds}")
+        for work, count, result in zip(works, calls, measured):
             work.run()
             energy = meter() if meter else 0.0
             start = clock()
             for _ in range(count):
                 work.run()
-            found.rates.append(work.amount * count / (clock() - start))
+            result.rates.append(work.amount * count / (clock() - start))
             if meter:
-                found.joules.append((meter() - energy) / (work.amount * count))
+                result.joules.append((meter() - energy) / (work.amount * count))
     return measured
 
 
 def _warm_up(work: Work, seconds: float, clock: Clock) -> float:
-    """Seconds a call, once the first is over."""
+    """Seconds of one call, after the first."""
     work.run()
     start, count = clock(), 0
     while True:

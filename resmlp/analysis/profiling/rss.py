@@ -1,7 +1,7 @@
-"""How much memory inference takes on a CPU: by a process of its own, since a process gives back little of what it had.
+"""Memory of inference on a CPU: the growth of the resident set size (RSS) of a separate process.
 
-`python -m resmlp.analysis.profiling.rss` is that process: each request is JSON on standard input, each answer a line
-of JSON.
+A process returns little memory to the system, so each measurement needs a new one. It is
+`python -m resmlp.analysis.profiling.rss`: one JSON request on standard input, one line of output for each batch size.
 """
 
 import importlib
@@ -16,14 +16,14 @@ from typing import Any
 
 from resmlp.utils.errors import UserError
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-KILLED_FIRST = Path("/proc/self/oom_score_adj")
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 Run = Callable[[], object]
 
 
-def peak() -> int:
-    """The largest resident set of this process so far, in bytes; on Linux, since `forget_peak`."""
+def peak_rss() -> int:
+    """Peak RSS of this process in bytes; on Linux, since the last `reset_peak`."""
     if STATUS.exists():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
@@ -32,33 +32,33 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def forget_peak() -> None:
-    """Let `peak` start again from what is resident now (Linux: `man 5 proc`, clear_refs); elsewhere nothing happens."""
+def reset_peak() -> None:
+    """Reset the peak to the current RSS (Linux only: `man 5 proc`, clear_refs)."""
     with suppress(OSError):
-        CLEAR.write_text("5")
+        CLEAR_REFS.write_text("5")
 
 
 def growth(build: Callable[[], Iterable[Run]]) -> Iterator[int]:
-    """By how many bytes the peak while each of what `build` returns runs exceeds what there was before `build`.
+    """For each function that `build` returns, the peak RSS during its call above the RSS before `build`, in bytes.
 
-    What building took and gave back is not counted, except where the peak cannot be forgotten.
+    Memory that only `build` needs counts only where the peak cannot be reset.
     """
-    forget_peak()
-    before = peak()
+    reset_peak()
+    before = peak_rss()
     for run in build():
-        forget_peak()
+        reset_peak()
         run()
-        yield peak() - before
+        yield peak_rss() - before
 
 
-def resident_memory(model: str, batches: Sequence[int], precision: str, threads: int) -> dict[int, int]:
-    """Bytes that weights, images and all between them take at each batch, measured in a process of its own.
+def measure_rss(model: str, batches: Sequence[int], precision: str, threads: int) -> dict[int, int]:
+    """Batch size -> bytes of weights, images and activations, measured in a separate process.
 
-    Raises `UserError` naming the first batch that does not fit, or what else stopped it.
+    Raises `UserError` that names the first batch too large for the memory, and `RuntimeError` for any other failure.
     """
-    asked = sorted(set(batches))
-    request = {"model": model, "batches": asked, "precision": precision, "threads": threads}
-    path = os.pathsep.join(place for place in sys.path if place)  # the modules of this process and no others
+    sizes = sorted(set(batches))
+    request = {"model": model, "batches": sizes, "precision": precision, "threads": threads}
+    path = os.pathsep.join(folder for folder in sys.path if folder)  # the same modules as in this process
     child = subprocess.run(
         [sys.executable, "-P", "-m", "resmlp.analysis.profiling.rss"],
         input=json.dumps(request),
@@ -68,16 +68,16 @@ def resident_memory(model: str, batches: Sequence[int], precision: str, threads:
     )
     lines = child.stdout.splitlines()
     if child.returncode < 0 or any(word in child.stderr for word in ("allocate memory", "MemoryError")):
-        what = f"--batch {asked[min(len(lines), len(asked) - 1)]}: {model} needs more memory than there is"
-        raise UserError(what, "a smaller --batch")
+        what = f"--batch {sizes[min(len(lines), len(sizes) - 1)]}: {model} needs more memory than is available"
+        raise UserError(what, "use a smaller --batch")
     if child.returncode:
         last = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise RuntimeError(f"the process that measures memory ended with {child.returncode}: {last}")
-    return dict(zip(asked, map(int, lines)))
+    return dict(zip(sizes, map(int, lines)))
 
 
 def _main(request: dict[str, Any]) -> None:
-    """Answer a request: a line of bytes for each batch."""
+    """Answer a request: print the bytes of each batch size on a line."""
     import torch
     from torch import nn
 
@@ -89,8 +89,8 @@ def _main(request: dict[str, Any]) -> None:
     libraries = ["timm"] + ["segmentation_models_pytorch"] * segments
     for library in libraries:  # what they take is there before
         importlib.import_module(library)
-    with suppress(OSError):  # where memory ends, this process ends, and not the one that asked
-        KILLED_FIRST.write_text("1000")
+    with suppress(OSError):  # if the memory runs out, the system kills this process and not its parent
+        OOM_SCORE.write_text("1000")
     torch.set_num_threads(request["threads"])
     dtype = torch.bfloat16 if request["precision"] == "bf16" else torch.float32
 
@@ -102,7 +102,7 @@ def _main(request: dict[str, Any]) -> None:
 
     small = nn.Sequential(nn.Conv2d(3, 8, 4), nn.GELU(), nn.Flatten(), nn.Linear(8 * 13 * 13, 8)).to(dtype)
     with torch.inference_mode():
-        small(blank(1, (16, 16), "cpu", dtype))  # what the libraries take for themselves is there before
+        small(blank(1, (16, 16), "cpu", dtype))  # the memory of the libraries is allocated before the measurement
         for grown in growth(build):
             print(grown, flush=True)
 

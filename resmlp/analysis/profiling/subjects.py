@@ -1,4 +1,4 @@
-"""What is profiled: a network that sees, with what can be counted of it before it runs."""
+"""A network to profile, with its counts: parameters, bytes, multiply-adds."""
 
 from dataclasses import dataclass
 
@@ -14,38 +14,38 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Subject:
-    """A network in evaluation mode, on the CPU in single precision when it is opened."""
+    """An image network in evaluation mode."""
 
     name: str
-    """as it was asked for"""
+    """MODEL as given"""
     model: nn.Module
     size: Size
-    """(height, width) of its input, in pixels; a segmenter's is its window"""
+    """(height, width) of its input in pixels; the window of a segmenter"""
 
     @property
     def parameters(self) -> int:
-        """How many numbers were, or could be, learned."""
+        """Number of trainable parameters."""
         return count_parameters(self.model)
 
     @property
     def weight_bytes(self) -> int:
-        """What its parameters and buffers take."""
+        """Bytes of its parameters and buffers."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
         return sum(tensor.nbytes for tensor in tensors)
 
     def macs(self) -> int:
-        """Multiply-adds for one image: Table 1's "FLOPs". Raises `UserError` for a network that cannot be run."""
+        """Multiply-adds for one image, Table 1's "FLOPs". Raises `UserError` if the network cannot run."""
         parameter = next(self.model.parameters())
         try:
             return count_macs(self.model, blank(1, self.size, parameter.device, parameter.dtype))
         except Exception as error:
             reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-            what = f"{self.name} cannot be run at {self.size[0]}x{self.size[1]}: {reason}"
+            what = f"{self.name} cannot run at {self.size[0]}x{self.size[1]}: {reason}"
             raise UserError(what, "profile takes networks of one image") from error
 
 
 def open_subject(name: str) -> Subject:
-    """What a MODEL of the command line means. Raises `UserError` for what is not there, or sees no images."""
+    """Open a MODEL on the CPU in fp32. Raises `UserError` if it does not exist or is not an image network."""
     opened = open_source(name)
     if isinstance(opened.model, Seq2Seq):
         raise UserError(f"{name} translates text", "profile takes classifiers and segmenters")
@@ -58,6 +58,6 @@ def open_subject(name: str) -> Subject:
 
 
 def blank(batch: int, size: Size, device: torch.device | str, dtype: torch.dtype) -> Tensor:
-    """Images B 3 H W of seeded noise: zeros would cost less energy than what a camera sees."""
+    """Images B 3 H W of seeded noise; zeros would use less energy than photographs."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(1, 3, *size, generator=generator).to(device, dtype).repeat(batch, 1, 1, 1)

@@ -11,7 +11,7 @@ import torch
 
 from resmlp.analysis.profiling.rounds import Measured
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = {"img_size": 32, "dim": 32, "depth": 1, "num_classes": 10, "patch_size": 8}
 
 
