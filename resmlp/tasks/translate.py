@@ -68,9 +68,9 @@ class Translate(Task):
             world=place.world,
             accumulate=run.accumulate,
             long=data.long_sentences,
-            place=train.place,
+            location=train.location,
         )
-        self.empty = len(train.left_out)
+        self.empty = len(train.empty_lines)
         self.held_out = TokenBatches(
             encode(self.val.sources),
             encode(self.val.targets),
@@ -78,7 +78,7 @@ class Translate(Task):
             longest,
             seed=0,
             long="error" if data.long_sentences == "error" else "truncate",
-            place=self.val.place,
+            location=self.val.location,
         )
         self.sentences = min(task.val_sentences or len(self.val), len(self.val))
         room = longest - 1  # the end is a token as well

@@ -1,1 +1,1 @@
-"""Parallel text: pairs of lines, tokens, and batches of them."""
+"""Parallel text for translation: pairs of lines, tokens and batches."""

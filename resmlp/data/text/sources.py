@@ -1,4 +1,4 @@
-"""Where parallel text comes from: `SOURCES` maps a --data.source to what opens it."""
+"""The sources of parallel text: `SOURCES` maps a --data.source to the functions that open it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,31 +7,31 @@ from typing import NamedTuple
 from resmlp.config import Text
 from resmlp.data.images.trees import short_list
 from resmlp.data.text.numbers import numbers_pairs
-from resmlp.data.text.pairs import Pairs, joined, names_in, read_lines, read_pairs
+from resmlp.data.text.pairs import Pairs, concatenate, list_names, read_lines, read_pairs
 from resmlp.utils.errors import UserError, did_you_mean, lookup
 
 __all__ = ["Pairs", "open_pairs", "open_val", "read_lines"]
 
 
 class Source(NamedTuple):
-    """The two ways to open a kind of text."""
+    """The functions that open one kind of text."""
 
-    both: Callable[[Text], tuple[Pairs, Pairs]]
-    held_out: Callable[[Text], Pairs]
+    splits: Callable[[Text], tuple[Pairs, Pairs]]
+    val: Callable[[Text], Pairs]
 
 
 def open_pairs(data: Text) -> tuple[Pairs, Pairs]:
-    """The pairs to learn from, and those held out.
+    """The training pairs and the validation pairs.
 
-    Of the first, pairs with an empty side are left out (`Pairs.left_out`); of the second, none is. Raises
-    `UserError` for a root or files that are missing, broken, empty, or not as many lines.
+    Training pairs with an empty side are removed (`Pairs.empty_lines`); all validation pairs are kept. Raises
+    `UserError` for a root or files that are missing, damaged or empty, and for files with different numbers of lines.
     """
-    return _source(data).both(data)
+    return _source(data).splits(data)
 
 
 def open_val(data: Text) -> Pairs:
-    """The held-out pairs alone: for a network that is only evaluated. Raises as `open_pairs` does."""
-    return _source(data).held_out(data)
+    """Only the validation pairs, to evaluate a network. Raises as `open_pairs` does."""
+    return _source(data).val(data)
 
 
 def _source(data: Text) -> Source:
@@ -39,34 +39,36 @@ def _source(data: Text) -> Source:
 
 
 def _files_pairs(data: Text) -> tuple[Pairs, Pairs]:
-    val = _files_val(data)  # first: it is quickly read, and a wrong name in it quickly told
-    train = joined(read_pairs(_root(data), name, data.source_language, data.target_language) for name in data.train)
-    filled = train.filled()
-    if not filled.sources:
-        raise UserError(f"all {len(train)} pairs of {train.where} have an empty side", "look at the files")
-    return filled, val
+    val = _files_val(data)  # first: it is small, so a wrong name is reported soon
+    train = concatenate(
+        read_pairs(_root(data), name, data.source_language, data.target_language) for name in data.train
+    )
+    nonempty = train.without_empty()
+    if not nonempty.sources:
+        raise UserError(f"all {len(train)} pairs of {train.file_names} have an empty side", "check the files")
+    return nonempty, val
 
 
 def _files_val(data: Text) -> Pairs:
     root, languages = _root(data), (data.source_language, data.target_language)
-    others = [name for name in names_in(root, *languages) if name not in data.train]
-    instead = f"--data.val takes the name of other files, such as {short_list(others, limit=3)}" if others else ""
-    return read_pairs(root, data.val, *languages, instead)
+    others = [name for name in list_names(root, *languages) if name not in data.train]
+    hint = f"set --data.val to the name of existing files, such as {short_list(others, limit=3)}" if others else ""
+    return read_pairs(root, data.val, *languages, hint)
 
 
 def _root(data: Text) -> Path:
     """The folder of the files."""
     names = (*data.train, data.val)
     files = [f"{name}.{language}" for name in names for language in (data.source_language, data.target_language)]
-    place = f"a folder with {', '.join(files)} (or .gz of each; or {', '.join(f'{name}.tsv' for name in names)})"
+    root_hint = f"a folder with {', '.join(files)} (or each with .gz; or {', '.join(f'{name}.tsv' for name in names)})"
     if data.root is None:
-        raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", place)
+        raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", root_hint)
     root = Path(data.root)
     if root.is_file():
-        raise UserError(f"--data.root {root} is a file", f"give {place}")
+        raise UserError(f"--data.root {root} is a file", f"give {root_hint}")
     if not root.is_dir():
         near = did_you_mean(root.name, [path.name for path in root.parent.iterdir()]) if root.parent.is_dir() else ""
-        raise UserError(f"--data.root {root}: no such folder", f"{near}; give {place}".removeprefix("; "))
+        raise UserError(f"--data.root {root}: no such folder", f"{near}; give {root_hint}".removeprefix("; "))
     return root
 
 

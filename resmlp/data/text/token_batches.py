@@ -1,8 +1,8 @@
-"""Batches of sentences by tokens. What is in one is a function of (seed, epoch, rank, position) and of nothing else.
+"""Batches of sentence pairs by number of tokens: a function of (seed, epoch, rank, position).
 
-Sentences are sorted by the length of their longer side, and cut into micro-batches that fill the budget of tokens.
-These lengths, and so the cuts and the number of micro-batches, are the same in every epoch and process. Which of the
-sentences of one length comes where, and which micro-batch when, is drawn anew for each epoch.
+Pairs are sorted by the length of their longer side and divided into micro-batches up to a budget of tokens. So the
+boundaries and the number of micro-batches are the same in every epoch and process. The order of pairs with equal length
+and the order of the micro-batches are drawn for each epoch.
 """
 
 from array import array
@@ -22,17 +22,18 @@ from resmlp.utils.errors import UserError
 class TokenBatches:
     """Micro-batches of an epoch: `{"source": int64 B S, "target": int64 B T, "tokens": int, "mean_tokens": float}`.
 
-    A source is its tokens and EOS, a target BOS, its tokens and EOS, both filled up with PAD; `tokens` is how many the
-    decoder has to tell, EOS included, and `mean_tokens` the mean of it over all micro-batches of the step: a sum over
-    tokens divided by it becomes, once averaged over parts and processes, the mean over the step's tokens.
+    A source is its tokens and EOS; a target is BOS, its tokens and EOS; both are padded with PAD. `tokens` is the
+    number of tokens to predict, including EOS, and `mean_tokens` is its mean over all micro-batches of the step: a sum
+    over tokens divided by it, averaged over parts and processes, is the mean over the tokens of the step.
 
-    A network that takes `longest` positions takes sides of `longest - 1` tokens; of a longer pair, `long` says what
-    becomes: it is dropped, its sides are cut, or it is an error, which says `place` of its number, from 0. B times the
-    longer of S and T - 1 (what the decoder reads, and what it tells) is at most batch_size / (world * accumulate).
+    With `max_length` positions in the network, a side may have `max_length - 1` tokens. `long` decides about a longer
+    pair: it is dropped, its sides are truncated, or it is an error with `location` of its index in the message. B times
+    the longer of S and T - 1 (the decoder's inputs and outputs) is at most batch_size / (world * accumulate).
 
-    Each pair comes once in an epoch, except those of at most `world * accumulate - 1` micro-batches, others each time,
-    which would not make a whole step. Raises `UserError` for a pair that is too long, a batch that does not hold the
-    longest pair, no pairs, and fewer micro-batches than one step needs; ValueError where the sides are not as many.
+    Each pair occurs once in an epoch, except the pairs of at most `world * accumulate - 1` micro-batches that do not
+    fill a step, different ones in each epoch. Raises `UserError` for a pair that is too long, for a batch smaller than
+    the longest pair, for no pairs, and for fewer micro-batches than one step needs; ValueError if `sources` and
+    `targets` have different lengths.
     """
 
     def __init__(
@@ -40,50 +41,52 @@ class TokenBatches:
         sources: Iterable[Sequence[int]],
         targets: Iterable[Sequence[int]],
         batch_size: int,
-        longest: int,
+        max_length: int,
         *,
         seed: int,
         rank: int = 0,
         world: int = 1,
         accumulate: int = 1,
         long: Literal["drop", "truncate", "error"] = "drop",
-        place: Callable[[int], str] = "pair {}, from 0,".format,
+        location: Callable[[int], str] = "pair {} (from 0)".format,
     ):
         self.dropped = 0
-        """pairs left out, as a side has more tokens than the network takes"""
+        """pairs that were dropped, because a side has more tokens than the network accepts"""
         self.truncated = 0
-        """pairs of which a side was cut"""
+        """pairs with a truncated side"""
         self._seed, self._rank, self._world = seed, rank, world
         self._sources, self._targets = _Ragged(), _Ragged()
-        self._take(zip(sources, targets, strict=True), longest - 1, long, place)
+        self._take(zip(sources, targets, strict=True), max_length - 1, long, location)
         self.pairs: int = len(self._sources)
-        """pairs that are kept"""
-        what = f"no pairs to learn from, and {self.dropped} are longer than the network's {longest} tokens"
+        """pairs that were kept"""
+        what = f"no training pairs; {self.dropped} are longer than the {max_length} tokens of the network"
         demand(self.pairs > 0, what, "give text, --data.long-sentences truncate, or a larger --model.max-length")
         self._sides = np.maximum(self._sources.lengths(), self._targets.lengths()) + 1
         self._cuts = _cuts(np.sort(self._sides), batch_size, world * accumulate)
         self.steps: int = (len(self._cuts) - 1) // (world * accumulate)
         """optimizer steps in an epoch, the same in each epoch and process"""
-        what = f"--data.batch-size {batch_size} takes all text at once, in {len(self._cuts) - 1} micro-batches"
-        hint = f"{world} processes x {accumulate} accumulated parts need one each: give a smaller batch"
+        what = f"--data.batch-size {batch_size} gives only {len(self._cuts) - 1} micro-batches"
+        hint = f"{world} processes x {accumulate} accumulated parts need one each: choose a smaller batch"
         demand(self.steps > 0, what, hint)
-        self._own = self.steps * accumulate
+        self._batches = self.steps * accumulate
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[dict[str, Any]]:
-        """The micro-batches of an epoch, `steps * accumulate` of them, from number `start` on."""
+        """The `steps * accumulate` micro-batches of an epoch, from number `start` on."""
         rng = np.random.default_rng([self._seed, epoch])
-        order = np.lexsort((rng.random(self.pairs), self._sides))  # by side, and among equal sides at random
+        order = np.lexsort(
+            (rng.random(self.pairs), self._sides)
+        )  # by length, with pairs of equal length in random order
         turns = rng.permutation(len(self._cuts) - 1)
-        told = np.add.reduceat(self._targets.lengths()[order] + 1, self._cuts[:-1])[turns]  # in each micro-batch
-        parts = self._own // self.steps * self._world
-        means = told[: self.steps * parts].reshape(self.steps, parts).mean(1)
-        for number, turn in enumerate(turns[self._rank :: self._world][start : self._own], start):
+        tokens = np.add.reduceat(self._targets.lengths()[order] + 1, self._cuts[:-1])[turns]  # of each micro-batch
+        parts = self._batches // self.steps * self._world
+        means = tokens[: self.steps * parts].reshape(self.steps, parts).mean(1)
+        for number, turn in enumerate(turns[self._rank :: self._world][start : self._batches], start):
             batch = self._batch(order[self._cuts[turn] : self._cuts[turn + 1]].tolist())
-            yield batch | {"mean_tokens": float(means[number * self.steps // self._own])}
+            yield batch | {"mean_tokens": float(means[number * self.steps // self._batches])}
 
     @cached_property
     def fingerprint(self) -> str:
-        """Twelve characters that other tokens, or these in another order, do not have."""
+        """Twelve characters that identify the tokens and their order."""
         digest = blake2b(digest_size=6)
         for side in (self._sources, self._targets):
             side.add_to(digest)
@@ -92,23 +95,23 @@ class TokenBatches:
     def _take(
         self,
         pairs: Iterable[tuple[Sequence[int], Sequence[int]]],
-        room: int,
+        limit: int,
         long: str,
-        place: Callable[[int], str],
+        location: Callable[[int], str],
     ) -> None:
-        """Keep the pairs, those with a side of more than `room` tokens as `long` says."""
+        """Store the pairs; `long` decides about those with a side of more than `limit` tokens."""
         for number, (source, target) in enumerate(pairs):
-            most = max(len(source), len(target))
-            if most > room and long == "error":
-                hint = "--data.long-sentences drop or truncate, or a larger --model.max-length"
-                what = f"{place(number)} has {most} tokens, and the network takes {room} and the end"
+            length = max(len(source), len(target))
+            if length > limit and long == "error":
+                hint = "set --data.long-sentences drop or truncate, or a larger --model.max-length"
+                what = f"{location(number)} has {length} tokens; the limit of the network is {limit}"
                 raise UserError(what, hint)
-            if most > room and long == "drop":
+            if length > limit and long == "drop":
                 self.dropped += 1
                 continue
-            self.truncated += most > room
-            self._sources.append(source[:room])
-            self._targets.append(target[:room])
+            self.truncated += length > limit
+            self._sources.append(source[:limit])
+            self._targets.append(target[:limit])
 
     def _batch(self, chosen: list[int]) -> dict[str, Any]:
         targets = [self._targets[i] for i in chosen]
@@ -120,18 +123,18 @@ class TokenBatches:
 
 
 def padded(rows: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Rows of numbers as int64 B N, N that of the longest, the others filled up with PAD."""
-    filled = np.full((len(rows), max(map(len, rows))), PAD)
-    for line, row in zip(filled, rows):
+    """Rows of tokens as int64 B N, where N is the length of the longest row; the others are padded with PAD."""
+    result = np.full((len(rows), max(map(len, rows))), PAD)
+    for line, row in zip(result, rows):
         line[: len(row)] = row
-    return torch.from_numpy(filled)
+    return torch.from_numpy(result)
 
 
 def _cuts(sides: np.ndarray, batch_size: int, parts: int) -> list[int]:
-    """Where ascending lengths are cut so that each piece, filled up to its longest, holds batch_size / parts tokens."""
+    """Boundaries between ascending lengths: each micro-batch, padded to its longest side, fits batch_size / parts."""
     budget, longest = batch_size // parts, int(sides[-1])
-    what = f"--data.batch-size {batch_size} in {parts} parts does not hold the longest pair's {longest} tokens"
-    demand(longest <= budget, what, f"give {longest * parts} or more")
+    what = f"--data.batch-size {batch_size} in {parts} parts is less than the {longest} tokens of the longest pair"
+    demand(longest <= budget, what, f"choose {longest * parts} or more")
     cuts = [0]
     for i, side in enumerate(sides.tolist()):
         if (i + 1 - cuts[-1]) * side > budget:
@@ -140,7 +143,7 @@ def _cuts(sides: np.ndarray, batch_size: int, parts: int) -> list[int]:
 
 
 class _Ragged:
-    """Rows of token numbers in one array: lists would take ten times the memory."""
+    """Rows of tokens in one array, which needs a tenth of the memory of lists."""
 
     def __init__(self) -> None:
         self._tokens, self._ends = array("i"), array("q", [0])

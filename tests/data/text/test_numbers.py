@@ -1,4 +1,4 @@
-"""Number words against a parser that goes the other way, and against what is written by hand."""
+"""Number words against a parser of them, and against examples written by hand."""
 
 import random
 import re
@@ -102,7 +102,7 @@ GERMAN_WORD = re.compile("|".join(sorted(DE, key=len, reverse=True)))
 
 
 def read_english(text: str) -> int:
-    """Left to right: add what is smaller, multiply by a hundred and a thousand."""
+    """From left to right: add numbers, multiply by hundred and thousand."""
     done = now = 0
     for word in re.split("[ -]", text):
         if word == "thousand":
@@ -113,7 +113,7 @@ def read_english(text: str) -> int:
 
 
 def read_french(text: str) -> int:
-    """As in English, where 4 before 20 multiplies, and a bare cent or mille is one of it."""
+    """As in English; 4 before 20 multiplies, and cent or mille without a number is 100 or 1000."""
     done = now = 0
     for word in re.split("[ -]", text):
         if word == "mille":
@@ -128,7 +128,7 @@ def read_french(text: str) -> int:
 
 
 def read_german(text: str) -> int:
-    """The parts of the word; `zig` multiplies the last of them, and all are used up."""
+    """The parts of the word; `zig` multiplies the part before it, and no part remains."""
     parts = GERMAN_WORD.findall(text)
     assert "".join(parts) == text
     done, now, last = 0, 0, 0
@@ -148,7 +148,7 @@ READERS = {"en": read_english, "de": read_german, "fr": read_french}
 
 
 @pytest.mark.parametrize("language", READERS)
-def test_the_way_back(language):
+def test_parsing_restores_the_number(language):
     write, read = WORDS[language], READERS[language]
     numbers = {*range(2100), *range(0, 10**6, 997), *range(1000, 10**6, 1000), *range(80, 10**6, 1900), 999_999}
     for number in numbers:
@@ -169,19 +169,19 @@ def test_splits(language):
     train, val = open_pairs(data)
     assert (len(train), len(val)) == (20_000, 1_000)
     assert open_val(data) == val == numbers_pairs(data)[1]
-    learned, held_out = ([read_english(line) for line in part.sources] for part in (train, val))
-    assert [READERS[language](line) for part in (train, val) for line in part.targets] == learned + held_out
-    assert not {*learned} & {*held_out}
-    assert len({*held_out}) == 1_000
-    assert sum(number < 1000 for number in held_out) == 50
+    train_numbers, val_numbers = ([read_english(line) for line in part.sources] for part in (train, val))
+    assert [READERS[language](line) for part in (train, val) for line in part.targets] == train_numbers + val_numbers
+    assert not {*train_numbers} & {*val_numbers}
+    assert len({*val_numbers}) == 1_000
+    assert sum(number < 1000 for number in val_numbers) == 50
     for low, high, count, times in ((0, 100, 100, 10), (100, 1000, 850, 3), (1000, 10**6, 16_450, 1)):
-        part = Counter(number for number in learned if low <= number < high)
+        part = Counter(number for number in train_numbers if low <= number < high)
         assert len(part) == count
         assert set(part.values()) == {times}
 
 
-def test_the_choice_stays():
-    """Scores of different versions would not be comparable."""
+def test_numbers_do_not_change_between_versions():
+    """Otherwise the scores of different versions would not be comparable."""
     for part, first, total in zip(
         numbers_pairs(Text(source="numbers")), ([18, 77, 54], [417, 266, 374]), (8282673405, 475079623)
     ):
@@ -189,29 +189,29 @@ def test_the_choice_stays():
         assert (numbers[:3], sum(numbers)) == (first, total)
 
 
-def test_every_word_is_learned():
+def test_training_text_has_every_word():
     for language, split in (("en", "[ -]"), ("fr", "[ -]")):
         other = "de" if language == "en" else "en"
         data = Text(source="numbers", source_language=language, target_language=other)
         train, val = numbers_pairs(data)
-        seen, asked = (
+        train_words, val_words = (
             Counter(word for line in part.sources for word in re.split(split, line)) for part in (train, val)
         )
-        assert not asked.keys() - seen.keys()
-        assert {*seen} >= ({*EN} if language == "en" else {*FR})
+        assert not val_words.keys() - train_words.keys()
+        assert {*train_words} >= ({*EN} if language == "en" else {*FR})
     train, _ = numbers_pairs(Text(source="numbers"))
     parts = Counter(part for line in train.targets for part in GERMAN_WORD.findall(line))
     assert {*parts} >= {*DE}
 
 
-def test_other_languages_are_refused():
+def test_other_languages():
     with pytest.raises(UserError, match="'it'.*choose from de, en, fr"):
         open_pairs(Text(source="numbers", target_language="it"))
     with pytest.raises(UserError, match="'e'"):
         open_val(Text(source="numbers", source_language="e"))
 
 
-def test_numbers_need_no_random_state():
+def test_global_generator_does_not_change():
     first = numbers_pairs(Text(source="numbers"))
     random.seed(5)
     state = random.getstate()

@@ -1,4 +1,4 @@
-"""Batches by tokens against brute force: nothing over the budget, every pair once, and the same again."""
+"""Batches by tokens: the budget, every pair once, and reproducible."""
 
 import random
 from collections import Counter
@@ -15,7 +15,7 @@ from resmlp.utils.errors import UserError
 
 
 def sentences(pairs: int, most: int = 20, seed: int = 0) -> tuple[list[list[int]], list[list[int]]]:
-    """Pairs of 0 to `most` tokens a side; the first of a source tells the pair, as far as it has one."""
+    """Pairs with 0 to `most` tokens on a side; the first token of a source identifies the pair."""
     rng = random.Random(seed)
     sources = [[100 + i] + [rng.randrange(4, 99) for _ in range(rng.randrange(most))] for i in range(pairs)]
     targets = [[rng.randrange(4, 99) for _ in range(rng.randrange(most + 1))] for _ in range(pairs)]
@@ -23,7 +23,7 @@ def sentences(pairs: int, most: int = 20, seed: int = 0) -> tuple[list[list[int]
 
 
 def rows(batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The pairs of a batch without what stands for no text, each checked by itself."""
+    """The pairs of a batch without special tokens; checks each of them."""
     result = []
     for source, target in zip(batch["source"].tolist(), batch["target"].tolist()):
         ends = source.index(EOS), target.index(EOS)
@@ -47,22 +47,22 @@ def test_budget_and_coverage(world, accumulate, batch):
         assert {len(part) for part in parts} == {ranks[0].steps * accumulate}
         seen: Counter = Counter()
         for batch_ in chain(*parts):
-            found = rows(batch_)
+            pairs = rows(batch_)
             longest = max(batch_["source"].shape[1], batch_["target"].shape[1] - 1)
-            assert longest == 1 + max(len(side) for pair in found for side in pair)
-            assert len(found) * longest <= batch // (world * accumulate)
-            assert batch_["tokens"] == sum(len(target) + 1 for _, target in found)
+            assert longest == 1 + max(len(side) for pair in pairs for side in pair)
+            assert len(pairs) * longest <= batch // (world * accumulate)
+            assert batch_["tokens"] == sum(len(target) + 1 for _, target in pairs)
             assert batch_["tokens"] == int((batch_["target"][:, 1:] != PAD).sum())
             assert batch_["source"].dtype == batch_["target"].dtype == torch.int64
-            seen.update(found)
-        assert not seen - expected  # nothing twice, in one process or in two
+            seen.update(pairs)
+        assert not seen - expected  # no pair twice, in one process or in several
         if world * accumulate == 1:
             assert seen == expected
 
 
 @pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (1, 3), (3, 2)])
 def test_mean_tokens(world, accumulate):
-    """The mean over the micro-batches of one step, of all processes, also where an epoch is taken up in the middle."""
+    """The mean over the micro-batches of one step in all processes, also after resuming in the middle of an epoch."""
     settings = {"seed": 3, "world": world, "accumulate": accumulate}
     ranks = [TokenBatches(*sentences(500), 601, 21, rank=rank, **settings) for rank in range(world)]
     parts = [list(own.epoch(1)) for own in ranks]
@@ -74,18 +74,18 @@ def test_mean_tokens(world, accumulate):
     assert [batch["mean_tokens"] for batch in later] == [batch["mean_tokens"] for batch in parts[0][accumulate + 1 :]]
 
 
-def test_what_is_left_over_is_less_than_a_step_and_another_each_time():
+def test_unused_pairs_are_less_than_a_step_and_differ_by_epoch():
     sources, targets = sentences(1000)
     ranks = [TokenBatches(sources, targets, 800, 21, seed=0, rank=rank, world=4, accumulate=2) for rank in range(4)]
     whole = len(list(TokenBatches(sources, targets, 100, 21, seed=0).epoch(0)))
     assert ranks[0].steps == whole // 8
     assert whole % 8 > 0
-    left = []
+    unused = []
     for epoch in range(2):
         seen = {pair[0][0] for own in ranks for batch in own.epoch(epoch) for pair in rows(batch)}
-        left.append({source[0] for source in sources} - seen)
-        assert 0 < len(left[-1]) <= 7 * 100 // 2
-    assert left[0] != left[1]
+        unused.append({source[0] for source in sources} - seen)
+        assert 0 < len(unused[-1]) <= 7 * 100 // 2
+    assert unused[0] != unused[1]
 
 
 def equal(ours, theirs) -> bool:
@@ -115,7 +115,7 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert equal(list(one.epoch(0)), first)
 
 
-def test_other_sentences_come_together_in_other_epochs():
+def test_micro_batches_differ_by_epoch():
     sources, targets = sentences(2000)
     batches = TokenBatches(sources, targets, 400, 21, seed=0)
     epochs = [{frozenset(pair[0][0] for pair in rows(batch)) for batch in batches.epoch(epoch)} for epoch in (0, 1)]
@@ -123,7 +123,7 @@ def test_other_sentences_come_together_in_other_epochs():
 
 
 @pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (2, 3)])
-def test_an_epoch_is_taken_up_in_the_middle(world, accumulate):
+def test_resuming_in_the_middle_of_an_epoch(world, accumulate):
     sources, targets = sentences(600)
     for rank in range(world):
         settings = {"seed": 5, "rank": rank, "world": world, "accumulate": accumulate}
@@ -144,40 +144,42 @@ def test_long_pairs():
     assert Counter(chain(*map(rows, cut.epoch(0)))) == Counter(expected)
     for batch in cut.epoch(0):
         assert max(batch["source"].shape[1], batch["target"].shape[1] - 1) <= 10
-    with pytest.raises(UserError, match="pair 1, from 0, has 10 tokens, and the network takes 9"):
+    with pytest.raises(UserError, match=r"pair 1 \(from 0\) has 10 tokens; the limit of the network is 9"):
         TokenBatches(sources, targets, 100, 10, seed=0, long="error")
     with pytest.raises(UserError, match="the line of 1 has 10 tokens"):
-        TokenBatches(sources, targets, 100, 10, seed=0, long="error", place="the line of {}".format)
+        TokenBatches(sources, targets, 100, 10, seed=0, long="error", location="the line of {}".format)
     assert TokenBatches(sources[:1], targets[:1], 100, 10, seed=0, long="error").pairs == 1
 
 
-def test_a_fingerprint_is_of_what_is_learned_from():
-    """Whatever the batches and the seed; a token more, less or elsewhere is another."""
+def test_fingerprint_identifies_the_training_text():
+    """It does not depend on the batches and the seed, but on every token and its position."""
 
     def fingerprint(sources, targets, batch=100, **options) -> str:
         return TokenBatches(sources, targets, batch, 10, **{"seed": 0, **options}).fingerprint
 
     base = fingerprint([[5, 6], [7]], [[8], [9, 10]])
-    assert fingerprint([[5, 6], [7], [4] * 10], [[8], [9, 10], [4]], 50, seed=3) == base, "the longest is dropped"
+    assert fingerprint([[5, 6], [7], [4] * 10], [[8], [9, 10], [4]], 50, seed=3) == base, "the longest pair is dropped"
     others = [([[5], [6, 7]], [[8], [9, 10]]), ([[7], [5, 6]], [[9, 10], [8]]), ([[5, 6], [7]], [[8], [9, 11]])]
     assert len({base, *(fingerprint(*other) for other in others), fingerprint(*others[0][::-1])}) == 5
 
 
-def test_batches_that_cannot_be():
-    with pytest.raises(UserError, match="batch-size 20 in 2 parts does not hold the longest pair's 11 tokens .give 22"):
+def test_invalid_batch_sizes():
+    with pytest.raises(
+        UserError, match="batch-size 20 in 2 parts is less than the 11 tokens of the longest pair .choose 22"
+    ):
         TokenBatches([[5] * 10], [[5]], 20, 99, seed=0, accumulate=2)
     assert TokenBatches([[5] * 10] * 2, [[5]] * 2, 22, 99, seed=0, accumulate=2).steps == 1
-    with pytest.raises(UserError, match="in 1 micro-batches.*2 processes x 2 accumulated"):
+    with pytest.raises(UserError, match="only 1 micro-batches.*2 processes x 2 accumulated"):
         TokenBatches([[5]] * 3, [[5]] * 3, 400, 99, seed=0, world=2, accumulate=2)
-    with pytest.raises(UserError, match="no pairs to learn from, and 1 are longer than the network's 8"):
+    with pytest.raises(UserError, match="no training pairs; 1 are longer than the 8 tokens of the network"):
         TokenBatches([[5] * 10], [[5]], 400, 8, seed=0)
-    with pytest.raises(UserError, match="no pairs"):
+    with pytest.raises(UserError, match="no training pairs"):
         TokenBatches([], [], 400, 8, seed=0)
     with pytest.raises(ValueError, match="longer|shorter"):
         TokenBatches([[5]], [[5], [6]], 400, 8, seed=0)
 
 
-def test_streams_are_taken_as_they_come():
+def test_iterators_as_input():
     sources, targets = sentences(50)
     lists = TokenBatches(sources, targets, 300, 21, seed=0)
     assert equal(list(TokenBatches(iter(sources), iter(targets), 300, 21, seed=0).epoch(0)), list(lists.epoch(0)))
@@ -188,7 +190,7 @@ def test_padded():
 
 
 def test_multi30k(shared):
-    """Sentences of real lengths; a word is a token, and which one does not matter here."""
+    """Sentences of real lengths; every word is one token."""
     train, _ = open_pairs(Text(root=str(shared / "mt" / "multi30k")))
     sources, targets = (
         [[4 + len(word) for word in line.split()] for line in side] for side in (train.sources, train.targets)

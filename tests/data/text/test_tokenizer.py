@@ -1,4 +1,4 @@
-"""The vocabulary: what goes in comes back, training is a function of the text, and a file is not trusted."""
+"""The vocabulary: decoding restores the text, training is a function of the text, and files are validated."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def small() -> Tokenizer:
         "line\u2028par\u0085\r\x0b\x0c",
         "\n",
         "<s> x </s><pad> <unk>",
-        "Ġ Ċ Ã",  # what stands for bytes in the file
+        "Ġ Ċ Ã",  # characters that represent bytes in the file
         "ﬁ ① ½",  # NFKC would change these
         "\ufeff\ufffd\x00\x7f",
         "日本語 العربية हिन्दी",
@@ -45,7 +45,7 @@ def small() -> Tokenizer:
         "x" * 5000,
     ],
 )
-def test_every_text_comes_back(small, text):
+def test_decoding_restores_every_text(small, text):
     [tokens] = small.encode([text])
     assert small.decode(tokens) == unicodedata.normalize("NFC", text)
     assert all(4 <= token < small.size for token in tokens)
@@ -57,7 +57,9 @@ def test_normalization_is_nfc(small):
 
 
 def test_every_character(small):
-    """All of the first two planes, a hundred at a time; marks apart, as versions of Unicode differ in their order."""
+    """All characters of the first two planes, a hundred at a time, separated because Unicode versions order marks
+    differently.
+    """
     points = [chr(i) for i in range(0x20000) if not 0xD800 <= i < 0xE000]
     texts = ["q".join(points[i : i + 100]) for i in range(0, len(points), 100)]
     for text, tokens in zip(texts, small.encode(texts)):
@@ -73,21 +75,21 @@ def test_special_tokens(small, tmp_path):
     assert sorted(vocabulary.values()) == list(range(small.size))
 
 
-def test_halves_of_characters(small):
+def test_incomplete_characters(small):
     tokens = small.encode(["é"])[0]
     assert "\ufffd" in small.decode(tokens[:-1])
     assert small.decode([]) == ""
 
 
 def test_merges_are_learned_by_frequency():
-    """The first merge of a text is its most frequent pair inside a word, counted here by hand."""
+    """The first merge of a text is its most frequent pair inside a word, counted by hand."""
     tokenizer = Tokenizer.train(["xyxyxy"] * 3 + ["zq"], 261)
     assert tokenizer.size == 261
-    assert len(tokenizer.encode(["xyxyxy"])[0]) == 4  # the blank, and three of the pair
+    assert len(tokenizer.encode(["xyxyxy"])[0]) == 4  # the space, and three times the pair
     assert len(tokenizer.encode(["zq"])[0]) == 3
 
 
-def test_a_word_is_the_same_at_the_beginning():
+def test_word_at_the_beginning_has_the_same_token():
     tokenizer = Tokenizer.train(["dog cat", "cat dog"] * 9, 300)
     dog, cat = (tokenizer.encode([word])[0] for word in ("dog", "cat"))
     assert tokenizer.encode(["dog cat dog"])[0] == dog + cat + dog
@@ -95,7 +97,7 @@ def test_a_word_is_the_same_at_the_beginning():
 
 
 def test_sizes(small):
-    assert Tokenizer.train(LINES, 10_000).size < 400  # what the text has
+    assert Tokenizer.train(LINES, 10_000).size < 400  # all pairs of the text
     assert Tokenizer.train([], 300).size == Tokenizer.train(iter(LINES), 260).size == 260
     assert small.size == 300
     with pytest.raises(UserError, match="--data.vocabulary 259 is too small .at least 260"):
@@ -120,8 +122,8 @@ def test_files(small, tmp_path):
         assert (again.size, again.fingerprint) == (small.size, small.fingerprint)
         again.save(tmp_path / "again.json")
         assert (tmp_path / "again.json").read_bytes() == (tmp_path / "run" / "tokenizer.json").read_bytes()
-    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "again.json"))
-    assert [theirs.encode(line).ids for line in LINES] == small.encode(LINES)
+    reference = tokenizers.Tokenizer.from_file(str(tmp_path / "again.json"))
+    assert [reference.encode(line).ids for line in LINES] == small.encode(LINES)
     with pytest.raises(UserError, match="cannot write"):
         small.save(tmp_path / "again.json" / "t.json")
 
@@ -134,12 +136,12 @@ def test_fingerprints(small):
 
 
 def test_training_is_a_function_of_the_text(shared):
-    """In a process of another hash seed and number of threads, and in another order of the lines.
+    """The same in a process with another hash seed and number of threads, and with the lines in another order.
 
-    In that process, a child works and is quiet: its parent's threads are gone, and it would hang or be warned of.
+    A forked child of that process also works without warnings, although the threads of its parent do not exist there.
     """
     folder = shared / "mt" / "multi30k"
-    ours = Tokenizer.train([line for end in ("en", "de") for line in read_lines(folder / f"val.{end}.gz")], 2000)
+    tokenizer = Tokenizer.train([line for end in ("en", "de") for line in read_lines(folder / f"val.{end}.gz")], 2000)
     script = f"""
 import gzip, os, runpy, signal
 Tokenizer = runpy.run_path({resmlp.data.text.tokenizer.__file__!r})["Tokenizer"]
@@ -156,11 +158,11 @@ print(os.waitpid(child, 0)[1])
     env = {key: value for key, value in os.environ.items() if key != "TOKENIZERS_PARALLELISM"}
     env |= {"PYTHONHASHSEED": "5", "RAYON_NUM_THREADS": "4"}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (f"{ours.fingerprint}\n0\n", "")
+    assert (done.stdout, done.stderr) == (f"{tokenizer.fingerprint}\n0\n", "")
 
 
 def test_real_text(shared):
-    """Multi30k's vocabulary on its held-out lines, and on news with no-break spaces."""
+    """A vocabulary of Multi30k on its validation set, and on news with no-break spaces."""
     data = Text(root=str(shared / "mt" / "multi30k"), target_language="fr")
     train, val = open_pairs(data)
     tokenizer = Tokenizer.train(train.sources[:10_000] + train.targets[:10_000], 4000)
@@ -175,7 +177,7 @@ def test_real_text(shared):
     assert sum(map(len, tokens[:captions])) < 1.35 * sum(len(line.split()) for line in lines[:captions])
 
 
-def _other(file: dict, change: str) -> None:
+def _change(file: dict, change: str) -> None:
     model, vocabulary = file["model"], file["model"]["vocab"]
     match change:
         case "blanks":
@@ -231,11 +233,11 @@ CHANGES = (
 
 
 @pytest.mark.parametrize("change", CHANGES.split(","))
-def test_tokenizers_of_another_kind(small, tmp_path, change):
+def test_other_kinds_of_tokenizers(small, tmp_path, change):
     path = tmp_path / "tokenizer.json"
     small.save(path)
     file = json.loads(path.read_text())
-    _other(file, change)
+    _change(file, change)
     path.write_text(json.dumps(file))
     with pytest.raises(UserError) as caught:
         Tokenizer.load(path)
@@ -246,7 +248,7 @@ def test_tokenizers_of_another_kind(small, tmp_path, change):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "7", "null", '"x"', "{}", '{"model": 1}', '{"model": {"vocab": {}}}', "[" * 9999]
 )
-def test_files_that_are_none(tmp_path, text):
+def test_files_that_are_not_tokenizers(tmp_path, text):
     path = tmp_path / "tokenizer.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"tokenizer\.json"):
@@ -260,7 +262,7 @@ def test_no_file(tmp_path):
         Tokenizer.load("/no/such/file.json")
 
 
-def test_merges_as_older_versions_wrote_them(small, tmp_path):
+def test_merges_of_older_versions(small, tmp_path):
     path = tmp_path / "tokenizer.json"
     small.save(path)
     file = json.loads(path.read_text())
