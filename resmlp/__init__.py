@@ -20,6 +20,7 @@ _PUBLIC = {
     "inspect": "resmlp.analysis.layers.inspection",
     "load": "resmlp.inference",
     "profile": "resmlp.analysis.profiling.profile",
+    "push": "resmlp.exporters.publish",
     "train": "resmlp.training.train",
 }
 
@@ -35,6 +36,7 @@ __all__ = [
     "inspect",
     "load",
     "profile",
+    "push",
     "train",
 ]
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from resmlp.evaluation.embed import embed
     from resmlp.evaluation.evaluate import evaluate
     from resmlp.exporters.export import export
+    from resmlp.exporters.publish import push
     from resmlp.inference import load
     from resmlp.models import create_model, list_models
     from resmlp.training.train import train

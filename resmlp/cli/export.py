@@ -28,7 +28,7 @@ class Export(Verb):
     images: Annotated[tuple[str, ...], arg(metavar="FILE...")] = ()
     """images, or folders of images, for the comparison with torch"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("--", self, tolerance=(POSITIVE, ANY))
 
     def run(self) -> dict[str, Any]:

@@ -85,21 +85,19 @@ def _about(config: dict[str, Any], network: TrunkConfig, classes: tuple[str, ...
         model = Trunk(network)
         macs = count_macs(model, torch.empty(1, 3, *network.size))
     unnamed = "" if classes else f", names {UNKNOWN}"
+    crop = f"center crop of {preprocessing['crop_pct']:g} of the shorter side"
     paper = MIXER if network.name.startswith("mixer_") else RESMLP
     facts = (
         ("parameters", f"{count_parameters(model):,}"),
         ("multiply-adds", f"{macs / 1e6:,.1f} M per image"),
         ("image", f"{network.size[0]}x{network.size[1]} pixels (height x width), RGB"),
-        (
-            "preprocessing",
-            f"resize ({preprocessing['interpolation']}), center crop of {preprocessing['crop_pct']:g} of the shorter side",
-        ),
+        ("preprocessing", f"resize ({preprocessing['interpolation']}), {crop}"),
         ("mean, std", f"{preprocessing['mean']}, {preprocessing['std']}, for pixels from 0 to 1"),
         ("patch, dimension, depth", f"{arch.patch_size}, {arch.dim}, {arch.depth}"),
         ("mixer, norm, scale, pool", f"{arch.mixer}, {arch.norm}, {arch.scale}, {arch.pool}"),
         ("classes", f"{network.num_classes}{unnamed}" if network.num_classes else "none: the output is features"),
     )
-    names = ", ".join(map(plain, classes[:SHOWN])) + (
+    names = ", ".join(map(escape, classes[:SHOWN])) + (
         f", ... ({len(classes):,} in all)" if len(classes) > SHOWN else ""
     )
     text = f"`{config['architecture']}`, a network of the family in {paper}."

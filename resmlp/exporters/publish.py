@@ -16,7 +16,7 @@ from resmlp.config.model_config import ModelConfig
 from resmlp.config.pretrained import Published
 from resmlp.exporters.modelcard import model_card
 from resmlp.exporters.provenance import Provenance, PublishedProvenance, RunProvenance
-from resmlp.hub.client import check_settings, client_settings, explain, translated, is_transient, status_of
+from resmlp.hub.client import check_settings, client_settings, explain, is_transient, status_of, translated
 from resmlp.hub.config_json import timm_name, to_hub
 from resmlp.hub.resolve import Source, resolve
 from resmlp.models import Trunk, open_model
@@ -77,9 +77,7 @@ def push(
     return PushResult(repo, url, tuple(files), None if out is None else Path(out))
 
 
-def write_for_hub(
-    model: str | Path | Source, folder: Path, repo: str, license: str | None = None
-) -> list[str]:
+def write_for_hub(model: str | Path | Source, folder: Path, repo: str, license: str | None = None) -> list[str]:
     """Write the files of a repository into a new `folder`, all or none; returns their names.
 
     `model.safetensors` (with the keys of timm if timm has the network), `config.json`, `README.md` (the model card of

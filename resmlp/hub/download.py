@@ -1,6 +1,6 @@
-"""Files of the Hugging Face hub: downloaded once, compared with the hub's checksum each time.
+"""Files of the Hugging Face hub: downloaded once, compared with the checksum of the hub at each use.
 
-The cache is huggingface_hub's own, shared with timm and the rest, and so are its settings: HF_HOME, HF_HUB_CACHE,
+Cache and settings are those of huggingface_hub, shared with timm and transformers: HF_HOME, HF_HUB_CACHE,
 HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN. huggingface_hub itself compares only sizes.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resmlp.hub.client import check_settings, explained, is_offline, is_passing, manners, reason
+from resmlp.hub.client import check_settings, client_settings, explain, is_offline, is_transient, translated
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -19,40 +19,40 @@ _REPO = re.compile(r"(?:[\w.-]+/)?[\w.-]+", re.ASCII)
 _PATH = re.compile(r"\w[\w.+-]*(?:/\w[\w.+-]*)*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _CHECKSUM = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-"""a git blob's sha1, or the sha256 of a file in large-file storage"""
+"""the sha1 of a git blob, or the sha256 of a file in large-file storage"""
 
 _PAUSE = 2.0
-"""seconds before the hub is asked once more"""
+"""seconds before a second request"""
 _RESTARTS = 3
-"""times that a transfer may begin anew with a server that cannot continue one"""
+"""times that a transfer may restart from the beginning, with a server that cannot continue one"""
 
 
 def fetch(repo: str, file: str, what: str = "") -> Path:
-    """The local path of `file` of the hub's `repo`, downloaded where it is not in the cache, and whole.
+    """Local path of `file` in the repository `repo` of the hub, downloaded unless it is in the cache.
 
     repo: "timm/resmlp_12_224.fb_in1k", or with a branch, tag or commit, "ORG/NAME@REVISION".
-    file: its name there, "model.safetensors".
-    what: what it is to the user, for the messages, such as "the weights resmlp_s12.fb_in1k"; its last word is a name
-    by which the file alone is known for what it is.
+    file: its name in the repository, "model.safetensors".
+    what: a description for messages, such as "the weights resmlp_s12.fb_in1k"; a local copy of the file is recognized
+    by the name that is its last word.
 
-    The hub is asked for the newest version; a file that is in the cache already is not transferred again, and serves
-    alone where the hub cannot be reached or HF_HUB_OFFLINE is set. Its sha256 (or its git sha1) is compared with the
-    hub's at each call. Only a cache without symbolic links, offline, does not know it, and is trusted.
+    The newest version is asked for. A cached file is not downloaded again; it is used alone if the hub cannot be
+    reached or HF_HUB_OFFLINE is set. Its sha256 or git sha1 is compared with that of the hub at each call; only a cache
+    without symbolic links does not know it offline, and is trusted.
 
-    Raises `UserError` that says what was wanted, why it is not here, and how to do without the hub.
+    Raises `UserError` with the cause and a way to do without the hub.
     """
-    wanted = _wanted(repo, file, what)
+    wanted = _hub_file(repo, file, what)
     check_settings()
-    with manners():
-        with explained(wanted.failure):
+    with client_settings():
+        with translated(wanted.failure):
             path, checksum = _locate(wanted)
         _verify(path, checksum, wanted)
     return path
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """A file of the hub, its names checked."""
+class _HubFile:
+    """A file of the hub with checked names."""
 
     repo: str
     revision: str
@@ -64,49 +64,48 @@ class _Wanted:
         return f"{self.what} ({name})" if self.what else name
 
     @property
-    def place(self) -> dict[str, Any]:
-        """What huggingface_hub's functions call it."""
+    def names(self) -> dict[str, Any]:
+        """The arguments of functions of huggingface_hub."""
         return {"repo_id": self.repo, "filename": self.file, "revision": self.revision}
 
     def error(self, what: str, hint: str) -> UserError:
-        """`what` is wrong; the way out is `hint`, or to do without the hub."""
+        """`what` is wrong; the remedy is `hint`, or a local copy of the file."""
         from huggingface_hub import constants, hf_hub_url
 
         if self.what:
             name = self.what.split()[-1] + Path(self.file).suffix
-            elsewhere = f"download {hf_hub_url(**self.place)} elsewhere, save it as {name} and give that file"
-        else:  # neither of the two says all without the other
-            url = hf_hub_url(**self.place | {"filename": "model.safetensors"})
-            elsewhere = f"download {url}, and config.json beside it, elsewhere into one folder and give that folder"
-        cache = f"the cache is {constants.HF_HUB_CACHE}, HF_HOME moves it"
-        return UserError(what, f"{hint}; or {elsewhere} in place of the name, as MODEL or --model.checkpoint; {cache}")
+            copy = f"download {hf_hub_url(**self.names)}, save it as {name} and give that file"
+        else:  # weights and config.json are needed together
+            url = hf_hub_url(**self.names | {"filename": "model.safetensors"})
+            copy = f"download {url} and config.json into one folder and give that folder"
+        return UserError(what, f"{hint}; or {copy}; the cache is {constants.HF_HUB_CACHE}, set HF_HOME to move it")
 
-    def missing(self, why: str, hint: str) -> UserError:
-        """It cannot be had."""
-        return self.error(f"cannot fetch {self} from the hub: {why}", hint)
+    def missing(self, cause: str, hint: str) -> UserError:
+        """The file cannot be fetched."""
+        return self.error(f"cannot fetch {self} from the hub: {cause}", hint)
 
     def failure(self, error: Exception) -> UserError:
-        """It cannot be had because of what huggingface_hub raised."""
+        """The file cannot be fetched because of an exception of huggingface_hub."""
         from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 
-        why, hint = reason(error)
-        if isinstance(error, (RemoteEntryNotFoundError, RevisionNotFoundError)):  # nor is it to be had elsewhere
-            return UserError(f"cannot fetch {self} from the hub: {why}", hint)
-        return self.missing(why, hint)
+        cause, hint = explain(error)
+        if isinstance(error, (RemoteEntryNotFoundError, RevisionNotFoundError)):  # no copy exists either
+            return UserError(f"cannot fetch {self} from the hub: {cause}", hint)
+        return self.missing(cause, hint)
 
 
-def _wanted(repo: str, file: str, what: str) -> _Wanted:
-    """The three, or `UserError` for a name that no hub has, or that would lead out of the cache."""
+def _hub_file(repo: str, file: str, what: str) -> _HubFile:
+    """The file with checked names. Raises `UserError` for an invalid name, or one that would leave the cache."""
     name, at, revision = repo.partition("@") if isinstance(repo, str) else (repo, "", "")
     revision = revision if at else "main"
-    demand(_is_repo(name), f"{name!r} is no repository of the hub", "ORG/NAME, or ORG/NAME@REVISION")
-    demand(_is_path(revision), f"{revision!r} is no revision of {name}", "a branch, tag or commit")
-    demand(_is_path(file), f"{file!r} is no file of {name}", "a plain name")
-    return _Wanted(name, revision, file, what)
+    demand(_is_repo(name), f"{name!r} is not a repository name", "ORG/NAME, or ORG/NAME@REVISION")
+    demand(_is_path(revision), f"{revision!r} is not a revision of {name}", "a branch, tag or commit")
+    demand(_is_path(file), f"{file!r} is not a file of {name}", "a plain name")
+    return _HubFile(name, revision, file, what)
 
 
 def _is_repo(name: Any) -> bool:
-    """Whether the hub allows it: ORG/NAME or NAME, at most 96 characters each, and no "--"."""
+    """Whether the hub allows the name: ORG/NAME or NAME, at most 96 characters each, without "--"."""
     if not isinstance(name, str) or not _REPO.fullmatch(name) or name.endswith(".git"):
         return False
     parts = name.split("/")
@@ -114,53 +113,53 @@ def _is_repo(name: Any) -> bool:
 
 
 def _is_path(name: Any) -> bool:
-    """Whether it is a relative name that cannot climb."""
+    """Whether the name is a relative path without "..", so that it stays in the cache."""
     return isinstance(name, str) and len(name) <= 200 and bool(_PATH.fullmatch(name))
 
 
-def _locate(wanted: _Wanted) -> tuple[Path, str | None]:
-    """The file in the cache, brought there where need be, and its checksum if the hub could be asked."""
+def _locate(wanted: _HubFile) -> tuple[Path, str | None]:
+    """The cached file, downloaded if necessary, and its checksum if the hub could be reached."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 
-    found = try_to_load_from_cache(**wanted.place)
-    cached = Path(found) if isinstance(found, str) else None
+    entry = try_to_load_from_cache(**wanted.names)
+    cached = Path(entry) if isinstance(entry, str) else None
     if cached and _COMMIT.fullmatch(wanted.revision):
         return cached, None
     try:
-        commit, checksum = _announced(wanted, patient=cached is None)
+        commit, checksum = _metadata(wanted, retry=cached is None)
     except (RemoteEntryNotFoundError, RevisionNotFoundError):
-        raise  # the hub knows, and has it no longer
+        raise  # the hub was reached and no longer has the file
     except Exception:
         if cached is None:
             raise
         return cached, None
     if cached and commit in cached.parts:
         return cached, checksum
-    return Path(hf_hub_download(**wanted.place, tqdm_class=_bar(wanted.file))), checksum
+    return Path(hf_hub_download(**wanted.names, tqdm_class=_progress_bar(wanted.file))), checksum
 
 
-def _announced(wanted: _Wanted, patient: bool) -> tuple[str, str]:
-    """The commit that the revision stands for, and the checksum of the file in it, of the hub; `patient` asks twice."""
+def _metadata(wanted: _HubFile, retry: bool) -> tuple[str, str]:
+    """The commit of the revision, and the checksum of the file in it, from the hub."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    url = hf_hub_url(**wanted.place)
+    url = hf_hub_url(**wanted.names)
     try:
-        about = get_hf_file_metadata(url)
+        metadata = get_hf_file_metadata(url)
     except Exception as error:
-        if not patient or not is_passing(error):
+        if not retry or not is_transient(error):
             raise
         time.sleep(_PAUSE)
-        about = get_hf_file_metadata(url)
-    # Both become names in the cache: a checksum of "../x" would leave it.
-    commit, checksum = about.commit_hash or "", about.etag or ""
+        metadata = get_hf_file_metadata(url)
+    # both become file names in the cache: a checksum of "../x" would leave it
+    commit, checksum = metadata.commit_hash or "", metadata.etag or ""
     if not _COMMIT.fullmatch(commit) or not _CHECKSUM.fullmatch(checksum):
-        raise wanted.missing("what answers is not a hub: it tells no checksum", "check HF_ENDPOINT and the proxy")
+        raise wanted.missing("the server is not a hub: it sends no checksum", "check HF_ENDPOINT and the proxy")
     return commit, checksum
 
 
-def _bar(name: str) -> type:
-    """huggingface_hub's progress bar (on a terminal only), which also ends a transfer that begins anew for ever."""
+def _progress_bar(name: str) -> type:
+    """The progress bar of huggingface_hub (on a terminal only), which also ends a transfer that restarts forever."""
     from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):
@@ -170,7 +169,7 @@ def _bar(name: str) -> type:
             super().__init__(*args, **options | {"desc": name})  # type: ignore[no-untyped-call]  # not the address
 
         def update(self, n: float | None = 1) -> bool | None:
-            self.restarts += (n or 0) < 0  # what came before is taken back when the server starts from 0
+            self.restarts += (n or 0) < 0  # a restart subtracts the bytes so far
             if self.restarts > _RESTARTS:
                 raise ConnectionError("the connection breaks again and again")
             return super().update(n)
@@ -178,9 +177,9 @@ def _bar(name: str) -> type:
     return Bar
 
 
-def _verify(path: Path, checksum: str | None, wanted: _Wanted) -> None:
-    """Compare the file with the checksum; one that differs leaves the cache, and `UserError` is raised."""
-    # The cache's pointer names its blob by the checksum; only one step, as the blob may be a link of another name.
+def _verify(path: Path, checksum: str | None, wanted: _HubFile) -> None:
+    """Compare the file with the checksum. Raises `UserError` where they differ, and removes the file from the cache."""
+    # a link in the cache names its blob by the checksum; follow one link only, as the blob may be a link as well
     known = path.readlink().name if path.is_symlink() else checksum or ""
     if not _CHECKSUM.fullmatch(known):
         return
@@ -190,13 +189,13 @@ def _verify(path: Path, checksum: str | None, wanted: _Wanted) -> None:
         raise wanted.missing(f"cannot read {path}: {error.strerror}", "check the disk") from error
     if actual != known:
         kind = "sha256" if len(known) == 64 else "git sha1"
-        again = "unset HF_HUB_OFFLINE and " * is_offline() + "run the same again to download it anew"
-        hint = again if _forget(path, known, wanted) else f"remove {path.resolve()}, {again}"
-        raise wanted.error(f"{wanted} came damaged: its {kind} is {actual[:12]}, of the hub's it is {known[:12]}", hint)
+        retry = "unset HF_HUB_OFFLINE and " * is_offline() + "run the same command again to download it"
+        hint = retry if _remove(path, known, wanted) else f"remove {path.resolve()}, {retry}"
+        raise wanted.error(f"{wanted} is damaged: its {kind} is {actual[:12]}, that of the hub {known[:12]}", hint)
 
 
 def _checksum(path: Path, sha256: bool) -> str:
-    """The sha256 of a file, or the sha1 that git gives it as a blob."""
+    """The sha256 of a file, or its sha1 as a git blob."""
     with path.open("rb") as stream:
         if sha256:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -204,14 +203,14 @@ def _checksum(path: Path, sha256: bool) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()
 
 
-def _forget(path: Path, checksum: str, wanted: _Wanted) -> bool:
-    """Remove a file from the cache: the pointer, the blob, and what that links to; False where the disk refuses."""
+def _remove(path: Path, checksum: str, wanted: _HubFile) -> bool:
+    """Remove a file from the cache: the link, the blob, and the target of the blob. False if the disk refuses."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE).resolve()
     blob = cache / f"models--{wanted.repo.replace('/', '--')}" / "blobs" / checksum
     try:
-        if blob.resolve().is_relative_to(cache):  # a store that repositories share
+        if blob.resolve().is_relative_to(cache):  # a store shared by repositories
             blob.resolve().unlink(missing_ok=True)
         blob.unlink(missing_ok=True)
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`resmlp push` against a hub of our own: what is uploaded loads again, and what fails publishes nothing."""
+"""`resmlp push` to a test hub: an upload loads again, and a failed upload publishes nothing."""
 
 import json
 import shutil
@@ -12,9 +12,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))  # for `uploads`
 from uploads import UploadHub
 
-import resmlp.timm  # noqa: F401  registers our names
+import resmlp as library
+import resmlp.timm  # noqa: F401  registers the names of resmlp
 from resmlp.data import normalize
-from resmlp.exporters.publish import push, write_for_hub
+from resmlp.exporters.publish import upload, write_for_hub
 from resmlp.inference import load
 from resmlp.utils.errors import UserError
 
@@ -23,7 +24,7 @@ FILES = ["README.md", "config.json", "figures/confusion.png", "figures/curves.pn
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """The hub that huggingface_hub in this process talks to, with a token that may write and a cache of its own."""
+    """The hub of huggingface_hub in this process, with a token with write access and an empty cache."""
     from huggingface_hub import close_session, constants
 
     with UploadHub() as hub:
@@ -44,14 +45,14 @@ def hub(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(trained, tmp_path_factory):
-    """What is uploaded of it."""
+    """The files of an upload of the trained network."""
     path = tmp_path_factory.mktemp("push") / "model"
     write_for_hub(str(trained), path, "me/colors", "mit")
     return path
 
 
 @torch.no_grad()
-def test_what_is_pushed_loads_with_the_same_logits(hub, trained, resmlp, tmp_path):
+def test_a_pushed_network_gives_the_same_logits(hub, trained, resmlp, tmp_path):
     trained = shutil.copytree(trained, tmp_path / "run")  # other tests draw figures into the shared one
     shutil.rmtree(trained / "figures")
     assert resmlp("eval", trained, "--device", "cpu").code == 0  # draws the confusion matrix
@@ -62,24 +63,34 @@ def test_what_is_pushed_loads_with_the_same_logits(hub, trained, resmlp, tmp_pat
     assert sorted(hub.repos["me/colors"][-1][1]) == FILES
     assert len(hub.repos["me/colors"]) == 1, "one commit"
     assert "note:" not in done.err
-    mine, theirs = load(trained, "cpu"), load("hf-hub:me/colors", "cpu")
+    original, pushed = load(trained, "cpu"), load("hf-hub:me/colors", "cpu")
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
-    assert torch.equal(mine.logits(images), theirs.logits(images))
-    assert theirs.classes == mine.classes
-    assert theirs.preprocessing == mine.preprocessing
-    inputs = normalize(images, mine.preprocessing.mean, mine.preprocessing.std)
+    assert torch.equal(original.logits(images), pushed.logits(images))
+    assert pushed.classes == original.classes
+    assert pushed.preprocessing == original.preprocessing
+    inputs = normalize(images, original.preprocessing.mean, original.preprocessing.std)
     of_timm = timm.create_model("hf-hub:me/colors", pretrained=True, cache_dir=str(tmp_path / "hf")).eval()
-    torch.testing.assert_close(of_timm(inputs), mine.logits(images), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(of_timm(inputs), original.logits(images), atol=1e-5, rtol=1e-5)
 
 
-def test_again_is_another_commit_in_the_same_repository(hub, trained, resmlp):
+def test_the_python_function_gives_what_the_command_prints(hub, trained, resmlp, capsys):
+    flags = ("me/colors", "--license", "mit")
+    printed = json.loads(resmlp("push", trained, *flags, "--json").out)
+    text = resmlp("push", trained, *flags).out
+    result = library.push(trained, "me/colors", license="mit")
+    assert result.to_dict() == printed
+    assert f"{result}\n" == text
+    assert capsys.readouterr().out == ""
+
+
+def test_a_second_push_is_a_commit_in_the_same_repository(hub, trained, resmlp):
     assert resmlp("push", trained, "me/colors", "--license", "mit").code == 0
     assert resmlp("push", trained, "me/colors", "--license", "apache-2.0").code == 0
     readmes = [files["README.md"].decode() for _, files in hub.repos["me/colors"]]
     assert ["license: mit" in readme for readme in readmes] == [True, False]
 
 
-def test_without_a_license_it_says_so(hub, trained, resmlp):
+def test_a_missing_license_gives_a_note(hub, trained, resmlp):
     done = resmlp("push", trained, "me/colors")
     assert done.code == 0
     assert "note: the model card states no license" in done.err
@@ -94,16 +105,16 @@ def test_private(hub, trained, resmlp):
     assert hub.private == {"me/secret"}
 
 
-def test_private_is_not_pushed_to_what_is_public(hub, trained, resmlp):
+def test_private_is_refused_for_a_public_repository(hub, trained, resmlp):
     hub.add("me/open", {"README.md": b""})
     ended = resmlp("push", trained, "me/open", "--private")
     assert ended.code == 2
-    assert "me/open is there already, and public" in ended.error
+    assert "me/open exists already and is public" in ended.error
     assert len(hub.repos["me/open"]) == 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "message"),
     [
         (("validate", 403), "not allowed (403)"),
         (("validate", 429), "the server answered 429 (try again later"),
@@ -121,37 +132,37 @@ def test_private_is_not_pushed_to_what_is_public(hub, trained, resmlp):
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
 )
-def test_a_failed_upload_is_said_in_a_line_and_publishes_nothing(fault, says, hub, folder):
+def test_a_failed_upload_publishes_nothing(fault, message, hub, folder):
     hub.upload_fault = fault
     with pytest.raises(UserError) as ended:
-        push(folder, "me/colors")
+        upload(folder, "me/colors")
     assert str(ended.value).startswith("cannot push to me/colors: ")
-    assert says in str(ended.value)
+    assert message in str(ended.value)
     assert hub.repos == {}
-    assert ("the empty repository that was made for it stays" in ended.value.hint) == (hub.empty == {"me/colors"})
+    assert ("a repository created for it remains, empty" in ended.value.hint) == (hub.empty == {"me/colors"})
     hub.upload_fault = ("", 0)
-    assert push(folder, "me/colors") == f"{hub.url}/me/colors", "the same again"
+    assert upload(folder, "me/colors") == f"{hub.url}/me/colors", "the same again"
 
 
-def test_what_was_there_before_is_not_called_empty(hub, folder):
+def test_an_existing_repository_is_not_called_empty(hub, folder):
     hub.add("me/colors", {"README.md": b""})
     hub.upload_fault = ("commit", 500)
     with pytest.raises(UserError) as ended:
-        push(folder, "me/colors")
-    assert "stays" not in ended.value.hint
+        upload(folder, "me/colors")
+    assert "remains" not in ended.value.hint
     assert len(hub.repos["me/colors"]) == 1
 
 
-def test_an_answer_that_is_no_hubs(hub, folder, monkeypatch):
-    """The client reads the answers as JSON; a portal's are none."""
+def test_a_response_that_is_not_json(hub, folder, monkeypatch):
+    """A portal answers with a page."""
     monkeypatch.setattr("huggingface_hub.ModelCard.validate", lambda card: None)
     hub.upload_fault = ("validate", 500)
-    with pytest.raises(UserError, match="none of a hub's.*try again later"):
-        push(folder, "me/colors")
+    with pytest.raises(UserError, match="the response is not that of a hub.*try again later"):
+        upload(folder, "me/colors")
 
 
 @pytest.mark.parametrize("name", ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_ENDPOINT"])
-def test_a_setting_that_is_none_is_named(name, hub, trained, resmlp, monkeypatch):
+def test_an_invalid_setting_is_named(name, hub, trained, resmlp, monkeypatch):
     monkeypatch.setenv(name, "abc")
     ended = resmlp("push", trained, "me/colors")
     assert ended.code == 2
@@ -159,17 +170,17 @@ def test_a_setting_that_is_none_is_named(name, hub, trained, resmlp, monkeypatch
     assert hub.requests == []
 
 
-@pytest.mark.parametrize(("token", "says"), [("hf_stranger", "(401)"), ("hf_reader", "(403)")])
-def test_tokens_that_may_not_write(token, says, hub, trained, resmlp, monkeypatch):
+@pytest.mark.parametrize(("token", "status"), [("hf_stranger", "(401)"), ("hf_reader", "(403)")])
+def test_tokens_without_write_access(token, status, hub, trained, resmlp, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", token)
     ended = resmlp("push", trained, "me/colors")
     assert ended.code == 2
-    assert says in ended.error
+    assert status in ended.error
     assert token not in ended.err
-    assert "note:" not in ended.err, "there is no card"
+    assert "note:" not in ended.err, "no card was written"
 
 
-def test_without_a_token_nothing_is_done(hub, trained, resmlp, monkeypatch):
+def test_without_a_token(hub, trained, resmlp, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     ended = resmlp("push", trained, "me/colors")
     assert ended.code == 2
@@ -196,43 +207,43 @@ def test_offline(hub, trained, resmlp, monkeypatch):
     assert hub.requests == []
 
 
-def test_a_license_that_the_hub_refuses(hub, trained, resmlp):
+def test_an_unknown_license(hub, trained, resmlp):
     ended = resmlp("push", trained, "me/colors", "--license", "my-own")
     assert ended.code == 2
     assert '"license" must be one of [apache-2.0, mit]' in ended.error
-    assert "is --license one that the hub knows?" in ended.error
+    assert "does the hub know the --license?" in ended.error
     assert hub.repos == {}
-    assert hub.empty == set(), "nothing was made"
+    assert hub.empty == set(), "no repository was created"
 
 
 @pytest.mark.parametrize(
     "repo", ["colors", "me/", "/me", "me/a/b", "me/a b", "../x", "me/..", "me/x.git", "me/" + "x" * 97]
 )
-def test_bad_names_are_refused_before_anything(repo, hub, trained, resmlp, tmp_path):
+def test_invalid_repository_names(repo, hub, trained, resmlp, tmp_path):
     ended = resmlp("push", trained, repo, "--out", tmp_path / "out")
     assert ended.code == 2
-    assert "no repository of the hub" in ended.error
+    assert "is not a repository name" in ended.error
     assert not (tmp_path / "out").exists()
     assert hub.requests == []
 
 
-def test_out_writes_and_uploads_nothing(hub, trained, resmlp, tmp_path, monkeypatch):
+def test_out_uploads_nothing(hub, trained, resmlp, tmp_path, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     done = resmlp("push", trained, "me/colors", "--out", "out", "--json")
     assert done.code == 0, done.err
-    found = json.loads(done.out)
-    assert (found["repo"], found["url"]) == ("me/colors", None)
-    assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file()) == found["files"]
+    result = json.loads(done.out)
+    assert (result["repo"], result["url"]) == ("me/colors", None)
+    assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file()) == result["files"]
     assert hub.requests == []
-    assert "is there already" in resmlp("push", trained, "me/colors", "--out", "out").error
+    assert "out exists already" in resmlp("push", trained, "me/colors", "--out", "out").error
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
-    [("resmlp_s12", "are random"), ("timm:resmlp_12_224", "no network of ours"), ("nowhere/run", "no model at")],
+    ("model", "message"),
+    [("resmlp_s12", "are random"), ("timm:resmlp_12_224", "is not a resmlp network"), ("nowhere/run", "no model at")],
 )
-def test_models_that_cannot_be_pushed(model, says, hub, resmlp):
+def test_models_that_cannot_be_pushed(model, message, hub, resmlp):
     ended = resmlp("push", model, "me/colors")
     assert ended.code == 2
-    assert says in ended.error
+    assert message in ended.error
     assert hub.requests == []

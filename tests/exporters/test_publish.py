@@ -1,4 +1,4 @@
-"""The folder that `push` uploads: timm and transformers build the same network from it, and nothing breaks its card."""
+"""The files of `push`: timm and transformers build the same network from them, and no name breaks the model card."""
 
 import functools
 import json
@@ -12,11 +12,11 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from safetensors.torch import load_file
 
-import resmlp.timm  # noqa: F401  registers our names
+import resmlp.timm  # noqa: F401  registers the names of resmlp
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.pretrained import PUBLISHED
 from resmlp.exporters import publish
-from resmlp.exporters.provenance import Credit, Run, plain
+from resmlp.exporters.provenance import PublishedProvenance, RunProvenance, escape
 from resmlp.exporters.publish import write_for_hub
 from resmlp.inference import load
 from resmlp.models import Saved, create_model, save_model
@@ -47,13 +47,13 @@ def no_initialization():
 
 
 def make(folder, classes=CLASSES, **options):
-    """A run folder with nothing but a model, every tensor of it random."""
+    """A run folder with a model only, all its tensors random."""
     model = create_model(num_classes=len(classes), **({"img_size": 16} | options)).eval()
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             if key.endswith("running_var"):
                 tensor.uniform_(0.5, 2)
-            elif tensor.is_floating_point() and tensor.ndim > 1:  # of order one after many layers, too
+            elif tensor.is_floating_point() and tensor.ndim > 1:  # outputs of order one after many layers
                 tensor.uniform_(-1, 1).div_(tensor[0].numel() ** 0.5)
             elif tensor.is_floating_point():
                 tensor.uniform_(0.1, 1)
@@ -64,7 +64,7 @@ def make(folder, classes=CLASSES, **options):
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    """One of `NETWORKS`, its run folder and what is pushed of it, each made once."""
+    """One of `NETWORKS`, its run folder and the files of `push`, each made once."""
 
     @functools.cache
     def made(name):
@@ -76,7 +76,7 @@ def network(tmp_path_factory):
 
 @pytest.fixture
 def run(tmp_path):
-    """The smallest run folder, with what training writes into one."""
+    """A small run folder with the files of a training."""
     folder = tmp_path / "secret" / "run"
     make(folder, name="resmlp_digits", **SMALL)
     recipe = {
@@ -122,32 +122,32 @@ def head_of(readme):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_timm_builds_the_same_network(name, network):
     model, _, folder = network(name)
-    theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    assert type(theirs).__name__ == ("MlpMixer" if name in TIMMS else "TimmTrunk")
-    assert theirs.pretrained_cfg["architecture"] == TIMMS.get(name, NETWORKS[name]["name"])
+    of_timm = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    assert type(of_timm).__name__ == ("MlpMixer" if name in TIMMS else "TimmTrunk")
+    assert of_timm.pretrained_cfg["architecture"] == TIMMS.get(name, NETWORKS[name]["name"])
     images = torch.randn(2, 3, *model.config.size)
     with torch.no_grad():
-        torch.testing.assert_close(theirs(images), model(images), atol=1e-5, rtol=1e-5)
-    data = timm.data.resolve_model_data_config(theirs)
+        torch.testing.assert_close(of_timm(images), model(images), atol=1e-5, rtol=1e-5)
+    data = timm.data.resolve_model_data_config(of_timm)
     assert data["input_size"] == (3, *model.config.size)
     assert (data["crop_pct"], data["interpolation"], data["crop_mode"]) == (0.8, "bilinear", "center")
     assert (list(data["mean"]), list(data["std"])) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
-    assert theirs.pretrained_cfg["label_names"] == list(CLASSES)
+    assert of_timm.pretrained_cfg["label_names"] == list(CLASSES)
 
 
 @pytest.mark.parametrize("name", ["timm's own", "small mixer", "deit"])
 def test_transformers_builds_the_same_network(name, network):
     transformers = pytest.importorskip("transformers")
     model, run, folder = network(name)
-    theirs = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
+    of_transformers = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
-    assert theirs.config.id2label == dict(enumerate(CLASSES))
+    assert of_transformers.config.id2label == dict(enumerate(CLASSES))
     image = Image.effect_noise((70, 90), 60).convert("RGB")
     images = torch.randn(2, 3, *model.config.size)
     with torch.no_grad():
-        torch.testing.assert_close(theirs(pixel_values=images).logits, model(images), atol=1e-5, rtol=1e-5)
-        seen = theirs(**processor(image, return_tensors="pt")).logits
-    torch.testing.assert_close(seen, load(run, "cpu").logits([image]), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(of_transformers(pixel_values=images).logits, model(images), atol=1e-5, rtol=1e-5)
+        logits = of_transformers(**processor(image, return_tensors="pt")).logits
+    torch.testing.assert_close(logits, load(run, "cpu").logits([image]), atol=1e-4, rtol=1e-4)
 
 
 def test_features_without_a_classifier(tmp_path):
@@ -157,11 +157,11 @@ def test_features_without_a_classifier(tmp_path):
     head, text = head_of((folder / "README.md").read_text())
     assert head["pipeline_tag"] == "image-feature-extraction"
     assert "AutoModelForImageClassification" not in text
-    assert r"| classes | none\: its output is features |" in text
+    assert r"| classes | none\: the output is features |" in text
     code = text.split("```python\n")[1].split("```")[0]
     names = {}
     exec(code.split("print(")[0], names)
-    assert {"Image", "resmlp"} <= names.keys(), "what the snippet uses"
+    assert {"Image", "resmlp"} <= names.keys(), "the snippet imports them"
 
 
 # the folder
@@ -173,7 +173,7 @@ def test_files(run, tmp_path):
     assert sorted(str(p.relative_to(tmp_path / "hub")) for p in (tmp_path / "hub").rglob("*") if p.is_file()) == files
 
 
-def test_nothing_tells_where_it_was_trained(run, tmp_path):
+def test_no_local_path_is_published(run, tmp_path):
     folder = pushed(run, tmp_path)
     for file in ("README.md", "config.json", "model.safetensors"):
         content = (folder / file).read_bytes()
@@ -194,18 +194,18 @@ def test_a_full_disk_leaves_nothing(file, run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["a file", "a folder"])
-def test_what_is_there_is_left_alone(place, run, tmp_path):
+def test_an_existing_folder_is_not_changed(place, run, tmp_path):
     if place == "a folder":
         (tmp_path / "hub").mkdir()
     else:
         (tmp_path / "hub").write_text("mine")
-    with pytest.raises(UserError, match="hub is there already"):
+    with pytest.raises(UserError, match="hub exists already"):
         pushed(run, tmp_path)
 
 
 @pytest.mark.parametrize("license", ["", "Apache 2", "x: y", "mit\nlicense: gpl", "a" * 65])
-def test_a_license_is_a_word_of_the_hubs(license, run, tmp_path):
-    with pytest.raises(UserError, match="no license of the hub"):
+def test_invalid_licenses(license, run, tmp_path):
+    with pytest.raises(UserError, match="is not a license identifier"):
         pushed(run, tmp_path, license)
 
 
@@ -224,7 +224,7 @@ def test_the_head(run, tmp_path):
     assert result["name"] == "net"
     (of_data,) = result["results"]
     assert of_data["dataset"]["name"] == "folder: pets"
-    # of the weights that are in the folder, not of the best evaluation
+    # scores of the weights in the folder, not of the best evaluation
     assert {metric["type"]: metric["value"] for metric in of_data["metrics"]} == {"top1": 0.25, "top5": 1.0}
 
 
@@ -235,7 +235,7 @@ LINES = (
     r"| seed | 7 |",
     r"| time | 1.5 minutes |",
     r"| versions | torch 2.15.0 |",
-    r"As fractions, on the held-out images (1,234) of folder\: pets:",
+    r"Fractions, on the validation set (1,234 images) of folder\: pets:",
     r"| top1 | 0.2500 |",
     r"| data.root | pets |",
     r"| model.dim | 24 |",
@@ -257,12 +257,12 @@ def test_parameters_are_those_in_the_file(run, tmp_path):
     assert f"| parameters | {count:,} |" in (folder / "README.md").read_text()
 
 
-def test_what_is_unknown_is_said(tmp_path):
+def test_unknown_facts_are_not_stated(tmp_path):
     make(tmp_path / "run", classes=("a", "b"), name="resmlp_digits", **SMALL)
     head, text = head_of((pushed(tmp_path / "run", tmp_path) / "README.md").read_text())
     assert "license" not in head
     assert not {"model-index", "model_name"} & head.keys()
-    for line in ("| data | not stated |", "| seed | not stated |", "What it reaches is not stated.", "## License"):
+    for line in ("| data | not stated |", "| seed | not stated |", "Scores: not stated.", "## License"):
         assert line in text
     assert "The license of these weights is not stated" in text
 
@@ -287,7 +287,7 @@ NASTY = (
 )
 
 
-def test_names_do_not_break_the_card(run, tmp_path):
+def test_hostile_names_do_not_break_the_card(run, tmp_path):
     make(run, classes=NASTY, name="resmlp_digits", **SMALL)
     recipe = json.loads((run / "recipe.json").read_text())
     recipe["data"]["root"] = "/home/jane/--- \n# pets: | <b>"
@@ -311,11 +311,11 @@ def test_names_do_not_break_the_card(run, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["cat", "German shepherd", "żółw", "(a, b)", "it's 1.5 - 2"])
-def test_plain_names_are_left_as_they_are(text):
-    assert plain(text) == text
+def test_plain_names_are_not_changed(text):
+    assert escape(text) == text
 
 
-def test_many_classes_are_cut_short(tmp_path):
+def test_only_the_first_classes_are_listed(tmp_path):
     make(tmp_path / "run", classes=tuple(f"c{i}" for i in range(2000)), name="resmlp_digits", **SMALL)
     text = (pushed(tmp_path / "run", tmp_path) / "README.md").read_text()
     assert "c49, ... (2,000 in all)" in text
@@ -324,7 +324,7 @@ def test_many_classes_are_cut_short(tmp_path):
 
 @pytest.mark.parametrize("file", ["recipe.json", "summary.json"])
 @pytest.mark.parametrize("content", ["", "[]", "null", "{", "3", "\x00"], ids=repr)
-def test_a_broken_file_is_named(file, content, run, tmp_path):
+def test_a_damaged_file_is_named(file, content, run, tmp_path):
     (run / file).write_text(content)
     with pytest.raises(UserError, match=re.escape(file)):
         pushed(run, tmp_path)
@@ -333,14 +333,15 @@ def test_a_broken_file_is_named(file, content, run, tmp_path):
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], {}, {"weights": []}, float("nan")], ids=repr)
 @pytest.mark.parametrize("key", ["last", "weights", "seconds", "versions", "images", "device"])
-def test_odd_summaries_are_unknown(key, value, run):
+def test_invalid_values_are_not_stated(key, value, run):
     summary = json.loads((run / "summary.json").read_text())
     write_json(run / "summary.json", summary | {key: value})
     recipe = json.loads((run / "recipe.json").read_text())
     write_json(run / "recipe.json", recipe | {"model": value, "data": value})
-    past = Run.read(run)
-    assert all(isinstance(text, str) for text in (past.training(), past.results(), past.recipe(), past.measured_on))
-    assert ("0.2500" in past.results()) == (key not in ("last", "weights")), "what is not odd is still told"
+    provenance = RunProvenance.read(run)
+    sections = (provenance.training(), provenance.results(), provenance.recipe(), provenance.measured_on)
+    assert all(isinstance(text, str) for text in sections)
+    assert ("0.2500" in provenance.results()) == (key not in ("last", "weights")), "valid values are still stated"
 
 
 # published weights
@@ -348,7 +349,7 @@ def test_odd_summaries_are_unknown(key, value, run):
 
 def test_all_published_weights_have_authors_and_data():
     for name, weights in PUBLISHED.items():
-        text = Credit(weights).training()
+        text = PublishedProvenance(weights).training()
         assert f"<{weights.source}>" in text, name
         assert f"<https://huggingface.co/timm/{weights.repo.removeprefix('timm/')}>" in text
 
@@ -379,10 +380,10 @@ def test_all_published_weights_have_authors_and_data():
                 "https://arxiv.org/abs/2105.01601",
                 "| data | ImageNet-21k-P, then ImageNet-1k |",
                 "| top1 | 0.82306 |",
-                "timm measured them",
+                "measured by timm",
             ],
         ),
-        ("resmlp_s12.fb_dino", [r"ImageNet-1k without labels (DINO)", "What it reaches is not stated."]),
+        ("resmlp_s12.fb_dino", [r"ImageNet-1k without labels (DINO)", "Scores: not stated."]),
     ],
 )
 def test_published_weights_credit_their_authors(name, lines, tmp_path, monkeypatch):
