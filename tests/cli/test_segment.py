@@ -318,7 +318,7 @@ def an_empty_class(root: Path) -> None:
         (out_of_range, "labels/train/0.png has label 9"),
         (of_another_size, "labels/train/0.png is 40x23"),
         (missing, "labels/val/1.png"),
-        (a_image, "labels/train/0.png is an image in colors"),
+        (a_image, "labels/train/0.png has colors"),
         (an_empty_class, "no training mask has a pixel of moon"),
     ],
 )
