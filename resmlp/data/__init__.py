@@ -1,16 +1,12 @@
-"""Images and parallel text, from files to batches.
+"""Images, masks and parallel text, from files to batches.
 
-`decode` reads one file, `images` finds files on disk and in archives, `trees` finds the classes and splits that their
-folders spell, `images` makes labeled sets of them, `known` reads published sets, `sources` names both, `transforms`
-changes one image (`randaugment`, with the arithmetic of `colors` and `shifts`), `loader` makes batches, and `batch`
-changes a batch on its device.
+`images` lists the files of class folders, archives and published data sets, splits them into a training set and a
+validation set, and transforms one image or one batch. `masks` does the same for images with a label for each pixel.
+`text` reads parallel text and turns it into batches of tokens. `loading` makes batches of images, for training and for
+evaluation. `checking` reports the issues of a tree of images before training.
 
-For a label in each pixel `maskfiles` reads one mask, `masktrees` finds them beside their images, `classnames` what
-their numbers mean, `masksets` holds both, `masks` names the sources (`scenes` is embedded), and `joint` changes image
-and labels alike.
-
-Of text, `pairs` reads files, `numbers` makes number words, `parallel` names both, `tokenizer` cuts text into tokens,
-and `token_batches` makes batches.
+The imports inside this package point down: checking, loading, masks and text, images. This module exports the names
+that other packages use most.
 """
 
 from resmlp.data.images.imageset import ImageSet, Splits, folder_train

@@ -31,7 +31,7 @@ def plant(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Callable[..., str]:
-    """Write an archive of images: `pack("a.tar", "cat/1.png", ...)`; a TarInfo is added as it is."""
+    """Write an archive of images: `pack("a.tar", "cat/1.png", ...)`; a TarInfo is added unchanged."""
 
     def pack(name: str, *paths: str | tarfile.TarInfo) -> str:
         archive = tmp_path / name

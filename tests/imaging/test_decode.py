@@ -1,4 +1,4 @@
-"""Every way an image file can be written, against the pixels it was written from."""
+"""Image files of every format and mode, compared with the original pixels."""
 
 import io
 import pickle
@@ -34,13 +34,13 @@ def test_rgb_is_exact(photo, kind):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_lossy_is_near(photo, kind):
+def test_lossy_formats_are_close(photo, kind):
     smooth = photo.resize((16, 12), Image.Resampling.BOX).resize((64, 48), Image.Resampling.BICUBIC)
     assert abs(read(saved(smooth, kind, quality=95)) - np.asarray(smooth)).mean() < 3
 
 
 def test_cmyk_jpeg_keeps_its_colors():
-    """Pillow writes CMYK as Adobe does, inverted; a reader that missed it would return the negative."""
+    """Pillow writes inverted CMYK, as Adobe does; without that inversion the result would be a negative."""
     for color in ((250, 10, 10), (10, 240, 20), (255, 255, 255), (0, 0, 0)):
         data = saved(Image.new("RGB", (16, 16), color).convert("CMYK"), "JPEG", quality=95)
         assert Image.open(io.BytesIO(data)).mode == "CMYK"
@@ -60,7 +60,7 @@ def test_16_bit_gray_is_scaled_not_clipped(kind):
     assert (read(saved(Image.fromarray(wide), kind)) == np.arange(256).reshape(16, 16, 1)).all()
 
 
-def test_samples_of_unknown_range_are_refused():
+def test_samples_of_unknown_range_are_errors():
     for values in (np.full((4, 4), 70000, np.int32), np.full((4, 4), 0.5, np.float32)):
         with pytest.raises(UnreadableImage, match="32-bit"):
             read(saved(Image.fromarray(values), "TIFF"))
@@ -74,7 +74,7 @@ def test_palette():
     assert read(saved(image, "PNG", transparency=0)).tolist() == [[[255, 255, 255], [200, 100, 50]]]
 
 
-def test_transparency_lies_on_white():
+def test_transparent_pixels_are_blended_with_white():
     half = Image.new("RGBA", (1, 1), (100, 0, 200, 51))  # 20 % opaque
     assert abs(read(saved(half, "PNG"))[0, 0] - [224, 204, 244]).max() <= 1
     assert (
@@ -85,7 +85,7 @@ def test_transparency_lies_on_white():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(orientation):
     upright = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
-    # How a camera must store an upright image so that this orientation turns it back: the standard's table.
+    # From the table in the EXIF standard: the stored image that this orientation turns upright.
     store = {
         1: lambda a: a,
         2: np.fliplr,
@@ -110,7 +110,7 @@ def test_truncated_files_are_errors(photo):
 
 
 def test_decompression_bomb():
-    """A PNG that claims 20,000 x 20,000 pixels in a few bytes: refused by its size, before any pixel."""
+    """A PNG of a few bytes with 20,000 x 20,000 pixels in its header is an error before any pixel is decoded."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -124,8 +124,8 @@ def test_decompression_bomb():
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_no_image_at_all(data):
-    """PostScript among them: Pillow knows it, and would run Ghostscript."""
+def test_files_that_are_not_images(data):
+    """Includes PostScript: Pillow supports it, and would run Ghostscript."""
     with pytest.raises(UnreadableImage, match=r"cannot read x.png: not an image"):
         read(data)
 
@@ -135,7 +135,7 @@ def test_missing_file(tmp_path):
         decode("gone.png", (tmp_path / "gone.png").open)
 
 
-def test_error_is_a_one_line_user_error_that_pickles():
+def test_error_is_one_line_and_can_be_pickled():
     error = pickle.loads(pickle.dumps(UnreadableImage("a/b.jpg", "it is broken")))
     assert isinstance(error, UserError)
     assert (error.name, error.reason) == ("a/b.jpg", "it is broken")
@@ -146,21 +146,21 @@ def test_error_is_a_one_line_user_error_that_pickles():
 BOX = (5, 3, 41, 30)
 
 
-def part(data: bytes, box=BOX, least=(1000, 1000)) -> np.ndarray:
-    asked: list[tuple[int, int]] = []
+def region(data: bytes, box=BOX, min_size=(1000, 1000)) -> np.ndarray:
+    sizes: list[tuple[int, int]] = []
 
     def choose(size):
-        asked.append(size)
-        return Region(box, least)
+        sizes.append(size)
+        return Region(box, min_size)
 
-    found = decode_region("x.jpg", lambda: io.BytesIO(data), choose)
-    assert asked == [decode("x.jpg", lambda: io.BytesIO(data)).size]
-    return found
+    pixels = decode_region("x.jpg", lambda: io.BytesIO(data), choose)
+    assert sizes == [decode("x.jpg", lambda: io.BytesIO(data)).size]
+    return pixels
 
 
 @pytest.fixture(params=["fast", "plain"])
 def decoder(request, monkeypatch) -> str:
-    """With simplejpeg, where it is installed, and without."""
+    """With simplejpeg, if it is installed, and without it."""
     if request.param == "fast":
         pytest.importorskip("simplejpeg")
     else:
@@ -181,32 +181,32 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("box", [BOX, (0, 0, 61, 47), (60, 46, 61, 47)])
-def test_a_part_is_cut_from_the_whole(photo, decoder, way, box):
+def test_region_equals_a_crop_of_the_whole_image(photo, decoder, way, box):
     kind, how = WAYS[way]
     data = saved(photo, kind, **how)
     whole = decode("x", lambda: io.BytesIO(data))
-    assert (part(data, box) == np.asarray(whole.crop(box))).all()
+    assert (region(data, box) == np.asarray(whole.crop(box))).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "1", "P", "LA", "RGBA", "I;16"])
-def test_a_part_of_other_colors(photo, decoder, mode):
+def test_region_of_other_modes(photo, decoder, mode):
     if mode == "I;16":
         image, kind = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257), "PNG"
     else:
         image, kind = photo.convert("RGBA" if mode == "LA" else mode), "JPEG" if mode in ("L", "CMYK") else "PNG"
         image = image.convert(mode)
     data = saved(image, kind)
-    assert (part(data) == np.asarray(decode("x", lambda: io.BytesIO(data)).crop(BOX))).all()
+    assert (region(data) == np.asarray(decode("x", lambda: io.BytesIO(data)).crop(BOX))).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_part_of_a_turned_image(photo, decoder, orientation, kind):
+def test_region_of_a_rotated_image(photo, decoder, orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = saved(photo, kind, exif=exif)
-    assert (part(data) == np.asarray(decode("x", lambda: io.BytesIO(data)).crop(BOX))).all()
-    small = part(data, (0, 0, 40, 40), (10, 10))  # only what lies upright is reduced
+    assert (region(data) == np.asarray(decode("x", lambda: io.BytesIO(data)).crop(BOX))).all()
+    small = region(data, (0, 0, 40, 40), (10, 10))  # only upright JPEG images are reduced
     assert small.shape == ((10, 10, 3) if kind == "JPEG" and orientation == 1 else (40, 40, 3))
 
 
@@ -215,45 +215,45 @@ def test_orientation_in_xmp(photo, decoder):
     data = saved(photo, "JPEG", xmp=xmp)
     whole = decode("x", lambda: io.BytesIO(data))
     assert whole.size == photo.size[::-1]
-    assert (part(data) == np.asarray(whole.crop(BOX))).all()
+    assert (region(data) == np.asarray(whole.crop(BOX))).all()
 
 
-@pytest.mark.parametrize(("least", "scale"), [((100, 100), 8), ((101, 100), 4), ((200, 300), 2), ((401, 10), 1)])
+@pytest.mark.parametrize(("min_size", "scale"), [((100, 100), 8), ((101, 100), 4), ((200, 300), 2), ((401, 10), 1)])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_large_parts_are_decoded_at_less(photo, decoder, least, scale, mode):
+def test_large_regions_are_decoded_at_reduced_resolution(photo, decoder, min_size, scale, mode):
     smooth = photo.resize((9, 7)).resize((1201, 903), Image.Resampling.BICUBIC).convert(mode)
     data = saved(smooth, "JPEG", quality=95)
     box = (16, 24, 816, 864)
-    found = part(data, box, least)
-    assert found.shape == (840 // scale, 800 // scale, 3)
+    pixels = region(data, box, min_size)
+    assert pixels.shape == (840 // scale, 800 // scale, 3)
     boxes = (
         np.asarray(smooth.convert("RGB").crop(box)).reshape(840 // scale, scale, 800 // scale, scale, 3).mean((1, 3))
     )
-    assert abs(found - boxes).mean() < 1.5
-    last = part(data, (1, 1, 1201, 903), (10, 10))  # at an edge that 8 does not divide
+    assert abs(pixels - boxes).mean() < 1.5
+    last = region(data, (1, 1, 1201, 903), (10, 10))  # the edge is not a multiple of 8
     assert last.shape == (902 // 8, 1200 // 8, 3)
 
 
-def test_what_cannot_be_read_is_named_in_part(photo, decoder):
+def test_unreadable_region_has_the_same_error(photo, decoder):
     data = saved(photo, "JPEG")
     broken = [b"", b"text", data[:3], data[:200], data[: len(data) // 2], data[:-2], saved(photo, "PNG")[:-30]]
-    for some in broken:
+    for damaged in broken:
         with pytest.raises(UnreadableImage) as whole:
-            decode("x.jpg", lambda some=some: io.BytesIO(some))
+            decode("x.jpg", lambda damaged=damaged: io.BytesIO(damaged))
         with pytest.raises(UnreadableImage) as caught:
-            decode_region("x.jpg", lambda some=some: io.BytesIO(some), lambda size: Region(BOX, (1, 1)))
+            decode_region("x.jpg", lambda damaged=damaged: io.BytesIO(damaged), lambda size: Region(BOX, (1, 1)))
         assert caught.value.name == "x.jpg"
         assert caught.value.reason == whole.value.reason
     with pytest.raises(UnreadableImage, match="no.jpg"):
         File("/nowhere/no.jpg").read_region(lambda size: Region(BOX, (1, 1)))
 
 
-def test_damage_in_the_middle_is_taken_as_pillow_takes_it(photo, decoder):
+def test_damage_in_the_middle_is_decoded_as_by_pillow(photo, decoder):
     whole = saved(photo.resize((200, 150)), "JPEG", quality=90)
     rng = np.random.default_rng(0)
     for _ in range(100):
         data = bytearray(whole)
-        for place in rng.integers(650, len(data), 2):  # behind the header, which might promise millions of pixels
+        for place in rng.integers(650, len(data), 2):  # after the header, where damage could declare millions of pixels
             data[place] = rng.integers(256)
         outcomes = []
         for read in (decode, lambda *args: decode_region(*args, lambda size: Region((0, 0, *size), size))):
@@ -264,13 +264,13 @@ def test_damage_in_the_middle_is_taken_as_pillow_takes_it(photo, decoder):
         assert outcomes[0] == outcomes[1]
 
 
-def test_too_many_pixels_in_part(photo, decoder, monkeypatch):
+def test_region_of_an_image_with_too_many_pixels(photo, decoder, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(UnreadableImage, match="decompression bomb"):
         decode_region("x", lambda: io.BytesIO(saved(photo, "JPEG")), lambda size: Region(BOX, (1, 1)))
 
 
-def test_what_chooses_may_fail_without_blaming_the_image(photo):
+def test_error_in_choose_region_is_not_an_unreadable_image(photo):
     def choose(size):
         raise KeyError(size)
 
@@ -278,9 +278,9 @@ def test_what_chooses_may_fail_without_blaming_the_image(photo):
         decode_region("x", lambda: io.BytesIO(saved(photo, "JPEG")), choose)
 
 
-def test_parts_of_pixels():
+def test_region_of_pixels_in_memory():
     colors = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
     for array in (colors, colors[..., 0]):
         image = Pixels("x", array)
-        found = image.read_region(lambda size: Region((2, 1, 12, 9), size))
-        assert (found == np.asarray(image.read())[1:9, 2:12]).all()
+        pixels = image.read_region(lambda size: Region((2, 1, 12, 9), size))
+        assert (pixels == np.asarray(image.read())[1:9, 2:12]).all()

@@ -1,1 +1,1 @@
-"""Labeled images: trees of folders, published sets, and what changes an image."""
+"""Labeled images: trees of class folders, published data sets, and transforms of an image or a batch."""

@@ -14,10 +14,10 @@ def pillow(image: Image.Image, *matrix: float) -> np.ndarray:
     return np.asarray(image.transform(image.size, Image.Transform.AFFINE, matrix, **how)).astype(int)
 
 
-def check(ours: np.ndarray, expected: np.ndarray) -> None:
+def check(actual: np.ndarray, expected: np.ndarray) -> None:
     """Pillow computes in 64 bits and rounds down, so some values are 17 instead of 16 or the reverse."""
-    far = abs(ours.transpose(1, 2, 0).astype(int) - expected)
-    assert ours.dtype == np.uint8
+    far = abs(actual.transpose(1, 2, 0).astype(int) - expected)
+    assert actual.dtype == np.uint8
     assert far.max() <= 1
     assert far.sum() < 2 + 0.02 * far.size
 

@@ -23,9 +23,9 @@ def image(request, photo) -> Image.Image:
     return made[request.param]()
 
 
-def same(ours: np.ndarray, expected: Image.Image) -> bool:
-    assert ours.dtype == np.uint8
-    return (ours.transpose(1, 2, 0) == np.asarray(expected)).all()
+def same(actual: np.ndarray, expected: Image.Image) -> bool:
+    assert actual.dtype == np.uint8
+    return (actual.transpose(1, 2, 0) == np.asarray(expected)).all()
 
 
 def planar(image: Image.Image) -> np.ndarray:
@@ -33,7 +33,7 @@ def planar(image: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("ours", "pillow"),
+    ("actual", "pillow"),
     [
         (color_ops.brightness, ImageEnhance.Brightness),
         (color_ops.contrast, ImageEnhance.Contrast),
@@ -41,21 +41,21 @@ def planar(image: Image.Image) -> np.ndarray:
         (color_ops.sharpness, ImageEnhance.Sharpness),
     ],
 )
-def test_blends(image, ours, pillow):
+def test_blends(image, actual, pillow):
     for factor in FACTORS:
-        assert same(ours(planar(image), factor), pillow(image).enhance(factor))
+        assert same(actual(planar(image), factor), pillow(image).enhance(factor))
 
 
 @pytest.mark.parametrize(
-    ("ours", "pillow"),
+    ("actual", "pillow"),
     [
         (color_ops.invert, ImageOps.invert),
         (color_ops.autocontrast, ImageOps.autocontrast),
         (color_ops.equalize, ImageOps.equalize),
     ],
 )
-def test_operations_without_a_level(image, ours, pillow):
-    assert same(ours(planar(image)), pillow(image))
+def test_operations_without_a_level(image, actual, pillow):
+    assert same(actual(planar(image)), pillow(image))
 
 
 def test_posterize(image):

@@ -31,9 +31,9 @@ def test_normalize():
 
 def test_evaluation_input_equals_timm(photo: Image.Image):
     p = DATA.preprocessing()
-    theirs = create_transform((3, 16, 16), crop_pct=p.crop_ratio, interpolation="bicubic", mean=p.mean, std=p.std)
-    ours = normalize(eval_transform(p)(photo)[None], p.mean, p.std)[0]
-    torch.testing.assert_close(ours, theirs(photo), rtol=0, atol=1e-6)
+    expected = create_transform((3, 16, 16), crop_pct=p.crop_ratio, interpolation="bicubic", mean=p.mean, std=p.std)
+    actual = normalize(eval_transform(p)(photo)[None], p.mean, p.std)[0]
+    torch.testing.assert_close(actual, expected(photo), rtol=0, atol=1e-6)
 
 
 def test_without_augmentation():

@@ -32,10 +32,10 @@ def batches(root: str, workers: int = 0, seed: int = 3, **task) -> TrainBatches:
     return TrainBatches(open_eval(data), data, Augment(), seed=seed, transform=crops)
 
 
-def same(ours, theirs) -> bool:
-    ours, theirs = list(ours), list(theirs)
+def same(first, second) -> bool:
+    first, second = list(first), list(second)
     keys = ("global", "local", "label")
-    return len(ours) == len(theirs) and all(torch.equal(a[key], b[key]) for a, b in zip(ours, theirs) for key in keys)
+    return len(first) == len(second) and all(torch.equal(a[key], b[key]) for a, b in zip(first, second) for key in keys)
 
 
 def test_views_of_an_image(photo):
@@ -59,14 +59,14 @@ def test_small_images_are_enlarged(size):
 
 
 def test_batches_do_not_depend_on_the_workers(many):
-    alone, helped = batches(many), batches(many, workers=2)
-    whole = list(alone.epoch(1))
+    without, with_workers = batches(many), batches(many, workers=2)
+    whole = list(without.epoch(1))
     assert [tuple(batch["global"].shape) for batch in whole] == [(8, 2, 3, 8, 8)] * 5
     assert whole[0]["local"].shape == (8, 2, 3, 4, 4)
     assert whole[0]["unreadable"] == []
-    assert same(helped.epoch(1), whole)
-    assert same(helped.epoch(1, start=3), whole[3:])
-    assert not same(alone.epoch(2), whole)
+    assert same(with_workers.epoch(1), whole)
+    assert same(with_workers.epoch(1, start=3), whole[3:])
+    assert not same(without.epoch(2), whole)
     assert not same(batches(many, seed=4).epoch(1), whole)
 
 

@@ -27,12 +27,12 @@ def timm_policy(p: Preprocessing, magnitudes: str):
     return policy
 
 
-def differences(ours, theirs, image: Image.Image, key: int) -> np.ndarray:
+def differences(actual, expected, image: Image.Image, key: int) -> np.ndarray:
     seed_host(key)
-    pixels = ours(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))).transpose(1, 2, 0).astype(int)
+    pixels = actual(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))).transpose(1, 2, 0).astype(int)
     after = random.random(), np.random.rand()
     seed_host(key)
-    far = abs(pixels - np.asarray(theirs(image)))
+    far = abs(pixels - np.asarray(expected(image)))
     assert after == (random.random(), np.random.rand()), "other random numbers"
     return far
 
@@ -42,11 +42,11 @@ def differences(ours, theirs, image: Image.Image, key: int) -> np.ndarray:
 def test_each_operation(photo, number, magnitudes):
     """Color operations are equal; moved pixels differ by at most 1."""
     image, p = photo.resize((48, 40)), Preprocessing((40, 48))
-    ours, theirs = rand_augment(p, magnitudes).ops[number], timm_policy(p, magnitudes).ops[number]
-    assert ours.name == theirs.name
-    moves = ours.name.startswith(("Shear", "Translate"))
+    actual, expected = rand_augment(p, magnitudes).ops[number], timm_policy(p, magnitudes).ops[number]
+    assert actual.name == expected.name
+    moves = actual.name.startswith(("Shear", "Translate"))
     for key in range(25):
-        far = differences(ours, theirs, image, key)
+        far = differences(actual, expected, image, key)
         assert far.max() <= moves
         assert far.mean() < 0.02
 
@@ -55,8 +55,8 @@ def test_each_operation(photo, number, magnitudes):
 @pytest.mark.parametrize("magnitudes", [RECIPE, "rand-m9-n3-p0.9-mstd101-mmax20-inc1", "rand-n1-tweights", "rand-t3aw"])
 def test_whole_policy(photo, magnitudes, interpolation):
     p = Preprocessing((47, 61), interpolation=interpolation)
-    ours, theirs = rand_augment(p, magnitudes), timm_policy(p, magnitudes)
-    far = [differences(ours, theirs, photo, key).mean() for key in range(60)]
+    actual, expected = rand_augment(p, magnitudes), timm_policy(p, magnitudes)
+    far = [differences(actual, expected, photo, key).mean() for key in range(60)]
     assert np.mean(far) < 0.02
     assert max(far) < 0.5  # a difference of 1 before equalization is more after it
 

@@ -30,35 +30,35 @@ def of(image: Image.Image) -> Pixels:
 @pytest.mark.parametrize("size", [(24, 24), (96, 96), (32, 48), (64, 16)])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_evaluation_equals_timm(photo, size, crop_ratio, interpolation):
-    ours = eval_transform(Preprocessing(size, crop_ratio, interpolation))
-    theirs = create_transform((3, *size), crop_pct=crop_ratio, interpolation=interpolation, normalize=False)
+    actual = eval_transform(Preprocessing(size, crop_ratio, interpolation))
+    expected = create_transform((3, *size), crop_pct=crop_ratio, interpolation=interpolation, normalize=False)
     for image in (photo, photo.rotate(90, expand=True), photo.resize((9, 200))):
-        assert ours(image).shape == (3, *size)
-        assert torch.equal(ours(image), theirs(image))
+        assert actual(image).shape == (3, *size)
+        assert torch.equal(actual(image), expected(image))
 
 
 def test_evaluation_of_real_images(shared):
-    ours = eval_transform(Preprocessing((224, 224), 0.9))
-    theirs = create_transform((3, 224, 224), crop_pct=0.9, interpolation="bicubic", normalize=False)
+    actual = eval_transform(Preprocessing((224, 224), 0.9))
+    expected = create_transform((3, 224, 224), crop_pct=0.9, interpolation="bicubic", normalize=False)
     for path in sorted((shared / "caltech20" / "val").glob("*/*"))[::97]:
         image = Image.open(path).convert("RGB")
-        assert torch.equal(ours(image), theirs(image))
+        assert torch.equal(actual(image), expected(image))
 
 
 @pytest.mark.parametrize(("policy", "name"), [("rand", "rand-m5-n2-mstd0.5-inc1"), ("three", "3a")])
 def test_policies_equal_those_of_timm(photo, policy, name):
     """With the same random numbers; magnitude 5 is so low that posterize keeps its bits."""
     image = photo.resize((90, 70))
-    ours = train_transform(Data(img_size=(32,)), Augment(policy=policy, magnitudes=name, jitter=0.3))
-    theirs = create_transform(
+    actual = train_transform(Data(img_size=(32,)), Augment(policy=policy, magnitudes=name, jitter=0.3))
+    expected = create_transform(
         32, is_training=True, color_jitter=0.3, auto_augment=name, interpolation="bicubic", use_prefetcher=True
     )
     far = []
     for key in range(120):
         seed_host(key)
-        pixels = ours(of(image))
+        pixels = actual(of(image))
         seed_host(key)
-        far.append((pixels.int() - theirs(image).int()).abs())
+        far.append((pixels.int() - expected(image).int()).abs())
     far = torch.stack(far).float()
     assert far.mean() < 0.06
     assert far.mean((1, 2, 3)).median() < 0.02  # equalize and others may increase a difference of 1 after the crop
@@ -92,10 +92,10 @@ def test_smallest_images_have_a_crop():
 def test_resizing_is_close_to_pillow(photo, interpolation, size):
     data = Data(img_size=size, interpolation=interpolation)
     for image in (photo, photo.resize((200, 150)), photo.resize((5, 3)), photo.resize((1, 1))):
-        ours = train_transform(data, Augment(**PLAIN)).crop.fit(np.asarray(image)).astype(int)
-        theirs = np.asarray(image.resize(size[::-1], RESAMPLING[interpolation])).transpose(2, 0, 1)
-        assert abs(ours - theirs).max() <= 3
-        assert abs(ours - theirs).mean() < 0.2
+        actual = train_transform(data, Augment(**PLAIN)).crop.fit(np.asarray(image)).astype(int)
+        expected = np.asarray(image.resize(size[::-1], RESAMPLING[interpolation])).transpose(2, 0, 1)
+        assert abs(actual - expected).max() <= 3
+        assert abs(actual - expected).mean() < 0.2
 
 
 def test_large_jpegs_are_decoded_at_reduced_resolution(tmp_path):
@@ -106,12 +106,12 @@ def test_large_jpegs_are_decoded_at_reduced_resolution(tmp_path):
     scales = set()
     for _ in range(30):
         parts = []
-        ours = crop.fit(image.read_region(lambda size: parts.append(crop.choose(size)) or parts[0]))  # noqa: B023
+        actual = crop.fit(image.read_region(lambda size: parts.append(crop.choose(size)) or parts[0]))  # noqa: B023
         left, top, right, bottom = parts[0].box
         scale = 8 if min(right - left, bottom - top) >= 8 * 64 else 4
         x, y, width, height = (scale * (side // scale) for side in (left, top, right - left, bottom - top))
-        theirs = crop.fit(np.asarray(image.read().crop((x, y, x + width, y + height))))
-        assert abs(ours.astype(int) - theirs).mean() < 1
+        expected = crop.fit(np.asarray(image.read().crop((x, y, x + width, y + height))))
+        assert abs(actual.astype(int) - expected).mean() < 1
         scales.add(scale)
     assert scales == {4, 8}
 
@@ -176,8 +176,8 @@ def test_other_shapes(photo):
 
 def test_center_crop_equals_evaluation(photo):
     data = Data(img_size=(32,), crop_ratio=0.8)
-    ours = train_transform(data, Augment(crop="center", flip=0.0))
-    assert torch.equal(ours(of(photo)), eval_transform(data.preprocessing())(photo))
+    actual = train_transform(data, Augment(crop="center", flip=0.0))
+    assert torch.equal(actual(of(photo)), eval_transform(data.preprocessing())(photo))
 
 
 def test_flip(photo):

@@ -33,10 +33,10 @@ def batches(root: str, augment: Augment = AUGMENT, seed: int = 3, rank=0, world=
     return TrainBatches(images, settings, augment, seed=seed, rank=rank, world=world, accumulate=accumulate)
 
 
-def same(ours, theirs) -> bool:
-    ours, theirs = list(ours), list(theirs)
-    return len(ours) == len(theirs) and all(
-        torch.equal(a["image"], b["image"]) and torch.equal(a["label"], b["label"]) for a, b in zip(ours, theirs)
+def same(first, second) -> bool:
+    first, second = list(first), list(second)
+    return len(first) == len(second) and all(
+        torch.equal(a["image"], b["image"]) and torch.equal(a["label"], b["label"]) for a, b in zip(first, second)
     )
 
 

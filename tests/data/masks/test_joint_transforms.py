@@ -184,9 +184,9 @@ def test_saturation_equals_that_of_hsv():
     pixels[0, 0], pixels[0, 1] = 0, 90
     for factor in (0.5, 1.0, 1.5):
         made = saturate(pixels, factor) / 255
-        for ours, rgb in zip(made.reshape(-1, 3), pixels.reshape(-1, 3) / 255):
+        for actual, rgb in zip(made.reshape(-1, 3), pixels.reshape(-1, 3) / 255):
             hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
-            assert np.allclose(ours, colorsys.hsv_to_rgb(hue, min(1, saturation * factor), value), atol=1e-5)
+            assert np.allclose(actual, colorsys.hsv_to_rgb(hue, min(1, saturation * factor), value), atol=1e-5)
 
 
 def loader(workers=0, seed=3) -> TrainBatches:
@@ -195,8 +195,8 @@ def loader(workers=0, seed=3) -> TrainBatches:
 
 
 def test_batches_do_not_depend_on_the_workers():
-    def same(ours, theirs):
-        return all(torch.equal(a[key], b[key]) for a, b in zip(ours, theirs, strict=True) for key in ("image", "mask"))
+    def same(first, second):
+        return all(torch.equal(a[key], b[key]) for a, b in zip(first, second, strict=True) for key in ("image", "mask"))
 
     whole = list(loader().epoch(1))
     assert whole[0].keys() == {"image", "mask", "unreadable"}

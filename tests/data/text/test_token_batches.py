@@ -40,10 +40,10 @@ def test_budget_and_coverage(world, accumulate, batch):
     sources, targets = sentences(500)
     settings = {"seed": 3, "world": world, "accumulate": accumulate}
     ranks = [TokenBatches(sources, targets, batch, 21, rank=rank, **settings) for rank in range(world)]
-    assert len({own.steps for own in ranks}) == 1
+    assert len({batches.steps for batches in ranks}) == 1
     expected = Counter((tuple(source), tuple(target)) for source, target in zip(sources, targets))
     for epoch in range(3):
-        parts = [list(own.epoch(epoch)) for own in ranks]
+        parts = [list(batches.epoch(epoch)) for batches in ranks]
         assert {len(part) for part in parts} == {ranks[0].steps * accumulate}
         seen: Counter = Counter()
         for batch_ in chain(*parts):
@@ -65,7 +65,7 @@ def test_mean_tokens(world, accumulate):
     """The mean over the micro-batches of one step in all processes, also after resuming in the middle of an epoch."""
     settings = {"seed": 3, "world": world, "accumulate": accumulate}
     ranks = [TokenBatches(*sentences(500), 601, 21, rank=rank, **settings) for rank in range(world)]
-    parts = [list(own.epoch(1)) for own in ranks]
+    parts = [list(batches.epoch(1)) for batches in ranks]
     for step in range(ranks[0].steps):
         together = [batch for part in parts for batch in part[step * accumulate : (step + 1) * accumulate]]
         mean = sum(batch["tokens"] for batch in together) / (world * accumulate)
@@ -82,16 +82,16 @@ def test_unused_pairs_are_less_than_a_step_and_differ_by_epoch():
     assert whole % 8 > 0
     unused = []
     for epoch in range(2):
-        seen = {pair[0][0] for own in ranks for batch in own.epoch(epoch) for pair in rows(batch)}
+        seen = {pair[0][0] for batches in ranks for batch in batches.epoch(epoch) for pair in rows(batch)}
         unused.append({source[0] for source in sources} - seen)
         assert 0 < len(unused[-1]) <= 7 * 100 // 2
     assert unused[0] != unused[1]
 
 
-def equal(ours, theirs) -> bool:
-    return len(ours) == len(theirs) and all(
+def equal(first, second) -> bool:
+    return len(first) == len(second) and all(
         torch.equal(a["source"], b["source"]) and torch.equal(a["target"], b["target"]) and a["tokens"] == b["tokens"]
-        for a, b in zip(ours, theirs)
+        for a, b in zip(first, second)
     )
 
 
