@@ -2,15 +2,13 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,7 +34,6 @@ from resmlp.training.optim import roles, weight_decay
 from resmlp.training.train import make_accelerator, train
 from resmlp.utils.devices import Place
 from resmlp.utils.errors import UserError
-from resmlp.utils.files import write_json
 from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import to_dict
 
@@ -523,50 +520,12 @@ def test_the_teachers_trunk_is_what_is_saved(tmp_path):
         assert torch.equal(saved.model.state_dict()[key], tensor)
 
 
-TWO = """
-import sys
-from resmlp.training.train import train
-from resmlp.recipes import open_recipe
-from resmlp.data.images.unlabeled import Collection
-from resmlp.utils.devices import Place
-from resmlp.tasks import dino
-
-opened = dino.open_collection
-
-
-def few(*args, **options):
-    train, val, why = opened(*args, **options)
-    return train.subset(range(48)), val.subset(range(20)), why
-
-
-dino.open_collection = lambda *args, **options: Collection(*few(*args, **options))
-train(open_recipe(sys.argv[1]), sys.argv[2])
-"""
-
-
-@pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
     from resmlp.models.weights import read_tensors
     from resmlp.utils.logger import read_metrics
 
     settings = recipe(run={"log_every": 1}, local_crops="interpolate")
-    write_json(
-        tmp_path / "recipe.json", to_dict(recipe(run={"log_every": 1, "device": "auto"}, local_crops="interpolate"))
-    )
-    (tmp_path / "go.py").write_text(TWO)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    ended = subprocess.run(
-        [sys.executable, *launch, str(tmp_path / "go.py"), str(tmp_path / "recipe.json"), str(tmp_path / "two")],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""},  # auto is the CPU
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    processes.together(lambda: train(settings, tmp_path / "two") and None, folder=tmp_path)
     train(settings, tmp_path / "one")
     step = f"checkpoints/step-{2 * STEPS:08d}/task.safetensors"
     one, two = (read_tensors(tmp_path / name / step) for name in ("one", "two"))

@@ -5,14 +5,12 @@ import math
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 
@@ -422,20 +420,11 @@ def test_settings_without_effect_are_refused(text, optim):
         make_task(replace(recipe, optim=replace(Optim(), **optim)), Place())
 
 
-@pytest.mark.slow
 def test_two_processes_end_as_one_does(train, text, tmp_path):
     """Two processes are two accumulated parts; dropout is off, and the numbers are the same but for rounding."""
     still = ("--model.dropout", "0", "--run.epochs", "1")
     assert train("one", *still, "--run.accumulate", "2") == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launch = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port)
-    command = [*launch, "-m", "resmlp", "train", "numbers", *FLAGS, *still, "--data.root", str(text)]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    out = ("--out", str(tmp_path / "two"))
-    ended = subprocess.run([*command, *out], env=env, capture_output=True, text=True, timeout=200, check=False)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    processes.together(train, "two", *still, folder=tmp_path)
     one, two = (read_json(tmp_path / name / "summary.json")["last"]["raw"] for name in ("one", "two"))
     assert one["step"] == two["step"]
     assert two["perplexity"] == pytest.approx(one["perplexity"], rel=1e-3)

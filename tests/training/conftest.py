@@ -1,9 +1,11 @@
 """What the engine's tests share: toy tasks run by the engine itself, and small runs of the command line."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ TINY = [
 """five steps an epoch on the digits"""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     """Toys are too small to share out."""
     before = torch.get_num_threads()
@@ -60,30 +62,54 @@ def engine(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def train_digits(folder: Path, *flags: str) -> int:
+    torch.manual_seed(0)
+    return main(["train", "digits", "--out", str(folder), *TINY, *flags])
+
+
 @pytest.fixture
 def digits() -> Callable[..., int]:
     """`digits(folder, *flags)`: the exit code of a small `resmlp train digits`, always from the same first weights."""
+    return train_digits
 
-    def run(folder: Path, *flags: str) -> int:
-        torch.manual_seed(0)
-        return main(["train", "digits", "--out", str(folder), *TINY, *flags])
 
-    return run
+def interrupt(monkeypatch: pytest.MonkeyPatch, at: int, number: int = signal.SIGINT) -> None:
+    loss, waiting = Supervised.loss, [at]
+
+    def interrupted(self, model, batch, step):
+        if waiting and step == waiting[0]:
+            waiting.pop()
+            os.kill(os.getpid(), number)
+        return loss(self, model, batch, step)
+
+    monkeypatch.setattr(Supervised, "loss", interrupted)
 
 
 @pytest.fixture
 def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """`interrupt_at(step, number=SIGINT)`: the process gets that signal in the middle of a step, once."""
+    return partial(interrupt, monkeypatch)
 
-    def arrange(at: int, number: int = signal.SIGINT) -> None:
-        loss, waiting = Supervised.loss, [at]
 
-        def interrupted(self, model, batch, step):
-            if waiting and step == waiting[0]:
-                waiting.pop()
-                os.kill(os.getpid(), number)
-            return loss(self, model, batch, step)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ten steps that nothing disturbed. Not to be written to."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert train_digits(folder) == 0
+    return folder
 
-        monkeypatch.setattr(Supervised, "loss", interrupted)
 
-    return arrange
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run interrupted after step 3. Not to be written to."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, 2)
+        assert train_digits(folder) == 130
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_once: Path, tmp_path: Path) -> Path:
+    """A copy of the run interrupted after step 3."""
+    return shutil.copytree(stopped_once, tmp_path / "stopped")

@@ -4,22 +4,26 @@ import errno
 import json
 import math
 import os
+import resource
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import processes
 import pytest
 import torch
 from torch import nn
 from toys import STEPS, TOYS, Distill, SelfDistill, Toy
 
 import resmlp
+from resmlp.cli.main import main
+from resmlp.metrics import Tally
 from resmlp.models.weights import read_tensors
 from resmlp.recipes import open_recipe
+from resmlp.tasks import Supervised
 from resmlp.training.ema import EpochAverage, MovingAverage
 from resmlp.training.engine import Engine
 from resmlp.utils.errors import UserError
@@ -437,15 +441,6 @@ def test_a_full_disk_in_the_log_is_a_line_for_the_user_too(engine, toy_recipe, m
         made.fit()
 
 
-def in_subprocess(
-    code: str, *args: str, timeout: float = 150, command: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess:
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    line = [*(command or (sys.executable, "-c", code)), *args]
-    return subprocess.run(line, env=env, capture_output=True, text=True, timeout=timeout, check=False)
-
-
-@pytest.mark.slow
 def test_a_file_the_system_cuts_short_is_one_line_and_no_crash(tmp_path, digits, interrupt_at):
     """For real: the kernel refuses to write a file beyond a size, as it would on a full disk."""
     folder = tmp_path / "run"
@@ -454,17 +449,16 @@ def test_a_file_the_system_cuts_short_is_one_line_and_no_crash(tmp_path, digits,
     sizes = {path.name: path.stat().st_size for path in (folder / "checkpoints" / "step-00000003").iterdir()}
     limit = (sizes["raw.safetensors"] + sizes["optimizer.pt"]) // 2
     assert sizes["raw.safetensors"] < limit < sizes["optimizer.pt"]
-    recipe = folder / "recipe.json"
-    code = (
-        "import resource, sys; from resmlp.cli.main import main;"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
-        "sys.exit(main(['train', *sys.argv[1:]]))"
-    )
-    ended = in_subprocess(code, str(recipe), "--out", str(folder))
-    assert ended.returncode == 2, ended.stderr
-    assert "Traceback" not in ended.stderr
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, ended.stderr
+
+    def on_a_small_disk() -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        return digits(folder)
+
+    log = tmp_path / "log"
+    assert processes.end(processes.start(on_a_small_disk, log=log)) == 2, log.read_text()
+    assert "Traceback" not in log.read_text()
+    lines = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, log.read_text()
     assert "step-00000005" in lines[0]
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-00000003"]
     assert digits(folder) == 0
@@ -596,55 +590,40 @@ def test_a_compiled_run_ends_near_the_plain_one(tmp_path, train):
         torch.testing.assert_close(compiled[key], tensor, atol=1e-3, rtol=1e-2)
 
 
-TWO = """
-import json, sys
-from pathlib import Path
-from resmlp.cli.main import main
-from resmlp.metrics import Tally
-from resmlp.tasks import Supervised
+def train_and_record(folder: Path, *args: str) -> int:
+    """Train, and write what this process of a group saw and measured to `folder`."""
+    record: dict = {"seen": [], "tallies": [], "evaluated": []}
+    batches, evaluate, scores = Supervised.batches, Supervised.evaluate, Tally.scores
 
-seen, tallies, evaluated = [], [], []
-batches, evaluate, scores = Supervised.batches, Supervised.evaluate, Tally.scores
+    def recorded(self, epoch, start):
+        for batch in batches(self, epoch, start):
+            record["seen"].append([epoch, [image.numpy().tobytes().hex() for image in batch["image"]]])
+            record["rank"] = self.place.rank
+            yield batch
 
-def recorded(self, epoch, start):
-    for batch in batches(self, epoch, start):
-        seen.append([epoch, [image.numpy().tobytes().hex() for image in batch["image"]]])
-        record["rank"] = self.place.rank
-        yield batch
+    def measured(self, model):
+        record["evaluated"].append([float(p.double().sum()) for p in model.parameters()])
+        return evaluate(self, model)
 
-def measured(self, model):
-    evaluated.append([float(p.double().sum()) for p in model.parameters()])
-    return evaluate(self, model)
+    def counted(self):
+        record["tallies"].append(self.images)
+        return scores(self)
 
-def counted(self):
-    tallies.append(self.images)
-    return scores(self)
-
-record = {}
-Supervised.batches, Supervised.evaluate, Tally.scores = recorded, measured, counted
-code = main(["train", *sys.argv[2:]])
-record |= {"seen": seen, "tallies": tallies, "evaluated": evaluated}
-Path(sys.argv[1], f"rank{record['rank']}.json").write_text(json.dumps(record))
-sys.exit(code)
-"""
+    Supervised.batches, Supervised.evaluate, Tally.scores = recorded, measured, counted  # in a process of its own
+    code = main(["train", *args])
+    (folder / f"rank{record['rank']}.json").write_text(json.dumps(record))
+    return code
 
 
-@pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path, train):
     """As one process with the same batch, as no augmentation is drawn; and each image is counted once."""
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
     alone = train("one", ema=0.9)
-    recipe = tmp_path / "one" / "recipe.json"
+    recipe = str(tmp_path / "one" / "recipe.json")
     still = ("--augment.crop", "center", "--data.workers", "0")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port))
-    command = (*launch, str(script), str(tmp_path))
-    ended = in_subprocess("", str(recipe), "--out", str(tmp_path / "two"), *still, command=command)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    assert "2 processes" in ended.stderr
+    said = processes.together(
+        train_and_record, tmp_path, recipe, "--out", str(tmp_path / "two"), *still, folder=tmp_path
+    )
+    assert "2 processes" in said[0]
 
     ranks = [read_json(tmp_path / f"rank{rank}.json") for rank in (0, 1)]
     images = [[image for _, pixels in rank["seen"] for image in pixels] for rank in ranks]
@@ -661,11 +640,7 @@ def test_two_processes_train_one_model(tmp_path, train):
     assert len(lines) == 3 + 2, "one process writes"
 
     together = read_tensors(tmp_path / "two" / "model.safetensors")
-    again = in_subprocess(
-        "import sys; from resmlp.cli.main import main; sys.exit(main(['train', *sys.argv[1:]]))",
-        *(str(recipe), "--out", str(tmp_path / "again"), *still),
-    )
-    assert again.returncode == 0, again.stderr
+    assert main(["train", recipe, "--out", str(tmp_path / "again"), *still]) == 0
     for key, tensor in read_tensors(tmp_path / "again" / "model.safetensors").items():
         torch.testing.assert_close(together[key], tensor, atol=2e-4, rtol=1e-2)
     assert summary["top1"] == pytest.approx(read_json(tmp_path / "again" / "summary.json")["top1"], abs=0.02)

@@ -4,12 +4,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import processes
 import pytest
 
 from resmlp.utils.files import read_json
@@ -26,22 +26,19 @@ EVERYTHING = [
 TIMING = {"samples_per_s", "seconds"}
 
 
-def start(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "resmlp", "train", "digits", "--out", str(folder), *EVERYTHING]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    with (folder.parent / f"{folder.name}.log").open("ab") as log:
-        return subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+def start(folder: Path) -> BaseProcess:
+    return processes.resmlp("train", "digits", "--out", folder, *EVERYTHING, log=folder.with_suffix(".log"))
 
 
-def kill_when(process: subprocess.Popen, instant: Callable[[], bool], alone: bool = False, seconds: float = 90) -> None:
+def kill_when(process: BaseProcess, instant: Callable[[], bool], alone: bool = False, seconds: float = 90) -> None:
     """SIGKILL the process as soon as `instant()` holds, with its loader's workers or alone."""
     end = time.monotonic() + seconds
     while not instant():
-        assert process.poll() is None, f"the run ended before the instant to kill it: {process.returncode}"
+        assert process.exitcode is None, f"the run ended before the instant to kill it: {process.exitcode}"
         assert time.monotonic() < end, "the instant never came"
         time.sleep(0.001)
     process.kill() if alone else os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert processes.end(process) == -signal.SIGKILL
 
 
 def saved_steps(folder: Path) -> list[int]:
@@ -69,7 +66,7 @@ def timeless(value):
 @pytest.mark.slow
 def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
     whole, torn, rng = tmp_path / "whole", tmp_path / "torn", random.Random(20260421)
-    assert start(whole).wait(120) == 0, (tmp_path / "whole.log").read_text()
+    assert processes.end(start(whole)) == 0, (tmp_path / "whole.log").read_text()
 
     def in_first_epoch() -> bool:
         return max(saved_steps(torn), default=0) >= first
@@ -86,20 +83,13 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
         # the workers of the first outlive it, and must not hold the folder's lock
         kill_when(start(torn), instant, alone=instant is in_first_epoch)
         assert not (torn / "model.safetensors").exists()
-    assert start(torn).wait(120) == 0, (tmp_path / "torn.log").read_text()
+    assert processes.end(start(torn)) == 0, (tmp_path / "torn.log").read_text()
 
     assert content(torn) == content(whole)
     assert timeless(read_json(torn / "summary.json")) == timeless(read_json(whole / "summary.json"))
     assert timeless(read_metrics(torn)) == timeless(read_metrics(whole))
     assert not list(torn.rglob("*.part"))
     assert "continuing after step" in (tmp_path / "torn.log").read_text()
-
-
-@pytest.fixture
-def whole(tmp_path, digits) -> Path:
-    """A run of ten steps that nothing disturbed."""
-    assert digits(tmp_path / "whole") == 0
-    return tmp_path / "whole"
 
 
 @pytest.mark.parametrize("step", [2, 4, 7], ids=["mid-epoch", "at the end of an epoch", "second epoch"])
@@ -140,14 +130,6 @@ def test_ctrl_c_in_the_last_step_changes_nothing(tmp_path, digits, interrupt_at)
     interrupt_at(9)
     assert digits(tmp_path / "run") == 0
     assert (tmp_path / "run" / "summary.json").is_file()
-
-
-@pytest.fixture
-def stopped(tmp_path, digits, interrupt_at) -> Path:
-    """A run interrupted after step 3."""
-    interrupt_at(2)
-    assert digits(tmp_path / "stopped") == 130
-    return tmp_path / "stopped"
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(stopped, whole, digits):
