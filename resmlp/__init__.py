@@ -21,6 +21,7 @@ _PUBLIC = {
     "load": "resmlp.inference",
     "profile": "resmlp.analysis.profiling.profile",
     "push": "resmlp.exporters.publish",
+    "reproduce": "resmlp.reproduction.reproduce",
     "train": "resmlp.training.train",
 }
 
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "profile",
     "push",
+    "reproduce",
     "train",
 ]
 
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from resmlp.exporters.publish import push
     from resmlp.inference import load
     from resmlp.models import create_model, list_models
+    from resmlp.reproduction.reproduce import reproduce
     from resmlp.training.train import train
 
 

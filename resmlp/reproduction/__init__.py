@@ -1,5 +1,5 @@
-"""The paper's tables and figures beside ours, row by row.
+"""The paper's tables and figures, row by row, with our numbers next to the paper's.
 
-`plan` says what a run for a row is; `smoke`, `small` and `full` plan every row at a scale (values only, no torch);
-`runner` trains and measures what is missing; `record` and `pages` put the paper's numbers beside ours.
+`plan` defines the plan of a row. `smoke`, `small` and `full` hold the plans of a scale (values only, without torch).
+`runner` trains and measures the rows, `record` combines the paper's numbers with ours, and `pages` writes them.
 """

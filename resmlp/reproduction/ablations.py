@@ -1,4 +1,4 @@
-"""Tables 1 to 3 on a small scale: one network, one training, and for each row the one part that differs."""
+"""Tables 1 to 3 at a small scale: one network and one training; each row changes one part of them."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,11 +8,11 @@ from resmlp.config.tasks import Distill
 from resmlp.paper import TABLES
 from resmlp.reproduction.plan import Plan, Plans, Training, variant
 
-OTHERS = "a network of others; what it costs is counted, and it is not trained"
-THEIRS = "DINO's own numbers of a network that is not ours"
-S12_ALONE = "on this scale the rows of ResMLP-S12 alone are run"
-WIDE = "eight times the time of ResMLP-S12"
-NO_SECOND = "there is no second test set on this scale"
+OTHERS = "a network of another paper: its costs are counted, it is not trained"
+DINO_PAPER = "a network of the DINO paper"
+ONLY_S12 = "this scale runs only the rows of ResMLP-S12"
+WIDE = "it takes eight times as long as ResMLP-S12"
+NO_SECOND = "this scale has no second test set"
 
 PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "layernorm": ("LayerNorm", {"norm": "layernorm"}),
@@ -23,25 +23,25 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dwconv": ("depth-wise 3x3 convolution", {"mixer": "dwconv"}),
     "sepconv": ("depth-separable 3x3 convolution", {"mixer": "sepconv"}),
 }
-"""row of Table 3 -> what differs, in words and as the model's fields"""
+"""row of Table 3 -> the difference, in words and as fields of the model"""
 
 
 @dataclass(frozen=True)
 class Small:
-    """What takes the place of ImageNet and ResMLP-S12; the rest of three tables follows from it."""
+    """The replacements of ImageNet and ResMLP-S12; the plans of Tables 1 to 3 follow from them."""
 
     base: Training
-    """ResMLP-S12's row: Table 3's baseline"""
+    """the row of ResMLP-S12, which is the baseline of Table 3"""
     dino: Training
     """the same network without labels: Table 2"""
     oldschool: tuple[Optim, Run]
-    """training as of 2015"""
+    """the old-fashioned training of Table 3"""
     finer: int
-    """side of the image in which patches are somewhat smaller, as 14 is to 16"""
+    """side of the image for the row with smaller patches (14 instead of 16 in the paper)"""
 
     @property
     def deeper(self) -> dict[str, Any]:
-        """ResMLP-S24 beside S12: twice the layers."""
+        """The changed fields of ResMLP-S24: twice the layers of S12."""
         return {"depth": 2 * self.base.recipe.model.depth}
 
     def table1(self) -> dict[str, Plan]:
@@ -51,14 +51,14 @@ class Small:
         attention |= {"pool": "classtoken", "pos_embed": True, "heads": max(1, model.dim // 32), "init": "fan-in"}
         named = ("cait-m48", "nfnet-f6", "efficientnet-b3", "efficientnet-b4", "efficientnet-b5", "cait-xs24", "deit-b")
         others = (*named, "regnety-4gf", "regnety-8gf", "regnety-16gf")
-        deit = variant(self.base, "the Transformer of its shape (DeiT)", attention)
+        deit = variant(self.base, "the Transformer of the same shape (DeiT)", attention)
         own: dict[str, Plan] = {"deit-s": deit, "s12": self.s12, "s24": self.s24, "b24": WIDE}
         return {**dict.fromkeys(others, OTHERS), **own}
 
     def table2(self) -> dict[str, Plan]:
-        """Features without labels, of the network and of the deeper one."""
+        """Self-supervised training of the network and of the deeper network."""
         deeper = variant(self.dino, "twice the layers", self.deeper)
-        others = dict.fromkeys(("resnet-50", "vit-s16", "vit-s8", "vit-b16"), THEIRS)
+        others = dict.fromkeys(("resnet-50", "vit-s16", "vit-s8", "vit-b16"), DINO_PAPER)
         return {**others, "s12": self.dino, "s24": deeper}
 
     def table3(self) -> dict[str, Plan]:
@@ -70,32 +70,32 @@ class Small:
         finer = f"{size // patch} x {size // patch} patches become {self.finer // patch} x {self.finer // patch}"
         ssl = variant(base, "from DINO's weights")
         distill = variant(base, "hard distillation from the 3x3 convolutions", task=Distill(targets="hard"))
-        parts = {row: variant(base, words, model) for row, (words, model) in PARTS.items()}
+        parts = {row: variant(base, about, model) for row, (about, model) in PARTS.items()}
         dino, teacher = replace(self.dino, at="table2/s12"), replace(parts["conv3x3"], at="table3/conv3x3")
         return {
             "s12": base,
             **parts,
             "p14": variant(base, finer, data=replace(data, img_size=(self.finer,))),
             "p8": variant(base, f"patches of {patch // 2}", {"patch_size": patch // 2}),
-            "oldschool": variant(base, "SGD in steps", optim=optim, run=run),
+            "oldschool": variant(base, "SGD with a step schedule", optim=optim, run=run),
             "ssl": replace(ssl, start=dino),
             "distill": replace(distill, teacher=teacher),
-            **dict.fromkeys(("s24", "b24", "b24-p8", "s24-ssl", "s24-distill", "b24-p8-distill"), S12_ALONE),
-            "b24-p8-21k": "there is no larger labeled set on this scale",
+            **dict.fromkeys(("s24", "b24", "b24-p8", "s24-ssl", "s24-distill", "b24-p8-distill"), ONLY_S12),
+            "b24-p8-21k": "this scale has no larger labeled data set",
         }
 
     @property
     def s12(self) -> Training:
-        """The baseline as another table names it."""
+        """The baseline, in the place of Table 3."""
         return replace(self.base, at="table3/s12")
 
     @property
     def s24(self) -> Training:
-        """The deeper network, whose run is Table 1's."""
+        """The deeper network, in the place of Table 1."""
         return replace(variant(self.base, "twice the layers", self.deeper), at="table1/s24")
 
     def plans(self, **others: dict[str, Plan]) -> Plans:
-        """All tables and figures: the three of this network, `others` as they are given, the figures of its runs."""
+        """The plans of all tables and figures: Tables 1 to 3 and the figures, and `others` for Tables 4 to 6."""
         no_second: dict[str, Plan] = dict.fromkeys((row.name for row in TABLES["figure4"].rows), NO_SECOND)
         return {
             "table1": self.table1(),

@@ -1,4 +1,4 @@
-"""The paper's scale: its recipes on its data, as they stand."""
+"""The plans of the paper's scale: the recipes of the paper on its data."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from resmlp.config import Model
 from resmlp.paper import TABLES
 from resmlp.paper.tables import SETS
 from resmlp.recipes import RECIPES
-from resmlp.reproduction.ablations import OTHERS, PARTS, THEIRS
+from resmlp.reproduction.ablations import DINO_PAPER, OTHERS, PARTS
 from resmlp.reproduction.plan import Plan, Plans, Training, Weights, changed
 
 IMAGENET = "imagenet"
@@ -19,7 +19,7 @@ PUBLISHED = {
     "b24-p8-distill": "resmlp_b24_p8.fb_distilled_in1k",
     "b24-p8-21k": "resmlp_b24_p8.fb_in22k_ft_in1k",
 }
-"""row of Table 3 -> the weights that its authors published"""
+"""row of Table 3 -> its published weights"""
 
 S12, S24, B24 = (Training(RECIPES[f"imagenet-{name}"], IMAGENET) for name in ("s12", "s24", "b24"))
 DINO = Training(RECIPES["dino"], IMAGENET)
@@ -31,23 +31,23 @@ DISTILL = RECIPES["distill"]
 FIRST_21K = Training(RECIPES["imagenet21k-b24"], "imagenet21k", at="table3/imagenet21k")
 
 
-def rest(table: str, why: str, plans: dict[str, Plan]) -> dict[str, Plan]:
-    """A plan for each row of `table`: those given, and for the others why there is none."""
-    return dict.fromkeys((row.name for row in TABLES[table].rows), why) | plans
+def complete(table: str, reason: str, plans: dict[str, Plan]) -> dict[str, Plan]:
+    """A plan for each row of `table`: `plans`, and `reason` for the other rows."""
+    return dict.fromkeys((row.name for row in TABLES[table].rows), reason) | plans
 
 
-def promised(table: str, plans: dict[str, Plan]) -> dict[str, Plan]:
-    """The same, each run with the number that the paper reports of its row, whatever its recipe was made for."""
-    own, found = TABLES[table], dict(plans)
-    for name, plan in plans.items():
+def with_expected(name: str, plans: dict[str, Plan]) -> dict[str, Plan]:
+    """The same plans, with the paper's number of each row as the expected result of its run."""
+    table, result = TABLES[name], dict(plans)
+    for row, plan in plans.items():
         if isinstance(plan, Training):
-            expected = ((own.main, own.reported(own.row(name))[own.main]),)
-            found[name] = replace(plan, recipe=replace(plan.recipe, expected=expected))
-    return found
+            expected = ((table.main, table.reported(table.row(row))[table.main]),)
+            result[row] = replace(plan, recipe=replace(plan.recipe, expected=expected))
+    return result
 
 
 def table3() -> dict[str, Plan]:
-    """The recipes of the ablation, and what has none of its own."""
+    """The recipes of the ablation, and rows that combine other recipes."""
     return {
         "s12": S12,
         "s24": replace(S24, at="table1/s24"),
@@ -65,29 +65,29 @@ def table3() -> dict[str, Plan]:
 
 
 def table4() -> dict[str, Plan]:
-    """From the published weights to each set."""
+    """Fine-tuning of the published weights on each data set."""
     plans: dict[str, Plan] = {}
     for name in ("s12", "s24"):
         for key in SETS:
             recipe = RECIPES[f"finetune-{key}"]
             start = Model(PUBLISHED[name], drop_path=recipe.model.drop_path)
             plans[f"{name}-{key}"] = Training(replace(recipe, model=start), key)
-    return rest("table4", "a network of others", plans)
+    return complete("table4", "a network of another paper", plans)
 
 
 def table5() -> dict[str, Plan]:
-    """Both pairs of languages, with both depths and the Transformer."""
+    """Both language pairs, with both depths and the Transformer."""
     names = {"resmlp6": "resmlp_mt6", "resmlp12": "resmlp_mt12", "transformer": "transformer_mt6"}
     plans: dict[str, Plan] = {}
     for pair in ("ende", "enfr"):
         recipe = RECIPES[f"wmt14-{pair}"]
         for row, name in names.items():
             plans[f"{row}-{pair}"] = Training(replace(recipe, model=replace(recipe.model, name=name)), f"wmt14-{pair}")
-    return rest("table5", "a network of others", plans)
+    return complete("table5", "a network of another paper", plans)
 
 
 def table6() -> dict[str, Plan]:
-    """From the published weights, where there are any."""
+    """Segmentation from the published weights; B24 has none."""
     small = RECIPES["ade20k"]
     wide = Training(replace(small, model=Model("checkpoint", drop_path=0.1)), "ade20k")
     deit = {row: f"deit_{size}_patch16_224.fb_in1k" for row, size in (("deit-s", "small"), ("deit-b", "base"))}
@@ -104,15 +104,15 @@ def table6() -> dict[str, Plan]:
 
 
 PLANS: Plans = {
-    "table1": rest("table1", OTHERS, {"s12": replace(S12, at="table3/s12"), "s24": S24, "b24": B24}),
-    "table2": rest("table2", THEIRS, {"s12": DINO, "s24": DINO_S24}),
-    "table3": promised("table3", table3()),
-    "table4": promised("table4", table4()),
-    "table5": promised("table5", table5()),
-    "table6": promised("table6", table6()),
+    "table1": complete("table1", OTHERS, {"s12": replace(S12, at="table3/s12"), "s24": S24, "b24": B24}),
+    "table2": complete("table2", DINO_PAPER, {"s12": DINO, "s24": DINO_S24}),
+    "table3": with_expected("table3", table3()),
+    "table4": with_expected("table4", table4()),
+    "table5": with_expected("table5", table5()),
+    "table6": with_expected("table6", table6()),
     "figure2": {name: Weights(PUBLISHED[name]) for name in ("s24", "s12")},
     "figure3": {"s24": Weights(PUBLISHED["s24"])},
-    "figure4": rest(
+    "figure4": complete(
         "figure4",
         "its weights were not published",
         {row: Weights(name, (IMAGENET, "imagenet-v2")) for row, name in PUBLISHED.items()},

@@ -1,4 +1,4 @@
-"""What is run for a row of the paper: values only."""
+"""The plan of a row of the paper: what is trained or evaluated. Values only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,59 +9,59 @@ from resmlp.config import Recipe
 
 @dataclass(frozen=True)
 class Training:
-    """A run, and the runs that come before it."""
+    """A run, and the runs that it needs."""
 
     recipe: Recipe
     data: str = ""
-    """the set that it learns from, a folder of --data.root; empty: it is embedded"""
+    """the training data, a folder in --data.root; empty: embedded data"""
     at: str = ""
-    """TABLE/ROW whose run this is; empty: of the row that it is planned for"""
+    """TABLE/ROW, the place of the run; empty: the row that has this plan"""
     start: "Training | None" = None
-    """the run whose weights it starts from"""
+    """the run that provides the initial weights"""
     teacher: "Training | None" = None
-    """the run that teaches it"""
+    """the run that provides the teacher"""
 
     def chain(self) -> Iterator["Training"]:
-        """The runs that this one needs, in the order in which they can be made, itself last."""
-        for before in (self.start, self.teacher):
-            if before is not None:
-                yield from before.chain()
+        """This run and all runs that it needs, in the order of training."""
+        for needed in (self.start, self.teacher):
+            if needed is not None:
+                yield from needed.chain()
         yield self
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Published weights that are looked at or evaluated, and not trained."""
+    """Published weights that are evaluated without training."""
 
     name: str
-    """of `resmlp list weights`"""
+    """a name of `resmlp list weights`"""
     data: tuple[str, ...] = ()
-    """the sets that they are evaluated on"""
+    """the data sets for the evaluation, folders in --data.root"""
 
 
 T = TypeVar("T")
 Plan = Training | Weights | str
-"""what is run for a row; or why nothing is, in words"""
+"""what is run for a row; a string is the reason why nothing is run"""
 Plans = dict[str, dict[str, Plan]]
 """table -> row -> plan"""
 
 
 def sets(plan: Plan) -> set[str]:
-    """The sets of data that a plan reads from --data.root."""
+    """The data sets that a plan reads from --data.root."""
     if isinstance(plan, Training):
         return {training.data for training in plan.chain() if training.data}
     return set(plan.data) if isinstance(plan, Weights) else set()
 
 
 def changed(value: T, **fields: Any) -> T:
-    """`dataclasses.replace`, for fields that only the value's own class has."""
+    """`dataclasses.replace` for fields of a subclass, which the static type does not have."""
     return replace(value, **fields)  # type: ignore[type-var]
 
 
 def variant(base: Training, about: str, model: dict[str, Any] | None = None, **parts: Any) -> Training:
-    """`base` with other values of its recipe's model, and other `parts` of its recipe, as a run of its own.
+    """A separate run: `base` with changed fields of its model, and with other `parts` of its recipe.
 
-    `about` says in words what differs.
+    `about` describes the difference.
     """
     recipe = base.recipe
     changed = replace(recipe.model, **(model or {}))

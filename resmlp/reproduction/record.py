@@ -1,204 +1,223 @@
-"""The paper's row beside ours, as one JSON object: what the pages show, and what results/ keeps."""
+"""The record of a table: the paper's numbers and those of this library, row by row. The pages and results/ show it."""
 
-import re
-import shlex
-from collections.abc import Callable, Sequence
-from math import sqrt
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any, cast
+from statistics import fmean
+from typing import Any
 
-from resmlp.analysis.curves import is_number
 from resmlp.config import Model
-from resmlp.paper import Row, Table
-from resmlp.reproduction.plan import Plan, Training, Weights, sets
-from resmlp.utils.errors import UserError
-from resmlp.utils.files import read_json
+from resmlp.paper import Column, Row, Table
+from resmlp.reproduction.commands import command, whole_command
+from resmlp.reproduction.measured import Runs, read_runs
+from resmlp.reproduction.plan import Plan, Training, Weights
+from resmlp.reproduction.statistics import Stat, spearman
+from resmlp.utils.serialization import to_dict
 
-MEASURED = "measured.json"
-LARGEST = 1e18
-"""no number of ours is larger"""
 DIGITS = 9
-"""of a difference: equal ones are equal, whatever the last bit says"""
+"""decimals of a difference, so that equal differences are equal in spite of rounding errors"""
 LOCAL = "the token mixers start as 3x3 convolutions (init local)"
 Counts = Callable[[str], dict[str, float]]
-"""a network's name -> its parameters and multiply-adds"""
-Runs = dict[int, dict[str, Any]]
-"""seed -> what was measured"""
+"""name of a network -> its parameters and multiply-adds"""
 
 
-def read_measured(folder: Path) -> dict[str, Any] | None:
-    """What was measured in a row's folder; None where nothing was, or where the file is not ours."""
-    try:
-        found = read_json(folder / MEASURED)
-    except UserError:
-        return None
-    whole = isinstance(found, dict) and "numbers" in found and all(_is_ours(key, value) for key, value in found.items())
-    return cast(dict[str, Any], found) if whole else None
+@dataclass(frozen=True)
+class Difference:
+    """The main number of a row minus that of its baseline."""
+
+    baseline: str
+    """name of the row"""
+    paper: float
+    ours: Stat
+    """over the seeds that both rows have"""
 
 
-def _is_ours(key: str, value: Any) -> bool:
-    """Whether a value of measured.json is of the kind and in the range that the record counts on."""
-    if key == "numbers":
-        return isinstance(value, dict) and all(_bounded(number) for number in value.values())
-    if key == "seconds":
-        return _bounded(value) and value >= 0
-    if key == "versions":
-        return isinstance(value, dict) and all(isinstance(version, str) for version in value.values())
-    if key == "figure":  # a file of the row's own folder, and nothing that a page would read as markup
-        return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_][\w-]*\.png", value, re.ASCII) is not None
-    if key.endswith("_interval"):
-        return isinstance(value, list) and len(value) == 2 and all(map(_bounded, value)) and value[0] <= value[1]
-    return key != "machine" or isinstance(value, str)
+@dataclass(frozen=True)
+class RowRecord:
+    """A row of the paper's table, with the measurements of this library."""
+
+    row: str
+    what: str
+    """the paper's name of the row"""
+    paper: dict[str, float]
+    """column -> the paper's number; fractions and counts"""
+    printed: dict[str, str]
+    """column -> the number as printed in the paper"""
+    ours: dict[str, Stat]
+    """column -> the number over the seeds"""
+    difference: Difference | None
+    run: str
+    """what is run, in words"""
+    not_run: str | None
+    """why this scale does not run the row"""
+    intervals: dict[str, list[float]]
+    """95 % intervals"""
+    seeds: tuple[int, ...]
+    """the finished seeds"""
+    seconds: float | None
+    """mean over the seeds"""
+    machine: str
+    command: str
+    """the command that runs this row again"""
+    figures: tuple[str, ...]
+    """files in the output folder"""
+    failed: str | None
+    """the error that stopped the row"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return to_dict(self) | {"ours": {name: to_dict(stat) for name, stat in self.ours.items()}}
 
 
-def _bounded(value: Any) -> bool:
-    return is_number(value) and abs(value) <= LARGEST
+@dataclass(frozen=True)
+class Record:
+    """The result of `resmlp.reproduce`: a table at a scale, with all rows that are finished."""
 
+    what: str
+    numbers: dict[str, float]
+    """row -> mean of the main number; `spearman`"""
+    target: dict[str, float]
+    """empty: a record has no targets"""
+    command: str
+    """the command that runs all of it again"""
+    seconds: float
+    """total over rows and seeds"""
+    machine: str
+    versions: dict[str, str]
+    table: str
+    scale: str
+    main: str
+    """name of the column by which rows are compared"""
+    columns: tuple[Column, ...]
+    spearman: float | None
+    """rank correlation of the differences from the baseline: the paper's and ours"""
+    compared: int
+    """number of rows in that correlation"""
+    opposite_sign: tuple[str, ...]
+    """rows with a difference of the opposite sign"""
+    rows: tuple[RowRecord, ...]
+    figures: tuple[str, ...] = ()
+    """figures of the whole table, files in the output folder"""
+    not_drawn: tuple[str, ...] = ()
+    """points of Figure 4 below its range"""
+    not_labeled: tuple[str, ...] = ()
+    """points of Figure 4 without room for a label"""
 
-def read_runs(folder: Path) -> Runs:
-    """All seeds of a row that are finished, in their order."""
-    named = [(re.fullmatch("seed-([0-9]{1,18})", path.name), path) for path in folder.glob("seed-*")]
-    found = {int(match[1]): read_measured(path) for match, path in named if match}
-    return {seed: runs for seed, runs in sorted(found.items()) if runs is not None}
+    def to_dict(self) -> dict[str, Any]:
+        """What `resmlp reproduce --json` prints, and TABLE-SCALE.json holds."""
+        return to_dict(self) | {"rows": [row.to_dict() for row in self.rows]}
 
+    def __str__(self) -> str:
+        from resmlp.reproduction.pages import markdown
 
-def summarized(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (None of one value) and number."""
-    return {"mean": fmean(values), "spread": stdev(values) if len(values) > 1 else None, "n": len(values)}
+        return markdown(self)
 
 
 def make_record(
     name: str, table: Table, plans: dict[str, Plan], scale: str, out: Path, failed: dict[str, str], count: Counts
-) -> dict[str, Any]:
-    """All rows of a table with whatever of them is finished in `out`; `failed`: row -> what went wrong."""
+) -> Record:
+    """The record of everything that is finished in `out`; `failed`: row -> its error."""
     runs = {row.name: read_runs(out / name / scale / row.name) for row in table.rows}
-    rows = [_row(name, table, row, plans[row.name], scale, runs, count) for row in table.rows]
-    for entry in rows:
-        entry["failed"] = failed.get(entry["row"])
-    done = [run for own in runs.values() for run in own.values()]
-    compared = [row for row in rows if row["difference"]]
-    pairs = [(row["difference"]["paper"], round(row["difference"]["ours"]["mean"], DIGITS)) for row in compared]
-    rho = spearman([paper for paper, _ in pairs], [ours for _, ours in pairs])
-    means = {row["row"]: row["ours"][table.main]["mean"] for row in rows if table.main in row["ours"]}
-    numbers = {key: round(value, 6) for key, value in means.items()}
-    return {
-        "what": f"{name} at {scale} scale: {table.title}",
-        "numbers": numbers | ({} if rho is None else {"spearman": round(rho, 4)}),
-        "target": {},
-        "command": whole_command(name, scale, plans, runs),
-        "seconds": round(sum(run.get("seconds", 0) for run in done), 1),
-        "machine": ", ".join(dict.fromkeys(str(run.get("machine", "")) for run in done)),
-        "versions": done[-1].get("versions", {}) if done else {},
-        "table": name,
-        "scale": scale,
-        "main": table.main,
-        "columns": [{"name": c.name, "title": c.title, "factor": c.factor} for c in table.columns],
-        "spearman": rho,
-        "compared": len(pairs),
-        "other_signs": [row["row"] for row, (paper, ours) in zip(compared, pairs) if paper * ours < 0],
-        "rows": rows,
+    rows = tuple(
+        _row(name, table, row, plans[row.name], scale, runs, count, failed.get(row.name)) for row in table.rows
+    )
+    finished = [run for row_runs in runs.values() for run in row_runs.values()]
+    compared = {
+        row.row: (row.difference.paper, round(row.difference.ours.mean, DIGITS)) for row in rows if row.difference
     }
+    rho = spearman([paper for paper, _ in compared.values()], [ours for _, ours in compared.values()])
+    numbers = {row.row: round(row.ours[table.main].mean, 6) for row in rows if table.main in row.ours}
+    return Record(
+        what=f"{name} at {scale} scale: {table.title}",
+        numbers=numbers | ({} if rho is None else {"spearman": round(rho, 4)}),
+        target={},
+        command=whole_command(name, scale, plans, runs),
+        seconds=round(sum(run.get("seconds", 0) for run in finished), 1),
+        machine=_machines(finished),
+        versions=finished[-1].get("versions", {}) if finished else {},
+        table=name,
+        scale=scale,
+        main=table.main,
+        columns=table.columns,
+        spearman=rho,
+        compared=len(compared),
+        opposite_sign=tuple(row for row, (paper, ours) in compared.items() if paper * ours < 0),
+        rows=rows,
+    )
 
 
 def _row(
-    name: str, table: Table, row: Row, plan: Plan, scale: str, runs: dict[str, Runs], count: Counts
-) -> dict[str, Any]:
+    name: str,
+    table: Table,
+    row: Row,
+    plan: Plan,
+    scale: str,
+    runs: dict[str, Runs],
+    count: Counts,
+    failed: str | None,
+) -> RowRecord:
     """A row: the paper's numbers, ours over the seeds, and both differences from the baseline."""
-    own, paper = runs[row.name], table.reported(row)
-    keys = dict.fromkeys(key for run in own.values() for key in run["numbers"])
+    finished, paper = runs[row.name], table.reported(row)
+    keys = dict.fromkeys(key for run in finished.values() for key in run["numbers"])
     ours = {
-        key: summarized([run["numbers"][key] for run in own.values() if key in run["numbers"]])
+        key: Stat.of([run["numbers"][key] for run in finished.values() if key in run["numbers"]])
         for key in keys
         if key in {column.name for column in table.columns}
     }
     if row.model and "macs" in paper:
-        ours |= {key: {"mean": value, "spread": None, "n": 1} for key, value in count(row.model).items()}
-    seeds = f"{name}/{scale}/{row.name}/seed-"
-    return {
-        "row": row.name,
-        "what": row.what,
-        "paper": paper,
-        "printed": {c.name: str(value) for c, value in zip(table.columns, row.values) if value is not None},
-        "ours": ours,
-        "difference": _difference(table, row, runs),
-        "run": _in_words(plan),
-        "why_not": plan if isinstance(plan, str) else None,
-        "intervals": {key: value for run in own.values() for key, value in run.items() if key.endswith("_interval")},
-        "seeds": list(own),
-        "seconds": fmean(run.get("seconds", 0) for run in own.values()) if own else None,
-        "machine": ", ".join(dict.fromkeys(str(run.get("machine", "")) for run in own.values())),
-        "command": "" if isinstance(plan, str) else command(name, scale, [plan], [row.name], list(own)),
-        "figures": [f"{seeds}{seed}/{run['figure']}" for seed, run in own.items() if run.get("figure")],
-    }
+        ours |= {key: Stat(value, None, 1) for key, value in count(row.model).items()}
+    folder = f"{name}/{scale}/{row.name}/seed-"
+    return RowRecord(
+        row=row.name,
+        what=row.what,
+        paper=paper,
+        printed={c.name: str(value) for c, value in zip(table.columns, row.values) if value is not None},
+        ours=ours,
+        difference=_difference(table, row, runs),
+        run=_in_words(plan),
+        not_run=plan if isinstance(plan, str) else None,
+        intervals={k: value for run in finished.values() for k, value in run.items() if k.endswith("_interval")},
+        seeds=tuple(finished),
+        seconds=fmean(run.get("seconds", 0) for run in finished.values()) if finished else None,
+        machine=_machines(list(finished.values())),
+        command="" if isinstance(plan, str) else command(name, scale, [plan], [row.name], list(finished)),
+        figures=tuple(f"{folder}{seed}/{run['figure']}" for seed, run in finished.items() if run.get("figure")),
+        failed=failed,
+    )
 
 
-def _difference(table: Table, row: Row, runs: dict[str, Runs]) -> dict[str, Any] | None:
-    """The main column less the baseline's: the paper's, and ours over the seeds that both have."""
+def _machines(runs: list[dict[str, Any]]) -> str:
+    """The machines of several runs, each once."""
+    return ", ".join(dict.fromkeys(str(run.get("machine", "")) for run in runs))
+
+
+def _difference(table: Table, row: Row, runs: dict[str, Runs]) -> Difference | None:
+    """The main number minus the baseline's: the paper's, and ours over the seeds that both rows have."""
     if not row.baseline:
         return None
-    theirs, base = table.reported(row).get(table.main), table.reported(table.row(row.baseline)).get(table.main)
-    pairs = [
+    paper, base = table.reported(row).get(table.main), table.reported(table.row(row.baseline)).get(table.main)
+    differences = [
         round(run["numbers"][table.main] - other["numbers"][table.main], DIGITS)
         for seed, run in runs[row.name].items()
         if (other := runs[row.baseline].get(seed)) and table.main in run["numbers"] and table.main in other["numbers"]
     ]
-    if theirs is None or base is None or not pairs:
+    if paper is None or base is None or not differences:
         return None
-    return {"from": row.baseline, "paper": round(theirs - base, DIGITS), "ours": summarized(pairs)}
+    return Difference(row.baseline, round(paper - base, DIGITS), Stat.of(differences))
 
 
 def _in_words(plan: Plan) -> str:
-    """What is run for a row, and whether its token mixing, or that of a run it starts from, was given to begin with."""
+    """What is run for a row, and whether its network (or the one it starts from) was initialized as convolutions."""
     if isinstance(plan, Training):
-        begun = [plan]
-        while begun[-1].start is not None:
-            begun.append(begun[-1].start)
-        models = [training.recipe.model for training in begun]
+        chain = [plan]
+        while chain[-1].start is not None:
+            chain.append(chain[-1].start)
+        models = [training.recipe.model for training in chain]
         local = any(isinstance(model, Model) and model.init == "local" and _is_linear(model) for model in models)
         return "; ".join([plan.recipe.about, *([LOCAL] if local else [])])
     return plan.name if isinstance(plan, Weights) else ""
 
 
 def _is_linear(model: Model) -> bool:
-    """Whether it has A, which alone can start as a convolution."""
+    """Whether the token mixer is linear: only A can start as a convolution."""
     return model.network()[1].mixer == "linear"
-
-
-def whole_command(name: str, scale: str, plans: dict[str, Plan], runs: dict[str, Runs]) -> str:
-    """What to type to have all of this again: a command for all rows with the same seeds; before any, for all rows."""
-    done = {row: tuple(runs[row]) for row, plan in plans.items() if not isinstance(plan, str) and runs[row]}
-    planned = [row for row, plan in plans.items() if not isinstance(plan, str)]
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for row in done if done else planned:
-        groups.setdefault(done.get(row, ()), []).append(row)
-    commands = []
-    for seeds, rows in groups.items():
-        named = [] if rows == planned else rows
-        commands.append(command(name, scale, [plans[row] for row in rows], named, seeds))
-    return " && ".join(commands) or command(name, scale, [])
-
-
-def command(name: str, scale: str, plans: Sequence[Plan], rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> str:
-    """What to type to do it again."""
-    words = ["resmlp", "reproduce", name, "--scale", scale]
-    words += ["--row", *rows] if rows else []
-    words += ["--data.root", "PATH"] if any(sets(plan) for plan in plans) else []
-    words += ["--seeds", *map(str, seeds)] if list(seeds) not in ([], [0]) else []
-    return shlex.join(words)
-
-
-def ranks(values: Sequence[float]) -> list[float]:
-    """The place of each among `values`, from 1; equal ones share the mean of their places."""
-    ordered = sorted(values)
-    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
-
-
-def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Spearman's rank correlation of pairs; None for fewer than three, and where all of either are equal."""
-    if len(a) < 3:
-        return None
-    x, y = ranks(a), ranks(b)
-    mean = fmean(x)
-    spread = sqrt(sum((i - mean) ** 2 for i in x) * sum((j - mean) ** 2 for j in y))
-    return sum((i - mean) * (j - mean) for i, j in zip(x, y)) / spread if spread else None

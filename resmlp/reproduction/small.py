@@ -1,8 +1,8 @@
-"""An evening's scale: CIFAR-10 for ImageNet (Tables 1 to 3), Caltech-20 for the sets of Table 4, Multi30k for WMT 2014,
-CamVid for ADE20K; the networks are a few layers of a hundred channels or two.
+"""The plans of the small scale, which takes an evening: small networks on small data sets.
 
-A row differs from its table's baseline in what the paper says, and in nothing else. On CIFAR-10 that is the network of
-recipe `dino-cifar10`, 4 epochs of recipe `cifar10`.
+CIFAR-10 replaces ImageNet (Tables 1 to 3), Caltech-20 the data sets of Table 4, Multi30k WMT 2014, and CamVid ADE20K.
+The networks have 4 to 12 layers of 96 to 256 channels. A row differs from the baseline of its table only in the part
+that the paper names. On CIFAR-10 the baseline is the network of recipe `dino-cifar10` and 4 epochs of recipe `cifar10`.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from resmlp.recipes.translate import MULTI30K
 from resmlp.reproduction.ablations import Small
 from resmlp.reproduction.plan import Plan, Plans, Training, changed, variant
 
-OTHERS = "a network of others"
+OTHERS = "a network of another paper"
 RUN = replace(CIFAR10.run, epochs=4, eval_every=4, tensorboard=False)
 
 BASE = Training(
@@ -30,7 +30,7 @@ BASE = Training(
     ),
     "cifar10",
 )
-SELF = Training(
+SELF_SUPERVISED = Training(
     replace(
         DINO,
         name="small-dino",
@@ -39,9 +39,9 @@ SELF = Training(
     ),
     "cifar10",
 )
-# steps where 30, 60 and 80 of 90 epochs are; the third would be the end
+# the paper's steps, at epochs 30, 60 and 80 of 90; the third would be at the end
 SGD = replace(CIFAR10_OLDSCHOOL.optim, milestones=(1, 3))
-SMALL = Small(BASE, SELF, (SGD, replace(RUN, ema=None)), finer=36)
+SMALL = Small(BASE, SELF_SUPERVISED, (SGD, replace(RUN, ema=None)), finer=36)
 
 TUNE = ImageRecipe(
     name="small-caltech20",
@@ -77,35 +77,39 @@ STREETS = Training(
 
 
 def table4() -> dict[str, Plan]:
-    """Caltech-20, a few thousand images of things, stands for Flowers-102."""
+    """Caltech-20, a few thousand images of objects, replaces Flowers-102."""
     plans: dict[str, Plan] = dict.fromkeys((row.name for row in TABLES["table4"].rows), OTHERS)
     for name, start in (("s12", SMALL.s12), ("s24", SMALL.s24)):
         for other in ("cifar10", "cifar100", "cars", "inat18", "inat19"):
-            plans[f"{name}-{other}"] = "on this scale Caltech-20 alone, in the row of Flowers-102"
+            plans[f"{name}-{other}"] = "this scale has only Caltech-20, in the row of Flowers-102"
         plans[f"{name}-flowers"] = Training(TUNE, "caltech20", start=start)
     return plans
 
 
 def table5() -> dict[str, Plan]:
-    """Captions of images, to German and to French."""
+    """Translation of image captions to German and to French."""
     deeper = {"encoder_depth": 6, "decoder_depth": 6}
     attention = {"mixer": "attention", "norm": "layernorm", "layer_scale": 0.0}
     french = variant(CAPTIONS, "to French", data=replace(MULTI30K.data, target_language="fr"))
     plans: dict[str, Plan] = {}
     for pair, base in (("ende", CAPTIONS), ("enfr", french)):
         plans |= dict.fromkeys((f"gnmt-{pair}", f"convs2s-{pair}"), OTHERS)
-        plans[f"transformer-{pair}"] = variant(base, "the Transformer of its shape", attention)
+        plans[f"transformer-{pair}"] = variant(base, "the Transformer of the same shape", attention)
         plans[f"resmlp6-{pair}"] = base
         plans[f"resmlp12-{pair}"] = variant(base, "twice the layers", deeper)
     return plans
 
 
 def table6() -> dict[str, Plan]:
-    """The trunks in their proportions."""
+    """Backbones with the proportions of the paper's."""
     deit = Model("deit_s", dim=128, depth=4, heads=4, patch_size=8, drop_path=0.05, init="fan-in")
     return {
-        "deit-s": variant(STREETS, "the Transformer of its shape (DeiT)", dict(vars(deit))),
-        "deit-b": variant(STREETS, "and twice as wide", dict(vars(deit.updated(dim=256, heads=8)))),
+        "deit-s": variant(STREETS, "the Transformer of the same shape (DeiT)", dict(vars(deit))),
+        "deit-b": variant(
+            STREETS,
+            "the Transformer of the same shape (DeiT), twice as wide",
+            dict(vars(deit.updated(dim=256, heads=8))),
+        ),
         "s12": STREETS,
         "s24": variant(STREETS, "8 layers", {"depth": 8}),
         "s36": variant(STREETS, "12 layers", {"depth": 12}),

@@ -1,4 +1,4 @@
-"""Every row in seconds, on embedded data: shows that the way from command to page is whole, and nothing more."""
+"""The plans of the smoke scale: every row in seconds, on embedded data. It tests the code; its numbers mean nothing."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from resmlp.reproduction.plan import Plan, Plans, Training, changed, variant
 
 RUN = Run(epochs=1, tensorboard=False, log_every=20)
 NETWORK = DIGITS.model.updated(dim=16, depth=2)
-BRIEF = replace(DIGITS.optim, warmup_epochs=0.2)
+OPTIM = replace(DIGITS.optim, warmup_epochs=0.2)
 
 BASE = Training(
     replace(
@@ -22,12 +22,12 @@ BASE = Training(
         name="smoke-digits",
         about="digits, 8x8, 16 wide, 2 layers, an epoch",
         model=NETWORK,
-        optim=BRIEF,
+        optim=OPTIM,
         run=RUN,
         expected=(),
     )
 )
-SELF = replace(
+SELF_SUPERVISED = replace(
     DINO,
     name="smoke-dino",
     about="digits without labels, an epoch",
@@ -38,18 +38,18 @@ SELF = replace(
     run=RUN,
 )
 SGD = Optim("sgd", lr=0.015, weight_decay=1e-4, schedule="step", milestones=(1,), warmup_epochs=0)
-SMALL = Small(BASE, Training(SELF), (SGD, RUN), finer=10)
+SMALL = Small(BASE, Training(SELF_SUPERVISED), (SGD, RUN), finer=10)
 
 TUNE = replace(
     FINETUNE,
     name="smoke-finetune",
-    about="digits, fine-tuned for an epoch on a part of themselves",
+    about="digits, fine-tuned for an epoch on half of them",
     data=replace(DIGITS.data, fraction=0.5),
     augment=DIGITS.augment,
-    optim=replace(BRIEF, lr=1e-3),
+    optim=replace(OPTIM, lr=1e-3),
     run=RUN,
 )
-WORDS = Training(
+TRANSLATION = Training(
     replace(
         NUMBERS,
         name="smoke-numbers",
@@ -61,11 +61,11 @@ WORDS = Training(
         expected=(),
     )
 )
-PIXELS = Training(
+SEGMENTATION = Training(
     replace(
         SCENES,
         name="smoke-scenes",
-        about="digits strewn over patterns, 16 wide, 4 layers, an epoch",
+        about="digits on patterns, 16 wide, 4 layers, an epoch",
         task=changed(SCENES.task, width=8, stride=1.0),
         model=SCENES.model.updated(dim=16, depth=4, patch_size=16),
         data=replace(SCENES.data, batch_size=64),
@@ -77,37 +77,39 @@ PIXELS = Training(
 
 
 def table4() -> dict[str, Plan]:
-    """Each set's row fine-tunes on digits, from the run of its network."""
+    """Each row fine-tunes the run of its network on digits."""
     starts = {"s12": SMALL.s12, "s24": SMALL.s24}
     rows = [(row.name, row.name.rpartition("-")[0]) for row in TABLES["table4"].rows]
-    tuned = {name: Training(TUNE, start=starts[of]) for name, of in rows if of in starts}
-    return {name: tuned.get(name, "a network of others, or other data") for name, _ in rows}
+    tuned = {name: Training(TUNE, start=starts[network]) for name, network in rows if network in starts}
+    return {name: tuned.get(name, "a network of another paper") for name, _ in rows}
 
 
 def table5() -> dict[str, Plan]:
-    """Number words stand for both pairs of languages."""
+    """Number words replace both language pairs."""
     deeper = {"encoder_depth": 2, "decoder_depth": 2}
     attention = {"mixer": "attention", "norm": "layernorm", "layer_scale": 0.0}
     kinds: dict[str, Plan] = {
-        "gnmt": "a network of others",
-        "convs2s": "a network of others",
-        "transformer": variant(WORDS, "the Transformer of its shape", attention),
-        "resmlp6": WORDS,
-        "resmlp12": variant(WORDS, "twice the layers", deeper),
+        "gnmt": "a network of another paper",
+        "convs2s": "a network of another paper",
+        "transformer": variant(TRANSLATION, "the Transformer of the same shape", attention),
+        "resmlp6": TRANSLATION,
+        "resmlp12": variant(TRANSLATION, "twice the layers", deeper),
     }
     return {row.name: kinds[row.name.rpartition("-")[0]] for row in TABLES["table5"].rows}
 
 
 def table6() -> dict[str, Plan]:
-    """Scenes, from scratch."""
+    """Segmentation of scenes, from scratch."""
     deit = Model("deit_s", dim=16, depth=4, heads=2, patch_size=16)
     return {
-        "deit-s": variant(PIXELS, "the Transformer of its shape (DeiT)", dict(vars(deit))),
-        "deit-b": variant(PIXELS, "and twice as wide", dict(vars(deit.updated(dim=32)))),
-        "s12": PIXELS,
-        "s24": variant(PIXELS, "8 layers", {"depth": 8}),
-        "s36": variant(PIXELS, "12 layers", {"depth": 12}),
-        "b24": variant(PIXELS, "8 layers, twice as wide", {"depth": 8, "dim": 32}),
+        "deit-s": variant(SEGMENTATION, "the Transformer of the same shape (DeiT)", dict(vars(deit))),
+        "deit-b": variant(
+            SEGMENTATION, "the Transformer of the same shape (DeiT), twice as wide", dict(vars(deit.updated(dim=32)))
+        ),
+        "s12": SEGMENTATION,
+        "s24": variant(SEGMENTATION, "8 layers", {"depth": 8}),
+        "s36": variant(SEGMENTATION, "12 layers", {"depth": 12}),
+        "b24": variant(SEGMENTATION, "8 layers, twice as wide", {"depth": 8, "dim": 32}),
     }
 
 

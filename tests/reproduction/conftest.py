@@ -1,4 +1,4 @@
-"""A finished row by hand."""
+"""Finished rows without training."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def finish(tmp_path):
-    """(TABLE, ROW, seed, numbers) -> as if that row had been run at small scale into `tmp_path`."""
+    """(TABLE, ROW, seed, numbers) -> the measured.json of that row at small scale in `tmp_path`."""
 
     def write(table: str, row: str, seed: int, **numbers):
         folder = tmp_path / table / "small" / row / f"seed-{seed}"

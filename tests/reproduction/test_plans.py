@@ -1,4 +1,4 @@
-"""Each scale has a plan, or a reason, for each row."""
+"""Each scale has a plan, or a reason for none, for each row."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from resmlp.paper import TABLES
 from resmlp.recipes import RECIPES
 from resmlp.recipes.small import CIFAR10
 from resmlp.reproduction import full, small, smoke
-from resmlp.reproduction.measure import counted
+from resmlp.reproduction.measure import count
 from resmlp.reproduction.plan import Training, sets
 from resmlp.utils.serialization import difference, to_dict
 
@@ -21,9 +21,9 @@ def test_every_row_has_a_plan_or_a_reason(scale):
         assert all(plan for plan in scale.PLANS[name].values())
 
 
-def test_smoke_needs_no_data_and_small_only_its_four_sets():
-    assert not {place for plans in smoke.PLANS.values() for plan in plans.values() for place in sets(plan)}
-    needed = {place for plans in small.PLANS.values() for plan in plans.values() for place in sets(plan)}
+def test_smoke_needs_no_data_and_small_needs_four_data_sets():
+    assert not {name for plans in smoke.PLANS.values() for plan in plans.values() for name in sets(plan)}
+    needed = {name for plans in small.PLANS.values() for plan in plans.values() for name in sets(plan)}
     assert needed == {"cifar10", "caltech20", "multi30k", "camvid"}
 
 
@@ -63,18 +63,18 @@ def test_the_paper_scale_runs_the_recipes_themselves():
 
 
 @pytest.mark.parametrize("name", ["table1", "table2", "table3"])
-def test_counts_are_those_the_paper_prints(name):
-    """To about its last digit and, of the convolutional networks that others sized, to 5 %."""
+def test_counts_agree_with_the_paper(name):
+    """To about the last printed digit; to 5 % for EfficientNets."""
     table = TABLES[name]
     for row in table.rows:
         if row.model:
-            reported, found = table.reported(row), counted(row.model)
+            reported, counted = table.reported(row), count(row.model)
             coarse = 0.05 if row.name.startswith("efficientnet") else 0.01
-            assert found["macs"] == pytest.approx(reported["macs"], rel=coarse, abs=0.06e9), row.name
-            assert found["parameters"] == pytest.approx(reported["parameters"], abs=0.7e6), row.name
+            assert counted["macs"] == pytest.approx(reported["macs"], rel=coarse, abs=0.06e9), row.name
+            assert counted["parameters"] == pytest.approx(reported["parameters"], abs=0.7e6), row.name
 
 
-def test_the_paper_scale_expects_what_the_paper_reports():
+def test_the_paper_scale_expects_the_numbers_of_the_paper():
     plans = full.PLANS
     assert plans["table4"]["s24-cars"].recipe.expected == (("top1", 0.895),)
     assert plans["table2"]["s24"].recipe.expected == (("knn", 0.694),)
