@@ -1,12 +1,27 @@
-"""The tables of the pages come from results/, each problem is one line on standard error, and local links work."""
+"""The pages agree with results/ and with the package.
 
+Tables come from results/, local links work, and every command, flag and import exists.
+"""
+
+import contextlib
+import importlib
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+
+import resmlp
+from resmlp.cli import VERBS
+from resmlp.cli.main import parse
 
 ROOT = Path(__file__).parent.parent
 
@@ -155,3 +170,78 @@ def small_site(root: Path, line: str) -> Path:
     (docs / "index.md").write_text(f"# Index\n\n{line}\n")
     (docs / "page.md").write_text("# Page\n\n## A *heading* of `code`: its own\n\n## Twice\n\n## Twice\n")
     return root / "site"
+
+
+def pages_with(kind: str) -> Iterator[tuple[str, str]]:
+    """The page and the text of each fenced block of a kind, such as "sh"."""
+    for page in [ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *sorted((ROOT / "docs").glob("*.md"))]:
+        for token in MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8")):
+            if token.type == "fence" and token.info == kind:
+                yield page.name, token.content
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Each resmlp command in the pages, as words; optional parts in brackets are included, shell syntax is not."""
+    for page, block in pages_with("sh"):
+        for line in block.splitlines():
+            for part in re.split(r"&&|\|(?![a-z])", line):
+                words = shlex.split(part.translate(str.maketrans("", "", "[]")), comments=True)
+                if "resmlp" in words and "..." not in words and "pip" not in words:
+                    words = words[words.index("resmlp") + 1 :]
+                    yield page, list(takewhile(lambda word: word not in "<>", words))
+
+
+@pytest.mark.parametrize(("page", "words"), commands(), ids=lambda value: " ".join(value) if value else "")
+def test_every_command_in_the_pages_is_understood(page, words, capsys):
+    """The command line parses it: the verb, the recipe, every flag and every value. It is not run."""
+    with contextlib.suppress(SystemExit):  # --help; an error is a UserError
+        parse(words)
+
+
+def test_every_flag_in_the_pages_exists(capsys):
+    known = set()
+    for words in ([verb] for verb in VERBS if verb not in ("train", "data")):
+        known |= flags_of(words, capsys)
+    for words in (["train", name] for name in ("digits", "dino", "distill", "scenes", "numbers", "probe")):
+        known |= flags_of(words, capsys)
+    known |= flags_of(["data", "check"], capsys) | {"--version"}
+    foreign = {"--nproc-per-node", "--echo", "--depth", "--names", "--peers", "--count", "--networks", "--group"}
+    unknown = {}
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for flag in re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", page.read_text(encoding="utf-8")):
+            if flag not in known | foreign and not any(name.startswith(f"{flag}.") for name in known):
+                unknown.setdefault(flag, set()).add(page.name)
+    assert not unknown
+
+
+def flags_of(words: list[str], capsys) -> set[str]:
+    with pytest.raises(SystemExit):
+        parse([*words, "--help"])
+    return set(re.findall(r"--[a-z][\w.-]*\w", capsys.readouterr().out))
+
+
+def test_every_import_in_the_pages_works():
+    for page, block in pages_with("python"):
+        for name, members in re.findall(r"^from (resmlp[\w.]*) import ([\w, ]+)$", block, re.MULTILINE):
+            module = importlib.import_module(name)
+            for member in members.split(", "):
+                assert hasattr(module, member), f"{page}: from {name} import {member}"
+        for name in re.findall(r"\bresmlp\.(\w+)\(", block):
+            assert hasattr(resmlp, name), f"{page}: resmlp.{name}"
+
+
+def test_the_tree_in_architecture_is_that_of_the_package():
+    tree = next(block for page, block in pages_with("") if page == "architecture.md" and block.startswith("resmlp/"))
+    floors = {name.rstrip("/"): int(floor) for name, floor in re.findall(r"^  ([\w/.]+) +(\d+) ", tree, re.MULTILINE)}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = contracts[0]["layers"]
+    names = {name: len(layers) - i for i, layer in enumerate(layers) for name in layer.split(" | ")}
+    assert {name.removesuffix(".py"): floor for name, floor in floors.items()} == names
+    for name in re.findall(r"^([\w/]+/) ", tree, re.MULTILINE):
+        assert (ROOT / name).is_dir(), name
+    room = ""
+    for indent, name in re.findall(r"^( +)([\w/.]+)", tree, re.MULTILINE):
+        room = name if len(indent) == 2 else room
+        assert (ROOT / "resmlp" / (name if len(indent) == 2 else room + name)).exists(), name

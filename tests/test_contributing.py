@@ -1,0 +1,116 @@
+"""The diffs of CONTRIBUTING.md apply to the package, and what they add works."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+DIFFS = re.findall(
+    r"^```diff\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+)
+SMALL = ("--model", "resmlp_digits", "--model.dim", "16", "--model.depth", "1", "--data.img-size", "8")
+SHORT = ("--data.batch-size", "4", "--data.workers", "0", "--run.epochs", "1", "--run.device", "cpu", "--json")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A copy of the package with all diffs applied in order."""
+    root = tmp_path_factory.mktemp("contributing")
+    shutil.copytree(ROOT / "resmlp", root / "resmlp", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    assert len(DIFFS) == 4
+    for diff in DIFFS:
+        title = diff.splitlines()[0]
+        ended = subprocess.run(["git", "apply", "-"], input=diff, cwd=root, capture_output=True, text=True)
+        assert ended.returncode == 0, f"{title}: the diff in CONTRIBUTING.md no longer applies: {ended.stderr}"
+    return root
+
+
+def python(copy: Path, *args: str) -> str:
+    """Standard output of Python with the changed package."""
+    env = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([sys.executable, *args], cwd=copy, env=env, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def resmlp(copy: Path, *args: str) -> dict:
+    """The object that a command prints."""
+    return json.loads(python(copy, "-m", "resmlp", *args, "--json"))
+
+
+def test_the_changed_files_pass_the_linter_and_the_import_layers(copy):
+    tools, env = Path(sys.executable).parent, {**os.environ, "PYTHONPATH": str(copy)}
+    files = sorted(set(re.findall(r"^\+\+\+ b/(.*)$", "".join(DIFFS), re.MULTILINE)))
+    for command in (["ruff", "check", *files], ["ruff", "format", "--check", *files], ["lint-imports", "--no-cache"]):
+        ended = subprocess.run([tools / command[0], *command[1:]], cwd=copy, env=env, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_new_mixer_is_listed_built_trained_and_saved(copy):
+    names = [model["name"] for model in resmlp(copy, "list", "models")["models"]]
+    assert "resmlp_s12_shift" in names
+    code = """
+import torch, resmlp
+from resmlp.nn.mixers import MIXERS
+assert resmlp.__file__.startswith({root!r})
+x = torch.randn(2, 9, 4)
+assert torch.equal(MIXERS["shift"]()(x)[:, 1:], x[:, :-1])
+model = resmlp.create_model("resmlp_s12_shift", depth=2, dim=32, img_size=32, num_classes=5)
+assert model(torch.randn(3, 3, 32, 32)).shape == (3, 5)
+"""
+    python(copy, "-c", code.format(root=str(copy)))
+    out = copy / "shift"
+    resmlp(copy, "train", "digits", "--model.mixer", "shift", *SMALL, *SHORT[2:-1], "--out", str(out))
+    assert 0 <= resmlp(copy, "eval", str(out))["top1"] <= 1
+
+
+def test_the_new_task_is_trained_by_its_recipe(copy):
+    assert "digits-focal" in [recipe["name"] for recipe in resmlp(copy, "list", "recipes")["recipes"]]
+    out = copy / "focal"
+    summary = resmlp(copy, "train", "digits-focal", "--task.gamma", "1", *SMALL, *SHORT[2:-1], "--out", str(out))
+    assert 0 <= summary["top1"] <= 1
+    assert json.loads((out / "recipe.json").read_text())["task"]["gamma"] == 1
+    code = """
+import torch
+import torch.nn.functional as F
+from resmlp.tasks import Focal
+logits, targets = torch.randn(5, 3), torch.eye(3)[[0, 1, 2, 0, 1]]
+focal = object.__new__(Focal)
+focal.gamma = 0.0
+torch.testing.assert_close(focal.cross_entropy(logits, targets), F.cross_entropy(logits, targets))
+"""
+    python(copy, "-c", code)
+
+
+def test_the_new_data_set_is_read_and_trained_on(copy, tmp_path):
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("val", 4)):
+        rows = []
+        for i in range(count):
+            label = ("dark", "light")[i % 2]
+            pixels = rng.integers(0, 100, (8, 8, 3)) + 150 * (i % 2)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{part}{i}.png")
+            rows.append(f"{part}{i}.png,{label}\n")
+        (tmp_path / f"{part}.csv").write_text("".join(rows))
+    source = ("--data.source", "csv", "--data.root", str(tmp_path))
+    out = copy / "csv"
+    resmlp(copy, "train", "folder", *source, *SMALL, *SHORT[:-1], "--out", str(out))
+    result = resmlp(copy, "eval", str(out))
+    assert result["images"] == 4
+    assert set(result["per_class"]) == {"dark", "light"}
+
+
+def test_the_new_command_prints_the_best_evaluation(copy, tmp_path):
+    (tmp_path / "summary.json").write_text('{"best": {"top1": 0.5, "step": 3}}')
+    assert resmlp(copy, "best", str(tmp_path)) == {"top1": 0.5, "step": 3}
+    assert python(copy, "-m", "resmlp", "best", str(tmp_path)) == "top1 0.5, step 3\n"
+    assert "best" in python(copy, "-m", "resmlp", "--help")
