@@ -21,7 +21,7 @@ from resmlp.config.model_config import TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.pretrained import MIXER_GOOGLE, PUBLISHED
 from resmlp.config.vision import ARCHITECTURES, Architecture, architecture
-from resmlp.hub.config_json import WORDS
+from resmlp.hub.config_json import TIMM_FIELDS
 from resmlp.models.convert import State, to_ours
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
@@ -193,7 +193,7 @@ class TimmTrunk(Trunk):
 
 def in_our_words(name: str, changes: dict[str, Any]) -> dict[str, Any]:
     """`changes` as parts of an `Architecture`; raises `TypeError` for one that is none, as timm's networks do."""
-    ours = {WORDS.get(word, word): value for word, value in changes.items()}
+    ours = {TIMM_FIELDS.get(word, word): value for word, value in changes.items()}
     parts = {field.name for field in fields(Architecture)}
     unknown = ", ".join(sorted(set(ours) - parts))
     if unknown or len(ours) < len(changes):

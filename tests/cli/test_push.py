@@ -12,8 +12,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))  # for `uploads`
 from uploads import UploadHub
 
-import resmlp as library
 import resmlp.timm  # noqa: F401  registers the names of resmlp
+from resmlp import push
 from resmlp.data import normalize
 from resmlp.exporters.publish import upload, write_for_hub
 from resmlp.inference import load
@@ -77,7 +77,7 @@ def test_the_python_function_gives_what_the_command_prints(hub, trained, resmlp,
     flags = ("me/colors", "--license", "mit")
     printed = json.loads(resmlp("push", trained, *flags, "--json").out)
     text = resmlp("push", trained, *flags).out
-    result = library.push(trained, "me/colors", license="mit")
+    result = push(trained, "me/colors", license="mit")
     assert result.to_dict() == printed
     assert f"{result}\n" == text
     assert capsys.readouterr().out == ""

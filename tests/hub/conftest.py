@@ -1,4 +1,4 @@
-"""`fetch` in a process of its own, as huggingface_hub reads its environment once; and what came of it."""
+"""`fetch` in its own process, because huggingface_hub reads the environment once; and its output."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ import resource, signal, sys, time
 from resmlp.utils.errors import UserError
 from resmlp.hub.download import fetch
 
-time.sleep = lambda seconds: None  # between the attempts
+time.sleep = lambda seconds: None  # between attempts
 if "--small-disk" in sys.argv:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
@@ -28,7 +28,7 @@ except UserError as error:
 
 
 class Fetched(NamedTuple):
-    """What a process printed."""
+    """The output of a process."""
 
     code: int
     out: str
@@ -36,13 +36,13 @@ class Fetched(NamedTuple):
 
     @property
     def content(self) -> bytes:
-        """Of the file that was fetched, without a word."""
+        """The bytes of the fetched file; the process printed nothing else."""
         assert (self.code, self.err) == (0, ""), self
         return Path(self.out).read_bytes()
 
     @property
     def error(self) -> str:
-        """The one line that says why not."""
+        """The one-line error."""
         assert (self.code, self.err) == (2, ""), self
         assert len(self.out.splitlines()) == 1
         return self.out
@@ -50,13 +50,13 @@ class Fetched(NamedTuple):
 
 @pytest.fixture
 def home(tmp_path) -> Path:
-    """HF_HOME, not there yet."""
+    """HF_HOME, which does not exist yet."""
     return tmp_path / "hf"
 
 
 @pytest.fixture
 def start(hub, home) -> Callable[..., subprocess.Popen]:
-    """`fetch(*args)` in a process; keywords are further variables of its environment."""
+    """`fetch(*args)` in a process; keywords are environment variables."""
 
     def run(*args: str, stderr: int = subprocess.PIPE, **env: str) -> subprocess.Popen:
         environ = hub.env(home, PYTHONPATH=str(ROOT)) | env
@@ -68,7 +68,7 @@ def start(hub, home) -> Callable[..., subprocess.Popen]:
 
 @pytest.fixture
 def fetch(start) -> Callable[..., Fetched]:
-    """As `start`, to its end."""
+    """`start`, until the process ends."""
 
     def run(*args: str, **env: str) -> Fetched:
         process = start(*args, **env)
@@ -80,13 +80,13 @@ def fetch(start) -> Callable[..., Fetched]:
 
 @pytest.fixture
 def terminal() -> tuple[int, int]:
-    """Both ends of a terminal of 100 columns: ours, and the one for a process."""
+    """Both ends of a terminal of 100 columns: for the test, and for a process."""
     import fcntl
     import pty
     import struct
     import termios
 
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    yield ours, theirs
-    os.close(ours)
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    yield master, slave
+    os.close(master)

@@ -1,12 +1,12 @@
-"""A hub of our own: an HTTP server that answers as huggingface.co does, and fails as told.
+"""A test hub: an HTTP server that answers as huggingface.co does, and fails on request.
 
 with Hub() as hub:
     hub.add("org/name", {"model.safetensors": b"...", "config.json": b"{}"})
     subprocess.run([...], env=hub.env(tmp_path / "hf"))
     hub.requests  # ["HEAD /org/name/resolve/main/config.json", ...]
 
-Large files lie with a "content delivery network", as they do there: `/org/name/resolve/...` redirects to another origin
-(the same server by the name of localhost) that knows nothing of repositories and must not be given a token.
+Large files are served by a "content delivery network", as on huggingface.co: `/org/name/resolve/...` redirects to
+another origin (the same server under the name localhost), which has no repositories and must not receive a token.
 
 More endpoints: subclass `Answer` with `do_POST`, `do_PUT`, and `Hub` with `answer = ThatClass`.
 """
@@ -19,21 +19,21 @@ from pathlib import Path
 from urllib.parse import unquote
 
 LARGE = (".safetensors", ".bin", ".pt", ".pth", ".npz", ".onnx")
-"""files that the hub keeps in large-file storage: their ETag is a sha256, others' is the git blob's sha1"""
+"""files in large-file storage: their ETag is a sha256; that of other files is the sha1 of the git blob"""
 
 
 def git_sha1(content: bytes) -> str:
-    """What `git hash-object` says."""
+    """The output of `git hash-object`."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def etag(name: str, content: bytes) -> str:
-    """The checksum by which the hub announces a file."""
+    """The checksum that the hub sends for a file."""
     return hashlib.sha256(content).hexdigest() if name.endswith(LARGE) else git_sha1(content)
 
 
 class Answer(BaseHTTPRequestHandler):
-    """One request. `self.hub` is the hub that is asked."""
+    """One request to `self.hub`."""
 
     protocol_version = "HTTP/1.1"
     server_version = "Hub/0"
@@ -43,7 +43,7 @@ class Answer(BaseHTTPRequestHandler):
         pass
 
     def parse_request(self) -> bool:
-        """Take note of the request, then fail it where the hub's `fault` is a status."""
+        """Record the request, and refuse it if `fault` of the hub is a status."""
         if not super().parse_request():
             return False
         if self.hub.closing.is_set():  # a connection that was kept open
@@ -57,7 +57,7 @@ class Answer(BaseHTTPRequestHandler):
         return True
 
     def reply(self, status: int, headers: dict[str, object], body: bytes = b"") -> None:
-        """A whole answer; to HEAD only what its body would be."""
+        """A complete response; without the body for HEAD."""
         self.send_response(status)
         self.send_header("X-HF-Warning", "unauthenticated; You are not logged in.")  # as huggingface.co does
         for key, value in ({"Content-Length": len(body)} | headers).items():
@@ -67,7 +67,7 @@ class Answer(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def refuse(self, status: int, code: str = "") -> None:
-        """An error as the hub words it: its kind in X-Error-Code."""
+        """An error response of the hub: its kind is in X-Error-Code."""
         closing = {"Connection": "close"}  # a body that was sent with the request has not been read
         why = {"X-Error-Code": code, "X-Error-Message": f"{code}!"} if code else {}
         self.reply(status, closing | why, b"Two\nlines.")
@@ -110,7 +110,7 @@ class Answer(BaseHTTPRequestHandler):
         return self.reply(302, headers | linked | {"Location": away})
 
     def transfer(self, content: bytes, headers: dict[str, object]) -> None:
-        """The bytes of a file, or those of the Range that is asked for, or what the hub's `fault` makes of them."""
+        """The bytes of a file or of its requested Range, changed by `fault` of the hub."""
         fault = self.hub.fault
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
         start = 0 if fault == "drop anew" else start
@@ -128,7 +128,7 @@ class Answer(BaseHTTPRequestHandler):
             self.break_off()
 
     def break_off(self) -> None:
-        """Half a file has been sent."""
+        """Break the connection after half a file."""
         self.wfile.flush()
         if self.hub.fault == "stall":
             self.hub.stalled.set()
@@ -141,25 +141,25 @@ class Answer(BaseHTTPRequestHandler):
 
 
 class Hub:
-    """Repositories in memory, served at `url` from `with` to its end.
+    """Repositories in memory, served at `url` within `with`.
 
-    `fault` is what goes wrong from now on: None; a status for every request (403: gated, 429, 500 ...); "portal", a
-    log-in page in place of everything; or of a file's bytes: "truncated" (announced and sent half), "wrong" (others,
-    as many), "drop" (the connection breaks in the middle, each time), "drop anew" (and Range is ignored), "drop once",
-    "gone" (the server leaves), "stall" (silence).
+    `fault` is the current fault: None; a status for every request (403: gated, 429, 500 ...); "portal", a log-in page
+    for every request; or a fault in the bytes of a file: "truncated" (half of them, announced as such), "wrong" (as
+    many others), "drop" (the connection breaks in the middle each time), "drop anew" (and Range is ignored), "drop
+    once", "gone" (the server stops), "stall" (silence).
     """
 
     answer: type[Answer] = Answer
 
     def __init__(self):
         self.repos: dict[str, list[tuple[str, dict[str, bytes]]]] = {}
-        """of each repository its commits and their files, oldest first"""
+        """the commits of each repository with their files, oldest first"""
         self.large: dict[str, bytes] = {}
         self.fault: str | int | None = None
         self.tag = ""
-        """an ETag in place of the true one"""
+        """an ETag that replaces the true one"""
         self.xet = False
-        """whether large files are announced as kept in Xet, of which this hub has no server"""
+        """whether large files are announced as Xet files; this hub has no Xet server"""
         self.drop_after = 0
         """bytes before the connection breaks; 0 for half of the file"""
         self.requests: list[str] = []
@@ -180,13 +180,13 @@ class Hub:
         self._thread.join()
 
     def leave(self) -> None:
-        """No server any more: connections are refused."""
+        """Stop the server: connections are refused."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
     def add(self, repo: str, files: dict[str, bytes]) -> str:
-        """A commit with these files beside, or in place of, those that are there; its hash."""
+        """Add a commit that adds or replaces these files; returns its hash."""
         commits = self.repos.setdefault(repo, [])
         files = (commits[-1][1] if commits else {}) | files
         content = "".join(f"{name} {etag(name, files[name])}\n" for name in sorted(files))
@@ -194,22 +194,22 @@ class Hub:
         return commits[-1][0]
 
     def at(self, repo: str, revision: str) -> tuple[str, dict[str, bytes]] | None:
-        """The commit of a revision ("main" or a hash) and its files; None where there is none."""
+        """The commit of a revision ("main" or a hash) and its files; None if there is none."""
         if revision == "main":
             return self.repos[repo][-1]
         return next((commit for commit in self.repos[repo] if commit[0] == revision), None)
 
     def asked(self, method: str = "") -> list[str]:
-        """The requests so far, of one method; forgets them."""
+        """The requests so far, of one method; clears the record."""
         asked = [request for request in self.requests if request.startswith(method)]
         self.requests.clear()
         self.headers.clear()
         return asked
 
     def env(self, home: Path, **more: str) -> dict[str, str]:
-        """The environment of a process that takes this for the hub and keeps its cache in `home`."""
+        """The environment of a process that uses this hub, with its cache in `home`."""
         clean = {
             key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGINGFACE", "PYTEST"))
         }
-        ours = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
-        return clean | ours | more
+        settings = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
+        return clean | settings | more

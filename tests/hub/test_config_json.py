@@ -1,4 +1,4 @@
-"""config.json of the hub: read as timm writes it, written as timm reads it, refused in a line where it is neither."""
+"""config.json of the hub: read and written in the format of timm; invalid files are refused in one line."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from resmlp.models import Trunk
 from resmlp.utils.errors import UserError
 
 
-def card(
+def model_config(
     name="resmlp_s12", size=(64, 96), classes=("cat", "dog", "żółw # x"), num_classes=None, **changes
 ) -> ModelConfig:
     arch = architecture(name, **changes)
@@ -26,30 +26,30 @@ def card(
 
 
 MODEL_CONFIGS = {
-    "s12": card(),
-    "s24": card("resmlp_s24", (32, 32)),
-    "one number": card(size=(224, 224)),
-    "deeper": card(depth=13),
-    "fan-in": card(init="fan-in", layer_scale=0.5),
-    "features": card(classes=(), num_classes=0),
-    "nameless": card(classes=(), num_classes=7),
-    "cifar": card("resmlp_cifar", (32, 32)),
-    "mixer": card("mixer_b16", (32, 64)),
-    "mixer of another width": card("mixer_s32", token_hidden=37, mlp_ratio=2.5),
+    "s12": model_config(),
+    "s24": model_config("resmlp_s24", (32, 32)),
+    "one number": model_config(size=(224, 224)),
+    "deeper": model_config(depth=13),
+    "fan-in": model_config(init="fan-in", layer_scale=0.5),
+    "features": model_config(classes=(), num_classes=0),
+    "nameless": model_config(classes=(), num_classes=7),
+    "cifar": model_config("resmlp_cifar", (32, 32)),
+    "mixer": model_config("mixer_b16", (32, 64)),
+    "mixer of another width": model_config("mixer_s32", token_hidden=37, mlp_ratio=2.5),
     "mixer by the tokens": ModelConfig(
-        replace(card("mixer_s32").model, architecture=replace(ARCHITECTURES["mixer_s32"], token_hidden=None)),
+        replace(model_config("mixer_s32").model, architecture=replace(ARCHITECTURES["mixer_s32"], token_hidden=None)),
         Preprocessing((64, 96)),
         ("a", "b", "c"),
     ),
-    "small mixer": card("mixer_s16", dim=48, depth=2),
-    "mlp": card("resmlp_s12_mlp"),
-    "relu": card(activation="relu"),
-    "post": card(residual="post", norm="batchnorm", scale="affine"),
-    "class-mlp": card("resmlp_s12_classmlp"),
-    "deit": card("deit_s", dim=48, depth=2),
-    "a name of nobody's": replace(card(), model=replace(card(dim=48).model, name="my-net")),
+    "small mixer": model_config("mixer_s16", dim=48, depth=2),
+    "mlp": model_config("resmlp_s12_mlp"),
+    "relu": model_config(activation="relu"),
+    "post": model_config(residual="post", norm="batchnorm", scale="affine"),
+    "class-mlp": model_config("resmlp_s12_classmlp"),
+    "deit": model_config("deit_s", dim=48, depth=2),
+    "an unknown name": replace(model_config(), model=replace(model_config(dim=48).model, name="my-net")),
 }
-OWN = {
+IN_TIMM = {
     "s12",
     "s24",
     "one number",
@@ -63,7 +63,7 @@ OWN = {
 
 
 @pytest.mark.parametrize("name", MODEL_CONFIGS)
-def test_there_and_back(name):
+def test_round_trip(name):
     config = json.loads(json.dumps(to_hub(MODEL_CONFIGS[name])))
     assert from_hub(config) == MODEL_CONFIGS[name]
 
@@ -74,34 +74,34 @@ def shapes(network: TrunkConfig) -> dict[str, torch.Size]:
 
 
 @pytest.mark.parametrize("name", MODEL_CONFIGS)
-def test_without_our_own_key_it_is_the_same_network(name):
+def test_the_network_without_the_key_of_resmlp(name):
     config = json.loads(json.dumps(to_hub(MODEL_CONFIGS[name])))
     del config["resmlp"]
-    found, given = from_hub(config), MODEL_CONFIGS[name]
-    assert (found.preprocessing, found.classes) == (given.preprocessing, given.classes)
-    assert (found.model.size, found.model.num_classes) == (given.model.size, given.model.num_classes)
-    assert shapes(found.model) == shapes(given.model)
+    read, original = from_hub(config), MODEL_CONFIGS[name]
+    assert (read.preprocessing, read.classes) == (original.preprocessing, original.classes)
+    assert (read.model.size, read.model.num_classes) == (original.model.size, original.model.num_classes)
+    assert shapes(read.model) == shapes(original.model)
     for part in ("mixer", "norm", "activation", "scale", "residual", "pool", "pos_embed", "patch_size"):
-        assert getattr(found.model.architecture, part) == getattr(given.model.architecture, part)
+        assert getattr(read.model.architecture, part) == getattr(original.model.architecture, part)
 
 
 @pytest.mark.parametrize("name", MODEL_CONFIGS)
-def test_timms_own_networks_are_called_by_timms_name(name):
+def test_networks_of_timm_have_their_names_in_timm(name):
     config = to_hub(MODEL_CONFIGS[name])
-    assert (config["architecture"] in TIMM_NAMES.values()) == (name in OWN)
-    assert (config["pretrained_cfg"]["first_conv"] == "stem.proj") == (name in OWN)
+    assert (config["architecture"] in TIMM_NAMES.values()) == (name in IN_TIMM)
+    assert (config["pretrained_cfg"]["first_conv"] == "stem.proj") == (name in IN_TIMM)
 
 
-@pytest.mark.parametrize("ours", [name for name in TIMM_NAMES if name != "deit_s"])
-def test_every_network_that_timm_has_is_found(ours):
-    assert timm_name(ARCHITECTURES[ours]) == TIMM_NAMES[ours]
-    assert timm_name(replace(ARCHITECTURES[ours], init="fan-in", layer_scale=0.3, heads=5)) == TIMM_NAMES[ours]
+@pytest.mark.parametrize("key", [name for name in TIMM_NAMES if name != "deit_s"])
+def test_every_name_in_timm(key):
+    assert timm_name(ARCHITECTURES[key]) == TIMM_NAMES[key]
+    assert timm_name(replace(ARCHITECTURES[key], init="fan-in", layer_scale=0.3, heads=5)) == TIMM_NAMES[key]
 
 
 @pytest.mark.parametrize("hidden", [1, 7, 49, 99, 147, 255, 333, 767])
 @pytest.mark.parametrize("dim_of", ["mixer_s32", "mixer_b32", "mixer_l32"])
-def test_timm_makes_the_very_hidden_width(hidden, dim_of):
-    config = to_hub(card(dim_of, size=(32, 32), token_hidden=hidden))
+def test_timm_builds_the_exact_hidden_width(hidden, dim_of):
+    config = to_hub(model_config(dim_of, size=(32, 32), token_hidden=hidden))
     with torch.device("meta"):
         model = timm.create_model(config["architecture"], **config["model_args"])
     assert model.blocks[0].mlp_tokens.fc1.out_features == hidden
@@ -109,8 +109,8 @@ def test_timm_makes_the_very_hidden_width(hidden, dim_of):
     assert from_hub(config).model.architecture.token_hidden == hidden
 
 
-def test_what_timm_says_of_its_own_weights(tmp_path):
-    """timm's own writer, with an own size, and words that do not change a trained network."""
+def test_a_config_json_of_timm(tmp_path):
+    """Written by timm, with another size, and arguments that do not change a trained network."""
     from timm.models import save_for_hf
 
     with torch.device("meta"):
@@ -119,32 +119,32 @@ def test_what_timm_says_of_its_own_weights(tmp_path):
         )
     model.to_empty(device="cpu")
     save_for_hf(model, tmp_path, model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True)
-    found = from_hub(json.loads((tmp_path / "config.json").read_text()))
-    assert found.model.size == found.preprocessing.size == (64, 96)
-    assert found.classes == ("a", "b", "c")
-    assert found.preprocessing.mean == (0.5, 0.5, 0.5)
-    assert found.preprocessing.crop_ratio == 0.875
-    assert found.model.architecture == replace(ARCHITECTURES["mixer_s32"], token_hidden=128, mlp_ratio=2.0)
+    read = from_hub(json.loads((tmp_path / "config.json").read_text()))
+    assert read.model.size == read.preprocessing.size == (64, 96)
+    assert read.classes == ("a", "b", "c")
+    assert read.preprocessing.mean == (0.5, 0.5, 0.5)
+    assert read.preprocessing.crop_ratio == 0.875
+    assert read.model.architecture == replace(ARCHITECTURES["mixer_s32"], token_hidden=128, mlp_ratio=2.0)
 
 
-def test_timms_words_of_sizes_are_understood():
+def test_keys_of_timm_for_sizes():
     config = {"architecture": "resmlp_s12", "model_args": {"embed_dim": 48, "num_blocks": 2, "num_heads": 4}}
     assert from_hub(config).model.architecture == Architecture(dim=48, depth=2, heads=4)
 
 
-GOOD = {key: value for key, value in to_hub(card("mixer_s32")).items() if key != "resmlp"}
+VALID = {key: value for key, value in to_hub(model_config("mixer_s32")).items() if key != "resmlp"}
 HOSTILE = [
-    ("", None, "no JSON object"),
-    ("", [], "no JSON object"),
-    ("", "resnet50", "no JSON object"),
+    ("", None, "does not hold a JSON object"),
+    ("", [], "does not hold a JSON object"),
+    ("", "resnet50", "does not hold a JSON object"),
     ("", {}, "names no architecture"),
     ("architecture", None, "names no architecture"),
     ("architecture", ["mixer_s32"], "names no architecture"),
     ("architecture", "resnet50", "unknown model 'resnet50'"),
     ("architecture", "", "unknown model ''"),
-    ("resmlp", None, 'its "resmlp" is no JSON object'),
+    ("resmlp", None, 'its "resmlp" is not a JSON object'),
     ("resmlp", {}, "it has no 'model'"),
-    ("resmlp", 3, 'its "resmlp" is no JSON object'),
+    ("resmlp", 3, 'its "resmlp" is not a JSON object'),
     ("resmlp", {"format": 2, "new": 1}, "its format is 2 (written by a newer resmlp: update it)"),
     ("resmlp", {"format": "x"}, "its format is 'x' (it should be 1)"),
     ("num_classes", "3", "num_classes is '3'"),
@@ -152,8 +152,8 @@ HOSTILE = [
     ("num_classes", 3.0, "num_classes is 3.0"),
     ("num_classes", -1, "num-classes -1"),
     ("num_classes", 10**30, "num"),
-    ("model_args", [1], "model_args is no JSON object"),
-    ("model_args", "x", "model_args is no JSON object"),
+    ("model_args", [1], "model_args is not a JSON object"),
+    ("model_args", "x", "model_args is not a JSON object"),
     ("model_args.img_size", "224", "img_size is '224'"),
     ("model_args.img_size", [], "img_size is []"),
     ("model_args.img_size", [1, 2, 3], "img_size is [1, 2, 3]"),
@@ -179,9 +179,9 @@ HOSTILE = [
     ("model_args.mlp_ratio", 10**400, "mlp_ratio is"),
     ("model_args.in_chans", 4, "in_chans is 4"),
     ("model_args.global_pool", "max", "global_pool is 'max'"),
-    ("model_args.block_layer", "ResBlock", "model_args block_layer are not known"),
-    ("model_args.__class__", 1, "model_args __class__ are not known"),
-    ("pretrained_cfg", [1], "pretrained_cfg is no JSON object"),
+    ("model_args.block_layer", "ResBlock", "unknown model_args block_layer"),
+    ("model_args.__class__", 1, "unknown model_args __class__"),
+    ("pretrained_cfg", [1], "pretrained_cfg is not a JSON object"),
     ("pretrained_cfg.mean", [0.5, 0.5], "mean is [0.5, 0.5]"),
     ("pretrained_cfg.mean", 0.5, "mean is 0.5"),
     ("pretrained_cfg.std", [0, 0, 0], "std 0"),
@@ -189,16 +189,16 @@ HOSTILE = [
     ("pretrained_cfg.crop_pct", 0, "crop-ratio"),
     ("pretrained_cfg.crop_pct", "0.9", "crop_ratio is '0.9'"),
     ("pretrained_cfg.interpolation", "random", "interpolation"),
-    ("label_names", "abc", "label_names is no list"),
-    ("label_names", {"0": "cat"}, "label_names is no list"),
-    ("label_names", [1, 2, 3], "label_names is no list"),
+    ("label_names", "abc", "label_names is not a list"),
+    ("label_names", {"0": "cat"}, "label_names is not a list"),
+    ("label_names", [1, 2, 3], "label_names is not a list"),
     ("label_names", ["cat"], "label_names has 1 names for 3 classes"),
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "says"), HOSTILE, ids=[f"{p}={v!r}"[:50] for p, v, _ in HOSTILE])
-def test_what_is_hostile_is_refused_in_a_line(path, value, says):
-    config = copy.deepcopy(GOOD)
+@pytest.mark.parametrize(("path", "value", "message"), HOSTILE, ids=[f"{p}={v!r}"[:50] for p, v, _ in HOSTILE])
+def test_invalid_values_are_refused_in_one_line(path, value, message):
+    config = copy.deepcopy(VALID)
     *parents, last = path.split(".")
     place = config
     for key in parents:
@@ -206,19 +206,19 @@ def test_what_is_hostile_is_refused_in_a_line(path, value, says):
     place[last] = value
     with pytest.raises(UserError) as error:
         from_hub(config if path else value)
-    assert says in str(error.value)
+    assert message in str(error.value)
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 400
 
 
-def test_of_many_unknown_words_five_are_named():
+def test_five_unknown_keys_are_named():
     many = {f"word{i:03}\x1b[31m": 1 for i in range(400)}
     with pytest.raises(UserError) as error:
-        from_hub(GOOD | {"model_args": many})
+        from_hub(VALID | {"model_args": many})
     assert error.value.what.count("word") == 5
-    assert "and 395 more are not known" in error.value.what
+    assert "and 395 more" in error.value.what
     assert "\x1b" not in str(error.value)
 
 
-def test_the_good_one_is_good():
-    assert from_hub(GOOD).model.architecture == ARCHITECTURES["mixer_s32"]
+def test_the_valid_config():
+    assert from_hub(VALID).model.architecture == ARCHITECTURES["mixer_s32"]

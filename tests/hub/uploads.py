@@ -1,4 +1,4 @@
-"""The hub of `hubserver`, which takes uploads as well: repositories made, large files first, then all in one commit.
+"""The hub of `hubserver` with uploads: create a repository, send large files, then one commit.
 
 with UploadHub() as hub:
     hub.tokens = {"hf_good": "write", "hf_reader": "read"}
@@ -14,7 +14,7 @@ from hubserver import LARGE, Answer, Hub
 
 
 class UploadAnswer(Answer):
-    """One request; `step` is which part of an upload it is."""
+    """One request; `step` is its part of an upload."""
 
     hub: "UploadHub"
 
@@ -27,7 +27,7 @@ class UploadAnswer(Answer):
         return getattr(self, step)(repo, body)
 
     def do_PUT(self):  # noqa: N802
-        """`PUT /lfs/SHA256`, without a token: the address itself is the permission."""
+        """`PUT /lfs/SHA256`, without a token: the address is the permission."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.is_broken("put"):
             return None
@@ -47,7 +47,7 @@ class UploadAnswer(Answer):
         return self.json({"id": repo, "private": repo in self.hub.private, "siblings": [], "tags": [], "downloads": 0})
 
     def step(self, path: str) -> tuple[str, str]:
-        """What a POST to `path` does, and to which repository."""
+        """The step of a POST to `path`, and its repository."""
         if path in ("api/repos/create", "api/validate-yaml"):
             return {"create": "create", "validate-yaml": "validate"}[path.split("/")[-1]], ""
         if path.endswith(".git/info/lfs/objects/batch"):
@@ -59,7 +59,7 @@ class UploadAnswer(Answer):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.is_broken(step):
             return True
-        if step == "validate":  # anybody may ask
+        if step == "validate":  # needs no token
             return False
         if token not in self.hub.tokens:
             self.refuse(401)
@@ -83,7 +83,7 @@ class UploadAnswer(Answer):
     def json(self, value: object, status: int = 200) -> None:
         self.reply(status, {"Content-Type": "application/json"}, json.dumps(value).encode())
 
-    # the steps of an upload, in their order
+    # the steps of an upload, in order
 
     def create(self, _: str, body: bytes) -> None:
         asked = json.loads(body)
@@ -136,7 +136,7 @@ class UploadAnswer(Answer):
 
 
 class UploadHub(Hub):
-    """A hub with users: `tokens` says what each may do, "write" or "read"."""
+    """A hub with users: `tokens` maps a token to its access, "write" or "read"."""
 
     answer = UploadAnswer
 
@@ -145,7 +145,7 @@ class UploadHub(Hub):
         self.tokens = {"hf_good": "write", "hf_reader": "read"}
         self.upload_fault: tuple[str, int | str] = ("", 0)
         self.stored: dict[str, bytes] = {}
-        """large files that no commit has yet"""
+        """large files without a commit"""
         self.empty: set[str] = set()
-        """repositories made, maybe without a commit yet"""
+        """created repositories, possibly without a commit"""
         self.private: set[str] = set()
