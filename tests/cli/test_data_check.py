@@ -70,6 +70,14 @@ def test_text_is_that_of_the_report(resmlp, broken):
     assert lines[1:] == str(report).splitlines()[1:], "only the first line has the seconds"
 
 
+def test_tree_of_masks_is_an_error(resmlp, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    ended = resmlp("data", "check", tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{tmp_path} contains images with segmentation masks (resmlp train scenes" in ended.error
+
+
 def test_out_that_cannot_be_written(resmlp, tree, tmp_path):
     (tmp_path / "file").touch()
     for out in (tmp_path / "file" / "r.json", tmp_path):

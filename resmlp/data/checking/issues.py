@@ -48,7 +48,9 @@ KINDS = {
     "nested": Kind(
         "warning", "classes with folders inside", "all images below a top folder are one class; move other images up"
     ),
-    "unsupported-extension": Kind("warning", "unused images with unsupported extensions", f"convert them; {SUPPORTED}"),
+    "unsupported-extension": Kind(
+        "warning", "unused images with unsupported extensions", f"convert or rename them; {SUPPORTED}"
+    ),
     "similar-names": Kind(
         "warning", "class names that differ only in case or in outer spaces", "merge or rename the classes"
     ),

@@ -400,7 +400,20 @@ def test_report_as_json(clean):
         assert len(issue["details"]) in (0, issue["count"])
 
 
-def test_workers_change_nothing(clean):
+def test_raise_for_errors(clean):
+    check_data(clean).raise_for_errors()
+    put(clean / "train/dog/a.jpg", b"")
+    with pytest.raises(UserError, match="1 issue must be fixed before training: unreadable 1 "):
+        check_data(clean).raise_for_errors()
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"img_size": ()}, {"img_size": (0,)}, {"img_size": (1, 2, 3)}])
+def test_arguments_out_of_range(clean, options):
+    with pytest.raises(UserError, match="--workers 0|--img-size"):
+        check_data(clean, **options)
+
+
+def test_report_does_not_depend_on_the_workers(clean):
     for i in range(150):
         put(clean / f"train/cat/x{i:03}.jpg", noise(32 + i, 40) if i % 7 else b"")
     one, two = (check_data(clean, workers=workers) for workers in (1, 2))
