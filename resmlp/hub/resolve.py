@@ -24,7 +24,7 @@ from resmlp.hub.config_json import from_hub
 from resmlp.hub.download import fetch
 from resmlp.utils.errors import UserError, did_you_mean
 from resmlp.utils.files import exists, read_json
-from resmlp.utils.run_folder import COMPRESSION, CONFIG, RECIPE, WEIGHTS
+from resmlp.utils.run_folder import COMPRESSION, RECIPE, WEIGHTS
 from resmlp.utils.serialization import from_dict
 
 TIMM = "timm:"
@@ -92,6 +92,8 @@ class Source:
         """
         if isinstance(self.config, wanted) or (self.config is None and wanted is ModelConfig):
             return self.config
+        if self.config is None and self.path:
+            raise UserError(f"no {self.file.with_suffix('.json')}", "it describes the network: copy it as well")
         name = noun(KINDS[wanted])
         use = "; resmlp translate takes it" if isinstance(self.config, TranslatorModelConfig) else ""
         raise UserError(f"{self.name} is {noun(self.kind)}", f"{name} is expected here{use}")
@@ -148,8 +150,6 @@ def _local(name: str) -> Source:
     if exists(str(copied)):
         hub_config = _hub_config(name, copied)
         return Source(name, _kind(hub_config), path, config=hub_config)
-    if path.is_dir():
-        raise UserError(f"no {CONFIG} in {name}", "it says which network the weights are of: copy it as well")
     return Source(name, "classifier", path)
 
 

@@ -19,8 +19,9 @@ from resmlp.models.folding import FoldedTrunk
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import counted, notice
+from resmlp.utils.errors import UserError, counted, notice
 from resmlp.utils.files import write_json, write_whole
+from resmlp.utils.run_folder import CONFIG
 from resmlp.utils.serialization import to_dict
 
 
@@ -78,6 +79,8 @@ def open_model(model: str | Path | Source) -> Saved:
         network = create_model(source.architecture).eval()
         return Saved(network, (), Preprocessing(network.config.size), trained=False)
     config = source.expect(ModelConfig)
+    if config is None and source.folder:
+        raise UserError(f"no {CONFIG} in {source}", "it says which network the weights are of: copy it as well")
     weights = read_weights(source)
     described = config or infer(weights.state, source.name)
     with torch.device("meta"):  # nothing is allocated before all shapes have been compared

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.models import create_model, load_saved, open_model, save_model
+from resmlp.models import create_model, open_model, save_model
 from resmlp.utils.errors import UserError
 
 CLASSES = ("cat", "dog", "żółw", "a b", "")
@@ -48,7 +48,7 @@ def test_round_trip_is_exact(options, tmp_path):
             if tensor.is_floating_point():
                 tensor.uniform_(0.1, 1)
     save_model(tmp_path, model, CLASSES, PREPROCESSING)
-    saved = load_saved(tmp_path)
+    saved = open_model(tmp_path)
     assert saved.classes == CLASSES
     assert saved.preprocessing == PREPROCESSING
     assert saved.model.config == model.config
@@ -64,13 +64,13 @@ def test_a_new_head_is_saved_with_its_class_count(tmp_path):
     model = tiny()
     model.reset_classifier(3)
     save_model(tmp_path, model, ("a", "b", "c"), PREPROCESSING)
-    assert load_saved(tmp_path).model(torch.randn(1, 3, 8, 12)).shape == (1, 3)
+    assert open_model(tmp_path).model(torch.randn(1, 3, 8, 12)).shape == (1, 3)
 
 
 def test_the_file_alone_will_do_under_another_name(folder, tmp_path):
     for suffix in (".safetensors", ".json"):
         shutil.copy(folder / f"model{suffix}", tmp_path / f"mine{suffix}")
-    assert load_saved(tmp_path / "mine.safetensors").classes == CLASSES
+    assert open_model(tmp_path / "mine.safetensors").classes == CLASSES
     assert open_model(str(tmp_path / "mine.safetensors")).classes == CLASSES
 
 
@@ -84,36 +84,36 @@ def test_nothing_else_is_left_in_the_folder(folder):
 def test_missing_weights(folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"no model\.safetensors in"):
-        load_saved(folder)
+        open_model(folder)
     (folder / "recipe.json").write_text("{}")
     with pytest.raises(UserError, match="not finished"):
-        load_saved(folder)
+        open_model(folder)
 
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/model.safetensors", "nowhere.safetensors"])
 def test_missing_everything(path, tmp_path):
     with pytest.raises(UserError, match="nowhere"):
-        load_saved(tmp_path / path)
+        open_model(tmp_path / path)
 
 
 def test_missing_card(folder):
     (folder / "model.json").unlink()
     with pytest.raises(UserError, match=r"model\.json"):
-        load_saved(folder)
+        open_model(folder)
 
 
 def test_truncated_weights(folder):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"cannot read weights from .*model\.safetensors"):
-        load_saved(folder)
+        open_model(folder)
 
 
 def test_weights_of_another_model(folder, tmp_path):
     save_model(tmp_path / "other", tiny(num_classes=4), CLASSES[:4], PREPROCESSING)
     shutil.copy(tmp_path / "other/model.safetensors", folder)
     with pytest.raises(UserError, match=r"head\.(weight|bias) is \(4") as error:
-        load_saved(folder)
+        open_model(folder)
     assert "(5" in str(error.value)
 
 
@@ -125,13 +125,13 @@ def test_weights_of_another_model(folder, tmp_path):
 def test_a_card_that_is_no_card(text, folder):
     (folder / "model.json").write_text(text)
     with pytest.raises(UserError):
-        load_saved(folder)
+        open_model(folder)
 
 
 def test_a_card_of_other_bytes(folder):
     (folder / "model.json").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(UserError, match=r"model\.json"):
-        load_saved(folder)
+        open_model(folder)
 
 
 def tampered(card, path, value):
@@ -194,7 +194,7 @@ def test_a_tampered_card_is_refused(path, value, folder):
     tampered(card, path, value)
     (folder / "model.json").write_text(json.dumps(card))
     with pytest.raises(UserError):
-        load_saved(folder)
+        open_model(folder)
 
 
 @pytest.mark.parametrize("path", ["model.surprise", "surprise", "preprocessing.crop_ration"])
@@ -203,7 +203,7 @@ def test_an_unknown_field_is_named(path, folder):
     tampered(card, path, 1)
     (folder / "model.json").write_text(json.dumps(card))
     with pytest.raises(UserError, match=path.replace(".", r"\.")):
-        load_saved(folder)
+        open_model(folder)
 
 
 FULL_DISK = """

@@ -13,9 +13,10 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import nn
 
-from resmlp.config import Model
+from resmlp.config import ImageRecipe, Model
 from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig
 from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from resmlp.config.tasks import Segment
 from resmlp.config.vision import architecture
 from resmlp.hub.resolve import resolve
 from resmlp.inference.segmenter import open_segmenter, save_segmenter
@@ -35,6 +36,7 @@ from resmlp.models.segmenter import synchronize
 from resmlp.models.upernet import PyramidNeck, initialize
 from resmlp.nn import TokenBatchNorm
 from resmlp.nn.grid import resampling
+from resmlp.tasks import complete
 from resmlp.utils.errors import UserError
 
 SIZE, CLASSES = (32, 48), ("sky", "road", "żółw", "")
@@ -430,7 +432,8 @@ def test_at_for_a_backbone_that_is_fixed():
 def test_build_from_a_classifier(name, tmp_path):
     classifier = scramble(Trunk(trunk_config((24, 24), name, num_classes=3)))
     save_model(tmp_path, classifier, ("a", "b", "c"), Preprocessing((24, 24)))
-    model, words = build_segmenter(Model("checkpoint", str(tmp_path), drop_path=0.1), SIZE, 4, width=8, auxiliary=6)
+    settings = ImageRecipe("x", task=Segment(), model=Model("checkpoint", str(tmp_path), drop_path=0.1))
+    model, words = build_segmenter(complete(settings).model, SIZE, 4, width=8, auxiliary=6)
     assert words == f"{tmp_path}, but interpolated from 3x3 to 4x6 tokens"
     assert model.config.trunk.drop_path == 0.1
     expected = create_model(
@@ -553,7 +556,7 @@ def test_folders_in_pieces(tmp_path):
         ("palette", [[0, 0, 0]], "1 color for 4 classes"),
         ("palette", [[0, 0]] * 4, "palette is"),
         ("classes", ["a"], "1 class name for 4 classes"),
-        ("kind", "translator", "describes a translator"),
+        ("kind", "translator", "unknown field"),
         ("kind", ["segmenter"], "its kind is"),
         ("kind", "detector", "its kind is 'detector'"),
         ("format", 2, "newer resmlp"),

@@ -23,8 +23,8 @@ from resmlp.data.images.unlabeled import Collection, open_collection
 from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
 from resmlp.models import Trunk
 from resmlp.models.resize import ResizedTrunk, resize
-from resmlp.nn.grid import along
 from resmlp.nn.dino_head import ProjectionHead, UnitLinear
+from resmlp.nn.grid import along
 from resmlp.recipes import RECIPES
 from resmlp.tasks import dino, make_task
 from resmlp.tasks.dino import Dino as Task

@@ -15,11 +15,11 @@ from resmlp.config import Augment, ImageRecipe, Model, Optim
 from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resmlp.config.tasks import Segment as Settings
 from resmlp.data import normalize
-from resmlp.inference.segmenter import Labeller, open_segmenter
+from resmlp.inference.segmenter import SegmentationPredictor, open_segmenter
 from resmlp.models import Segmenter as Network
 from resmlp.models import backbones, create_model, save_model
 from resmlp.recipes import RECIPES
-from resmlp.tasks import Segment, make_task
+from resmlp.tasks import Segment, complete, make_task
 from resmlp.tasks.segment import check_no_trunk, class_weights, pixel_loss
 from resmlp.utils.devices import Place
 from resmlp.utils.errors import UserError
@@ -91,8 +91,10 @@ def test_the_auxiliary_decoder_has_its_weight(task, recipe):
 @pytest.mark.parametrize("size", [(16, 24), (9, 11)])
 def test_a_image_of_one_window_is_labeled_by_one_pass(task, size):
     model, pixels = task.model.eval(), torch.randint(0, 256, (3, *size)).byte()
-    ours = Labeller(model, task.card, torch.device("cpu")).read(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
-    p = task.card.preprocessing
+    ours = SegmentationPredictor(model, task.config, torch.device("cpu")).read(
+        Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    )
+    p = task.config.preprocessing
     window = torch.tensor([round(255 * mean) for mean in p.mean]).byte()[:, None, None].repeat(1, 16, 24)
     window[:, : size[0], : size[1]] = pixels
     with torch.no_grad():
@@ -107,11 +109,11 @@ def test_a_image_of_one_window_is_labeled_by_one_pass(task, size):
 def test_the_whole_image_is_seen_by_the_network_at_its_size(recipe, base_size, eval_size, fitted):
     options = replace(recipe.task, whole=True, base_size=base_size, eval_size=eval_size)
     task = make_task(replace(recipe, task=options), Place())
-    assert task.card.base_size == (eval_size or base_size)
+    assert task.config.base_size == (eval_size or base_size)
     size = (30, 40) if base_size else (30, 41)
     image = Image.fromarray(torch.randint(0, 256, (*size, 3)).byte().numpy())
-    ours = Labeller(task.model.eval(), task.card, torch.device("cpu")).read(image)
-    p, tiled = task.card.preprocessing, tuple(-(-side // 4) * 4 for side in fitted)
+    ours = SegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image)
+    p, tiled = task.config.preprocessing, tuple(-(-side // 4) * 4 for side in fitted)
     canvas = torch.tensor([round(255 * mean) for mean in p.mean]).byte()[:, None, None].repeat(1, *tiled)
     seen = np.array(image.resize(fitted[::-1], Image.Resampling.BILINEAR))
     canvas[:, : fitted[0], : fitted[1]] = torch.from_numpy(seen).permute(2, 0, 1)
@@ -126,13 +128,14 @@ def test_of_the_windows_own_size_the_whole_image_is_one_window(task):
     image = Image.fromarray(torch.randint(0, 256, (16, 24, 3)).byte().numpy())
     model = task.model.eval()
     one, whole = (
-        Labeller(model, replace(task.card, whole=whole), torch.device("cpu")).read(image) for whole in (False, True)
+        SegmentationPredictor(model, replace(task.config, whole=whole), torch.device("cpu")).read(image)
+        for whole in (False, True)
     )
     assert np.array_equal(one, whole)
 
 
 def test_images_of_one_size_move_the_network_once(task, monkeypatch):
-    labeller = Labeller(task.model.eval(), replace(task.card, whole=True), torch.device("cpu"))
+    labeller = SegmentationPredictor(task.model.eval(), replace(task.config, whole=True), torch.device("cpu"))
     moved, at = [], Network.at
     monkeypatch.setattr(Network, "at", lambda model, size: moved.append(size) or at(model, size))
     for size in [(32, 20), (31, 19), (32, 20), (16, 24), (29, 18), (8, 8), (1, 1)]:
@@ -162,12 +165,12 @@ def test_what_is_saved_labels_as_what_was_trained(recipe, tmp_path, whole):
     task = make_task(replace(recipe, task=replace(recipe.task, whole=whole, eval_size=(28, 21))), Place())
     task.save(tmp_path, task.model)
     saved = open_segmenter(tmp_path)
-    assert saved.card == task.card
-    assert (saved.card.whole, saved.card.base_size) == (whole, (28, 21))
-    assert saved.card.classes == CLASSES
+    assert saved.config == task.config
+    assert (saved.config.whole, saved.config.base_size) == (whole, (28, 21))
+    assert saved.config.classes == CLASSES
     image = Image.fromarray(torch.randint(0, 256, (30, 40, 3)).byte().numpy())
-    again = Labeller(saved.model, saved.card, torch.device("cpu")).read(image)
-    assert np.array_equal(again, Labeller(task.model.eval(), task.card, torch.device("cpu")).read(image))
+    again = SegmentationPredictor(saved.model, saved.config, torch.device("cpu")).read(image)
+    assert np.array_equal(again, SegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image))
     assert json.loads((tmp_path / "model.json").read_text())["kind"] == "segmenter"
 
 
@@ -222,18 +225,19 @@ def starts(recipe, folder, monkeypatch):
 def test_images_are_shown_as_the_weights_were_trained(recipe, tmp_path, monkeypatch):
     for one in starts(recipe, tmp_path, monkeypatch):
         left_open = replace(one, data=replace(one.data, mean=None, std=None))
-        task = make_task(left_open, Place())
-        assert (task.card.preprocessing.mean, task.card.preprocessing.std) == (HALF, HALF)
+        task = make_task(complete(left_open), Place())
+        assert (task.config.preprocessing.mean, task.config.preprocessing.std) == (HALF, HALF)
         assert "note" not in dict(task.describe())
         assert from_dict(ImageRecipe, to_dict(left_open)) == left_open
-    new = make_task(replace(recipe, data=replace(recipe.data, mean=None, std=None)), Place()).card.preprocessing
+    left_open = replace(recipe, data=replace(recipe.data, mean=None, std=None))
+    new = make_task(complete(left_open), Place()).config.preprocessing
     assert (new.mean, new.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def test_images_that_are_shown_otherwise_are_spoken_of(recipe, tmp_path, monkeypatch):
     for one in starts(recipe, tmp_path, monkeypatch):
-        task = make_task(replace(one, data=replace(one.data, mean=THIRD, std=THIRD)), Place())
-        assert (task.card.preprocessing.mean, task.card.preprocessing.std) == (THIRD, THIRD)
+        task = make_task(complete(replace(one, data=replace(one.data, mean=THIRD, std=THIRD))), Place())
+        assert (task.config.preprocessing.mean, task.config.preprocessing.std) == (THIRD, THIRD)
         assert dict(task.describe())["note"].startswith("the weights were trained with mean 0.5 0.5 0.5 and std 0.5")
     assert "note" not in dict(make_task(recipe, Place()).describe())
 
@@ -243,7 +247,7 @@ def test_a_backbone_has_patches_of_its_own(recipe):
     settings = replace(recipe.task, backbone="vit_small_patch14_dinov2")
     base = replace(recipe, model=RECIPES["scenes"].model, task=settings)
     task = make_task(replace(base, data=replace(base.data, img_size=(70,))), Place())
-    assert task.card.model.size == (70, 70)
+    assert task.config.model.size == (70, 70)
     with pytest.raises(UserError, match="64x64 does not divide into patches of 14"):
         make_task(replace(base, data=replace(base.data, img_size=(64,))), Place())
 

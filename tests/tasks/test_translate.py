@@ -298,8 +298,8 @@ def test_interrupted_in_an_epoch_a_run_continues_to_the_same_bits(tmp_path, trai
 def test_a_run_is_opened_with_its_vocabulary_and_says_what_it_said(tmp_path, train):
     assert train("run") == 0
     saved = open_translator(tmp_path / "run")
-    assert (saved.card.source_language, saved.card.target_language, saved.card.beam) == ("en", "de", 2)
-    assert saved.tokenizer.size == saved.card.model.vocabulary == 300
+    assert (saved.config.source_language, saved.config.target_language, saved.config.beam) == ("en", "de", 2)
+    assert saved.tokenizer.size == saved.config.model.vocabulary == 300
     assert not saved.model.training
     with pytest.raises(UserError, match="translat"):
         open_model(str(tmp_path / "run"))
@@ -374,9 +374,9 @@ def described(**changes) -> Callable[[Path], object]:
         ("tokenizer.json", Path.unlink, "tokenizer.json"),
         ("model.json", Path.unlink, "model.json"),
         ("model.safetensors", Path.unlink, "model.safetensors"),
-        ("tokenizer.json", swap_merges, "another vocabulary"),
-        ("model.json", described(tokenizer="x"), "another vocabulary"),
-        ("model.json", described(kind="classifier"), "classifier"),
+        ("tokenizer.json", swap_merges, "is not the vocabulary"),
+        ("model.json", described(tokenizer="x"), "is not the vocabulary"),
+        ("model.json", described(kind="classifier"), "preprocessing"),
         ("model.json", described(model={"vocabulary": 10**30}), "model.json: model"),
         ("model.json", described(beam="\x1b[31m"), "beam"),
         ("model.json", lambda path: path.write_text("[" * 10_000), "cannot read"),
