@@ -31,7 +31,8 @@ def test_default_bars_are_binomial():
 def test_low_points_are_left_out_and_returned(tmp_path):
     groups = {"ours": [Point("low", 0.5, 0.4), Point("high", 0.8, 0.7)], "none": []}
     assert draw_overfit(groups, tmp_path / "figure.png") == (["low"], [])
-    assert Image.open(tmp_path / "figure.png").size[0] == 1400
+    with Image.open(tmp_path / "figure.png") as written:
+        assert written.size[0] == 1400
     assert (tmp_path / "figure.svg").read_text().lstrip().startswith("<?xml")
     assert draw_overfit({"ours": []}, tmp_path / "empty.png") == ([], [])
 

@@ -247,6 +247,8 @@ def test_interrupt(many, main):
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.stdout.read(), process.stderr.read()  # `communicate` would lose the buffer of readline
     process.wait()
+    process.stdout.close()
+    process.stderr.close()
     if main == "ends":
         assert errors.count("Traceback") == 1
         assert errors.rstrip().endswith("KeyboardInterrupt")

@@ -227,7 +227,8 @@ def test_palette_masks_are_read_by_index(tmp_path, bits):
     image = Image.fromarray(numbers).convert("L")
     image.putpalette(np.random.default_rng(1).integers(0, 256, 768, np.uint8).tobytes())
     image.save(tmp_path / "a.png", bits=bits)
-    assert Image.open(tmp_path / "a.png").mode == "P"
+    with Image.open(tmp_path / "a.png") as written:
+        assert written.mode == "P"
     assert np.array_equal(read_numbers(str(tmp_path / "a.png")), numbers)
 
 
