@@ -4,9 +4,10 @@ import gc
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,31 +15,44 @@ import resmlp.training.train  # noqa: F401  imported once, for all forks
 from resmlp.cli.main import main
 
 
-def start(function: Callable[..., int | None], *args: object, log: Path, **env: str) -> BaseProcess:
-    """Run `function(*args)` in a process and a session of its own; both outputs are appended to the file `log`.
+def start(
+    function: Callable[..., object],
+    *args: object,
+    log: Path,
+    errors: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    anew: Collection[str] = (),
+) -> BaseProcess:
+    """Run `function(*args)` in a process and a session of its own; the exit code is the number that it returns, or 0.
 
-    The exit code is what the function returns; keywords are variables of its environment.
+    Both outputs are appended to the file `log`, or standard error to `errors`. `env` is the whole environment. The
+    packages `anew` are imported again where they are used: those that read the environment once.
     """
 
     def run() -> None:
         os.setsid()
-        os.environ.update(env)
-        with log.open("ab", 0) as file:
-            for descriptor in (1, 2):
+        if env is not None:
+            os.environ.clear()
+            os.environ.update(env)
+        for name in [name for name in sys.modules if name.partition(".")[0] in anew]:
+            del sys.modules[name]
+        for path, descriptor in ((log, 1), (errors or log, 2)):
+            with path.open("ab", 0) as file:
                 os.dup2(file.fileno(), descriptor)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
         gc.freeze()  # the parent's objects may hold threads, which a fork lacks: nothing may collect them here
         torch.set_num_threads(1)
-        sys.exit(function(*args) or 0)
+        code = function(*args)
+        sys.exit(code if isinstance(code, int) else 0)
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
     return process
 
 
-def resmlp(*args: object, log: Path, **env: str) -> BaseProcess:
-    """The command line in a process of its own."""
-    return start(main, [str(arg) for arg in args], log=log, **env)
+def resmlp(*args: object, **options: Any) -> BaseProcess:
+    """Start the command line in a process of its own."""
+    return start(main, [str(arg) for arg in args], **options)
 
 
 def end(process: BaseProcess, seconds: float = 120) -> int:
@@ -51,16 +65,17 @@ def end(process: BaseProcess, seconds: float = 120) -> int:
     return process.exitcode
 
 
-def together(function: Callable[..., int | None], *args: object, folder: Path, world: int = 2) -> list[str]:
+def together(function: Callable[..., object], *args: object, folder: Path, world: int = 2) -> list[str]:
     """What each of `world` processes of a group prints, as `torchrun` starts them; each ends with exit code 0."""
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    env = {
+    env = os.environ | {
         **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"},
         **{"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world), "CUDA_VISIBLE_DEVICES": ""},
     }
     logs = [folder / f"rank{rank}.log" for rank in range(world)]
     group = [
-        start(function, *args, log=log, RANK=str(rank), LOCAL_RANK=str(rank), **env) for rank, log in enumerate(logs)
+        start(function, *args, log=log, env=env | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank, log in enumerate(logs)
     ]
     codes = [end(process) for process in group]
     text = [log.read_text() for log in logs]

@@ -1,15 +1,13 @@
 """`resmlp train distill`: it runs, refuses in one line what cannot teach, and survives a kill with its cache."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import processes
 import pytest
 import torch
 
@@ -180,21 +178,18 @@ def test_a_corrupt_cache_is_named_in_a_line(distill, cache, name):
     assert distill("--task.cache", cache).code == 0, "without it, the teacher is asked again"
 
 
-@pytest.mark.slow
 def test_a_run_killed_while_it_fills_the_cache_continues_to_the_same_student(trained, tree, tmp_path, distill):
     assert distill("--out", tmp_path / "whole", "--run.epochs", 2).code == 0
     cache = tmp_path / "cache"
     flags = ["--task.teacher", trained, "--data.root", tree, "--out", tmp_path / "run", "--task.cache", cache]
     flags += ["--run.epochs", 2]
-    command = [sys.executable, "-m", "resmlp", "train", "distill", *FAST, *map(str, flags)]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        end = time.monotonic() + 60
-        while not list(cache.glob("*.bin")):
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < end
-            time.sleep(0.005)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    process = processes.resmlp("train", "distill", *FAST, *flags, log=tmp_path / "log")
+    end = time.monotonic() + 60
+    while not list(cache.glob("*.bin")):
+        assert process.exitcode is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    process.kill()
+    assert processes.end(process) == -signal.SIGKILL
     assert distill("--task.cache", cache, "--run.epochs", 2).code == 0
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")

@@ -1,19 +1,18 @@
 """Segmentation from the command line: train, evaluate, predict."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from PIL import Image
 
-from resmlp.cli.main import main
 from resmlp.analysis.segmentation_files import output_names
+from resmlp.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `painted`
 
@@ -94,24 +93,10 @@ def test_eval_says_what_training_said(resmlp, segmenter):
     assert all(Path(figure).is_file() for figure in found["figures"])
 
 
-@pytest.mark.slow
 def test_two_processes_report_what_the_saved_network_gives(resmlp, masks, tmp_path):
     """Each has BatchNorm's statistics of its own images; what is evaluated in training is what is saved."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "resmlp"]
-    flags = [
-        *FLAGS,
-        "--run.epochs",
-        "3",
-        "--run.eval-every",
-        "3",
-        "--data.root",
-        str(masks),
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([*launch, "train", "scenes", *flags], env=env, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    flags = ["--run.epochs", "3", "--run.eval-every", "3", "--data.root", str(masks), "--out", str(tmp_path / "run")]
+    processes.together(main, ["train", "scenes", *FLAGS, *flags], folder=tmp_path)
     found = numbers(resmlp("eval", tmp_path / "run", "--json", "--data.workers", 0))
     told = json.loads((tmp_path / "run" / "summary.json").read_text())["last"]["raw"]
     for name in ("miou", "pixel_accuracy"):

@@ -1,18 +1,23 @@
 """Published weights by their names, on the command line, from a hub of our own."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import processes
 import pytest
 import timm
 import torch
 from PIL import Image
 from safetensors.torch import save
 
-ROOT = Path(__file__).parents[2]
+
+class Ended(NamedTuple):
+    """How a process ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +35,17 @@ def content(theirs):
 
 
 @pytest.fixture
-def run(hub, tmp_path):
+def run(hub, tmp_path, monkeypatch):
     """`resmlp ARGS` in a process with the hub of the test; returns its end."""
 
-    def call(*args: str, **env: str):
-        environ = hub.env(tmp_path / "hf", PYTHONPATH=str(ROOT), OMP_NUM_THREADS="2") | env
-        command = [sys.executable, "-m", "resmlp", *args]
-        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    def call(*args: str, **env: str) -> Ended:
+        out, err = tmp_path / "out", tmp_path / "err"
+        for file in (out, err):
+            file.unlink(missing_ok=True)
+        monkeypatch.chdir(tmp_path)
+        environ = hub.env(tmp_path / "hf") | env
+        process = processes.resmlp(*args, log=out, errors=err, env=environ, anew=["huggingface_hub"])
+        return Ended(processes.end(process), out.read_text(), err.read_text())
 
     return call
 

@@ -2,9 +2,9 @@
 
 import math
 
+import processes
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from resmlp.metrics import PixelTally, count_pixels
 from resmlp.metrics.miou import pixel_counts
@@ -96,8 +96,9 @@ def test_a_image_that_is_to_be_ignored_as_a_whole_counts_nothing():
     assert PixelTally(counts).per_class() == [None] * 3
 
 
-def _process(rank: int, world: int, port: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+def _process(folder: str) -> None:
+    torch.distributed.init_process_group("gloo")
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     found = list(images(5))
     tally = count_pixels(labels_of(found), batches(found[rank::world]), K)
     torch.save([tally.counts, torch.tensor(tally.images)], f"{folder}/{rank}.pt")
@@ -105,12 +106,7 @@ def _process(rank: int, world: int, port: int, folder: str) -> None:
 
 
 def test_processes_count_what_one_counts(tmp_path):
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_process, (2, port, str(tmp_path)), nprocs=2)
+    processes.together(_process, str(tmp_path), folder=tmp_path)
     found = list(images(5))
     alone = count_pixels(labels_of(found), batches(found), K)
     for rank in range(2):

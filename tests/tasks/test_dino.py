@@ -525,7 +525,7 @@ def test_two_processes_are_one(tmp_path):
     from resmlp.utils.logger import read_metrics
 
     settings = recipe(run={"log_every": 1}, local_crops="interpolate")
-    processes.together(lambda: train(settings, tmp_path / "two") and None, folder=tmp_path)
+    processes.together(train, settings, tmp_path / "two", folder=tmp_path)
     train(settings, tmp_path / "one")
     step = f"checkpoints/step-{2 * STEPS:08d}/task.safetensors"
     one, two = (read_tensors(tmp_path / name / step) for name in ("one", "two"))
