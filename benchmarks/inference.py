@@ -27,8 +27,8 @@ from torch import nn
 
 from resmlp.analysis.profiling.backends import allow_recompiles
 from resmlp.analysis.profiling.rounds import Measured, Work, measure, spread
-from resmlp.backends.autotune import Tuned, cores
-from resmlp.backends.pytorch import Torch
+from resmlp.backends.autotune import Autotuned, usable_cores
+from resmlp.backends.pytorch import TorchEngine
 from resmlp.backends.runtimes import open_engine
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.exporters.export import export_saved
@@ -95,28 +95,28 @@ class Runs:
 
     def __init__(self, both: Pair, place: Path, full: bool):
         write = partial(exported, size=both.size)
-        self.tuned = {"ours openvino": Tuned([write(both.ours, to="openvino", place=place / "ours-openvino")])}
+        self.tuned = {"ours openvino": Autotuned([write(both.ours, to="openvino", place=place / "ours-openvino")])}
         self.whole: dict[str, Run] = {
-            "timm eager": Torch(both.theirs).one,
-            "timm openvino": write(both.theirs, to="openvino", place=place / "timm-openvino").one,
+            "timm eager": TorchEngine(both.theirs).run,
+            "timm openvino": write(both.theirs, to="openvino", place=place / "timm-openvino").run,
         }
         if full:
             # the same file by ours' way to share images out: what is left is what folding gives
             shared = exported(both.theirs, both.size, "openvino", place / "shared-out")
-            self.tuned["shared-out timm openvino"] = Tuned([shared])
+            self.tuned["shared-out timm openvino"] = Autotuned([shared])
             self.whole |= {
-                "timm compile": Torch(torch.compile(both.theirs, dynamic=False)).one,
-                "timm onnxruntime": write(both.theirs, to="onnx", place=place / "timm-onnx").one,
-                "ours eager": Torch(both.ours).one,
+                "timm compile": TorchEngine(torch.compile(both.theirs, dynamic=False)).run,
+                "timm onnxruntime": write(both.theirs, to="onnx", place=place / "timm-onnx").run,
+                "ours eager": TorchEngine(both.ours).run,
             }
             self.tuned |= {
-                "ours onnxruntime": Tuned([write(both.ours, to="onnx", place=place / "ours-onnx")]),
-                "ours folded": Tuned([Torch(lower(fold(both.ours)), "folded")]),
+                "ours onnxruntime": Autotuned([write(both.ours, to="onnx", place=place / "ours-onnx")]),
+                "ours folded": Autotuned([TorchEngine(lower(fold(both.ours)), "folded")]),
             }
 
     def settle(self, images: np.ndarray) -> dict[str, str]:
         """The way that each of those that are shared out keeps to for such a batch."""
-        return {name: str(tuned.settle(images)) for name, tuned in self.tuned.items()}
+        return {name: str(tuned.tune(images)) for name, tuned in self.tuned.items()}
 
     def all(self) -> dict[str, Run]:
         """By name."""
@@ -142,7 +142,7 @@ def openvino_product(side: int) -> Callable[[], object]:
     left = np.random.default_rng(0).standard_normal((side, side), np.float32)
     x = ops.parameter([side, side], np.float32)
     product = openvino.Model([ops.matmul(x, ops.constant(left.T.copy()), False, True)], [x], "product")
-    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(cores()), "NUM_STREAMS": "1"}
+    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(usable_cores()), "NUM_STREAMS": "1"}
     request = openvino.Core().compile_model(product, "CPU", options).create_infer_request()
     return lambda: request.infer([left], share_inputs=True)
 
@@ -201,7 +201,7 @@ def differences(both: Pair, place: Path, batches: Sequence[int]) -> dict[str, fl
     for to in ("onnx", "openvino"):
         folder = place / f"ours-{to}"
         engine = open_engine(to, folder) if folder.exists() else exported(both.ours, size, to, folder)
-        found[to] = max(float(np.abs(engine.one(images[:batch]) - wanted[:batch]).max()) for batch in batches)
+        found[to] = max(float(np.abs(engine.run(images[:batch]) - wanted[:batch]).max()) for batch in batches)
     return found
 
 
@@ -257,7 +257,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="for each work")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cores())
     sizes = {"depth": options.depth} if options.depth else {}
     tables: dict[str, dict] = {}
     off: dict[str, dict] = {}
@@ -283,7 +283,7 @@ def main() -> int:
         "networks": tables,
         "cold_start_s": starts,
         "export_differences": off,
-        "threads": cores(),
+        "threads": usable_cores(),
         "machine": machine(),
         "versions": versions(),
     }

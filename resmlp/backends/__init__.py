@@ -1,1 +1,1 @@
-"""Programs that run a network: torch, ONNX Runtime, OpenVINO; the fastest is found by measurement."""
+"""Engines that run a network on a CPU: torch, ONNX Runtime, OpenVINO; autotuning finds the fastest schedule."""

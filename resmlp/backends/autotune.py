@@ -1,8 +1,10 @@
-"""How images are shared out over the cores of a CPU: tried while work is done, and the fastest way is kept.
+"""Autotuning: how the images of a batch are distributed over the cores of a CPU.
 
-All images at once fill the caches with what lies between the layers; a few at a time stay within them. One image
-after the other on all cores has the cores wait for each other in every layer; a stream of images on each core does
-not. Which is faster depends on the network, the batch and the machine. Loads no torch.
+A whole batch at once fills the caches with the activations between layers; a chunk of a few images stays within them.
+When all cores work on one chunk, they wait for each other in every layer; with a stream for each core they do not.
+Which schedule is fastest depends on the network, the batch and the machine, so it is measured. Loads no torch.
+
+B images 3 H W -> B K outputs.
 """
 
 import os
@@ -16,92 +18,96 @@ import numpy as np
 from resmlp.utils.errors import counted
 
 Clock = Callable[[], float]
-"""seconds, counted from anywhere"""
+"""seconds from any start"""
 
-AT_A_TIME = (1, 4, 8)
+CHUNK_SIZES = (1, 4, 8)
 TRIALS, TOO_SLOW = 3, 1.2
-"""of each way, of which the first is not counted, as things are made at first use; one that then takes that many times
-as long as the fastest is not tried again"""
+"""trials of each schedule; the first is not counted, because engines allocate at first use. A schedule that then takes
+that many times as long as the fastest is not tried again"""
 
 
-def cores() -> int:
-    """How many this process may use, and no more than OMP_NUM_THREADS says."""
+def usable_cores() -> int:
+    """Cores of this process, at most OMP_NUM_THREADS."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    there = len(affinity(0)) if affinity else os.cpu_count() or 1
+    available = len(affinity(0)) if affinity else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(there, int(limit)) if limit.isdecimal() and int(limit) else there
+    return min(available, int(limit)) if limit.isdecimal() and int(limit) else available
 
 
 class Engine(Protocol):
-    """A network that runs, on arrays B 3 H W -> B K."""
+    """A program that runs one network, on arrays B 3 H W -> B K."""
 
     name: str
     cores: int
 
-    def one(self, images: np.ndarray) -> np.ndarray:
-        """All cores work on these together."""
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Run the batch on all cores together."""
 
-    def many(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Each part is worked on by a core of its own; results are in their order."""
+    def run_streams(self, chunks: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run each chunk on one core; results have the order of the chunks."""
 
 
-class Way(NamedTuple):
-    """How an engine does a batch."""
+class Schedule(NamedTuple):
+    """How an engine runs a batch."""
 
     engine: Engine
-    at_a_time: int
+    chunk_size: int
     streams: bool = False
-    """a core of its own for each part, and not all cores for one after the other"""
+    """one core for each chunk; else all cores for one chunk after the other"""
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """B 3 H W -> B K"""
-        if not self.streams and self.at_a_time >= len(images):
-            return self.engine.one(images)
-        parts = np.array_split(images, -(-len(images) // self.at_a_time))
-        return np.concatenate(self.engine.many(parts) if self.streams else [self.engine.one(part) for part in parts])
+        if not self.streams and self.chunk_size >= len(images):
+            return self.engine.run(images)
+        chunks = np.array_split(images, -(-len(images) // self.chunk_size))
+        return np.concatenate(
+            self.engine.run_streams(chunks) if self.streams else [self.engine.run(chunk) for chunk in chunks]
+        )
 
     def __str__(self) -> str:
         where = counted(self.engine.cores, "stream" if self.streams else "core")
-        return f"{self.engine.name}, {where}, {self.at_a_time} at a time"
+        return f"{self.engine.name}, {where}, {self.chunk_size} at a time"
 
 
-def ways(engine: Engine, batch: int) -> Iterator[Way]:
-    """What is worth trying for so many images; the likeliest first."""
-    sizes = [size for size in AT_A_TIME if size < batch]
+def schedules(engine: Engine, batch: int) -> Iterator[Schedule]:
+    """Schedules to try for a batch of that many images, the most promising first."""
+    sizes = [size for size in CHUNK_SIZES if size < batch]
     if engine.cores > 1:
         share = -(-batch // engine.cores)
-        yield from (Way(engine, size, streams=True) for size in dict.fromkeys([*sizes, share]) if size <= share < batch)
-    yield from (Way(engine, size) for size in [*sizes, batch])
+        for size in dict.fromkeys([*sizes, share]):
+            if size <= share < batch:
+                yield Schedule(engine, size, streams=True)
+    yield from (Schedule(engine, size) for size in [*sizes, batch])
 
 
 class Trials:
-    """The ways of one batch size, and how long each took."""
+    """The measured times of the schedules for one batch size."""
 
-    def __init__(self, ways: Sequence[Way]):
-        self.seconds: dict[Way, list[float]] = {way: [] for way in ways}
-
-    @property
-    def next(self) -> Way | None:
-        """One that has not been tried often enough; None after that."""
-        return next((way for way in self.seconds if self._wanted(way)), None)
+    def __init__(self, schedules: Sequence[Schedule]):
+        self.seconds: dict[Schedule, list[float]] = {schedule: [] for schedule in schedules}
 
     @property
-    def fastest(self) -> Way:
-        """Of those that were tried."""
+    def next(self) -> Schedule | None:
+        """A schedule that needs a further trial; None once all are measured."""
+        return next((schedule for schedule in self.seconds if self._needs_trial(schedule)), None)
+
+    @property
+    def fastest(self) -> Schedule:
+        """The fastest measured schedule."""
         return min(self.seconds, key=self._best)
 
-    def _wanted(self, way: Way) -> bool:
-        count = len(self.seconds[way])
-        return count < 2 or (count < TRIALS and self._best(way) < TOO_SLOW * self._best(self.fastest))
+    def _needs_trial(self, schedule: Schedule) -> bool:
+        count = len(self.seconds[schedule])
+        return count < 2 or (count < TRIALS and self._best(schedule) < TOO_SLOW * self._best(self.fastest))
 
-    def _best(self, way: Way) -> float:
-        return min(self.seconds[way][1:], default=inf)
+    def _best(self, schedule: Schedule) -> float:
+        return min(self.seconds[schedule][1:], default=inf)
 
 
-class Tuned:
-    """Engines of one network, that each take turns with a batch until it is known which way is the fastest.
+class Autotuned:
+    """Engines of one network; for each batch size the fastest engine and schedule are found during use.
 
-    Nothing is computed twice: what a trial gives is the result. It differs between ways by rounding alone.
+    A trial computes a result that is needed anyway, so no batch runs twice. Schedules differ by rounding only.
     """
 
     def __init__(self, engines: Sequence[Engine], clock: Clock = time.perf_counter):
@@ -112,18 +118,18 @@ class Tuned:
         """B 3 H W -> B K"""
         batch = len(images)
         if batch not in self.trials:
-            self.trials[batch] = Trials([way for engine in self.engines for way in ways(engine, batch)])
+            self.trials[batch] = Trials([schedule for engine in self.engines for schedule in schedules(engine, batch)])
         trials = self.trials[batch]
-        way = trials.next
-        if way is None:
+        schedule = trials.next
+        if schedule is None:
             return trials.fastest.run(images)
         start = self.clock()
-        found = way.run(images)
-        trials.seconds[way].append(self.clock() - start)
-        return found
+        outputs = schedule.run(images)
+        trials.seconds[schedule].append(self.clock() - start)
+        return outputs
 
-    def settle(self, images: np.ndarray) -> Way:
-        """Try all ways for such a batch now, and return the fastest."""
+    def tune(self, images: np.ndarray) -> Schedule:
+        """Measure all schedules for batches of this size now; returns the fastest."""
         self(images)
         while self.trials[len(images)].next is not None:
             self(images)

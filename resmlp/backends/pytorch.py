@@ -1,4 +1,4 @@
-"""torch as a program that runs networks on a CPU, as `resmlp.backends.runtimes` has others."""
+"""torch as an engine for networks on a CPU, like those of `resmlp.backends.runtimes`."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,25 +7,25 @@ import torch
 from torch import Tensor, nn
 
 
-class Torch:
-    """A network of torch's, folded or not."""
+class TorchEngine:
+    """A torch network, folded or not."""
 
     def __init__(self, network: Callable[[Tensor], Tensor], name: str = "torch"):
-        self.network, self.name, self.cores = network, name, 1
-        # of torch's own threads there are as many as it was told: streams are not for it
+        self.network, self.name = network, name
+        self.cores = 1  # torch uses its own threads for each batch, so streams would not help
 
     @torch.inference_mode()
-    def one(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: np.ndarray) -> np.ndarray:
         """B 3 H W -> B K"""
         return self.network(torch.from_numpy(images)).float().numpy()
 
-    def many(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """One after the other."""
-        return [self.one(part) for part in parts]
+    def run_streams(self, chunks: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run one chunk after the other."""
+        return [self.run(chunk) for chunk in chunks]
 
 
-class Compiled(Torch):
-    """The same by torch.compile, any number of images."""
+class CompiledEngine(TorchEngine):
+    """A network compiled by torch.compile, for any batch size."""
 
     def __init__(self, network: nn.Module):
         super().__init__(torch.compile(network), "torch.compile")

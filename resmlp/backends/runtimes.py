@@ -1,4 +1,4 @@
-"""Programs that run exported networks on a CPU: onnxruntime and OpenVINO. Loads no torch."""
+"""Engines that run exported networks on a CPU: ONNX Runtime and OpenVINO. Loads no torch."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,21 +18,21 @@ Precision = Literal["fp32", "bf16"]
 
 
 class OnnxRuntime:
-    """A model.onnx."""
+    """ONNX Runtime with a model.onnx."""
 
     name = "onnxruntime"
 
     def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32"):
         if precision != "fp32":
-            raise UserError(f"onnxruntime has no {precision} on a CPU", "openvino has")
-        self.path, self.cores = folder / "model.onnx", cores or autotune.cores()
+            raise UserError(f"onnxruntime does not run {precision} on a CPU", "use openvino")
+        self.path, self.cores = folder / "model.onnx", cores or autotune.usable_cores()
 
     def _session(self, threads: int) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4  # what is wrong is raised as well
+        options.log_severity_level = 4  # errors are raised as well
         return onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
 
     @cached_property
@@ -47,24 +47,24 @@ class OnnxRuntime:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.cores)
 
-    def one(self, images: np.ndarray) -> np.ndarray:
-        """B 3 H W -> B K, by all cores."""
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """B 3 H W -> B K, on all cores together."""
         return self._whole.run(None, {INPUT: images})[0]
 
-    def many(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Each part by a core of its own."""
-        return list(self._pool.map(lambda part: self._single.run(None, {INPUT: part})[0], parts))
+    def run_streams(self, chunks: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run each chunk on one core."""
+        return list(self._pool.map(lambda chunk: self._single.run(None, {INPUT: chunk})[0], chunks))
 
 
 class OpenVino:
-    """A model.xml and its model.bin. Several threads may ask; they take turns, as a request holds one answer."""
+    """OpenVINO with a model.xml and its model.bin. Threads take turns, because a request holds one result."""
 
     name = "openvino"
 
     def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32"):
-        self.path, self.cores = folder / "model.xml", cores or autotune.cores()
-        self.hint = {"fp32": "f32", "bf16": "bf16"}[precision]  # by itself it takes bf16 where a CPU has it
-        self._turn = Lock()
+        self.path, self.cores = folder / "model.xml", cores or autotune.usable_cores()
+        self.hint = {"fp32": "f32", "bf16": "bf16"}[precision]  # the default is bf16 on a CPU that has it
+        self._lock = Lock()
 
     def _compiled(self, streams: int) -> Any:
         import openvino
@@ -86,33 +86,33 @@ class OpenVino:
 
         return openvino.AsyncInferQueue(self._compiled(self.cores), self.cores)
 
-    def one(self, images: np.ndarray) -> np.ndarray:
-        """B 3 H W -> B K, by all cores."""
-        with self._turn:
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """B 3 H W -> B K, on all cores together."""
+        with self._lock:
             return self._request.infer([images], share_inputs=True)[0].copy()
 
-    def many(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Each part by a core of its own."""
-        found: list[Any] = [None] * len(parts)
+    def run_streams(self, chunks: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run each chunk on one core."""
+        outputs: list[Any] = [None] * len(chunks)
 
         def keep(request: Any, number: int) -> None:
-            found[number] = request.get_output_tensor(0).data.copy()
+            outputs[number] = request.get_output_tensor(0).data.copy()
 
-        with self._turn:
+        with self._lock:
             self._queue.set_callback(keep)
-            for number, part in enumerate(parts):
-                self._queue.start_async([np.ascontiguousarray(part)], number)
+            for number, chunk in enumerate(chunks):
+                self._queue.start_async([np.ascontiguousarray(chunk)], number)
             self._queue.wait_all()
-        return found
+        return outputs
 
 
 ENGINES: dict[str, Callable[..., autotune.Engine]] = {"onnx": OnnxRuntime, "openvino": OpenVino}
-"""by what an export is to"""
+"""by export format"""
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
 def open_engine(to: str, folder: Path, cores: int | None = None, precision: Precision = "fp32") -> autotune.Engine:
-    """What runs the files of an exported folder. Raises `UserError` where its package is missing."""
+    """The engine for the files of an exported folder. Raises `UserError` if its package is missing."""
     make, package = lookup("format", to, ENGINES), PACKAGES[to]
     if find_spec(package) is None:
         raise UserError(f"{folder} is for {package}, which is not installed", install_hint("export"))

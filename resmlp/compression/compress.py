@@ -18,14 +18,14 @@ from resmlp.config.evaluation import EvalData
 from resmlp.config.model_config import ModelConfig
 from resmlp.evaluation.classification import top1
 from resmlp.evaluation.evaluator import Evaluator
-from resmlp.exporters.export import check_trunk
+from resmlp.exporters.export import trunk_of
 from resmlp.hub.default_out import default_out
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import warn_untrained
 from resmlp.inference.predictor import TorchPredictor
 from resmlp.models import Saved, open_model
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import take_place
+from resmlp.utils.devices import this_process
 from resmlp.utils.files import explained, write_json, write_together
 from resmlp.utils.run_folder import COMPRESSION, CONFIG
 from resmlp.utils.serialization import to_dict
@@ -113,12 +113,12 @@ def compress(
     find_method(to, share)
     check_out(folder, to)
     saved = open_model(source)
-    check_trunk(saved, source.name)
+    trunk_of(saved, source.name)
     size = source.file.stat().st_size if source.trained else None
     warn_untrained(source.name, source.trained)
-    with take_place(device) as place:
-        demand(place.world == 1, "compress runs in one process", "start it without torchrun")
-        evaluator = Evaluator(source, data, place, train=Path(train) if train else None)
+    with this_process(device) as process:
+        demand(process.world == 1, "compress runs in one process", "start it without torchrun")
+        evaluator = Evaluator(source, data, process, train=Path(train) if train else None)
         pixels = calibration_images(evaluator.training_images, evaluator.images, images, saved.preprocessing, data)
         return compress_saved(saved, folder, to, pixels, partial(accuracy, evaluator), share, size)
 
@@ -138,7 +138,7 @@ def compress_saved(
     `saved`, by default of a file of 32-bit weights. Errors are those of `compress`.
     """
     method = find_method(to, share)
-    check_trunk(saved)
+    trunk_of(saved)
     check_out(folder, to)
     before = score(saved)
     size = len(save(contiguous(saved.model.state_dict()))) if size is None else size
@@ -158,8 +158,8 @@ def compress_saved(
 
 def accuracy(evaluator: Evaluator, saved: Saved) -> Accuracy:
     """Top-1 and top-5 of a network on the images of `evaluator`."""
-    predictor = TorchPredictor(saved, evaluator.place.device)
-    measured = Evaluator(evaluator.source, evaluator.data, evaluator.place)
+    predictor = TorchPredictor(saved, evaluator.process.device)
+    measured = Evaluator(evaluator.source, evaluator.data, evaluator.process)
     measured.predictor = predictor.with_crop(*evaluator.data.crop_ratio) if evaluator.data.crop_ratio else predictor
     measured.images = evaluator.images
     values = dict(top1(measured))

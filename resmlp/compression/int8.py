@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from resmlp.backends.runtimes import INPUT
 from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, TrunkConfig
 from resmlp.data import normalize
-from resmlp.exporters.export import TOLERANCE, difference, export_saved, probes
+from resmlp.exporters.export import TOLERANCE, difference, export_saved, probes, trunk_of
 from resmlp.exporters.formats import FORMATS, export_program
-from resmlp.models import Saved, Trunk
+from resmlp.models import Saved
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand
 from resmlp.utils.files import write_json
@@ -58,8 +58,7 @@ def write_int8(saved: Saved, images: Tensor, folder: Path) -> tuple[Saved, dict[
     the network first. Raises `UserError` as `export` does, and where the difference is more than the rounding error of
     numbers as large as the logits.
     """
-    model = saved.model.cpu().eval()
-    assert isinstance(model, Trunk)
+    model = trunk_of(saved).cpu().eval()
     largest = largest_output(saved)
     demand(math.isfinite(largest), "the logits of the model are not finite", "compress the weights of an earlier step")
     config = export_saved(saved, folder, "onnx", tolerance=math.inf)

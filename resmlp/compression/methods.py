@@ -16,6 +16,7 @@ from torch import Tensor
 from resmlp.compression.int8 import write_int8
 from resmlp.config.model_config import ModelConfig
 from resmlp.data import normalize
+from resmlp.exporters.export import trunk_of
 from resmlp.exporters.formats import check_packages
 from resmlp.models import Saved, Trunk, open_model, save_model
 from resmlp.models.gptq import moments, rounded
@@ -64,8 +65,7 @@ def find_method(to: str, share: float = SHARE) -> Method:
 
 def write_int4(saved: Saved, images: Tensor, folder: Path) -> tuple[Saved, dict[str, Any]]:
     """Write matrices in 4 bits, with one step for each row, and all other parameters in 16 bits."""
-    model, seen = saved.model, input_moments(saved, images)
-    assert isinstance(model, Trunk)
+    model, seen = trunk_of(saved), input_moments(saved, images)
     weights = matrices(model)
     quantized = {name: quantize(weight, seen.get(name)) for name, weight in weights.items()}
     state = packed_state({key: tensor.cpu() for key, tensor in model.state_dict().items()}, quantized)
@@ -95,8 +95,7 @@ def write_masked(
 
     The first and the last matrix of the network are not pruned: they have few weights, and each matters much.
     """
-    model, seen = saved.model, input_moments(saved, images)
-    assert isinstance(model, Trunk)
+    model, seen = trunk_of(saved), input_moments(saved, images)
     weights = {name: weight for name, weight in matrices(model).items() if name.startswith("blocks.")}
     new = {name: masked(weight, mask(weight), seen.get(name)) for name, weight in weights.items()}
     copy = Trunk(model.config)

@@ -1,1 +1,1 @@
-"""The same network in another form: exported files, and what is published."""
+"""Export of networks: files for other programs, and repositories of the Hugging Face hub."""

@@ -81,7 +81,7 @@ def export(
     check_out(folder, to)
     files = list_images(images) if images else []
     saved = open_model(source)
-    check_trunk(saved, source.name)
+    trunk_of(saved, source.name)
     if not source.trained:
         notice(f"{source} names an architecture: its weights are random (a run folder has trained ones)")
     pixels = _read_images(files, saved.preprocessing) if files else None
@@ -102,9 +102,9 @@ def export_saved(
     Input, output and errors are those of `export`; `images` are uint8 P 3 H W. Returns the content of model.json.
     """
     check_packages(to)
-    check_trunk(saved)
+    model = trunk_of(saved).cpu().eval()
     check_out(folder, to)
-    form, model = FORMATS[to], saved.model.cpu().eval()
+    form = FORMATS[to]
     config = exported_config(saved, to, with_preprocessing)
     exported, reference = (WithPreprocessing(network, config) for network in (lower(fold(model)), model))
     with TemporaryDirectory(prefix="resmlp-export-") as temporary, quiet():
@@ -120,10 +120,11 @@ def export_saved(
     return config
 
 
-def check_trunk(saved: Saved, name: str = "the model") -> None:
-    """Raise `UserError` for a network that is not a `Trunk`."""
-    ours = isinstance(saved.model, Trunk)
-    demand(ours, f"{name} is not a resmlp network", "give a network of `resmlp list`; timm exports its own networks")
+def trunk_of(saved: Saved, name: str = "the model") -> Trunk:
+    """The network as a `Trunk`. Raises `UserError` for any other network."""
+    if not isinstance(saved.model, Trunk):
+        raise UserError(f"{name} is not a resmlp network", "give one of `resmlp list`; timm exports its own networks")
+    return saved.model
 
 
 def check_out(folder: Path, to: str) -> None:
@@ -143,8 +144,7 @@ def check_out(folder: Path, to: str) -> None:
 
 def exported_config(saved: Saved, to: Target, pixels: bool, difference: float = 0.0) -> ExportedModelConfig:
     """The content of model.json for an export of `saved`."""
-    assert isinstance(saved.model, Trunk)
-    network = saved.model.config
+    network = trunk_of(saved).config
     output: Output = "features" if not network.num_classes else "probabilities" if pixels else "logits"
     files = FORMATS[to].files
     return ExportedModelConfig(

@@ -124,7 +124,7 @@ def _write_torch(program: ExportedProgram, folder: Path, output: str) -> None:
 
 def _open_runtime(to: str, folder: Path) -> Forward:
     engine = open_engine(to, folder)
-    return lambda images: torch.from_numpy(engine.one(images.numpy()))
+    return lambda images: torch.from_numpy(engine.run(images.numpy()))
 
 
 def _open_torch(folder: Path) -> Forward:

@@ -1,8 +1,8 @@
-"""A folded network written in the products that CPU runtimes are fastest at. It gives the same but for rounding.
+"""Lowering: a folded network written with the matrix products that CPU runtimes compute fastest; equal up to rounding.
 
-Patches are cut by a transposition and projected by one product, which comes out token by token; a matrix over tokens
-stands before what it multiplies, so that nothing is transposed; a channel MLP sees all tokens of all images as the
-rows of one matrix.
+- Patches are cut by a transposition and projected by one product, with a row for each token.
+- A matrix over tokens multiplies from the left, so nothing is transposed.
+- A channel MLP takes all tokens of all images as the rows of one matrix.
 
 B images, N tokens, D channels.
 """
@@ -15,7 +15,7 @@ from resmlp.nn import Mlp, PatchEmbed, TokenMixer
 
 
 class Patches(nn.Module):
-    """`PatchEmbed`, whose patches are rows of pixels."""
+    """`PatchEmbed` with patches as rows of pixels."""
 
     def __init__(self, embed: PatchEmbed, size: tuple[int, int]):
         super().__init__()
@@ -27,12 +27,12 @@ class Patches(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """B 3 H W -> B N D"""
         (down, across), side, channels = self.grid, self.patch, images.shape[1]
-        cut = images.reshape(-1, channels, down, side, across, side).permute(0, 2, 4, 1, 3, 5)
-        return F.linear(cut.reshape(-1, down * across, channels * side**2), self.weight, self.bias)
+        patches = images.reshape(-1, channels, down, side, across, side).permute(0, 2, 4, 1, 3, 5)
+        return F.linear(patches.reshape(-1, down * across, channels * side**2), self.weight, self.bias)
 
 
 class RowMlp(nn.Module):
-    """`Mlp` on the rows of one matrix."""
+    """`Mlp` on the rows of one matrix, B*N D."""
 
     def __init__(self, mlp: Mlp):
         super().__init__()
@@ -44,7 +44,7 @@ class RowMlp(nn.Module):
 
 
 def lower(folded: FoldedTrunk) -> FoldedTrunk:
-    """The same with these parts replaced. Takes what it is given; that is used up."""
+    """The network with its patch embedding, mixers and MLPs replaced. `folded` is changed and may not be used again."""
     patches = folded.embed[0]
     assert isinstance(patches, PatchEmbed)
     folded.embed[0] = Patches(patches, folded.config.network.size)

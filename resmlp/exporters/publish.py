@@ -14,12 +14,13 @@ from safetensors.torch import save
 
 from resmlp.config.model_config import ModelConfig
 from resmlp.config.pretrained import Published
+from resmlp.exporters.export import trunk_of
 from resmlp.exporters.modelcard import model_card
 from resmlp.exporters.provenance import Provenance, PublishedProvenance, RunProvenance
 from resmlp.hub.client import check_settings, client_settings, explain, is_transient, status_of, translated
 from resmlp.hub.config_json import timm_name, to_hub
 from resmlp.hub.resolve import Source, resolve
-from resmlp.models import Trunk, open_model
+from resmlp.models import open_model
 from resmlp.models.convert import to_timm
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
@@ -87,17 +88,16 @@ def write_for_hub(model: str | Path | Source, folder: Path, repo: str, license: 
     check_names(repo, license)
     demand(not folder.exists(), f"{folder} exists already", "choose another --out, or remove it")
     source = resolve(model)
-    saved, hint = open_model(source), "give a run folder, or a file of weights"
-    if not isinstance(saved.model, Trunk):
-        raise UserError(f"{source} is not a resmlp network", hint)
-    demand(source.trained, f"the weights of {source} are random", hint)
-    network = saved.model.config
+    saved = open_model(source)
+    trunk = trunk_of(saved, source.name)
+    demand(source.trained, f"the weights of {source} are random", "give a run folder, or a file of weights")
+    network = trunk.config
     config = to_hub(ModelConfig(network, saved.preprocessing, saved.classes))
     if saved.words:
         config["label_descriptions"] = dict(zip(saved.classes, saved.words))
     provenance = provenance_of(source)
     card = model_card(repo, config, network, saved.words or saved.classes, provenance, license)
-    state = {key: tensor.contiguous() for key, tensor in saved.model.state_dict().items()}
+    state = {key: tensor.contiguous() for key, tensor in trunk.state_dict().items()}
     state = to_timm(state) if timm_name(network.architecture) else state
 
     def fill(place: Path) -> None:

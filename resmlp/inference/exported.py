@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from resmlp.backends.autotune import Tuned
+from resmlp.backends.autotune import Autotuned
 from resmlp.backends.runtimes import Precision, open_engine
 from resmlp.config.model_config import ExportedModelConfig
 from resmlp.hub.resolve import Source, resolve
@@ -36,7 +36,7 @@ class ExportedPredictor(Classifier):
             demand((self.folder / name).is_file(), f"no {name} in {folder}", "it was exported: copy it as well")
         program = f"{folder} is for torch.export.load, whose files may hold any program"
         demand(self.config.to != "torch", program, "export it to onnx or openvino, or give the run folder")
-        self.run = Tuned([open_engine(self.config.to, self.folder, cores, precision)])
+        self.run = Autotuned([open_engine(self.config.to, self.folder, cores, precision)])
 
     def with_crop(self, ratio: float) -> "ExportedPredictor":
         """The same network with another evaluation crop."""

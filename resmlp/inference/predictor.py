@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from resmlp.backends import runtimes
-from resmlp.backends.autotune import Engine, Tuned
-from resmlp.backends.pytorch import Compiled, Torch
+from resmlp.backends.autotune import Autotuned, Engine
+from resmlp.backends.pytorch import CompiledEngine, TorchEngine
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import eval_transform, normalize
 from resmlp.exporters.formats import FORMATS, check_packages, missing_packages, quiet, write_network
@@ -86,7 +86,7 @@ def runner(model: nn.Module, size: tuple[int, int], device: torch.device, backen
     if backend == "auto" and device.type == "cuda":
         return _accelerated(model)
     demand(device.type == "cpu", f"--backend {backend} on {device.type}: it is for a CPU", "--device cpu")
-    tuned = Tuned(make_engines(model, size, backend))
+    tuned = Autotuned(make_engines(model, size, backend))
     return lambda images: torch.from_numpy(tuned(images.numpy()))
 
 
@@ -112,15 +112,15 @@ def _accelerated(model: nn.Module) -> Run:
 
 
 def _plain(model: nn.Module, size: tuple[int, int]) -> Engine:
-    return Torch(model)
+    return TorchEngine(model)
 
 
 def _folded(model: nn.Module, size: tuple[int, int]) -> Engine:
-    return Torch(lower(fold(model)) if isinstance(model, Trunk) else model, "folded")
+    return TorchEngine(lower(fold(model)) if isinstance(model, Trunk) else model, "folded")
 
 
 def _compiled(model: nn.Module, size: tuple[int, int]) -> Engine:
-    return Compiled(fold(model) if isinstance(model, Trunk) else model)
+    return CompiledEngine(fold(model) if isinstance(model, Trunk) else model)
 
 
 def _exported(to: str, model: nn.Module, size: tuple[int, int]) -> Engine:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import resmlp
-from resmlp.backends.autotune import ways
+from resmlp.backends.autotune import schedules
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.exporters.export import export_saved
 from resmlp.exporters.formats import FORMATS
@@ -70,11 +70,11 @@ def test_every_way_gives_the_same(folder, saved):
     with torch.no_grad():
         wanted = saved.model(torch.from_numpy(normalized(pixels, LOOK)))
     wanted = (wanted.softmax(1) if graph.config.pixels else wanted).numpy()
-    found = [way.run(inputs) for engine in graph.run.engines for way in ways(engine, 9)]
+    found = [way.run(inputs) for engine in graph.run.engines for way in schedules(engine, 9)]
     assert len(found) > 4
     for one in found:
         np.testing.assert_allclose(one, wanted, atol=1e-5)
-    graph.run.settle(inputs)
+    graph.run.tune(inputs)
     np.testing.assert_allclose(graph.outputs(pixels), wanted, atol=1e-5)
 
 
@@ -84,7 +84,7 @@ def test_threads_that_ask_at_once_get_their_own_answers(folder):
     batches = list(
         pixels if graph.config.pixels else normalized(pixels.reshape(24, 3, 16, 16), LOOK).reshape(pixels.shape)
     )
-    for way in [way for engine in graph.run.engines for way in ways(engine, 6)]:
+    for way in [way for engine in graph.run.engines for way in schedules(engine, 6)]:
         wanted = [way.run(batch) for batch in batches]
         with ThreadPoolExecutor(4) as pool:
             for number, one in enumerate(pool.map(way.run, batches * 10)):

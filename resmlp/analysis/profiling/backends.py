@@ -42,8 +42,8 @@ def run_exported(to: str, subject: Subject, precision: str) -> Network:
     with TemporaryDirectory(prefix="resmlp-profile-") as folder, quiet():
         write_network(deepcopy(subject.model).float(), subject.size, to, Path(folder))
         engine = open_engine(to, Path(folder), precision=cast(Precision, precision))
-        engine.one(np.zeros((1, 3, *subject.size), np.float32))  # reads the files before they are removed
-    return lambda images: engine.one(images.float().numpy())
+        engine.run(np.zeros((1, 3, *subject.size), np.float32))  # reads the files before they are removed
+    return lambda images: engine.run(images.float().numpy())
 
 
 BACKENDS: dict[str, Backend] = {
