@@ -29,7 +29,7 @@ class Compress(Verb):
     share: float = 0.5
     """share of the weights of each matrix that `pruned` sets to 0"""
     out: Path | None = None
-    """output folder; default int8/ and so on in a run folder, else int8/NAME"""
+    """output folder; default RUN/METHOD for a run folder, else METHOD/NAME"""
     device: Device = "auto"
 
     def run(self) -> dict[str, Any]:

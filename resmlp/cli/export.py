@@ -20,7 +20,7 @@ class Export(Verb):
     to: Target = "onnx"
     """file format"""
     out: Path | None = None
-    """output folder; default export/ in a run folder, else export/NAME"""
+    """output folder; default RUN/export for a run folder, else export/NAME"""
     with_preprocessing: bool = False
     """take uint8 pixels, 0 to 255, and give probabilities"""
     tolerance: float = 1e-4

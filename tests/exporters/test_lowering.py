@@ -1,4 +1,4 @@
-"""The form that is exported, against the folded network that it was made of."""
+"""Lowered networks against the networks before folding."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ BASE = Architecture(patch_size=2, dim=6, depth=2, heads=2, token_hidden=5)
 @pytest.mark.parametrize("norm", ["affine", "layernorm"])
 @pytest.mark.parametrize("mixer", ["linear", "mlp", "conv3x3", "attention", "none"])
 @torch.no_grad()
-def test_gives_the_same(mixer, norm, pool):
+def test_outputs_are_the_same(mixer, norm, pool):
     model = Trunk(TrunkConfig("it", replace(BASE, mixer=mixer, norm=norm, pool=pool), (6, 8), 3)).double().eval()
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.4)
@@ -29,7 +29,7 @@ def test_gives_the_same(mixer, norm, pool):
 
 
 @torch.no_grad()
-def test_nothing_of_the_old_form_is_left():
+def test_all_parts_are_replaced():
     model = Trunk(TrunkConfig("it", replace(BASE, mixer="mlp"), (6, 8), 3))
     kinds = [type(part) for part in lower(fold(model)).modules()]
     assert PatchEmbed not in kinds
@@ -44,7 +44,7 @@ def test_a_product_with_a_bias():
     torch.testing.assert_close(TokenProduct(mixer)(x), mixer(x))
 
 
-def test_the_network_it_was_made_of_stays():
+def test_the_original_network_is_not_changed():
     model = Trunk(TrunkConfig("it", BASE, (6, 8), 3))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     lower(fold(model))
