@@ -1,13 +1,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal $(ARGS)
 
-.PHONY: demo test check format setup bench docs clean
+.PHONY: demo test quick check format setup bench docs clean
 
 demo: .venv/ready  ## train on the embedded digits, evaluate, draw figures
 	$(BIN)/resmlp demo
 
-test: .venv/ready  ## run all tests; ARGS="-n 4" runs four processes
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/ready  ## run all tests, a process with one thread on each core; ARGS="-x" stops at the first failure
+	$(PYTEST)
+
+quick: .venv/ready  ## run the tests that take less than a second each
+	$(PYTEST) -m "not slow"
 
 check: .venv/ready  ## check format, lint, spelling, types, import layers and documentation
 	$(BIN)/ruff format --check .
