@@ -82,17 +82,17 @@ def embed(
     from resmlp.data import EvalBatches
     from resmlp.inference import TorchPredictor
     from resmlp.metrics import extract
-    from resmlp.utils.devices import take_place
+    from resmlp.utils.devices import this_process
 
-    with take_place(device) as place:
-        predictor = TorchPredictor(open_weights(source, "best"), place.device)
-        if place.rank == 0:
+    with this_process(device) as process:
+        predictor = TorchPredictor(open_weights(source, "best"), process.device)
+        if process.rank == 0:
             warn_untrained(source.name, predictor.trained)
         options = (predictor.preprocessing, batch_size, workers)
-        batches = EvalBatches(images, *options, rank=place.rank, world=place.world)
+        batches = EvalBatches(images, *options, rank=process.rank, world=process.world)
         collected = extract(predictor.features, batches, "cpu")
         check_counts(collected, images)
-    if place.rank:
+    if process.rank:
         return None
     index = collected.index.tolist()
     paths = tuple(_inner(images.name(i), root) for i in index)

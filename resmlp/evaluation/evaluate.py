@@ -70,14 +70,14 @@ def evaluate(
     names = (protocol,) if isinstance(protocol, str) else tuple(protocol or (KINDS[source.kind].protocol,))
     files = {"real": real, "indices": indices, "train": train}
     check_protocols(names, data, files)
-    from resmlp.utils.devices import take_place
+    from resmlp.utils.devices import this_process
 
-    with take_place(device) as place:
-        figures = out or source.folder if place.rank == 0 else None
-        evaluator = Evaluator(source, data, place, weights, real, indices, train, knn, linear, figures)
+    with this_process(device) as process:
+        figures = out or source.folder if process.rank == 0 else None
+        evaluator = Evaluator(source, data, process, weights, real, indices, train, knn, linear, figures)
         crops = {str(crop): evaluator.at(crop) for crop in data.crop_ratio} or {"": evaluator}
         results = {crop: _scores(names, each) for crop, each in crops.items()}
-    return None if place.rank else Evaluation(results)
+    return None if process.rank else Evaluation(results)
 
 
 def _scores(names: Sequence[str], evaluator: Evaluator) -> dict[str, Any]:

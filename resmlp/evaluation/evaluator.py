@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resmlp.data import EvalBatches, ImageSet
     from resmlp.inference import TorchPredictor
     from resmlp.metrics import Collected, Ranking
-    from resmlp.utils.devices import Place
+    from resmlp.utils.devices import Process
 
 Columns = tuple[int, ...]
 Scores = Iterator[tuple[str, Any]]
@@ -33,7 +33,7 @@ class Evaluator:
 
     source: Source
     data: EvalData
-    place: "Place"
+    process: "Process"
     weights: WeightKind = "best"
     real: Path | None = None
     indices: Path | None = None
@@ -51,7 +51,7 @@ class Evaluator:
         """The model with the weights and the crop that were asked for, on the device of this process."""
         from resmlp.inference import TorchPredictor
 
-        predictor = TorchPredictor(open_weights(self.source, self.weights), self.place.device)
+        predictor = TorchPredictor(open_weights(self.source, self.weights), self.process.device)
         return predictor if self.crop is None else predictor.with_crop(self.crop)
 
     @cached_property
@@ -140,12 +140,12 @@ class Evaluator:
         from resmlp.data import EvalBatches
         from resmlp.inference.prediction import warn_untrained
 
-        predictor, data, place = self.predictor, self.data, self.place
-        if place.rank == 0 and not self._warned:
+        predictor, data, process = self.predictor, self.data, self.process
+        if process.rank == 0 and not self._warned:
             warn_untrained(self.source.name, predictor.trained)
         self._warned = True
         options = (predictor.preprocessing, data.batch_size, data.workers)
-        return EvalBatches(images, *options, rank=place.rank, world=place.world, strict=data.strict)
+        return EvalBatches(images, *options, rank=process.rank, world=process.world, strict=data.strict)
 
 
 def check_counts(collected: "Ranking | Collected", images: "ImageSet") -> None:

@@ -52,7 +52,7 @@ def linear(evaluator: Evaluator) -> Scores:
         views = train.value.view(len(train.label), 2, -1).transpose(0, 1)  # 2 N D
         settings = Settings(options.lr, options.epochs, options.batch_size, options.seed)
         labels = train.label, numbers[test.label]
-        grid = by_classifiers(views, labels[0], test.value, labels[1], layers, settings, evaluator.place.device)
+        grid = by_classifiers(views, labels[0], test.value, labels[1], layers, settings, evaluator.process.device)
         best = max(grid, key=lambda member: member.top1)  # of equal ones the first
         yield "linear", best.top1
         yield "linear_interval", bootstrap(round(best.top1 * len(test.label)), len(test.label))

@@ -23,12 +23,12 @@ def miou(evaluator: Evaluator) -> Scores:
     from resmlp.metrics import count_pixels
 
     predictor = open_predictor(evaluator)
-    masks, place, data = open_eval_masks_of(evaluator, predictor.classes), evaluator.place, evaluator.data
+    masks, process, data = open_eval_masks_of(evaluator, predictor.classes), evaluator.process, evaluator.data
 
     def scores() -> Scores:
         import torch
 
-        rank = {"rank": place.rank, "world": place.world}
+        rank = {"rank": process.rank, "world": process.world}
         pairs = EvalPairs(masks, predictor.prepare, data.workers, strict=data.strict, **rank)
         with torch.inference_mode():
             tally = count_pixels(predictor.label, pairs, len(predictor.classes))
@@ -56,7 +56,7 @@ def open_predictor(evaluator: Evaluator) -> "SegmentationPredictor":
     demand(not evaluator.data.crop_ratio, "--data.crop-ratio: a segmenter sees the whole image", "leave it out")
     evaluator.source.expect(SegmenterModelConfig)
     saved = open_weights(evaluator.source, evaluator.weights)
-    return SegmentationPredictor(saved.model, saved.config, evaluator.place.device)
+    return SegmentationPredictor(saved.model, saved.config, evaluator.process.device)
 
 
 def open_eval_masks_of(evaluator: Evaluator, classes: tuple[str, ...]) -> "MaskSet":

@@ -12,7 +12,7 @@ from resmlp.utils.files import write_text
 
 if TYPE_CHECKING:
     from resmlp.inference import Translator
-    from resmlp.utils.devices import Place
+    from resmlp.utils.devices import Process
 
 
 def bleu(evaluator: Evaluator) -> Scores:
@@ -27,7 +27,7 @@ def bleu(evaluator: Evaluator) -> Scores:
     pairs = open_val(text)
 
     def scores() -> Scores:
-        outputs = translations(evaluator.place, translator, pairs.sources)
+        outputs = translations(evaluator.process, translator, pairs.sources)
         for name, value in translation_scores(outputs, pairs.targets, text.target_language):
             yield name, value
             if name == "exact_match":
@@ -48,7 +48,7 @@ def open_translator_of(evaluator: Evaluator) -> "Translator":
 
     evaluator.source.expect(TranslatorModelConfig)
     saved = open_weights(evaluator.source, evaluator.weights)
-    return Translator(saved, evaluator.place.device, evaluator.data.batch_size)
+    return Translator(saved, evaluator.process.device, evaluator.data.batch_size)
 
 
 def text_of(evaluator: Evaluator, config: TranslatorModelConfig) -> Text:
@@ -67,10 +67,10 @@ def text_of(evaluator: Evaluator, config: TranslatorModelConfig) -> Text:
     return Text(source_language=config.source_language, target_language=config.target_language, **files)
 
 
-def translations(place: "Place", translator: "Translator", lines: list[str]) -> list[str]:
+def translations(process: "Process", translator: "Translator", lines: list[str]) -> list[str]:
     """The best translation of each line, in order; each process translates its share, and gets all in the end."""
-    from resmlp.utils.devices import gather
+    from resmlp.utils.devices import all_gather
 
-    start, end = (len(lines) * rank // place.world for rank in (place.rank, place.rank + 1))
+    start, end = (len(lines) * rank // process.world for rank in (process.rank, process.rank + 1))
     mine = translator.n_best(lines[start:end], 1, first=start + 1)
-    return [best.text for part in gather(mine) for best, *_ in part]
+    return [best.text for part in all_gather(mine) for best, *_ in part]

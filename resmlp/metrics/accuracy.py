@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resmlp.utils.devices import gather
+from resmlp.utils.devices import all_gather
 
 MATRIX_LIMIT = 2_000  # classes; of 21,841 the matrix would take 3.5 GiB
 
@@ -133,7 +133,7 @@ class Collected:
 def collect(parts: Sequence[tuple[Tensor, Tensor, Tensor]], left_out: Sequence[str]) -> Collected:
     """Put together the (index, label, value) of this process's batches and those of all others, on the CPU."""
     mine = [torch.cat(list(column)).cpu() for column in zip(*parts)]
-    processes = gather((mine, left_out))
+    processes = all_gather((mine, left_out))
     unreadable = tuple(sorted(name for _, names in processes for name in names))
     rows = [part for part, _ in processes if part]  # a process may have had no image
     if not rows:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resmlp.utils.devices import gather
+from resmlp.utils.devices import all_gather
 
 IGNORED = 255
 """label of a pixel that counts for nothing"""
@@ -75,7 +75,7 @@ def count_pixels(
             height, width = mask.shape
             counts += pixel_counts(mask, label(image, (height, width)).cpu(), num_classes)
             images += 1
-    parts = gather((counts, images, left_out))
+    parts = all_gather((counts, images, left_out))
     total = torch.stack([part for part, _, _ in parts]).sum(0)
     names = tuple(sorted(name for _, _, own in parts for name in own))
     return PixelTally(total, sum(number for _, number, _ in parts), names)

@@ -12,7 +12,7 @@ from resmlp.tasks.distill import Distill
 from resmlp.tasks.segment import Segment
 from resmlp.tasks.supervised import Supervised
 from resmlp.tasks.translate import Translate
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 
 TASKS: dict[type[settings.Task], Callable[..., Task]] = {
     settings.Supervised: Supervised,
@@ -23,12 +23,12 @@ TASKS: dict[type[settings.Task], Callable[..., Task]] = {
 }
 
 
-def make_task(recipe: config.Recipe, place: Place, **parts: Any) -> Task:
+def make_task(recipe: config.Recipe, process: Process, **parts: Any) -> Task:
     """The task of a complete recipe (`complete`), its data opened and its modules built (on the CPU).
 
     `parts` are what a recipe cannot name, such as the `teacher` of `Distill`.
     """
-    return TASKS[type(recipe.task)](recipe, place, **parts)
+    return TASKS[type(recipe.task)](recipe, process, **parts)
 
 
 __all__ = [

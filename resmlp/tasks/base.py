@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from resmlp.config import Recipe
 from resmlp.utils.errors import UserError
 
 Batch = dict[str, Any]
@@ -21,6 +22,8 @@ class Task(ABC):
     `loss`, so a task draws from them freely.
     """
 
+    recipe: Recipe
+    """the complete recipe, with the batch size and the learning rate that fit the training set"""
     model: nn.Module
     """what is trained: the optimizer, the weight average and the checkpoint see this and nothing else"""
     state: nn.Module | None = None

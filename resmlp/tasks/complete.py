@@ -8,7 +8,7 @@ from resmlp.config import ImageRecipe, Recipe, TextRecipe
 from resmlp.config.data import INHERITED
 from resmlp.config.model_config import ModelConfig
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.config.tasks import Distill, Segment
+from resmlp.config.tasks import Dino, Distill, Segment
 from resmlp.hub.resolve import resolve
 from resmlp.models import preprocessing_of
 from resmlp.utils.errors import UserError
@@ -45,6 +45,8 @@ def _complete_images(recipe: ImageRecipe) -> Any:
         model = model.completed(name, architecture, start)
     if any(getattr(data, key) is None for key in INHERITED):
         data = data.completed(preprocessing_of(model, backbone) or Preprocessing((224, 224)))
+    if isinstance(task, Dino):
+        task = task.completed(data.size, model.network()[1].patch_size)
     return replace(recipe, task=task, model=model, data=data)
 
 

@@ -23,7 +23,7 @@ from resmlp.tasks.dino_views import LOCAL, Viewer, cross_views
 from resmlp.tasks.image_task import ImageTask, share_in_words
 from resmlp.tasks.supervised import build_model, in_words
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Place, over_processes
+from resmlp.utils.devices import Process, all_mean
 from resmlp.utils.errors import UserError
 from resmlp.utils.logger import console
 from resmlp.utils.schedules import cosine, line
@@ -64,20 +64,21 @@ class Dino(ImageTask):
     model: Viewer
     state: Teacher
 
-    def __init__(self, recipe: config.ImageRecipe, place: Place):
+    def __init__(self, recipe: config.ImageRecipe, process: Process):
         super().__init__()
-        task, data, run = cast(settings.Dino, recipe.task), recipe.data, recipe.run
+        task = cast(settings.Dino, recipe.task)
         _check(recipe, task)
-        self.options, self.place, self.changes = task, place, recipe.model.changes()
-        found = open_collection(data, labels=task.labels == "auto")
+        found = open_collection(recipe.data, labels=task.labels == "auto")
+        recipe = self.fit(recipe, process, len(found.train))
+        data, run = recipe.data, recipe.run
+        self.options, self.changes = task, recipe.model.changes()
         self.preprocessing = data.preprocessing()
         self.counts = {"train": len(found.train), "val": len(found.val) if found.val else 0}
         self.without, self.share = found.why, share_in_words(data, found.train.classes)
         trunk, self.weights = build_model(recipe.model, data.size, ())
         trunk.checkpoint_activations = run.checkpoint_activations
-        small = (task.local_size[0], task.local_size[-1])
-        self.small = task.local_views if task.local_crops != "none" else 0
-        local = LOCAL[task.local_crops](trunk, small) if self.small else None
+        self.small = task.local_views if task.has_local else 0
+        local = LOCAL[task.local_crops](trunk, task.local_shape) if self.small else None
         head = ProjectionHead(trunk.config.architecture.dim, task.hidden, task.bottleneck, task.out_dim, task.head_norm)
         self.model = Viewer(trunk, head, local)
         self.state = Teacher(self.model, task.out_dim)
@@ -86,8 +87,8 @@ class Dino(ImageTask):
             data,
             recipe.augment,
             seed=run.seed,
-            rank=place.rank,
-            world=place.world,
+            rank=process.rank,
+            world=process.world,
             accumulate=run.accumulate,
             transform=MultiCrop(data, task),
         )
@@ -105,7 +106,7 @@ class Dino(ImageTask):
 
     def in_order(self, images: ImageSet, data: config.Data) -> EvalBatches:
         """Whole images, to be evaluated."""
-        size, where = min(data.batch_size, 256), self.place
+        size, where = min(data.batch_size, 256), self.process
         return EvalBatches(
             images,
             self.preprocessing,
@@ -124,7 +125,8 @@ class Dino(ImageTask):
         yield "head", f"{task.hidden}-{task.hidden}-{task.bottleneck}-{task.out_dim}"
         held_out = f"{self.counts['val']:,} held out for k-NN" if self.val else f"without labels ({self.without})"
         yield "images", f"{self.counts['train']:,} to train on{self.share}, {held_out}"
-        small = f", {self.small} of {'x'.join(map(str, task.local_size))} ({task.local_crops})" if self.small else ""
+        size = "x".join(map(str, task.local_size or ()))
+        small = f", {self.small} of {size} ({task.local_crops})" if self.small else ""
         yield "views", f"2 of {height}x{width}{small}"
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
@@ -157,7 +159,7 @@ class Dino(ImageTask):
         """Normalized views of a kind on the device, in order of the view: V*B 3 H W."""
         if kind not in batch:
             return None
-        views = batch[kind].to(self.place.device, non_blocking=True).transpose(0, 1).flatten(0, 1)
+        views = batch[kind].to(self.process.device, non_blocking=True).transpose(0, 1).flatten(0, 1)
         return normalize(views, self.preprocessing.mean, self.preprocessing.std)
 
     def teacher_temp(self, step: int) -> float:
@@ -168,12 +170,12 @@ class Dino(ImageTask):
 
     def watch(self, features: Tensor, mean: Tensor, entropies: Tensor, step: int) -> dict[str, Tensor]:
         """Tell of a collapse, the same in every process, from features 2*B D, the mean target K and its entropies."""
-        task, everywhere = self.options, over_processes(torch.cat([mean, entropies[None]]))
-        mean_entropy, rank = entropy(everywhere[:-1]), effective_rank(over_processes(gram(features)))
+        task, everywhere = self.options, all_mean(torch.cat([mean, entropies[None]]))
+        mean_entropy, rank = entropy(everywhere[:-1]), effective_rank(all_mean(gram(features)))
         collapse = diagnose(task.out_dim, everywhere[-1].item(), mean_entropy.item()) if step >= self.grace else None
         if collapse and task.stop_on_collapse:
             self.collapsed = UserError(f"the teacher has collapsed at step {step}: {collapse.what}", collapse.hint)
-        elif collapse and collapse.kind not in self.told and self.place.rank == 0:
+        elif collapse and collapse.kind not in self.told and self.process.rank == 0:
             self.told.add(collapse.kind)
             told = f"step {step}: the teacher has collapsed: {collapse.what}; {collapse.hint}"
             console.print(told, soft_wrap=True)
@@ -192,7 +194,7 @@ class Dino(ImageTask):
         """The teacher follows, and the center what it said in all parts of the step and all processes."""
         task = self.options
         self.state.follow(cast(Viewer, model), cosine(task.teacher_momentum, 1.0, step / self.total))
-        said = over_processes(torch.stack(self.said).mean(0))
+        said = all_mean(torch.stack(self.said).mean(0))
         self.said.clear()
         self.state.center.lerp_(said, 1 - task.center_momentum)
 
@@ -205,7 +207,7 @@ class Dino(ImageTask):
 
         def found(batches: EvalBatches) -> tuple[Tensor, Tensor]:
             readable = self.readable(batches, "left out")
-            return features(lambda images: trunk(normalize(images, p.mean, p.std)), readable, self.place.device)
+            return features(lambda images: trunk(normalize(images, p.mean, p.std)), readable, self.process.device)
 
         bank, labels = found(self.bank)
         if self.val:
@@ -236,17 +238,17 @@ def _check(recipe: config.ImageRecipe, task: settings.Dino) -> None:
     demand(recipe.optim.freeze_epochs == 0, "--optim.freeze-epochs: DINO's head is new", "leave it out")
     changed = difference(to_dict(config.Augment()), to_dict(recipe.augment), "--augment")
     demand(not changed, f"{'; '.join(changed[:2])}: DINO has views of its own", "leave it out; see --task.global-scale")
-    height, width = task.local_size[0], task.local_size[-1]
+    if not task.has_local:
+        _check_no_small_views(recipe, task)
+        return
+    height, width = task.local_shape
     small = f"--task.local-size {height}x{width}"
-    if task.local_crops == "interpolate" and task.local_views:
+    if task.local_crops == "interpolate":
         whole = f"{small} does not divide into patches of {patch}, as --task.local-crops interpolate wants"
         near = max(1, round(height / patch)) * patch, max(1, round(width / patch)) * patch
         demand(height % patch == width % patch == 0, whole, f"try {near[0]}x{near[1]}, or --task.local-crops resize")
-    if task.local_crops != "none" and task.local_views:
-        fits = height <= data.size[0] and width <= data.size[1]
-        demand(fits, "{} does not fit into --data.img-size {}x{}".format(small, *data.size), "make it smaller")
-    else:
-        _check_no_small_views(recipe, task)
+    fits = height <= data.size[0] and width <= data.size[1]
+    demand(fits, "{} does not fit into --data.img-size {}x{}".format(small, *data.size), "make it smaller")
 
 
 def _check_no_small_views(recipe: config.ImageRecipe, task: settings.Dino) -> None:

@@ -15,7 +15,7 @@ from resmlp.tasks.supervised import Supervised
 from resmlp.tasks.teacher import Answer, Ask, open_teacher, strongest
 from resmlp.tasks.teacher_cache import AnswerCache
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 
 
 def hard(logits: Tensor, answer: Answer, temperature: float) -> Tensor:
@@ -44,17 +44,17 @@ class Distill(Supervised):
     that gives logits B K, stands in for the one that the recipe names.
     """
 
-    def __init__(self, recipe: config.ImageRecipe, place: Place, teacher: Ask | None = None):
-        super().__init__(recipe, place)
+    def __init__(self, recipe: config.ImageRecipe, process: Process, teacher: Ask | None = None):
+        super().__init__(recipe, process)
         self.options = task = cast(settings.Distill, recipe.task)
         classes = len(self.classes)
         demand(task.top_k <= classes, f"--task.top-k {task.top_k} exceeds the {classes} classes", "0 keeps all")
         self.kept = 1 if task.targets == "hard" else task.top_k or classes
-        self.teacher = open_teacher(task, self.classes, self.preprocessing.size, place.device, teacher)
+        self.teacher = open_teacher(task, self.classes, self.preprocessing.size, process.device, teacher)
         self.cache = None
         if task.cache:
             folder = Path(task.cache).expanduser()
-            self.cache = AnswerCache(folder, self.teacher, recipe, place, self.kept, classes)
+            self.cache = AnswerCache(folder, self.teacher, self.recipe, process, self.kept, classes)
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """The network, the images and the teacher."""

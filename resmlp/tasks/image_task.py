@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from resmlp.config import Data
+from resmlp.config import Data, ImageRecipe
 from resmlp.tasks.base import Batch, Task
+from resmlp.tasks.fit_batch import fit_batch
+from resmlp.utils.devices import Process
+from resmlp.utils.errors import counted, notice
 from resmlp.utils.logger import console
 
 
@@ -18,11 +21,23 @@ def share_in_words(data: Data, classes: Sequence[str]) -> str:
 class ImageTask(Task):
     """A task whose batches tell which images could not be read."""
 
+    recipe: ImageRecipe
+    process: Process
     counts: dict[str, int]
     """how many images there are to train on, and held out"""
 
     def __init__(self) -> None:
         self.unreadable: Counter[str] = Counter()
+
+    def fit(self, recipe: ImageRecipe, process: Process, images: int) -> ImageRecipe:
+        """Fit the recipe to the number of training images and keep it; the first process prints what changed."""
+        self.process, self.recipe = process, fit_batch(recipe, images, process.world)
+        if self.recipe is not recipe and process.rank == 0:
+            notice(
+                f"--data.batch-size {recipe.data.batch_size} exceeds the {counted(images, 'training image')}: "
+                f"training with batch size {self.recipe.data.batch_size} and learning rate {self.recipe.optim.lr:.3g}"
+            )
+        return self.recipe
 
     def readable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
         """The batches as they come; an image that cannot be read is named the first time, and counted each time."""

@@ -29,7 +29,7 @@ from resmlp.recipes import RECIPES
 from resmlp.tasks.base import Batch
 from resmlp.tasks.image_task import ImageTask, share_in_words
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 from resmlp.utils.serialization import difference, to_dict
 
 
@@ -59,20 +59,20 @@ class Segment(ImageTask):
     model: Segmenter
     metric = "miou"
 
-    def __init__(self, recipe: config.ImageRecipe, place: Place):
+    def __init__(self, recipe: config.ImageRecipe, process: Process):
         super().__init__()
-        self.recipe, self.place = recipe, place
         self.options = task = cast(settings.Segment, recipe.task)
         known = preprocessing_of(recipe.model, task.backbone)
-        data, run = recipe.data, recipe.run
         own = "--task.scale, --task.flip and --task.jitter say what becomes of images and labels"
         demand(recipe.augment == Augment(), "--augment.* is for images without masks", own)
         frozen = f"--optim.freeze-epochs {recipe.optim.freeze_epochs} is for classifiers"
         demand(recipe.optim.freeze_epochs == 0, frozen, "--optim.layer-decay slows the trunk down")
         if task.backbone:
             check_no_trunk(recipe)
-        check_batch(data.batch_size // (run.accumulate * place.world))
-        train, self.held_out = masks = open_masks(data, task)
+        train, self.held_out = masks = open_masks(recipe.data, task)
+        recipe = self.fit(recipe, process, len(train))
+        data, run = recipe.data, recipe.run
+        check_batch(data.batch_size // (run.accumulate * process.world))
         self.counts = {"train": len(train), "val": len(self.held_out)}
         self.warnings = [note for part in masks for note in part.notes]
         if known and (known.mean, known.std) != (data.mean, data.std):
@@ -80,14 +80,14 @@ class Segment(ImageTask):
             self.warnings.append(
                 f"the weights were trained with {theirs}: --data.mean None --data.std None takes these"
             )
-        self.class_weights = torch.ones(len(train.classes), device=place.device)
+        self.class_weights = torch.ones(len(train.classes), device=process.device)
         if task.balance:
-            self.class_weights = class_weights(label_frequencies(train), task.balance).to(place.device)
+            self.class_weights = class_weights(label_frequencies(train), task.balance).to(process.device)
         auxiliary = max(1, task.width // 2) if task.auxiliary else 0
         self.model, self.weights = build_segmenter(
             recipe.model, data.size, len(train.classes), task.backbone, task.width, auxiliary
         )
-        if place.world > 1 and place.device.type == "cuda":
+        if process.world > 1 and process.device.type == "cuda":
             synchronize(self.model)
         self.model.backbone.checkpoint_activations(run.checkpoint_activations)
         if task.whole:  # what cannot be moved says so before it is trained
@@ -101,7 +101,7 @@ class Segment(ImageTask):
             task.stride,
             task.whole,
         )
-        part: dict[str, Any] = {"rank": place.rank, "world": place.world}
+        part: dict[str, Any] = {"rank": process.rank, "world": process.world}
         cut = JointTransform(data, task)
         self.train = TrainBatches(
             train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, transform=cut, **part
@@ -135,7 +135,7 @@ class Segment(ImageTask):
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The decoder's cross-entropy, and the auxiliary one's times its weight."""
         p = self.config.preprocessing
-        images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "mask"))
+        images, labels = (batch[key].to(self.process.device, non_blocking=True) for key in ("image", "mask"))
         seen = model(normalize(images, p.mean, p.std))
         main, *others = (pixel_loss(logits, labels, self.class_weights) for logits in seen)
         if not others:
@@ -156,7 +156,7 @@ class Segment(ImageTask):
         return examples(self._predictor(model.eval()), self.held_out, count)
 
     def _predictor(self, model: nn.Module | None = None) -> SegmentationPredictor:
-        return SegmentationPredictor(cast(Segmenter, model or self.model), self.config, self.place.device)
+        return SegmentationPredictor(cast(Segmenter, model or self.model), self.config, self.process.device)
 
     def _sizes(self) -> tuple[tuple[int, ...] | None, ...]:
         """What images are fitted to, in training and in evaluation."""

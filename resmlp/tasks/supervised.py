@@ -18,7 +18,7 @@ from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weight
 from resmlp.models.resize import resize_to
 from resmlp.tasks.base import Batch
 from resmlp.tasks.image_task import ImageTask, share_in_words
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 from resmlp.utils.errors import counted
 
 
@@ -57,10 +57,12 @@ class Supervised(ImageTask):
     model: Trunk
     metric = "top1"
 
-    def __init__(self, recipe: config.ImageRecipe, place: Place):
+    def __init__(self, recipe: config.ImageRecipe, process: Process):
         super().__init__()
-        data, run, splits = recipe.data, recipe.run, open_splits(recipe.data)
-        self.place, self.preprocessing, self.classes = place, data.preprocessing(), splits.train.classes
+        splits = open_splits(recipe.data)
+        recipe = self.fit(recipe, process, len(splits.train))
+        data, run = recipe.data, recipe.run
+        self.preprocessing, self.classes = data.preprocessing(), splits.train.classes
         self.counts = {"train": len(splits.train), "val": len(splits.val)}
         own = f"{len(splits.train):,} to train on{share_in_words(data, self.classes)}"
         self.images = f"{own}, {len(splits.val):,} held out, {counted(len(self.classes), 'class')}"
@@ -70,7 +72,7 @@ class Supervised(ImageTask):
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
-        part: dict[str, Any] = {"rank": place.rank, "world": place.world}
+        part: dict[str, Any] = {"rank": process.rank, "world": process.world}
         self.train = TrainBatches(splits.train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part)
         self.val = EvalBatches(
             splits.val, self.preprocessing, min(data.batch_size, 256), data.workers, strict=data.strict, **part
@@ -101,7 +103,7 @@ class Supervised(ImageTask):
 
     def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch on the device, normalized, erased and mixed: images B 3 H W and targets B K."""
-        images, labels = (batch[key].to(self.place.device, non_blocking=True) for key in ("image", "label"))
+        images, labels = (batch[key].to(self.process.device, non_blocking=True) for key in ("image", "label"))
         return self.augment(images, labels)
 
     def freeze(self, step: int) -> None:
@@ -122,7 +124,7 @@ class Supervised(ImageTask):
         mean, std = self.preprocessing.mean, self.preprocessing.std
         batches = self.readable(self.val, "left out")
         tally = classify(
-            lambda images: model(normalize(images, mean, std)), batches, len(self.classes), self.place.device
+            lambda images: model(normalize(images, mean, std)), batches, len(self.classes), self.process.device
         )
         yield from tally.scores()
 

@@ -24,7 +24,7 @@ from resmlp.config import ImageRecipe
 from resmlp.tasks.base import Batch
 from resmlp.tasks.teacher import Answer, Teacher
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 from resmlp.utils.errors import UserError, printable
 from resmlp.utils.files import read_json, write_json
 from resmlp.utils.serialization import difference, to_dict
@@ -49,12 +49,14 @@ def _nearly(found: dict[str, Any], ours: dict[str, Any]) -> bool:
 class AnswerCache:
     """The answers to one process, each found by (epoch, number of the micro-batch)."""
 
-    def __init__(self, folder: Path, teacher: Teacher, recipe: ImageRecipe, place: Place, kept: int, num_classes: int):
-        self.folder, self.rank, self.num_classes = folder, place.rank, num_classes
-        self.shape = recipe.data.batch_size // (place.world * recipe.run.accumulate), kept
+    def __init__(
+        self, folder: Path, teacher: Teacher, recipe: ImageRecipe, process: Process, kept: int, num_classes: int
+    ):
+        self.folder, self.rank, self.num_classes = folder, process.rank, num_classes
+        self.shape = recipe.data.batch_size // (process.world * recipe.run.accumulate), kept
         self.body = MARK + 8 * self.shape[0] * kept  # the images' digest, values, indices
         self.size = -(-(MARK + self.body) // ALIGN) * ALIGN
-        self._claim(teacher.name, _fingerprint(teacher, recipe, place, kept, num_classes))
+        self._claim(teacher.name, _fingerprint(teacher, recipe, process, kept, num_classes))
 
     def _claim(self, name: str, fingerprint: dict[str, Any]) -> None:
         """Make the folder ours, or refuse one whose answers are of something else, naming it."""
@@ -123,7 +125,9 @@ class AnswerCache:
         return self.folder / f"epoch-{epoch:05d}-rank-{self.rank:03d}.bin", number * self.size
 
 
-def _fingerprint(teacher: Teacher, recipe: ImageRecipe, place: Place, kept: int, num_classes: int) -> dict[str, Any]:
+def _fingerprint(
+    teacher: Teacher, recipe: ImageRecipe, process: Process, kept: int, num_classes: int
+) -> dict[str, Any]:
     """All that decides which images are in a micro-batch, and what the teacher says of them."""
     return {
         "format": FORMAT,
@@ -134,8 +138,8 @@ def _fingerprint(teacher: Teacher, recipe: ImageRecipe, place: Place, kept: int,
         "augment": to_dict(recipe.augment),
         "seed": recipe.run.seed,
         "accumulate": recipe.run.accumulate,
-        "processes": place.world,
-        "device": place.device.type,  # whose generator draws the noise of erasing
+        "processes": process.world,
+        "device": process.device.type,  # whose generator draws the noise of erasing
     }
 
 

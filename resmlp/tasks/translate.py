@@ -26,7 +26,7 @@ from resmlp.models.beam_search import translate
 from resmlp.models.seq2seq import Seq2Seq
 from resmlp.tasks.base import Batch, Task
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Place, gather
+from resmlp.utils.devices import Process, all_gather
 
 AT_ONCE = 64  # sentences that are translated at once in an evaluation
 READ_AT_ONCE = 4096  # tokens of which the likelihood is reckoned at once
@@ -43,11 +43,11 @@ class Translate(Task):
 
     model: Seq2Seq
 
-    def __init__(self, recipe: config.TextRecipe, place: Place):
+    def __init__(self, recipe: config.TextRecipe, process: Process):
         task, data, run = cast(settings.Translate, recipe.task), recipe.data, recipe.run
         _check(recipe)
         check_packages()
-        self.options, self.data, self.place, self.metric = task, data, place, task.metric
+        self.recipe, self.options, self.data, self.process, self.metric = recipe, task, data, process, task.metric
         self.changes, self.accumulate = recipe.model.changes(), run.accumulate
         train, self.val = open_pairs(data)
         begun = open_translator(recipe.model.checkpoint) if recipe.model.checkpoint else None
@@ -64,8 +64,8 @@ class Translate(Task):
             data.batch_size,
             longest,
             seed=run.seed,
-            rank=place.rank,
-            world=place.world,
+            rank=process.rank,
+            world=process.world,
             accumulate=run.accumulate,
             long=data.long_sentences,
             location=train.location,
@@ -109,7 +109,7 @@ class Translate(Task):
         yield "pairs", f"{self.train.pairs:,} to learn from{long}; {len(self.val):,} held out{less}{cut}"
         sizes = [(b["tokens"], b["target"][:, 1:].numel()) for b in islice(self.train.epoch(0, 0), LOOKED_AT)]
         told, room = map(sum, zip(*sizes))
-        parts = self.place.world * self.accumulate
+        parts = self.process.world * self.accumulate
         yield "tokens", f"{parts * told / len(sizes):,.0f} of the target a step, beside {1 - told / room:.1%} padding"
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
@@ -123,7 +123,7 @@ class Translate(Task):
 
     def read(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """`cross_entropies` of what `model` says of a micro-batch."""
-        source, target = (batch[key].to(self.place.device, non_blocking=True) for key in ("source", "target"))
+        source, target = (batch[key].to(self.process.device, non_blocking=True) for key in ("source", "target"))
         return cross_entropies(model(source, target[:, :-1]), target[:, 1:], self.options.label_smoothing)
 
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
@@ -136,18 +136,18 @@ class Translate(Task):
 
     def translations(self, model: Seq2Seq) -> list[str]:
         """The best translation of each source, in order; each process does its share, and has all in the end."""
-        mine = range(self.place.rank, self.sentences, self.place.world)
+        mine = range(self.process.rank, self.sentences, self.process.world)
         beam, penalty = self.options.beam, self.options.length_penalty
         found = translate(model, [self.sources[i] for i in mine], beam, penalty, batch_size=AT_ONCE)
         said = {i: self.tokenizer.line(best.tokens) for i, (best, *_) in zip(mine, found)}
-        everyone = {i: text for part in gather(said) for i, text in part.items()}
+        everyone = {i: text for part in all_gather(said) for i, text in part.items()}
         return [everyone[i] if self.val.sources[i].strip() else "" for i in range(self.sentences)]
 
     def perplexity(self, model: nn.Module) -> float:
         """exp of the mean negative log-likelihood of a held-out target token, given all before it."""
-        mine = islice(self.held_out.epoch(0), self.place.rank, None, self.place.world)
+        mine = islice(self.held_out.epoch(0), self.process.rank, None, self.process.world)
         sums = [(self.read(model, batch)[1].item(), batch["tokens"]) for batch in mine]
-        nll, tokens = map(sum, zip(*(pair for part in gather(sums) for pair in part)))
+        nll, tokens = map(sum, zip(*(pair for part in all_gather(sums) for pair in part)))
         return math.exp(min(nll / tokens, 700))  # above, no float holds it
 
     def save(self, folder: Path, model: nn.Module) -> None:

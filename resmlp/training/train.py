@@ -17,14 +17,15 @@ from torch import nn
 
 from resmlp.analysis.overlay import SHOWN, colors, draw_segmentations
 from resmlp.analysis.report import write_report
-from resmlp.config import Recipe, Run
+from resmlp.config import ImageRecipe, Recipe, Run
 from resmlp.models import count_parameters
 from resmlp.recipes import open_recipe
 from resmlp.tasks import Segment, Task, complete, make_task
+from resmlp.tasks.fit_batch import scale_batch
 from resmlp.training.checkpoint import Progress
 from resmlp.training.describe import describe
 from resmlp.training.engine import Engine
-from resmlp.utils.devices import Place, find_device
+from resmlp.utils.devices import Process, find_device
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
 from resmlp.utils.logger import console, show_table
@@ -94,9 +95,11 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
         keep_freed_memory()
     try:
         check_same_recipe(recipe, folder)
-        place = Place(accelerator.device, accelerator.process_index, accelerator.num_processes)
+        process = Process(accelerator.device, accelerator.process_index, accelerator.num_processes)
         seed_all(recipe.run.seed)  # the first weights are the same in every process, and at every start
-        task = make_task(recipe, place, **({"teacher": teacher} if teacher is not None else {}))
+        task = make_task(recipe, process, **({"teacher": teacher} if teacher is not None else {}))
+        recipe = task.recipe  # the batch fits the training set
+        check_same_recipe(recipe, folder, exact=True)
         main = accelerator.is_main_process
         with only_writer(folder, "is training into") if main else contextlib.nullcontext():
             if main:
@@ -133,14 +136,23 @@ def keep_freed_memory() -> None:
             mallopt(parameter, value)
 
 
-def check_same_recipe(recipe: Recipe, folder: Path) -> None:
-    """Refuse a folder that holds a run of another recipe, naming the fields that differ."""
+def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None:
+    """Raise `UserError` for a folder with a run of another recipe, and name the fields that differ.
+
+    Unless `exact`, the batch of the run may be smaller than that of `recipe`, with the learning rate scaled with it:
+    the number of training images is not known yet.
+    """
     path = folder / RECIPE
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file", "choose another --out")
     if not path.exists() or not checkpoint_steps(folder):
         return  # nothing was learned here yet
-    before, now = to_dict(from_dict(Recipe, read_json(path))), to_dict(recipe)
+    saved = from_dict(Recipe, read_json(path))
+    are_of_images = isinstance(saved, ImageRecipe) and isinstance(recipe, ImageRecipe)
+    if are_of_images and not exact and saved.data.batch_size < recipe.data.batch_size:
+        with contextlib.suppress(UserError):
+            recipe = scale_batch(recipe, saved.data.batch_size)
+    before, now = to_dict(saved), to_dict(recipe)
     for description in ("name", "about", "paper", "expected"):
         del before[description], now[description]
     differs = [change for change in difference(before, now) if change.split(":")[0] not in INDIFFERENT]

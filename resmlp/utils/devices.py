@@ -1,4 +1,4 @@
-"""Devices and processes: which device this is, which process, and what they say together."""
+"""The device to compute on, and the processes that compute together."""
 
 import os
 from collections.abc import Iterator
@@ -14,42 +14,45 @@ from resmlp.utils.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which process this is, and the device it computes on."""
+class Process:
+    """This process among those of `torchrun` or `accelerate launch`."""
 
     device: torch.device = torch.device("cpu")
+    """what it computes on"""
     rank: int = 0
+    """its number, from 0"""
     world: int = 1
+    """how many there are"""
 
 
 def find_device(name: str) -> torch.device:
-    """`auto`: the accelerator there is, else the CPU. Raises `UserError` for one that is not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    """The device of this name; `auto` is the accelerator, or the CPU. Raises `UserError` if it is not available."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind, found in there.items() if found)
-    if name not in there:
-        raise UserError(f"unknown device {name!r}", did_you_mean(name, [*there, "auto"]))
-    if not there[name]:
-        raise UserError(f"device {name}: there is none here", "use auto or cpu")
+        name = next(kind for kind, is_available in available.items() if is_available)
+    if name not in available:
+        raise UserError(f"unknown device {name!r}", did_you_mean(name, [*available, "auto"]))
+    if not available[name]:
+        raise UserError(f"device {name} is not available on this machine", "use auto or cpu")
     return torch.device(name)
 
 
 @contextmanager
-def take_place(device: str) -> Iterator[Place]:
-    """Which process of `torchrun` or `accelerate launch` this is, and its device; without them, the only one."""
+def this_process(device: str) -> Iterator[Process]:
+    """Joins the processes of `torchrun` or `accelerate launch`; without them, this process is the only one."""
     found = find_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Place(found)
+        yield Process(found)
         return
     from accelerate import PartialState
 
     state = PartialState(cpu=found.type == "cpu")
-    yield Place(state.device, state.process_index, state.num_processes)
-    state.destroy_process_group()  # after a failure not: the others may still wait in it
+    yield Process(state.device, state.process_index, state.num_processes)
+    state.destroy_process_group()  # not after a failure, when the other processes may still wait in it
 
 
-def over_processes(mean: Tensor) -> Tensor:
-    """The mean over all processes of a tensor that each has its own of, as many samples in each."""
+def all_mean(mean: Tensor) -> Tensor:
+    """The mean over processes of a tensor that has the same shape in each; on one process, the tensor itself."""
     if dist.is_available() and dist.is_initialized():
         mean = mean.contiguous()
         dist.all_reduce(mean)
@@ -57,10 +60,10 @@ def over_processes(mean: Tensor) -> Tensor:
     return mean
 
 
-def gather(mine: Any) -> list[Any]:
-    """`mine` of each process, in the order of their ranks; of one process, a list of one."""
+def all_gather(value: Any) -> list[Any]:
+    """The `value` of each process, in the order of their ranks."""
     if not (dist.is_available() and dist.is_initialized()):
-        return [mine]
-    everyone: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everyone, mine)
-    return everyone
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

@@ -106,7 +106,7 @@ def test_the_exported_network_agrees_with_torch(saved):
         (("resmlp_digits", "--seconds", "0"), "--seconds 0"),
         (("resmlp_digits", "--seconds", "inf"), "--seconds inf"),
         (("resmlp_digits", "--backend", "onnx", "--precision", "bf16"), "--backend onnx has no bf16 (use openvino)"),
-        (("resmlp_digits", "--device", "cuda"), "device cuda: there is none here"),
+        (("resmlp_digits", "--device", "cuda"), "device cuda is not available on this machine"),
         (("resmlp_digits", "--precision", "fp8"), "fp8"),
     ],
 )

@@ -423,13 +423,13 @@ def test_names_of_text_are_nothing_to_images(resmlp, trained):
 def test_several_processes_say_the_same(resmlp, translator_run, tmp_path, monkeypatch):
     """Each has its share, and the shares together are all lines in order."""
     from resmlp.evaluation import translation
-    from resmlp.utils.devices import Place
+    from resmlp.utils.devices import Process
 
     translator = load(translator_run, "cpu")
     lines = held_out(translator_run, "val")[0][:7]
     shares = []
     for rank in range(3):
-        monkeypatch.setattr("resmlp.utils.devices.gather", lambda mine: shares.append(mine) or [mine])
-        translation.translations(Place(rank=rank, world=3), translator, lines)
-    monkeypatch.setattr("resmlp.utils.devices.gather", lambda mine: shares)
-    assert translation.translations(Place(rank=0, world=3), translator, lines) == translator.translate(lines)
+        monkeypatch.setattr("resmlp.utils.devices.all_gather", lambda mine: shares.append(mine) or [mine])
+        translation.translations(Process(rank=rank, world=3), translator, lines)
+    monkeypatch.setattr("resmlp.utils.devices.all_gather", lambda mine: shares)
+    assert translation.translations(Process(rank=0, world=3), translator, lines) == translator.translate(lines)

@@ -126,7 +126,7 @@ def test_what_processes_counted_is_put_together(monkeypatch, share):
     labels, logits = torch.arange(20) % 4, torch.randn(20, 4)
 
     def said(own: torch.Tensor, gather):
-        monkeypatch.setattr(sys.modules[rank.__module__], "gather", gather)
+        monkeypatch.setattr(sys.modules[rank.__module__], "all_gather", gather)
         batches = [
             {"image": i, "label": labels[i], "index": i, "unreadable": [f"{len(own)}.png"]} for i in own.split(3)
         ]

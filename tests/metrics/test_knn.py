@@ -157,7 +157,7 @@ def test_features_of_several_processes_are_put_together(monkeypatch):
     labels, values, other = torch.arange(20) % 4, torch.randn(20, 6), []
 
     def of(own, gather):
-        monkeypatch.setattr(sys.modules[collect.__module__], "gather", gather)
+        monkeypatch.setattr(sys.modules[collect.__module__], "all_gather", gather)
         batches = [{"image": i, "label": labels[i], "index": i, "unreadable": []} for i in own.split(3)]
         return features(lambda images: values[images], batches, "cpu")
 

@@ -32,7 +32,7 @@ from resmlp.tasks.dino_views import Enlarge, Pad, cross_views
 from resmlp.training.engine import Engine
 from resmlp.training.optim import roles, weight_decay
 from resmlp.training.train import make_accelerator, train
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 from resmlp.utils.errors import UserError
 from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import to_dict
@@ -74,9 +74,9 @@ def recipe(data: dict | None = None, run: dict | None = None, optim: dict | None
     return replace(RECIPE, **{name: replace(getattr(RECIPE, name), **changes) for name, changes in parts.items()})
 
 
-def make(settings: ImageRecipe = RECIPE, place: Place = Place()) -> Task:  # noqa: B008
+def make(settings: ImageRecipe = RECIPE, process: Process = Process()) -> Task:  # noqa: B008
     seed_all(0)
-    return make_task(settings, place)
+    return make_task(settings, process)
 
 
 def batch(images: int = 6, local: int = 2, side: int = 4, seed: int = 0) -> dict[str, Tensor]:
@@ -549,7 +549,7 @@ REFUSED: list[tuple[Callable[[], ImageRecipe], str]] = [
     (lambda: recipe(local_size=(1, 4), local_crops="interpolate"), "1x4 does not divide .* \\(try 2x4"),
     (lambda: recipe(local_size=(9,), local_crops="pad"), "9x9 does not fit into --data.img-size 8x8"),
     (lambda: recipe(local_size=(4, 9)), "4x9 does not fit into --data.img-size 8x8"),
-    (lambda: recipe(local_crops="none", local_size=(96,)), "^--task.local-views: with --task.local-crops none there"),
+    (lambda: recipe(local_crops="none", local_size=None), "^--task.local-views: with --task.local-crops none there"),
     (lambda: recipe(local_crops="none", local_views=8), "^--task.local-size: with --task.local-crops none there"),
     (lambda: recipe(local_views=0), "^--task.local-size: with --task.local-views 0 there are no small views"),
     (lambda: recipe(local_crops="crop"), "--task.local-crops 'crop'"),
@@ -587,7 +587,7 @@ def test_the_recipe_of_table_2():
     assert (task.warmup_teacher_temp, task.teacher_temp, task.warmup_teacher_temp_epochs) == (0.04, 0.07, 30)
     assert (task.student_temp, task.center_momentum, task.teacher_momentum) == (0.1, 0.9, 0.996)
     assert (task.hidden, task.bottleneck, task.out_dim, task.freeze_last) == (2048, 256, 65536, 1)
-    assert (task.local_views, task.local_size, task.local_crops) == (8, (96,), "resize")
+    assert (task.local_views, task.local_size, task.local_crops) == (8, None, "resize")
     assert (task.global_scale, task.local_scale, found.data.size) == ((0.4, 1.0), (0.05, 0.4), (224, 224))
     assert "Table 2" in found.paper
     assert dict(found.expected) == {"knn": 0.626}

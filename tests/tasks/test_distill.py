@@ -23,7 +23,7 @@ from resmlp.tasks.distill import Distill as Task
 from resmlp.tasks.teacher import Frozen, Teacher
 from resmlp.training.engine import Engine
 from resmlp.training.train import make_accelerator
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 from resmlp.utils.errors import UserError
 from resmlp.utils.logger import read_metrics
 from resmlp.utils.seeding import seed_all
@@ -67,8 +67,8 @@ def recipe(augment: Augment = MIXED, data: dict | None = None, run: dict | None 
     return replace(RECIPE, task=Distill(**task), augment=augment, **changes)
 
 
-def make(given: nn.Module | Callable | None, place: Place = Place(), **changes) -> Task:  # noqa: B008 (frozen)
-    return make_task(recipe(**changes), place, teacher=given)
+def make(given: nn.Module | Callable | None, process: Process = Process(), **changes) -> Task:  # noqa: B008 (frozen)
+    return make_task(recipe(**changes), process, teacher=given)
 
 
 def ask(task: Task, step: int = 0) -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -196,7 +196,7 @@ def train(tmp_path) -> Callable[..., Path]:
         settings = changes.pop("recipe", None) or recipe(**changes)
         accelerator = make_accelerator(settings.run)
         seed_all(settings.run.seed)
-        task = make_task(settings, Place(), **({"teacher": given} if given else {}))
+        task = make_task(settings, Process(), **({"teacher": given} if given else {}))
         (tmp_path / name).mkdir(exist_ok=True)
         try:
             Engine(task, settings, tmp_path / name, accelerator).fit()
@@ -303,13 +303,13 @@ def test_a_kill_before_the_mark_leaves_an_answer_not_yet_given(train, tmp_path, 
     assert len(rest.seen) - 1 == 2 * 2 * STEPS - record
 
 
-def cached(folder: Path, spy: nn.Module | None = None, place: Place = Place(), **changes) -> Task:  # noqa: B008
-    return make(spy or Spy(), place, cache=str(folder), **changes)
+def cached(folder: Path, spy: nn.Module | None = None, process: Process = Process(), **changes) -> Task:  # noqa: B008
+    return make(spy or Spy(), process, cache=str(folder), **changes)
 
 
-def fill(folder: Path, place: Place = Place(), **changes) -> tuple[Task, dict]:  # noqa: B008 (frozen)
+def fill(folder: Path, process: Process = Process(), **changes) -> tuple[Task, dict]:  # noqa: B008 (frozen)
     """A task whose cache has the answer to its first micro-batch, and that micro-batch."""
-    task = cached(folder, place=place, **changes)
+    task = cached(folder, process=process, **changes)
     batch = next(task.batches(0, 0))
     task.answer(batch, task.augmented(batch)[0])
     return task, batch
@@ -333,7 +333,7 @@ def test_the_first_of_two_answers_stays(tmp_path):
 
 
 def test_each_process_has_answers_of_its_own(tmp_path):
-    tasks = [fill(tmp_path / "cache", place=Place(rank=rank, world=2)) for rank in (0, 1)]
+    tasks = [fill(tmp_path / "cache", process=Process(rank=rank, world=2)) for rank in (0, 1)]
     (one, mine), (two, yours) = tasks
     assert not torch.equal(mine["image"], yours["image"])
     assert torch.equal(one.cache.read(mine).indices[:, 0], one.teacher.ask.said[-1].argmax(1))
@@ -392,7 +392,7 @@ def test_an_answer_that_is_not_finite_is_not_kept(tmp_path):
         ({"data": {"batch_size": 240}}, "data.batch_size: 360 -> 240"),
         ({"data": {"split_seed": 3}}, "data.split_seed"),
         ({"augment": replace(MIXED, mixup=0.1)}, "augment.mixup: 0.8 -> 0.1"),
-        ({"place": Place(world=2)}, "processes: 1 -> 2"),
+        ({"process": Process(world=2)}, "processes: 1 -> 2"),
         ({"teacher_precision": "bf16"}, "teacher.precision: fp32 -> bf16"),
         ({"targets": "soft"}, "kept: 1 -> 10"),
         ({"spy": Spy(seed=2)}, "teacher.sha256"),

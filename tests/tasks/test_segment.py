@@ -21,7 +21,7 @@ from resmlp.models import backbones, create_model, save_model
 from resmlp.recipes import RECIPES
 from resmlp.tasks import Segment, complete, make_task
 from resmlp.tasks.segment import check_no_trunk, class_weights, pixel_loss
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 from resmlp.utils.errors import UserError
 from resmlp.utils.serialization import from_dict, to_dict
 
@@ -44,7 +44,7 @@ def recipe(tmp_path_factory):
 
 @pytest.fixture
 def task(recipe) -> Segment:
-    return make_task(recipe, Place())
+    return make_task(recipe, Process())
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (0.5, 1.0, 7.0)])
@@ -70,8 +70,8 @@ def test_a_batch_that_counts_for_nothing_moves_nothing():
 def test_classes_are_balanced_by_their_share_of_the_labels(recipe):
     assert class_weights(np.array([0.64, 0.32, 0.04]), 0.5).tolist() == pytest.approx([1, 2**0.5, 4])
     assert class_weights(np.array([0.8, 0.2, 0]), 1).tolist() == pytest.approx([1, 4, 4])
-    assert make_task(recipe, Place()).class_weights.tolist() == [1] * len(CLASSES)
-    balanced = make_task(replace(recipe, task=replace(recipe.task, balance=1.0)), Place())
+    assert make_task(recipe, Process()).class_weights.tolist() == [1] * len(CLASSES)
+    balanced = make_task(replace(recipe, task=replace(recipe.task, balance=1.0)), Process())
     files = sorted(Path(recipe.data.root, "labels", "train").glob("*.png"))
     labels = np.concatenate([np.asarray(Image.open(file)).ravel() for file in files])
     counts = np.bincount(labels[labels != 255], minlength=len(CLASSES))
@@ -83,13 +83,13 @@ def test_the_auxiliary_decoder_has_its_weight(task, recipe):
     batch = next(iter(task.batches(0, 0)))
     losses = task.loss(task.model.train(), batch, 0)
     assert losses["loss"].item() == pytest.approx((losses["main"] + 0.4 * losses["auxiliary"]).item())
-    alone = make_task(replace(recipe, task=Settings(width=8, auxiliary=0)), Place())
+    alone = make_task(replace(recipe, task=Settings(width=8, auxiliary=0)), Process())
     assert list(alone.loss(alone.model.train(), batch, 0)) == ["loss"]
     assert alone.model.auxiliary is None
 
 
 @pytest.mark.parametrize("size", [(16, 24), (9, 11)])
-def test_a_image_of_one_window_is_labeled_by_one_pass(task, size):
+def test_an_image_of_one_window_is_labeled_by_one_pass(task, size):
     model, pixels = task.model.eval(), torch.randint(0, 256, (3, *size)).byte()
     ours = SegmentationPredictor(model, task.config, torch.device("cpu")).read(
         Image.fromarray(pixels.permute(1, 2, 0).numpy())
@@ -108,7 +108,7 @@ def test_a_image_of_one_window_is_labeled_by_one_pass(task, size):
 )
 def test_the_whole_image_is_seen_by_the_network_at_its_size(recipe, base_size, eval_size, fitted):
     options = replace(recipe.task, whole=True, base_size=base_size, eval_size=eval_size)
-    task = make_task(replace(recipe, task=options), Place())
+    task = make_task(replace(recipe, task=options), Process())
     assert task.config.base_size == (eval_size or base_size)
     size = (30, 40) if base_size else (30, 41)
     image = Image.fromarray(torch.randint(0, 256, (*size, 3)).byte().numpy())
@@ -148,21 +148,21 @@ def test_a_network_that_cannot_be_moved_says_so_before_it_is_trained(recipe, mon
         raise UserError("fixed to its window", "test it by windows")
 
     monkeypatch.setattr(Network, "at", fixed)
-    make_task(recipe, Place())
+    make_task(recipe, Process())
     with pytest.raises(UserError, match="fixed to its window"):
-        make_task(replace(recipe, task=replace(recipe.task, whole=True)), Place())
+        make_task(replace(recipe, task=replace(recipe.task, whole=True)), Process())
 
 
 def test_ranks_see_every_image_once(recipe):
     recipe = replace(recipe, data=replace(recipe.data, batch_size=4))
-    tasks = [make_task(recipe, Place(rank=rank, world=2)) for rank in range(2)]
+    tasks = [make_task(recipe, Process(rank=rank, world=2)) for rank in range(2)]
     seen = [int(i) for task in tasks for batch in task.val for i in batch["index"]]
     assert sorted(seen) == list(range(PARTS["val"]))
 
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_what_is_saved_labels_as_what_was_trained(recipe, tmp_path, whole):
-    task = make_task(replace(recipe, task=replace(recipe.task, whole=whole, eval_size=(28, 21))), Place())
+    task = make_task(replace(recipe, task=replace(recipe.task, whole=whole, eval_size=(28, 21))), Process())
     task.save(tmp_path, task.model)
     saved = open_segmenter(tmp_path)
     assert saved.config == task.config
@@ -183,14 +183,14 @@ def test_the_main_number_comes_first(task):
 
 @pytest.mark.parametrize("changes", [{"mixer": "attention", "norm": "layernorm", "heads": 2}, {"mixer": "dwconv"}])
 def test_other_trunks_train(recipe, changes):
-    task = make_task(replace(recipe, model=replace(recipe.model, **changes)), Place())
+    task = make_task(replace(recipe, model=replace(recipe.model, **changes)), Process())
     task.loss(task.model.train(), next(iter(task.batches(0, 0))), 0)["loss"].backward()
     assert all(parameter.grad is not None for parameter in task.model.parameters())
 
 
 def test_a_deit_with_its_class_token_trains(recipe):
     model = Model("deit_s", patch_size=8, dim=12, depth=2, heads=2)
-    task = make_task(replace(recipe, model=model), Place())
+    task = make_task(replace(recipe, model=model), Process())
     loss = task.loss(task.model.train(), next(iter(task.batches(0, 0))), 0)["loss"]
     assert loss.isfinite()
 
@@ -205,7 +205,7 @@ def test_a_deit_with_its_class_token_trains(recipe):
 )
 def test_settings_that_nothing_reads_are_refused(recipe, changes, said):
     with pytest.raises(UserError, match=said):
-        make_task(replace(recipe, **changes), Place())
+        make_task(replace(recipe, **changes), Process())
 
 
 HALF, THIRD = (0.5, 0.5, 0.5), (0.3, 0.3, 0.3)
@@ -225,38 +225,38 @@ def starts(recipe, folder, monkeypatch):
 def test_images_are_shown_as_the_weights_were_trained(recipe, tmp_path, monkeypatch):
     for one in starts(recipe, tmp_path, monkeypatch):
         left_open = replace(one, data=replace(one.data, mean=None, std=None))
-        task = make_task(complete(left_open), Place())
+        task = make_task(complete(left_open), Process())
         assert (task.config.preprocessing.mean, task.config.preprocessing.std) == (HALF, HALF)
         assert "note" not in dict(task.describe())
         assert from_dict(ImageRecipe, to_dict(left_open)) == left_open
     left_open = replace(recipe, data=replace(recipe.data, mean=None, std=None))
-    new = make_task(complete(left_open), Place()).config.preprocessing
+    new = make_task(complete(left_open), Process()).config.preprocessing
     assert (new.mean, new.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def test_images_that_are_shown_otherwise_are_spoken_of(recipe, tmp_path, monkeypatch):
     for one in starts(recipe, tmp_path, monkeypatch):
-        task = make_task(complete(replace(one, data=replace(one.data, mean=THIRD, std=THIRD))), Place())
+        task = make_task(complete(replace(one, data=replace(one.data, mean=THIRD, std=THIRD))), Process())
         assert (task.config.preprocessing.mean, task.config.preprocessing.std) == (THIRD, THIRD)
         assert dict(task.describe())["note"].startswith("the weights were trained with mean 0.5 0.5 0.5 and std 0.5")
-    assert "note" not in dict(make_task(recipe, Place()).describe())
+    assert "note" not in dict(make_task(recipe, Process()).describe())
 
 
 def test_a_backbone_has_patches_of_its_own(recipe):
     """70 is no multiple of the 8 of the recipe's trunk, but of DINOv2's 14."""
     settings = replace(recipe.task, backbone="vit_small_patch14_dinov2")
     base = replace(recipe, model=RECIPES["scenes"].model, task=settings)
-    task = make_task(replace(base, data=replace(base.data, img_size=(70,))), Place())
+    task = make_task(replace(base, data=replace(base.data, img_size=(70,))), Process())
     assert task.config.model.size == (70, 70)
     with pytest.raises(UserError, match="64x64 does not divide into patches of 14"):
-        make_task(replace(base, data=replace(base.data, img_size=(64,))), Place())
+        make_task(replace(base, data=replace(base.data, img_size=(64,))), Process())
 
 
 @pytest.mark.parametrize(("batch", "parts", "world"), [(1, 1, 1), (2, 2, 1), (2, 1, 2)])
 def test_one_image_at_a_time_is_refused_before_anything_is_written(recipe, batch, parts, world):
     few = replace(recipe, data=replace(recipe.data, batch_size=batch), run=replace(recipe.run, accumulate=parts))
     with pytest.raises(UserError, match=r"one image at a time.*--data\.batch-size 2 or more"):
-        make_task(few, Place(world=world))
+        make_task(few, Process(world=world))
 
 
 def test_a_recipe_keeps_its_own_network_beside_a_backbone():

@@ -14,7 +14,7 @@ from resmlp.config import Augment, Data, ImageRecipe, Model, Run
 from resmlp.config.tasks import Supervised
 from resmlp.models import save_model
 from resmlp.tasks import TASKS, make_task
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 from resmlp.utils.errors import UserError
 
 COLORS = {"blue": (30, 40, 200), "green": (20, 180, 60), "red": (210, 30, 30)}
@@ -45,7 +45,7 @@ def make(tree) -> Callable:
             augment=augment or Augment("center", flip=0),
             run=Run(epochs=1, device="cpu"),
         )
-        return make_task(recipe, Place())
+        return make_task(recipe, Process())
 
     return make
 

@@ -25,7 +25,7 @@ from resmlp.models.beam_search import Hypothesis
 from resmlp.tasks import Translate, make_task
 from resmlp.tasks import translate as module
 from resmlp.tasks.translate import cross_entropies
-from resmlp.utils.devices import Place
+from resmlp.utils.devices import Process
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import read_json
 from resmlp.utils.logger import read_metrics
@@ -39,7 +39,7 @@ FLAGS = [
 ]
 
 
-ALONE = Place()
+ALONE = Process()
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,10 @@ def text(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def make(text) -> Callable[..., Translate]:
-    """`make(place, batch_size=400, run={...}, task={...}, model={...})`: the task, its network always the same."""
+    """`make(process, batch_size=400, run={...}, task={...}, model={...})`: the task, its network always the same."""
 
     def make(
-        place: Place = ALONE, run: dict | None = None, task: dict | None = None, model: dict | None = None, **data
+        process: Process = ALONE, run: dict | None = None, task: dict | None = None, model: dict | None = None, **data
     ):
         recipe = TextRecipe(
             "toy",
@@ -68,7 +68,7 @@ def make(text) -> Callable[..., Translate]:
             run=Run(**({"epochs": 1, "device": "cpu"} | (run or {}))),
         )
         torch.manual_seed(0)
-        return make_task(recipe, place)
+        return make_task(recipe, process)
 
     return make
 
@@ -129,7 +129,7 @@ def test_padding_has_no_gradient():
 @pytest.mark.parametrize(("world", "parts"), [(1, 1), (1, 3), (2, 1), (2, 2)])
 def test_a_step_is_the_mean_over_its_tokens_however_it_is_split(make, world, parts):
     """What the engine and its processes average is the sum over all tokens of the step, by their number."""
-    tasks = [make(Place(rank=rank, world=world), {"accumulate": parts}) for rank in range(world)]
+    tasks = [make(Process(rank=rank, world=world), {"accumulate": parts}) for rank in range(world)]
     losses, total, tokens = [], 0.0, 0
     for task in tasks:
         batches = task.batches(1, parts)  # the second step
@@ -143,7 +143,7 @@ def test_a_step_is_the_mean_over_its_tokens_however_it_is_split(make, world, par
 
 
 def test_every_process_has_the_same_vocabulary_network_and_number_of_steps(make):
-    one, two = (make(Place(rank=rank, world=2)) for rank in (0, 1))
+    one, two = (make(Process(rank=rank, world=2)) for rank in (0, 1))
     assert one.tokenizer.fingerprint == two.tokenizer.fingerprint
     assert one.steps_per_epoch == two.steps_per_epoch == len(list(one.batches(0, 0))) == len(list(two.batches(0, 0)))
     assert all(torch.equal(tensor, states(two.model)[key]) for key, tensor in states(one.model).items())
@@ -188,16 +188,16 @@ def test_the_metric_that_decides_comes_first(loud, metric):
 
 def test_processes_share_the_sentences_and_agree(loud, monkeypatch):
     whole = dict(loud().evaluate(loud().model))
-    parts = [loud(Place(rank=rank, world=3), task={"val_sentences": 0}) for rank in range(3)]
+    parts = [loud(Process(rank=rank, world=3), task={"val_sentences": 0}) for rank in range(3)]
     answers: list[list] = [[], [], []]
     for task, mine in zip(parts, answers):
-        monkeypatch.setattr(module, "gather", lambda said, mine=mine: mine.append(said) or [said])
+        monkeypatch.setattr(module, "all_gather", lambda said, mine=mine: mine.append(said) or [said])
         with pytest.raises(KeyError):
             task.translations(task.model)  # alone it has not all
-        task.perplexity(task.model) if task.held_out.steps > task.place.rank else mine.append([])
+        task.perplexity(task.model) if task.held_out.steps > task.process.rank else mine.append([])
     for task in parts:
         gathered = iter([[mine[0] for mine in answers], [mine[1] for mine in answers]])
-        monkeypatch.setattr(module, "gather", lambda said, gathered=gathered: next(gathered))
+        monkeypatch.setattr(module, "all_gather", lambda said, gathered=gathered: next(gathered))
         assert dict(task.evaluate(task.model)) == pytest.approx(whole, rel=1e-6)
 
 
@@ -417,7 +417,7 @@ def test_a_checkpoint_of_another_shape_or_vocabulary_is_refused(make, finished, 
 def test_settings_without_effect_are_refused(text, optim):
     recipe = TextRecipe("toy", model=Seq2Seq("resmlp_mt_tiny", **SMALL), data=Text(root=str(text)))
     with pytest.raises(UserError, match="--optim"):
-        make_task(replace(recipe, optim=replace(Optim(), **optim)), Place())
+        make_task(replace(recipe, optim=replace(Optim(), **optim)), Process())
 
 
 def test_two_processes_end_as_one_does(train, text, tmp_path):

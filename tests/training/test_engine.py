@@ -598,7 +598,7 @@ def train_and_record(folder: Path, *args: str) -> int:
     def recorded(self, epoch, start):
         for batch in batches(self, epoch, start):
             record["seen"].append([epoch, [image.numpy().tobytes().hex() for image in batch["image"]]])
-            record["rank"] = self.place.rank
+            record["rank"] = self.process.rank
             yield batch
 
     def measured(self, model):
