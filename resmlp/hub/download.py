@@ -41,12 +41,12 @@ def fetch(repo: str, file: str, what: str = "") -> Path:
 
     Raises `UserError` with the cause and a way to do without the hub.
     """
-    wanted = _hub_file(repo, file, what)
+    hub_file = _hub_file(repo, file, what)
     check_settings()
     with client_settings():
-        with translated(wanted.failure):
-            path, checksum = _locate(wanted)
-        _verify(path, checksum, wanted)
+        with translated(hub_file.failure):
+            path, checksum = _locate(hub_file)
+        _verify(path, checksum, hub_file)
     return path
 
 
@@ -117,17 +117,17 @@ def _is_path(name: Any) -> bool:
     return isinstance(name, str) and len(name) <= 200 and bool(_PATH.fullmatch(name))
 
 
-def _locate(wanted: _HubFile) -> tuple[Path, str | None]:
+def _locate(hub_file: _HubFile) -> tuple[Path, str | None]:
     """The cached file, downloaded if necessary, and its checksum if the hub could be reached."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 
-    entry = try_to_load_from_cache(**wanted.names)
+    entry = try_to_load_from_cache(**hub_file.names)
     cached = Path(entry) if isinstance(entry, str) else None
-    if cached and _COMMIT.fullmatch(wanted.revision):
+    if cached and _COMMIT.fullmatch(hub_file.revision):
         return cached, None
     try:
-        commit, checksum = _metadata(wanted, retry=cached is None)
+        commit, checksum = _metadata(hub_file, retry=cached is None)
     except (RemoteEntryNotFoundError, RevisionNotFoundError):
         raise  # the hub was reached and no longer has the file
     except Exception:
@@ -136,14 +136,14 @@ def _locate(wanted: _HubFile) -> tuple[Path, str | None]:
         return cached, None
     if cached and commit in cached.parts:
         return cached, checksum
-    return Path(hf_hub_download(**wanted.names, tqdm_class=_progress_bar(wanted.file))), checksum
+    return Path(hf_hub_download(**hub_file.names, tqdm_class=_progress_bar(hub_file.file))), checksum
 
 
-def _metadata(wanted: _HubFile, retry: bool) -> tuple[str, str]:
+def _metadata(hub_file: _HubFile, retry: bool) -> tuple[str, str]:
     """The commit of the revision, and the checksum of the file in it, from the hub."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    url = hf_hub_url(**wanted.names)
+    url = hf_hub_url(**hub_file.names)
     try:
         metadata = get_hf_file_metadata(url)
     except Exception as error:
@@ -154,7 +154,7 @@ def _metadata(wanted: _HubFile, retry: bool) -> tuple[str, str]:
     # both become file names in the cache: a checksum of "../x" would leave it
     commit, checksum = metadata.commit_hash or "", metadata.etag or ""
     if not _COMMIT.fullmatch(commit) or not _CHECKSUM.fullmatch(checksum):
-        raise wanted.missing("the server is not a hub: it sends no checksum", "check HF_ENDPOINT and the proxy")
+        raise hub_file.missing("the server is not a hub: it sends no checksum", "check HF_ENDPOINT and the proxy")
     return commit, checksum
 
 
@@ -177,7 +177,7 @@ def _progress_bar(name: str) -> type:
     return Bar
 
 
-def _verify(path: Path, checksum: str | None, wanted: _HubFile) -> None:
+def _verify(path: Path, checksum: str | None, hub_file: _HubFile) -> None:
     """Compare the file with the checksum. Raises `UserError` where they differ, and removes the file from the cache."""
     # a link in the cache names its blob by the checksum; follow one link only, as the blob may be a link as well
     known = path.readlink().name if path.is_symlink() else checksum or ""
@@ -186,12 +186,12 @@ def _verify(path: Path, checksum: str | None, wanted: _HubFile) -> None:
     try:
         actual = _checksum(path, sha256=len(known) == 64)
     except OSError as error:
-        raise wanted.missing(f"cannot read {path}: {error.strerror}", "check the disk") from error
+        raise hub_file.missing(f"cannot read {path}: {error.strerror}", "check the disk") from error
     if actual != known:
         kind = "sha256" if len(known) == 64 else "git sha1"
         retry = "unset HF_HUB_OFFLINE and " * is_offline() + "run the same command again to download it"
-        hint = retry if _remove(path, known, wanted) else f"remove {path.resolve()}, {retry}"
-        raise wanted.error(f"{wanted} is damaged: its {kind} is {actual[:12]}, that of the hub {known[:12]}", hint)
+        hint = retry if _remove(path, known, hub_file) else f"remove {path.resolve()}, {retry}"
+        raise hub_file.error(f"{hub_file} is damaged: its {kind} is {actual[:12]}, that of the hub {known[:12]}", hint)
 
 
 def _checksum(path: Path, sha256: bool) -> str:
@@ -203,12 +203,12 @@ def _checksum(path: Path, sha256: bool) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()
 
 
-def _remove(path: Path, checksum: str, wanted: _HubFile) -> bool:
+def _remove(path: Path, checksum: str, hub_file: _HubFile) -> bool:
     """Remove a file from the cache: the link, the blob, and the target of the blob. False if the disk refuses."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE).resolve()
-    blob = cache / f"models--{wanted.repo.replace('/', '--')}" / "blobs" / checksum
+    blob = cache / f"models--{hub_file.repo.replace('/', '--')}" / "blobs" / checksum
     try:
         if blob.resolve().is_relative_to(cache):  # a store shared by repositories
             blob.resolve().unlink(missing_ok=True)

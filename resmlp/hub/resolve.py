@@ -216,21 +216,3 @@ def _unknown(name: str) -> UserError:
         return UserError(f"no model at {name}", hint)
     hint = did_you_mean(name, {**ARCHITECTURES, **ALIASES})
     return UserError(f"unknown model {name!r}", f"{hint}; give a run folder, or a name of `resmlp list models`")
-
-
-def kind_of(name: str) -> str:  # TODO remove: call sites move to Source
-    """Temporary."""
-    source = resolve(name)
-    plain = {ModelConfig: "classifier", type(None): "classifier"}
-    return plain.get(type(source.config)) or KINDS[type(source.config)]
-
-
-def file_of(name: str) -> Path:  # TODO remove
-    """Temporary."""
-    source = resolve(name)
-    return Path(name) if source.architecture or source.kind == "timm" else source.file
-
-
-def is_published(name: str) -> bool:  # TODO remove
-    """Temporary."""
-    return is_tagged(name) and not exists(name)

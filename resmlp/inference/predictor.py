@@ -166,12 +166,12 @@ class Exported(nn.Module):
 def open_exported(model: str | Path | Source) -> Saved:
     """An exported network as a torch module, so that evaluation takes it as any other. Raises `UserError`."""
     graph = ExportedPredictor(model)
-    return Saved(Exported(graph), graph.classes, graph.preprocessing, words=graph.words)
+    return Saved(Exported(graph).eval(), graph.classes, graph.preprocessing, words=graph.words)
 
 
 def open_pixels(source: Source) -> Saved:
     """The "network" whose features are the pixels of the whole image, at 32 x 32."""
-    return Saved(Pixels(), (), Preprocessing((32, 32), crop_ratio=1.0))
+    return Saved(Pixels().eval(), (), Preprocessing((32, 32), crop_ratio=1.0))
 
 
 def load_pixels(source: Source, device: str, backend: str | None) -> TorchPredictor:

@@ -11,6 +11,7 @@ import torch
 from resmlp.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `colored`
+sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))  # for `uploads`
 
 FLAGS = [
     *("--model", "resmlp_digits", "--model.depth", "1", "--model.init", "fan-in", "--model.drop-path", "0"),
@@ -87,3 +88,25 @@ def train(resmlp, tree, tmp_path) -> Callable[..., Ended]:
         return resmlp("train", "folder", *FLAGS, *root, *out, *flags)
 
     return run
+
+
+@pytest.fixture
+def upload_hub(monkeypatch, tmp_path):
+    """The hub of huggingface_hub in this process, with a token with write access and an empty cache."""
+    from huggingface_hub import close_session, constants
+    from uploads import UploadHub
+
+    with UploadHub() as hub:
+        for name, value in {
+            "ENDPOINT": hub.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_CACHE": str(tmp_path / "hf"),
+            "HF_TOKEN_PATH": str(tmp_path / "no-token"),
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", "hf_good")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        close_session()
+        yield hub
+    close_session()

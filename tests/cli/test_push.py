@@ -2,15 +2,11 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import timm
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))  # for `uploads`
-from uploads import UploadHub
 
 import resmlp.timm  # noqa: F401  registers the names of resmlp
 from resmlp import push
@@ -23,24 +19,8 @@ FILES = ["README.md", "config.json", "figures/confusion.png", "figures/curves.pn
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """The hub of huggingface_hub in this process, with a token with write access and an empty cache."""
-    from huggingface_hub import close_session, constants
-
-    with UploadHub() as hub:
-        for name, value in {
-            "ENDPOINT": hub.url,
-            "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
-            "HF_HUB_CACHE": str(tmp_path / "hf"),
-            "HF_TOKEN_PATH": str(tmp_path / "no-token"),
-        }.items():
-            monkeypatch.setattr(constants, name, value)
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_TOKEN", "hf_good")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        close_session()
-        yield hub
-    close_session()
+def hub(upload_hub):
+    return upload_hub
 
 
 @pytest.fixture(scope="module")
