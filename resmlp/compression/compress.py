@@ -87,7 +87,7 @@ class CompressionResult:
 
 def compress(
     model: str | Path | Source,
-    to: MethodName,
+    to: MethodName = "int8",
     out: str | Path | None = None,
     *,
     data: EvalData | None = None,
