@@ -1,5 +1,6 @@
 """A torch network ready to predict, run by torch or exported to another backend first."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -124,14 +125,14 @@ def _compiled(model: nn.Module, size: tuple[int, int]) -> Engine:
 
 
 def _exported(to: str, model: nn.Module, size: tuple[int, int]) -> Engine:
-    """Written to a temporary place, which is there as long as what runs it."""
+    """Written to a temporary folder, which exists as long as the engine."""
     check_packages(to, "--backend")
     place = TemporaryDirectory(prefix="resmlp-run-")
     folder = Path(place.name)
     with explain_failure(folder), quiet():
         write_network(model.cpu(), size, to, folder)
     engine = runtimes.open_engine(to, folder)
-    engine.place = place  # type: ignore[attr-defined]
+    weakref.finalize(engine, place.cleanup)
     return engine
 
 
