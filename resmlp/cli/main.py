@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in args:
             raise
-        if isinstance(error, OSError) and error.errno in FULL:  # files say so by themselves (`files.explained`)
+        if isinstance(error, OSError) and error.errno in FULL:  # `files.disk_errors` names the file
             _let_go()
             print(f"error: cannot write to standard output: {error.strerror} (see to where it goes)", file=sys.stderr)
             return 2

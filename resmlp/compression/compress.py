@@ -26,7 +26,7 @@ from resmlp.inference.predictor import TorchPredictor
 from resmlp.models import Saved, open_model
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import this_process
-from resmlp.utils.files import explained, write_json, write_together
+from resmlp.utils.files import disk_errors, write_json, write_together
 from resmlp.utils.run_folder import COMPRESSION, CONFIG
 from resmlp.utils.serialization import to_dict
 
@@ -144,7 +144,7 @@ def compress_saved(
     size = len(save(contiguous(saved.model.state_dict()))) if size is None else size
     with TemporaryDirectory(prefix="resmlp-compress-") as temporary:
         place = Path(temporary)
-        with explained(folder):
+        with disk_errors(folder):
             small, details = method.write(saved, images, place)
         after, small_size = score(small), sum((place / name).stat().st_size for name in method.files)
         result = CompressionResult(

@@ -27,7 +27,7 @@ from resmlp.imaging.listing import list_images
 from resmlp.models import Saved, Trunk, fold, open_model
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
-from resmlp.utils.files import explained, write_json, write_together
+from resmlp.utils.files import disk_errors, write_json, write_together
 from resmlp.utils.serialization import to_dict
 
 TOLERANCE = 1e-4
@@ -109,7 +109,7 @@ def export_saved(
     exported, reference = (WithPreprocessing(network, config) for network in (lower(fold(model)), model))
     with TemporaryDirectory(prefix="resmlp-export-") as temporary, quiet():
         place = Path(temporary)
-        with explained(folder):
+        with disk_errors(folder):
             form.write(export_program(exported, config.model.size, config.pixels), place, config.output)
         error = difference(form.open(place), reference, config, images)
         too_large = f"the exported {config.output} differ by {error:.1e}, more than {tolerance:g}: nothing is written"

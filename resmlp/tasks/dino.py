@@ -26,7 +26,7 @@ from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process, all_mean
 from resmlp.utils.errors import UserError
 from resmlp.utils.logger import console
-from resmlp.utils.schedules import cosine, line
+from resmlp.utils.schedules import cosine, linear
 from resmlp.utils.serialization import difference, to_dict
 
 RANKED = 2048  # images whose features' rank stands in for k-NN where there are no labels
@@ -166,7 +166,7 @@ class Dino(ImageTask):
         """The teacher's temperature in a step."""
         task = self.options
         progress = step / (task.warmup_teacher_temp_epochs * self.steps_per_epoch or 1)
-        return line(task.warmup_teacher_temp, task.teacher_temp, progress if task.warmup_teacher_temp_epochs else 1)
+        return linear(task.warmup_teacher_temp, task.teacher_temp, progress if task.warmup_teacher_temp_epochs else 1)
 
     def watch(self, features: Tensor, mean: Tensor, entropies: Tensor, step: int) -> dict[str, Tensor]:
         """Tell of a collapse, the same in every process, from features 2*B D, the mean target K and its entropies."""

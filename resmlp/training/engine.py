@@ -143,7 +143,7 @@ class Engine:
         """A line of the mean losses since the last one."""
         self.check_finite()
         values, self.window = self.window.means(), Window()
-        self.bar.say(f"loss {values['loss']:.4f}  {values['samples_per_s']:,.0f}/s")
+        self.bar.set_text(f"loss {values['loss']:.4f}  {values['samples_per_s']:,.0f}/s")
         if self.logger:
             lr = self.lr(self.progress.step - 1)
             self.logger.write("train", self.progress.step, {"epoch": epoch + 1, "lr": lr, **values})
@@ -186,7 +186,7 @@ class Engine:
 
     def check_finite(self) -> None:
         """Stop at a loss that is no number: nothing after it is worth anything."""
-        step = self.window.first_bad()
+        step = self.window.first_not_finite()
         if step is not None:
             raise self.diverged("the loss is", step)
 

@@ -1,1 +1,1 @@
-"""What every room stands on: errors, checks, files, serialization, schedules, seeding, the logger, devices."""
+"""Errors, checks, files, serialization, schedules, seeding, the logger and devices, for all other packages."""

@@ -1,4 +1,4 @@
-"""Checks that a frozen dataclass makes of itself, in the words of the command line."""
+"""Checks of a frozen dataclass by itself; messages name the flags of the command line."""
 
 import math
 import sys
@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from resmlp.utils.errors import UserError, did_you_mean
 
 POSITIVE, BELOW_ONE, ANY = sys.float_info.min, math.nextafter(1, 0), sys.float_info.max
-"""bounds that leave out 0, 1, and what is not finite"""
+"""bounds that exclude 0, 1 and infinity"""
 
 
 def demand(ok: bool, what: str, hint: str) -> None:
@@ -17,10 +17,13 @@ def demand(ok: bool, what: str, hint: str) -> None:
 
 
 def check_range(owner: str, value: Any, **bounds: tuple[float, float]) -> None:
-    """Each named field of `value`, a number or several, lies within its (low, high), both included; None passes."""
+    """Raise `UserError` unless each named field of `value` lies within (low, high), both included.
+
+    A field is a number, a tuple of numbers, or None, which passes. `owner` is the front of its flag.
+    """
     for name, (low, high) in bounds.items():
-        given = getattr(value, name)
-        numbers = given if isinstance(given, tuple) else (given,)
+        field = getattr(value, name)
+        numbers = field if isinstance(field, tuple) else (field,)
         if not all(number is None or low <= number <= high for number in numbers):
             words = "finite" if low == -ANY else f"above {low:.0f}" if low == POSITIVE else f"{low} or more"
             if high != ANY:
@@ -30,11 +33,11 @@ def check_range(owner: str, value: Any, **bounds: tuple[float, float]) -> None:
 
 
 def check_choices(owner: str, value: Any) -> None:
-    """Each field whose type lists its values has one of them."""
+    """Raise `UserError` unless each field of a `Literal` type has one of its values. `owner` as in `check_range`."""
     for name, hint in get_type_hints(type(value)).items():
         options = [hint, *get_args(hint)]
         allowed = [choice for option in options if get_origin(option) is Literal for choice in get_args(option)]
-        given = getattr(value, name)
-        if allowed and given not in allowed and not (given is None and type(None) in options):
-            what = f"{owner}{name.replace('_', '-')} {given!r} is not known"
-            raise UserError(what, did_you_mean(str(given), map(str, allowed)))
+        chosen = getattr(value, name)
+        if allowed and chosen not in allowed and not (chosen is None and type(None) in options):
+            what = f"{owner}{name.replace('_', '-')} {chosen!r} is not known"
+            raise UserError(what, did_you_mean(str(chosen), map(str, allowed)))

@@ -1,4 +1,4 @@
-"""Errors a user can mend. The command line prints them as one line and exits with 2."""
+"""Errors that a user can correct, and the words of messages. The command line prints an error as one line."""
 
 import sys
 from collections.abc import Iterable
@@ -9,20 +9,23 @@ T = TypeVar("T")
 
 
 class UserError(Exception):
-    """A mistake of the user's: `what` is wrong, and `hint` is the way out of it."""
+    """A mistake of the user: `what` is wrong, and `hint` says how to correct it. The exit code is 2."""
 
     def __init__(self, what: str, hint: str):
-        self.what, self.hint = printable(what), printable(hint)  # of names from files and from the network
+        self.what, self.hint = (
+            printable(what),
+            printable(hint),
+        )  # names from files and from the network may hold anything
         super().__init__(f"{self.what} ({self.hint})")
 
 
 def printable(text: str) -> str:
-    """The text with control characters and undecodable bytes escaped: it will stand in messages and in JSON."""
+    """The text with control characters and undecodable bytes escaped, as it is safe in messages and in JSON."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def notice(text: str) -> None:
-    """Say on standard error what was done that a user may not expect."""
+    """Print a note on standard error, about something that a user may not expect."""
     print(f"note: {printable(text)}", file=sys.stderr)
 
 
@@ -32,17 +35,17 @@ def install_hint(extra: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest of the `known` names as a hint, or all of them where none is near and they are few."""
+    """A hint: the `known` names most similar to `word`; if none is similar, all of them where they are at most 12."""
     known = sorted(known)
     folded = {name.casefold(): name for name in known}
     close = [folded[name] for name in get_close_matches(word.casefold(), folded, n=3, cutoff=0.5)]
     if close:
         return "did you mean " + " or ".join(close) + "?"
-    return "choose from " + ", ".join(known) if 0 < len(known) <= 12 else "nothing comes near it"
+    return "choose from " + ", ".join(known) if 0 < len(known) <= 12 else "no known name is similar"
 
 
 def lookup(kind: str, name: str, table: dict[str, T], hint: str = "") -> T:
-    """`table[name]`, or a `UserError` that says which `kind` of name is unknown and what was probably meant."""
+    """`table[name]`. Raises `UserError` for an unknown name, with the `kind` of name and similar names."""
     if name not in table:
         raise UserError(f"unknown {kind} {name!r}", did_you_mean(name, table) + (f"; {hint}" if hint else ""))
     return table[name]

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: write aside, flush to the disk, rename."""
+"""Atomic files: written beside their place, flushed to the disk, then renamed."""
 
 import fcntl
 import json
@@ -22,7 +22,7 @@ def _sync(path: Path) -> None:
 
 
 def exists(name: str) -> bool:
-    """Whether there is such a file or folder; no name is too long or too strange to ask."""
+    """Whether a file or folder of this name exists; False for a name that no file can have."""
     try:
         return bool(name.strip()) and Path(name).exists()
     except (OSError, ValueError):
@@ -30,21 +30,22 @@ def exists(name: str) -> bool:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Say in one line what the disk refused."""
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns an `OSError` into a `UserError` that names `path`."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        hint = "make room or choose another --out; what was there is whole"
+        hint = "make room or choose another --out; the old file is unchanged"
         raise UserError(f"cannot write {path}: {reason}", hint) from error
 
 
 @contextmanager
 def only_writer(folder: Path, does: str) -> Iterator[None]:
-    """Hold the folder's lock, made where it is not there; the system frees it however we end.
+    """Holds the lock of the folder, which is made if it is missing. The system frees the lock however the process ends.
 
-    Raises `UserError` where another process `does` something with it, and where the folder cannot be written to.
+    Raises `UserError` if another process holds the lock, with the verb `does` ("trains in"), and if the folder cannot
+    be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,9 @@ def only_writer(folder: Path, does: str) -> Iterator[None]:
         raise UserError(f"cannot write to {folder}: {error.strerror}", "choose another --out") from None
     try:
         try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not held on by the loader's workers
+            fcntl.lockf(
+                lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # unlike flock's, this lock is not inherited by the loader's workers
         except BlockingIOError:
             hint = "wait for it, or choose another --out"
             raise UserError(f"another process {does} {folder}", hint) from None
@@ -72,25 +75,25 @@ def check_writable(what: str, path: Path) -> None:
         trial.touch()
         trial.unlink()
     except OSError as error:
-        raise UserError(f"cannot write {what}: {error.strerror}", "choose another place") from None
+        raise UserError(f"cannot write {what}: {error.strerror}", "choose another path") from None
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Have `write(aside)` fill a file beside `path`, then put it in `path`'s place at once."""
+    """Call `write(aside)`, which fills a file beside `path`, then rename that file to `path`."""
     write_together({path: write})
 
 
 def write_together(writes: dict[Path, Callable[[Path], Any]]) -> None:
-    """As `write_whole`, for files that belong together: none takes its place before all are on the disk."""
+    """As `write_whole`, for files that belong together: none is renamed before all are on the disk."""
     asides = {path: path.with_name(f".{path.name}.part") for path in writes}
     try:
         for path, write in writes.items():
-            with explained(path):
+            with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write(asides[path])
                 _sync(asides[path])
         for path, aside in asides.items():
-            with explained(path):
+            with disk_errors(path):
                 aside.replace(path)
                 _sync(path.parent)
     finally:
@@ -100,9 +103,9 @@ def write_together(writes: dict[Path, Callable[[Path], Any]]) -> None:
 
 
 def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
-    """As `write_whole`, for a folder: `write(aside)` fills it, and it takes its name when all is on the disk."""
+    """As `write_whole`, for a new folder that `write(aside)` fills."""
     aside = path.with_name(f".{path.name}.part")
-    with explained(path):
+    with disk_errors(path):
         try:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
@@ -117,20 +120,20 @@ def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, atomically."""
     write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as readable JSON, whole or not at all."""
+    """Write `value` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file; `UserError` names a file that is missing or broken."""
+    """The value of a JSON file. Raises `UserError` for a file that is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no file {path}", "check the path") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {error}", "it should be JSON, and whole") from None
+        raise UserError(f"cannot read {path}: {error}", "it should be a complete JSON file") from None

@@ -1,4 +1,4 @@
-"""What a run writes down and shows: metrics.jsonl, TensorBoard, Weights & Biases, and the progress bar."""
+"""The log of a run: metrics.jsonl, TensorBoard, Weights & Biases, and the progress bar."""
 
 import json
 import sys
@@ -15,16 +15,16 @@ from rich.text import Text
 from torch import Tensor
 
 from resmlp.utils.errors import UserError
-from resmlp.utils.files import explained
+from resmlp.utils.files import disk_errors
 
 plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
-"""what is printed is printed as it is: the names of files are no markup"""
+"""options of rich that print text literally: names of files are no markup"""
 
 console = Console(stderr=True, width=None if sys.stderr.isatty() else 200, **plain)
 
 
 def show_table(title: str, rows: Iterable[tuple[str, Any]]) -> None:
-    """Two columns on standard error."""
+    """Print a table of two columns on standard error."""
     table = Table(title=Text(title), show_header=False, title_justify="left", box=None, padding=(0, 2))
     for what, value in rows:
         table.add_row(what, Text(str(value)))
@@ -32,7 +32,7 @@ def show_table(title: str, rows: Iterable[tuple[str, Any]]) -> None:
 
 
 class Logger:
-    """Appends lines to `metrics.jsonl`, and mirrors their numbers to TensorBoard and W&B where asked."""
+    """Appends lines to `metrics.jsonl`, and sends their numbers to TensorBoard and W&B if these are on."""
 
     def __init__(self, folder: Path, tensorboard: bool = False, wandb: bool = False):
         self.path = folder / "metrics.jsonl"
@@ -48,8 +48,8 @@ class Logger:
             self.boards.append(_wandb(folder))
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """One line: `{"kind": ..., "step": ..., **values}`."""
-        with explained(self.path):
+        """Append the line `{"kind": ..., "step": ..., **values}`."""
+        with disk_errors(self.path):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             where = f"{kind}/{values['weights']}" if "weights" in values else kind
@@ -70,9 +70,9 @@ def _wandb(folder: Path) -> Callable[[str, float, int], Any]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl` in the order of steps; where a killed run repeated steps, the latest of each counts.
+    """The lines of `metrics.jsonl` by step. Of a step that a resumed run repeated, the latest line counts.
 
-    A line cut short by a kill is left out.
+    An incomplete line, which a killed process leaves, is skipped.
     """
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
     path = folder / "metrics.jsonl"
@@ -86,7 +86,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 class Window:
-    """The losses since the last line of the log, kept on their device so that reading them does not stop it."""
+    """The losses since the last line of the log, kept on their device: reading them at each step would stall it."""
 
     def __init__(self) -> None:
         self.losses: dict[str, list[Tensor]] = {}
@@ -95,15 +95,15 @@ class Window:
         self.since = time.perf_counter()
 
     def add(self, step: int, losses: dict[str, Tensor]) -> None:
-        """The scalars of one micro-batch of optimizer step `step`."""
+        """Add the scalars of one micro-batch of optimizer step `step`."""
         self.steps.append(step)
         for name, value in losses.items():
             self.losses.setdefault(name, []).append(value.detach())
 
-    def first_bad(self) -> int | None:
-        """The first step whose loss is not finite."""
+    def first_not_finite(self) -> int | None:
+        """The first step with a loss that is not finite; None: all are finite."""
         finite = torch.stack(self.losses["loss"]).isfinite().tolist() if self.steps else []
-        return next((step for step, fine in zip(self.steps, finite) if not fine), None)
+        return next((step for step, is_finite in zip(self.steps, finite) if not is_finite), None)
 
     def means(self) -> dict[str, float]:
         """Mean of each loss, and samples per second."""
@@ -113,7 +113,7 @@ class Window:
 
 
 class Bar:
-    """A progress bar with ETA, loss and speed, where standard error is a terminal; silent elsewhere."""
+    """A progress bar with ETA, loss and speed, if standard error is a terminal; else nothing is shown."""
 
     def __init__(self, done: int, total: int, show: bool = True):
         columns = (
@@ -136,9 +136,9 @@ class Bar:
         self.progress.stop()
 
     def advance(self, description: str) -> None:
-        """One step further."""
+        """Advance by one step."""
         self.progress.update(self.task, advance=1, description=description)
 
-    def say(self, text: str) -> None:
-        """The text behind the bar."""
+    def set_text(self, text: str) -> None:
+        """Set the text behind the bar."""
         self.progress.update(self.task, text=text)

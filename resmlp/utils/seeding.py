@@ -1,4 +1,4 @@
-"""Randomness is a function of a key such as (seed, step), so that a run resumes with no generator saved."""
+"""Randomness as a function of a key such as (seed, step): a run resumes without saved generators."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 
 
 def derive(*key: int) -> int:
-    """A 63-bit number that depends on all of `key` and on nothing else."""
+    """A 63-bit number that depends only on `key`."""
     return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "big") >> 1
 
 
@@ -22,15 +22,15 @@ def seed_host(number: int) -> None:
 
 
 def seed_all(*key: int) -> None:
-    """Seed every generator, those of the accelerators too, by `key`."""
+    """Seed every generator, also those of accelerators, by `key`."""
     number = derive(*key)
     seed_host(number)
     torch.manual_seed(number)
 
 
 @contextmanager
-def generators_kept() -> Iterator[None]:
-    """The host's generators are afterwards what they were before."""
+def preserved_generators() -> Iterator[None]:
+    """Restores the state of the CPU's generators at the end."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back, checked on the way in: a file is as hostile as a command line."""
+"""Frozen dataclasses to JSON and back. Values from a file are checked like those of a command line."""
 
 import dataclasses
 import types
@@ -13,7 +13,7 @@ LONG = 100  # characters of a value in a message
 
 
 def to_dict(value: Any) -> Any:
-    """Plain values; one of several kinds (a subclass of a dataclass) also says which, under "kind"."""
+    """A dataclass as plain values for JSON. A subclass of a dataclass also has its name, under "kind"."""
     if dataclasses.is_dataclass(value):
         several = dataclasses.is_dataclass(type(value).__base__)
         kind = {"kind": type(value).__name__.lower()} if several else {}
@@ -24,7 +24,10 @@ def to_dict(value: Any) -> Any:
 
 
 def from_dict(cls: type[T], values: Any, where: str = "") -> T:
-    """The `cls` that `to_dict` described. Raises `UserError` for a field that is unknown or of another type."""
+    """The `cls` of the values that `to_dict` returned.
+
+    Raises `UserError` for a field that is unknown, missing or of another type; `where` is the front of its name.
+    """
     if not isinstance(values, dict):
         raise UserError(f"{where.rstrip('.') or cls.__name__} is {shown(values)}", "it should be a JSON object")
     values = dict(values)
@@ -43,11 +46,11 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
         return cls(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
     except TypeError as error:
         missing = str(error).partition("__init__() ")[2] or str(error)
-        raise UserError(f"{where or cls.__name__}: {missing}", "add what is missing") from None
+        raise UserError(f"{where or cls.__name__}: {missing}", "add the missing fields") from None
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type `hint`, or `UserError`."""
+    """`value` as the type `hint`. Raises `UserError` if it is of another type."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, f"{where}.")
@@ -71,15 +74,15 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """`value` in a message: as Python writes it, cut where it is long."""
+    """The `repr` of `value` for a message, cut off if it is long."""
     text = repr(value)
     return text if len(text) <= LONG else f"{text[:LONG]} ..."
 
 
-def difference(ours: Any, theirs: Any, where: str = "") -> list[str]:
-    """The fields in which two described dataclasses differ, as `data.batch_size: 64 -> 128`."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = list(ours) + [key for key in theirs if key not in ours]
-        found = [difference(ours.get(k), theirs.get(k), f"{where}.{k}" if where else k) for k in keys]
-        return [line for lines in found for line in lines]
-    return [] if ours == theirs else [f"{where}: {ours} -> {theirs}"]
+def difference(old: Any, new: Any, where: str = "") -> list[str]:
+    """The fields in which two results of `to_dict` differ, as `data.batch_size: 64 -> 128`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = list(old) + [key for key in new if key not in old]
+        parts = [difference(old.get(k), new.get(k), f"{where}.{k}" if where else k) for k in keys]
+        return [line for lines in parts for line in lines]
+    return [] if old == new else [f"{where}: {old} -> {new}"]

@@ -1,4 +1,4 @@
-"""A file is whole or not there, whatever goes wrong in the middle; a full disk is told in a line."""
+"""Files are atomic whatever goes wrong while they are written; a full disk gives one line."""
 
 import errno
 import json
@@ -82,7 +82,7 @@ def test_a_full_disk_while_text_is_written(tmp_path, monkeypatch):
     assert path.read_text() == "old"
 
 
-def test_places_that_cannot_be_written(tmp_path):
+def test_paths_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "file" / "v.txt", tmp_path / "folder"):
@@ -91,7 +91,7 @@ def test_places_that_cannot_be_written(tmp_path):
     assert names(tmp_path) == ["file", "folder"]
 
 
-def test_a_part_left_by_a_killed_process_is_no_hindrance(tmp_path):
+def test_a_part_left_by_a_killed_process_is_overwritten(tmp_path):
     (tmp_path / ".v.txt.part").write_text("half")
     write_text(tmp_path / "v.txt", "new")
     assert names(tmp_path) == ["v.txt"]
@@ -140,7 +140,7 @@ def test_a_full_disk_for_a_folder(tmp_path, monkeypatch, where):
     assert names(tmp_path) == []
 
 
-def test_a_folder_that_is_there_is_kept_as_it_was(tmp_path):
+def test_an_existing_folder_is_not_changed(tmp_path):
     write_folder(tmp_path / "d", fill)
     with pytest.raises(UserError, match="cannot write"):
         write_folder(tmp_path / "d", lambda aside: (aside / "new").write_text("3"))

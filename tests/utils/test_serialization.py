@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back: nothing is lost on the way, nothing foreign comes in."""
+"""Frozen dataclasses to JSON and back: nothing is lost, and wrong values are refused."""
 
 import dataclasses
 import json
@@ -58,11 +58,11 @@ def test_a_task_keeps_its_kind():
 
 def changed(path, value):
     described = through_json(RECIPES["digits"])
-    place = described
+    node = described
     *parents, last = path.split(".")
     for key in parents:
-        place = place[key]
-    place[last] = value
+        node = node[key]
+    node[last] = value
     return described
 
 
@@ -142,13 +142,13 @@ def test_the_field_is_named(path):
         ("model.architecture", None),
     ],
 )
-def test_unknown_fields_are_named_and_the_meant_one_is_shown(path, meant):
+def test_unknown_fields_are_named_with_the_similar_one(path, meant):
     with pytest.raises(UserError, match=f"unknown field {path}".replace(".", r"\.")) as error:
         from_dict(ImageRecipe, changed(path, 1))
     assert meant is None or meant in error.value.hint
 
 
-def test_a_missing_field_is_said():
+def test_a_missing_field_is_named():
     with pytest.raises(UserError, match="name"):
         from_dict(ImageRecipe, {})
     with pytest.raises(UserError, match="size"):
@@ -175,7 +175,7 @@ def test_difference_names_the_fields():
     assert difference(through_json(ours), through_json(ours)) == []
 
 
-def test_difference_sees_fields_of_one_side_alone():
+def test_difference_includes_fields_of_one_side_only():
     assert difference({"a": 1}, {"b": 2}) == ["a: 1 -> None", "b: None -> 2"]
 
 
@@ -185,7 +185,7 @@ def test_difference_sees_fields_of_one_side_alone():
 def test_did_you_mean():
     assert "resmlp_s12" in did_you_mean("resmpl_s12", ["resmlp_s12", "mixer_b16"])
     assert did_you_mean("zzz", ["b", "a"]) == "choose from a, b"
-    assert did_you_mean("zzz", map(str, range(100, 200))) == "nothing comes near it"
+    assert did_you_mean("zzz", map(str, range(100, 200))) == "no known name is similar"
     assert did_you_mean("zzz", [])
 
 

@@ -19,7 +19,7 @@ from resmlp.data.images.transforms import TrainTransform, train_transform
 from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, iterate, make_loader
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.utils.errors import UserError, counted
-from resmlp.utils.seeding import generators_kept, seed_host
+from resmlp.utils.seeding import preserved_generators, seed_host
 
 MAX_UNREADABLE = 50  # unreadable images in a row, before training stops
 
@@ -133,7 +133,7 @@ class _TrainImages(Dataset[Any]):
     def __getitem__(self, picks: list[tuple[int, int]]) -> Batch | Failure:
         views, labels, unreadable = [], [], []
         try:
-            with generators_kept():  # without workers, this is the engine's process
+            with preserved_generators():  # without workers, this is the engine's process
                 for first, key in picks:
                     index, view, skipped = self._next_readable(first, key)
                     views.append(view)
