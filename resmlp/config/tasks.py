@@ -1,6 +1,6 @@
 """What is learned, as settings: a dataclass a task, and a class of the same name in `resmlp.tasks`. Loads no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from tyro.conf import arg
@@ -8,6 +8,7 @@ from tyro.conf import arg
 from resmlp.config.model_config import STRIDE
 from resmlp.config.seq2seq import SEARCH
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
+from resmlp.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class Dino(Task):
     its token mixers to their grid; pad: lay them anywhere on an empty image; none: there are none"""
     local_views: int = 8
     """small views of an image, beside the two large ones"""
-    local_size: tuple[int, ...] = (96,)
-    """height and width of a small view in pixels, or one number for a square; a large one is of --data.img-size"""
+    local_size: tuple[int, ...] | None = None
+    """height and width of a small view in pixels, or one number for a square; None: 96/224 of --data.img-size, in whole
+    patches. A large view has the size --data.img-size"""
     global_scale: tuple[float, float] = (0.4, 1.0)
     """share of the image's area that a large view takes"""
     local_scale: tuple[float, float] = (0.05, 0.4)
@@ -108,11 +110,31 @@ class Dino(Task):
         check_range("--task.", self, student_temp=(POSITIVE, ANY), teacher_temp=(POSITIVE, ANY))
         check_range("--task.", self, warmup_teacher_temp=(POSITIVE, ANY), warmup_teacher_temp_epochs=(0, ANY))
         check_range("--task.", self, teacher_momentum=(0, 1), center_momentum=(0, BELOW_ONE))
-        shown = " ".join(map(str, self.local_size))
-        demand(len(self.local_size) in (1, 2), f"--task.local-size {shown}", "give one number, or height and width")
+        sides = self.local_size if self.local_size is not None else (1,)
+        shown = " ".join(map(str, sides))
+        demand(len(sides) in (1, 2), f"--task.local-size {shown}", "give one number, or height and width")
         for name in ("global", "local"):
             low, high = getattr(self, f"{name}_scale")
             demand(low <= high, f"--task.{name}-scale {low} {high}", "the smaller share first")
+
+    @property
+    def has_local(self) -> bool:
+        """Whether an image has small views."""
+        return self.local_crops != "none" and self.local_views > 0
+
+    @property
+    def local_shape(self) -> tuple[int, int]:
+        """(height, width) of a small view; raises `UserError` if the recipe is not complete."""
+        if self.local_size is None:
+            raise UserError("the size of small views is not set", "complete the recipe, or give --task.local-size")
+        return self.local_size[0], self.local_size[-1]
+
+    def completed(self, size: tuple[int, int], patch: int) -> "Dino":
+        """The same with the size of small views, by the ratio 96/224 of DINO, for large views of `size`."""
+        if self.local_size is not None or not self.has_local:
+            return self
+        height, width = (max(1, round(side * 96 / 224 / patch)) * patch for side in size)
+        return replace(self, local_size=(height,) if height == width else (height, width))
 
 
 @dataclass(frozen=True)

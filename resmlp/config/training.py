@@ -12,7 +12,7 @@ class Optim:
 
     name: Literal["lamb", "adamw", "sgd", "adagrad"] = "lamb"
     lr: float = 5e-3
-    """peak learning rate, as it is: never rescaled by the batch"""
+    """peak learning rate; scaled with the batch only if that exceeds the training set and is reduced to fit"""
     weight_decay: float = 0.2
     """for the weights of linear and convolution layers alone"""
     final_weight_decay: float | None = None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from resmlp.config import Model
 from resmlp.config.tasks import Distill
 from resmlp.recipes.imagenet import S12
-from resmlp.recipes.small import CIFAR10
+from resmlp.recipes.small import CIFAR10, FOLDER
 
 DISTILL = replace(
     S12,
@@ -37,4 +37,11 @@ STUDENT = replace(
     expected=(),
 )
 
-RECIPES = (DISTILL, TEACHER, STUDENT)
+DISTILL_FOLDER = replace(
+    FOLDER,
+    name="distill-folder",
+    about="any ImageFolder tree, from scratch, with a teacher (--task.teacher: a run folder or timm:NAME.TAG)",
+    task=Distill(teacher=f"runs/{FOLDER.name}"),
+)
+
+RECIPES = (DISTILL, TEACHER, STUDENT, DISTILL_FOLDER)

@@ -148,10 +148,8 @@ def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None
     if not path.exists() or not checkpoint_steps(folder):
         return  # nothing was learned here yet
     saved = from_dict(Recipe, read_json(path))
-    are_of_images = isinstance(saved, ImageRecipe) and isinstance(recipe, ImageRecipe)
-    if are_of_images and not exact and saved.data.batch_size < recipe.data.batch_size:
-        with contextlib.suppress(UserError):
-            recipe = scale_batch(recipe, saved.data.batch_size)
+    if not exact and isinstance(saved, ImageRecipe) and isinstance(recipe, ImageRecipe):
+        recipe = _with_smaller_batch(recipe, saved.data.batch_size)
     before, now = to_dict(saved), to_dict(recipe)
     for description in ("name", "about", "paper", "expected"):
         del before[description], now[description]
@@ -161,6 +159,14 @@ def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None
         raise UserError(
             f"{folder} holds a run of another recipe: {shown}", "choose another --out, or the same settings"
         )
+
+
+def _with_smaller_batch(recipe: ImageRecipe, batch_size: int) -> ImageRecipe:
+    """The recipe with `batch_size`, if that is smaller and possible."""
+    if batch_size < recipe.data.batch_size:
+        with contextlib.suppress(UserError):
+            return scale_batch(recipe, batch_size)
+    return recipe
 
 
 def finish(engine: Engine, progress: Progress) -> Summary:

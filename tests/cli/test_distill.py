@@ -56,6 +56,42 @@ def test_a_student_learns_and_says_from_whom(distill, resmlp, trained, tree, tmp
     assert resmlp("eval", tmp_path / "run", "--data.root", tree).code == 0
 
 
+@pytest.mark.parametrize(("name", "batch", "lr"), [("distill", 2048, 5e-3), ("distill-folder", 64, 5e-4)])
+def test_a_batch_follows_a_small_folder_and_the_run_continues(
+    resmlp, trained, tree, tmp_path, monkeypatch, name, batch, lr
+):
+    from resmlp.tasks import Distill
+
+    tiny = ["--model", "resmlp_digits", "--model.depth", "1", "--data.img-size", "8", "--data.workers", "0"]
+    tiny += ["--run.epochs", "2", "--run.eval-every", "1", "--run.precision", "fp32", "--run.no-tensorboard"]
+    command = ["train", name, "--data.root", tree, "--task.teacher", trained, "--run.device", "cpu", *tiny, "--out"]
+    torch.manual_seed(0)
+    ended = resmlp(*command, tmp_path / "run")
+    assert ended.code == 0, ended.err
+    settings = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    images = json.loads((tmp_path / "run" / "summary.json").read_text())["images"]["train"]
+    size = images - images % 2
+    assert (settings["data"]["batch_size"], settings["optim"]["lr"]) == (size, lr * (size / batch))
+    fitted = f"training with batch size {size} and learning rate {lr * size / batch:.3g}"
+    assert f"note: --data.batch-size {batch} exceeds the {images} training images: {fitted}\n" in ended.err
+
+    def interrupt(self, model, step, before=Distill.before_step):
+        if step == 1:
+            raise KeyboardInterrupt
+        before(self, model, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Distill, "before_step", interrupt)
+        assert resmlp(*command, tmp_path / "again").code == 130
+    assert resmlp(*command, tmp_path / "again", "--optim.lr", 1e-2).error.startswith(
+        f"error: {tmp_path / 'again'} holds"
+    )
+    ended = resmlp(*command, tmp_path / "again")
+    assert ended.code == 0, ended.err
+    assert "continuing after step 1 of 2" in ended.err
+    assert weights(tmp_path / "again") == weights(tmp_path / "run")
+
+
 def test_a_teacher_of_another_size_is_shown_resized_images(distill, tmp_path):
     ended = distill("--data.img-size", "16")
     assert ended.code == 0, ended.err

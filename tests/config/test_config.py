@@ -10,7 +10,7 @@ import pytest
 
 from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Preprocessing, Run
 from resmlp.config.model_config import ModelConfig, TrunkConfig
-from resmlp.config.tasks import Distill, Segment, Supervised
+from resmlp.config.tasks import Dino, Distill, Segment, Supervised
 from resmlp.config.vision import ARCHITECTURES, architecture, canonical
 from resmlp.tasks import complete
 from resmlp.utils.errors import UserError
@@ -227,6 +227,25 @@ def test_a_complete_recipe_has_absolute_paths(tmp_path, monkeypatch):
     named = ImageRecipe("x", task=Distill(), data=Data(root="/images"), model=Model("resmlp_s12"))
     assert complete(named).task.teacher == "timm:regnety_160.deit_in1k"
     assert complete(named).data.root == "/images"
+
+
+@pytest.mark.parametrize(
+    ("size", "model", "local"),
+    [
+        ((224,), "resmlp_s12", (96,)),
+        ((224,), "resmlp_s12_p14", (98,)),
+        ((64,), "resmlp_s12", (32,)),
+        ((16,), "resmlp_s12", (16,)),
+        ((64, 224), "resmlp_s12", (32, 96)),
+    ],
+)
+def test_small_views_follow_the_image_size_in_whole_patches(size, model, local):
+    recipe = ImageRecipe("x", task=Dino(), model=Model(model), data=Data(img_size=size))
+    whole = complete(recipe)
+    assert whole.task.local_size == local
+    assert complete(whole) == whole
+    for task in (Dino(local_size=(80,)), Dino(local_crops="none"), Dino(local_views=0)):
+        assert complete(replace(recipe, task=task)).task == task
 
 
 def test_a_complete_recipe_says_which_network_the_checkpoint_has(tmp_path):

@@ -20,6 +20,7 @@ NAMES = [
     "digits",
     "cifar10",
     "folder",
+    "distill-folder",
     "finetune",
     "imagenet-s12",
     "imagenet-s24",

@@ -38,13 +38,12 @@ class MultiCrop:
     """
 
     def __init__(self, data: Data, task: Dino):
-        height, width = task.local_size[0], task.local_size[-1]
         interpolation = InterpolationMode(data.preprocessing().interpolation)
         large = transforms.RandomResizedCrop(data.size, task.global_scale, interpolation=interpolation)
-        small = transforms.RandomResizedCrop((height, width), task.local_scale, interpolation=interpolation)
         solarize = transforms.RandomSolarize(threshold=128, p=0.2)
         self.views = {"global": (view(large, task.blur, 1.0), view(large, task.blur, 0.1, solarize))}
-        if task.local_crops != "none" and task.local_views:
+        if task.has_local:
+            small = transforms.RandomResizedCrop(task.local_shape, task.local_scale, interpolation=interpolation)
             self.views["local"] = (view(small, task.blur, 0.5),) * task.local_views
 
     def __call__(self, image: Image.Image) -> dict[str, Tensor]:
