@@ -1,6 +1,6 @@
-"""What the paper reports, row by row, as printed. Values only.
+"""The numbers of the paper's tables and figures, as printed. Values only.
 
-Tables 4 and 5 have a row for each pair of a network and a set, so that each row is one number and one run.
+Tables 4 and 5 have a row for each pair of a network and a data set: a row is one number and one run.
 """
 
 from resmlp.paper.figures import FIGURE2, FIGURE3, FIGURE4, PEERS

@@ -1,4 +1,4 @@
-"""Figures 2, 3 and 4. The first two have no numbers in the text; of Figure 4 it has those of ResMLP alone."""
+"""Figures 2, 3 and 4. The paper prints no numbers of Figures 2 and 3, and of Figure 4 only those of ResMLP."""
 
 from resmlp.paper.tables import PERCENT, TABLE3, TOP1, Column, Row, Table
 
@@ -16,7 +16,7 @@ V2 = Column("v2", "ImageNet-V2 (%)", PERCENT)
 FIGURE4 = Table(
     "Top-1 on ImageNet-V2 against ImageNet val",
     (TOP1, V2),
-    tuple(Row(row.name, row.what, (row.values[2], row.values[4]), row.model) for row in TABLE3.rows),
+    tuple(Row(row.name, row.title, (row.values[2], row.values[4]), row.model) for row in TABLE3.rows),
     "v2",
 )
 
@@ -40,10 +40,10 @@ PEERS = {
         "Swin-T": (81.376, 69.470),
     },
 }
-"""Figure 4's other networks, of which the text has no numbers: top-1 on val and on V2 as timm measured them.
+"""The other networks of Figure 4, for which the paper prints no numbers: top-1 on val and on V2, in per cent.
 
-Of huggingface/pytorch-image-models, results/results-imagenetv2-matched-frequency.csv (commit 0173a139; V2 is `top1`,
-val that less `top1_diff`): tf_efficientnet_b{2,3}.aa_in1k, regnety_{040,080,160,320}.pycls_in1k, resnet50.tv2_in1k,
-deit_{small,base}_patch16_224.fb_in1k, deit_small_distilled_patch16_224.fb_in1k, cait_xxs{24,36}_224.fb_dist_in1k,
-xcit_small_12_p16_224.fb_in1k, swin_tiny_patch4_window7_224.ms_in1k.
+Measured by timm: huggingface/pytorch-image-models, results/results-imagenetv2-matched-frequency.csv (commit 0173a139;
+V2 is `top1`, val is `top1` minus `top1_diff`): tf_efficientnet_b{2,3}.aa_in1k, regnety_{040,080,160,320}.pycls_in1k,
+resnet50.tv2_in1k, deit_{small,base}_patch16_224.fb_in1k, deit_small_distilled_patch16_224.fb_in1k,
+cait_xxs{24,36}_224.fb_dist_in1k, xcit_small_12_p16_224.fb_in1k, swin_tiny_patch4_window7_224.ms_in1k.
 """

@@ -1,4 +1,7 @@
-"""Tables 1 to 6 of the paper as printed, and what a table is made of. Values only."""
+"""Tables 1 to 6 of the paper as printed. Values only.
+
+The types come first, then the columns that several tables share, then one table after the other.
+"""
 
 from dataclasses import dataclass
 
@@ -8,44 +11,45 @@ class Column:
     """A column of numbers."""
 
     name: str
-    """the number's name in a run's summary, or in what is measured after it"""
+    """name of the number in the summary of a run, or in a measurement"""
     title: str
-    """the heading, with the unit of the printed numbers"""
+    """heading, with the unit of the printed numbers"""
     factor: float = 1.0
-    """what a printed number is multiplied by to be in our units: 0.01 for per cent"""
+    """printed number times factor = fraction or count: 0.01 for per cent"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: what the paper calls it, and what it reports."""
+    """A row: a network or a training, and its numbers."""
 
     name: str
-    """as a person types it"""
-    what: str
+    """name on the command line"""
+    title: str
+    """name in the paper"""
     values: tuple[float | None, ...]
-    """as printed, in the order of the table's columns; None where the paper has none"""
+    """numbers as printed, in the order of the table's columns; None where the paper has no number"""
     model: str = ""
-    """the paper's own network: a key of `ARCHITECTURES`, or timm:NAME; empty where we have none"""
+    """the network: a key of `ARCHITECTURES`, or timm:NAME; empty if neither has it"""
     baseline: str = ""
-    """the row that it is compared with; empty: it is one itself, or comes from elsewhere"""
+    """name of the row that it is compared with; empty for a baseline, and for a row that is not compared"""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table or a figure: its rows, and the column that decides."""
+    """A table or a figure."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     main: str
-    """name of the column by which rows are compared"""
+    """name of the column in which rows are compared; empty if they are not"""
 
     def row(self, name: str) -> Row:
-        """The row of that name; KeyError where there is none."""
+        """The row of this name. Raises KeyError for an unknown one."""
         return {row.name: row for row in self.rows}[name]
 
     def reported(self, row: Row) -> dict[str, float]:
-        """What the paper reports of `row` in our units (fractions, counts), by the columns' names."""
+        """The numbers of `row` as fractions and counts, by the names of their columns."""
         pairs = zip(self.columns, row.values)
         return {column.name: round(value * column.factor, 9) for column, value in pairs if value is not None}
 
@@ -54,8 +58,7 @@ PERCENT = 0.01
 TOP1 = Column("top1", "top-1 (%)", PERCENT)
 PARAMETERS = Column("parameters", "parameters (10⁶)", 1e6)
 MACS = Column("macs", "MACs (10⁹)", 1e9)
-"""the paper's "FLOPs" are multiply-adds"""
-
+"""multiply-adds, which the paper calls FLOPs"""
 
 TABLE1 = Table(
     "Comparison between architectures on ImageNet classification",
@@ -80,7 +83,7 @@ TABLE1 = Table(
         Row("cait-xs24", "CaiT-XS24", (27, 447.6, 5.4, 245.5, 81.8), "timm:cait_xs24_384"),
         Row("s12", "ResMLP-S12", (15, 1415.1, 3.0, 179.5, 76.6), "resmlp_s12"),
         Row("s24", "ResMLP-S24", (30, 715.4, 6.0, 235.3, 79.4), "resmlp_s24", "s12"),
-        # the throughput is the preprint's: the printed table has lost it
+        # the throughput is from the preprint: it is missing in the printed table
         Row("b24", "ResMLP-B24", (116, 231.0, 23.0, 663.0, 81.0), "resmlp_b24", "s12"),
     ),
     "top1",
@@ -102,9 +105,9 @@ TABLE2 = Table(
 )
 
 
-def row(name: str, what: str, values: tuple[float, float, float, float, float], model: str) -> Row:
-    """A row below the baseline, which is ResMLP-S12 for all of them."""
-    return Row(name, what, values, f"resmlp_{model}", "s12")
+def ablation(name: str, title: str, values: tuple[float, float, float, float, float], model: str) -> Row:
+    """A row of Table 3 that is compared with ResMLP-S12."""
+    return Row(name, title, values, f"resmlp_{model}", "s12")
 
 
 TABLE3 = Table(
@@ -112,31 +115,31 @@ TABLE3 = Table(
     (PARAMETERS, MACS, TOP1, Column("real", "ReaL (%)", PERCENT), Column("v2", "V2 (%)", PERCENT)),
     (
         Row("s12", "ResMLP-S12", (15.4, 3.0, 76.6, 83.3, 64.4), "resmlp_s12"),
-        row("s24", "ResMLP-S24", (30.0, 6.0, 79.4, 85.3, 67.9), "s24"),
-        row("b24", "ResMLP-B24", (115.7, 23.0, 81.0, 86.1, 69.0), "b24"),
-        row("layernorm", "Aff → LayerNorm", (15.4, 3.0, 77.7, 84.1, 65.7), "s12_layernorm"),
-        row("classmlp", "average pooling → Class-MLP", (17.7, 3.0, 77.5, 84.0, 66.1), "s12_classmlp"),
-        row("none", "linear → none", (14.9, 2.8, 56.5, 63.4, 43.1), "s12_none"),
-        row("mlp", "linear → MLP", (18.6, 4.3, 77.3, 84.0, 65.7), "s12_mlp"),
-        row("conv3x3", "linear → conv 3x3", (30.8, 6.0, 77.3, 84.4, 65.7), "s12_conv3x3"),
-        row("dwconv", "linear → conv 3x3 depth-wise", (14.9, 2.8, 76.3, 83.4, 64.6), "s12_dwconv"),
-        row("sepconv", "linear → conv 3x3 depth-separable", (16.7, 3.2, 77.0, 84.0, 65.5), "s12_sepconv"),
-        row("p14", "patch size 16 → 14", (15.6, 4.0, 76.9, 83.7, 65.0), "s12_p14"),
-        row("p8", "patch size 16 → 8", (22.1, 14.0, 79.1, 85.2, 67.2), "s12_p8"),
-        row("b24-p8", "ResMLP-B24, patch size 16 → 8", (129.1, 100.2, 81.0, 85.7, 68.6), "b24_p8"),
-        row("oldschool", "old-fashioned training (90 epochs)", (15.4, 3.0, 69.2, 76.0, 56.1), "s12"),
-        row("ssl", "pre-trained SSL (DINO)", (15.4, 3.0, 76.5, 83.6, 64.5), "s12"),
-        row("distill", "distillation", (15.4, 3.0, 77.8, 84.6, 66.0), "s12"),
-        row("s24-ssl", "ResMLP-S24, pre-trained SSL (DINO)", (30.0, 6.0, 79.9, 85.9, 68.6), "s24"),
-        row("s24-distill", "ResMLP-S24, distillation", (30.0, 6.0, 80.8, 86.6, 69.8), "s24"),
-        row("b24-p8-distill", "ResMLP-B24/8, distillation", (129.1, 100.2, 83.6, 88.4, 73.4), "b24_p8"),
-        row("b24-p8-21k", "ResMLP-B24/8, pre-trained ImageNet-21k", (129.1, 100.2, 84.4, 88.9, 74.2), "b24_p8"),
+        ablation("s24", "ResMLP-S24", (30.0, 6.0, 79.4, 85.3, 67.9), "s24"),
+        ablation("b24", "ResMLP-B24", (115.7, 23.0, 81.0, 86.1, 69.0), "b24"),
+        ablation("layernorm", "Aff → LayerNorm", (15.4, 3.0, 77.7, 84.1, 65.7), "s12_layernorm"),
+        ablation("classmlp", "average pooling → Class-MLP", (17.7, 3.0, 77.5, 84.0, 66.1), "s12_classmlp"),
+        ablation("none", "linear → none", (14.9, 2.8, 56.5, 63.4, 43.1), "s12_none"),
+        ablation("mlp", "linear → MLP", (18.6, 4.3, 77.3, 84.0, 65.7), "s12_mlp"),
+        ablation("conv3x3", "linear → conv 3x3", (30.8, 6.0, 77.3, 84.4, 65.7), "s12_conv3x3"),
+        ablation("dwconv", "linear → conv 3x3 depth-wise", (14.9, 2.8, 76.3, 83.4, 64.6), "s12_dwconv"),
+        ablation("sepconv", "linear → conv 3x3 depth-separable", (16.7, 3.2, 77.0, 84.0, 65.5), "s12_sepconv"),
+        ablation("p14", "patch size 16 → 14", (15.6, 4.0, 76.9, 83.7, 65.0), "s12_p14"),
+        ablation("p8", "patch size 16 → 8", (22.1, 14.0, 79.1, 85.2, 67.2), "s12_p8"),
+        ablation("b24-p8", "ResMLP-B24, patch size 16 → 8", (129.1, 100.2, 81.0, 85.7, 68.6), "b24_p8"),
+        ablation("oldschool", "old-fashioned training (90 epochs)", (15.4, 3.0, 69.2, 76.0, 56.1), "s12"),
+        ablation("ssl", "pre-trained SSL (DINO)", (15.4, 3.0, 76.5, 83.6, 64.5), "s12"),
+        ablation("distill", "distillation", (15.4, 3.0, 77.8, 84.6, 66.0), "s12"),
+        ablation("s24-ssl", "ResMLP-S24, pre-trained SSL (DINO)", (30.0, 6.0, 79.9, 85.9, 68.6), "s24"),
+        ablation("s24-distill", "ResMLP-S24, distillation", (30.0, 6.0, 80.8, 86.6, 69.8), "s24"),
+        ablation("b24-p8-distill", "ResMLP-B24/8, distillation", (129.1, 100.2, 83.6, 88.4, 73.4), "b24_p8"),
+        ablation("b24-p8-21k", "ResMLP-B24/8, pre-trained ImageNet-21k", (129.1, 100.2, 84.4, 88.9, 74.2), "b24_p8"),
     ),
     "top1",
 )
 
 
-SETS = {
+DATASETS = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "flowers": "Flowers-102",
@@ -144,7 +147,7 @@ SETS = {
     "inat18": "iNat-18",
     "inat19": "iNat-19",
 }
-TRANSFER = {
+TRANSFER = {  # accuracy on each of `DATASETS`
     ("efficientnet-b7", "EfficientNet-B7 at 600"): (98.9, 91.7, 98.8, 94.7, None, None),
     ("vit-b16", "ViT-B/16 at 384"): (98.1, 87.1, 89.5, None, None, None),
     ("vit-l16", "ViT-L/16 at 384"): (97.9, 86.4, 89.7, None, None, None),
@@ -159,8 +162,8 @@ TABLE4 = Table(
     "Evaluation on transfer learning",
     (TOP1,),
     tuple(
-        Row(f"{name}-{key}", f"{title}, {what}", (value,), baseline=f"s12-{key}" if name == "s24" else "")
-        for i, (key, what) in enumerate(SETS.items())
+        Row(f"{name}-{key}", f"{title}, {dataset}", (value,), baseline=f"s12-{key}" if name == "s24" else "")
+        for i, (key, dataset) in enumerate(DATASETS.items())
         for (name, title), values in TRANSFER.items()
         if (value := values[i]) is not None
     ),
@@ -169,20 +172,25 @@ TABLE4 = Table(
 
 
 PAIRS = {"ende": "En-De", "enfr": "En-Fr"}
-TRANSLATORS = {
+TRANSLATORS = {  # BLEU of each of `PAIRS`
     ("gnmt", "GNMT"): (24.6, 39.9),
     ("convs2s", "ConvS2S"): (25.2, 40.5),
     ("transformer", "Transformer (base)"): (27.3, 38.1),
     ("resmlp6", "ResMLP-6"): (26.4, 40.3),
     ("resmlp12", "ResMLP-12"): (26.8, 40.6),
 }
-COMPARED = ("transformer", "resmlp12")
+COMPARED_WITH_RESMLP6 = ("transformer", "resmlp12")
 
 TABLE5 = Table(
     "Machine translation on WMT 2014",
     (Column("tokenized_bleu", "tokenized BLEU"),),
     tuple(
-        Row(f"{name}-{key}", f"{title}, {pair}", (values[i],), baseline=f"resmlp6-{key}" if name in COMPARED else "")
+        Row(
+            f"{name}-{key}",
+            f"{title}, {pair}",
+            (values[i],),
+            baseline=f"resmlp6-{key}" if name in COMPARED_WITH_RESMLP6 else "",
+        )
         for i, (key, pair) in enumerate(PAIRS.items())
         for (name, title), values in TRANSLATORS.items()
     ),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from resmlp.config import Model
 from resmlp.paper import TABLES
-from resmlp.paper.tables import SETS
+from resmlp.paper.tables import DATASETS
 from resmlp.recipes import RECIPES
 from resmlp.reproduction.ablations import DINO_PAPER, OTHERS, PARTS
 from resmlp.reproduction.plan import Plan, Plans, Training, Weights, changed
@@ -68,7 +68,7 @@ def table4() -> dict[str, Plan]:
     """Fine-tuning of the published weights on each data set."""
     plans: dict[str, Plan] = {}
     for name in ("s12", "s24"):
-        for key in SETS:
+        for key in DATASETS:
             recipe = RECIPES[f"finetune-{key}"]
             start = Model(PUBLISHED[name], drop_path=recipe.model.drop_path)
             plans[f"{name}-{key}"] = Training(replace(recipe, model=start), key)

@@ -169,7 +169,7 @@ def _row(
     folder = f"{name}/{scale}/{row.name}/seed-"
     return RowRecord(
         row=row.name,
-        what=row.what,
+        what=row.title,
         paper=paper,
         printed={c.name: str(value) for c, value in zip(table.columns, row.values) if value is not None},
         ours=ours,

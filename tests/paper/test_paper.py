@@ -1,4 +1,4 @@
-"""Every number of the tables against the paper's text, as it was typeset, and against the recipes."""
+"""Every number of the tables against the text of the paper, as it was typeset, and against the recipes."""
 
 import re
 from collections import Counter
@@ -27,53 +27,54 @@ def between(text: str, start: str, end: str) -> list[str]:
     return block[: block.index(end)].splitlines()
 
 
-def test_table1_has_the_numbers_of_the_text_whose_cells_run_into_one_another(text):
+def test_table1_has_the_numbers_of_the_text(text):
+    """The cells of this table run into one another in the text, so numbers are counted."""
     words = " ".join(between(text, "\tArch.\t#params", "TABLE 1")).replace("\t", " ").split()
-    there = Counter(word for word in words if re.fullmatch(r"[0-9.]+", word))
-    lost = {"b24": {116, 231.0, 23.0, 663.0, 81.0}, "s24": {6.0}}  # cells that lie elsewhere in the text, or nowhere
+    printed = Counter(word for word in words if re.fullmatch(r"[0-9.]+", word))
+    lost = {"b24": {116, 231.0, 23.0, 663.0, 81.0}, "s24": {6.0}}  # cells that are elsewhere in the text, or missing
     for row in TABLES["table1"].rows:
         for value in row.values:
             if value not in lost.get(row.name, set()):
-                assert there[str(value)] > 0, (row.name, value)
-                there[str(value)] -= 1
+                assert printed[str(value)] > 0, (row.name, value)
+                printed[str(value)] -= 1
     assert re.search(r"^116$", text, re.MULTILINE)
     assert re.search(r"^663\.0$", text, re.MULTILINE)
 
 
 def test_table2(text):
     lines = [numbers(line) for line in between(text, "Models\t$(\\times", "Classification accuracy on")]
-    assert [tuple(found) for found in lines if found] == [row.values for row in TABLES["table2"].rows]
+    assert [tuple(cells) for cells in lines if cells] == [row.values for row in TABLES["table2"].rows]
 
 
 def test_table3(text):
     lines = [numbers(line) for line in between(text, "Ablation\tModel\tPatch", "By default we train")]
-    ours = [row.values for row in TABLES["table3"].rows]
-    assert [tuple(found[1:] if len(found) == 6 else found[2:]) for found in lines if found] == ours  # the patch first
+    rows = [row.values for row in TABLES["table3"].rows]
+    assert [tuple(cells[1:] if len(cells) == 6 else cells[2:]) for cells in lines if cells] == rows  # the patch first
 
 
 def test_table4(text):
-    found = {}
+    values = {}
     names = {"EfficientNet": "efficientnet-b7", "ViT-B": "vit-b16", "ViT-L": "vit-l16", "Deit": "deit-b16"}
     names |= {"ResNet50": "resnet50", "Grafit": "grafit", "ResMLP-S12": "s12", "ResMLP-S24": "s24"}
     sets = ("cifar10", "cifar100", "flowers", "cars", "inat18", "inat19")
     for line in between(text, "Architecture\tFLOPs", "Classification accuracy (top-1)"):
         cells = line.split("\t")
-        name = next((ours for theirs, ours in names.items() if line.startswith(theirs)), None)
+        name = next((own for printed, own in names.items() if line.startswith(printed)), None)
         if name:
-            found |= {f"{name}-{key}": float(cell) for key, cell in zip(sets, cells[3:]) if re.match("[0-9]", cell)}
-    assert found == {row.name: row.values[0] for row in TABLES["table4"].rows}
-    assert len(found) == 36
+            values |= {f"{name}-{key}": float(cell) for key, cell in zip(sets, cells[3:]) if re.match("[0-9]", cell)}
+    assert values == {row.name: row.values[0] for row in TABLES["table4"].rows}
+    assert len(values) == 36
 
 
 def test_table5(text):
     for pair, line in (("ende", "En-De\t"), ("enfr", "En-Fr\t")):
-        (found,) = [numbers(own) for own in text.splitlines() if own.startswith(line)]
-        assert found == [row.values[0] for row in TABLES["table5"].rows if row.name.endswith(pair)]
+        (cells,) = [numbers(own) for own in text.splitlines() if own.startswith(line)]
+        assert cells == [row.values[0] for row in TABLES["table5"].rows if row.name.endswith(pair)]
 
 
 def test_table6(text):
-    (found,) = [numbers(line) for line in text.splitlines() if line.startswith("mIoU (%)")]
-    assert found == [row.values[0] for row in TABLES["table6"].rows]
+    (cells,) = [numbers(line) for line in text.splitlines() if line.startswith("mIoU (%)")]
+    assert cells == [row.values[0] for row in TABLES["table6"].rows]
 
 
 def test_names_are_unique_and_every_baseline_is_a_row():
@@ -84,7 +85,7 @@ def test_names_are_unique_and_every_baseline_is_a_row():
         assert all(len(row.values) in (0, len(table.columns)) for row in table.rows)
 
 
-def test_units_are_ours():
+def test_units_are_fractions_and_counts():
     table = TABLES["table1"]
     reported = table.reported(table.row("s12"))
     assert reported == {"parameters": 15e6, "images_per_s": 1415.1, "macs": 3e9, "peak_memory": 179.5e6, "top1": 0.766}
@@ -108,7 +109,7 @@ RECIPE_OF = {
 
 @pytest.mark.parametrize("name", RECIPE_OF)
 def test_recipes_expect_what_the_paper_reports(name):
-    """The recipes' numbers were typed by themselves."""
+    """The numbers of the recipes were typed separately."""
     table = TABLES[name]
     for row, recipe in RECIPE_OF[name].items():
         for metric, value in RECIPES[recipe].expected:

@@ -42,7 +42,7 @@ def published_top1(model: str) -> float | None:
 def published_points() -> list[Point]:
     """The networks of Table 1."""
     numbers = [(row, TABLE1.reported(row)) for row in TABLE1.rows]
-    return [Point(row.what, _row_family(row.name), paper["images_per_s"], paper["top1"]) for row, paper in numbers]
+    return [Point(row.title, _row_family(row.name), paper["images_per_s"], paper["top1"]) for row, paper in numbers]
 
 
 def measured_points(rows: Sequence[Row]) -> list[Point]:
