@@ -46,8 +46,6 @@ class Eval(Verb):
     def run(self) -> dict[str, Any]:
         """Evaluate; of several processes the first prints."""
         options = {name: value for name, value in vars(self).items() if name not in ("json", "debug", "model")}
-        if self.protocol == ():
-            options["protocol"] = ("",)
         result = evaluate(self.model, **options)
         if result and not self.json:
             print(result)

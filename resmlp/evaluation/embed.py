@@ -1,9 +1,9 @@
 """`embed()`: features of every image in a folder or archive, for other programs."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -197,7 +197,7 @@ def _write_parquet(path: Path, result: Embeddings) -> None:
 
 
 def _need_pyarrow(path: Path) -> None:
-    if find_spec("pyarrow") is None:
+    if importlib.util.find_spec("pyarrow") is None:
         raise UserError(
             "parquet needs pyarrow, which is not installed", f"{install_hint('parquet')}; or --out FILE.npy"
         )

@@ -67,7 +67,8 @@ def evaluate(
     """
     source = resolve(model)
     data = data if root is None else replace(data, root=str(root))
-    names = (protocol,) if isinstance(protocol, str) else tuple(protocol or (KINDS[source.kind].protocol,))
+    asked = KINDS[source.kind].protocol if protocol is None else protocol
+    names = (asked,) if isinstance(asked, str) else tuple(asked)
     files = {"real": real, "indices": indices, "train": train}
     check_protocols(names, data, files)
     from resmlp.utils.devices import this_process

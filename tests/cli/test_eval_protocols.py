@@ -334,7 +334,7 @@ def test_people_see_the_interval_and_the_crop(resmlp, table, tmp_path):
     assert f"top1 0.7000 ({low:.3f} to {high:.3f})" in ended.out
     assert "on 20 images at crop ratio 1.0" in ended.out
     assert "on 20 images at crop ratio 0.9" in ended.out
-    assert "1 images gave numbers that are not finite" in ended.out
+    assert "1 images gave outputs that are not finite" in ended.out
 
 
 def test_a_set_of_which_nothing_can_be_read_has_no_score(mistake, tmp_path):
@@ -387,7 +387,7 @@ def test_weights_that_are_not_there(mistake, run, tmp_path):
     (last / "ema.safetensors").unlink()
     for kind, field in {"ema": "--run.ema", "avg": "--run.average"}.items():
         said = mistake(run, *data, "--weights", kind)
-        assert f"kept no average of its weights by {field} (its last checkpoint has raw;" in said
+        assert f"was trained without {field} (its last checkpoint has raw;" in said
     (last / "raw.safetensors").write_bytes(b"cut")
     assert "is no file of weights" in mistake(run, *data, "--weights", "raw")
     save_file({"other": torch.zeros(1)}, last / "raw.safetensors")
