@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -46,7 +47,9 @@ def start(
         sys.exit(code if isinstance(code, int) else 0)
 
     process = multiprocessing.get_context("fork").Process(target=run)
-    process.start()
+    with warnings.catch_warnings():  # from Python 3.12: the child has this thread alone
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        process.start()
     return process
 
 
