@@ -1,4 +1,4 @@
-"""Run folders as the engine leaves them, made of plain text."""
+"""Run folders as training writes them, made of plain text."""
 
 import json
 import struct
@@ -9,7 +9,7 @@ NASTY = "<script>alert(1)</script>"
 
 
 def log_lines(epochs=4, kinds=("raw", "ema"), names=("top1", "top5"), top=1.0):
-    """What `read_metrics` returns for a run of ten steps an epoch."""
+    """The result of `read_metrics` for a run with ten steps in an epoch."""
     lines = []
     for step in range(5, 10 * epochs + 1, 5):
         epoch = -(-step // 10)
@@ -31,7 +31,7 @@ def png_size(path):
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished run with a hostile recipe."""
+    """A finished run with hostile names; tests change its files."""
     folder = tmp_path / "a run"
     folder.mkdir()
     lines = log_lines()

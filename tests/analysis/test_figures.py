@@ -1,4 +1,4 @@
-"""Figures are whole PNGs of the right size, whatever part of a run is missing and whatever its classes are called."""
+"""Figures are complete PNGs of the expected size, with missing parts of a run and with unusual class names."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ NAMES = [
     "new\nline",
     "\udcff\x00",
     "",
-    "a name that is longer than its place allows",
+    "a name that is longer than its space",
 ]
 
 
@@ -36,12 +36,12 @@ def pixels(path):
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
-def test_matplotlib_is_loaded_with_the_first_figure_alone():
+def test_matplotlib_is_imported_with_the_first_figure():
     code = "import sys, resmlp.analysis; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
 
-def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
+def test_drawing_does_not_change_matplotlib(tmp_path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -100,7 +100,7 @@ def test_confusion_of_nothing_and_with_too_few_names(tmp_path):
     assert png_size(tmp_path / "c.png")[0] == png_size(tmp_path / "d.png")[0] == WIDE
 
 
-def test_a_lone_mistake_among_a_thousand_classes_can_be_seen(tmp_path):
+def test_a_single_error_among_a_thousand_classes_is_visible(tmp_path):
     right, wrong = (torch.eye(1000, dtype=torch.int64) * 50 for _ in range(2))
     wrong[100, 777] = 5
     for name, matrix in (("right", right), ("wrong", wrong)):
@@ -133,7 +133,7 @@ def test_small_images_show_their_pixels(tmp_path):
     assert np.isin(between, (0, 255)).all()
 
 
-def test_a_full_disk_is_told_in_a_line(tmp_path):
+def test_a_figure_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         curves(log_lines(), tmp_path / "file" / "curves.png")

@@ -1,4 +1,4 @@
-"""The report is one well-formed page that loads nothing, hides nothing and trusts no name."""
+"""The report is one well-formed, self-contained page that escapes all names."""
 
 import base64
 import json
@@ -70,14 +70,14 @@ def test_a_finished_run(run):
     assert len([attributes for attributes in page.of("tr") if attributes.get("class") == "best"]) == 1
 
 
-def test_a_translator_is_used_to_translate(run):
+def test_the_commands_of_a_translator(run):
     (run / "model.json").write_text('{"kind": "translator"}')
     page = report(run)
     assert f"resmlp translate '{run}' FILE" in page.text
     assert "resmlp predict" not in page.text
 
 
-def test_names_are_text_and_nothing_else(run):
+def test_names_are_escaped(run):
     page = report(run)
     assert page.text.count(NASTY) >= 5
     assert not page.of("script")
@@ -85,7 +85,7 @@ def test_names_are_text_and_nothing_else(run):
     assert "bytes \ufffd and \ufffd.png" in page.text
 
 
-def test_a_class_that_is_a_script(run):
+def test_a_file_name_that_is_a_script(run):
     confusion(torch.eye(2, dtype=torch.int64), [NASTY, "dog"], run / "figures" / "confusion.png")
     (run / "figures" / "confusion.png").rename(run / "figures" / "x <script>alert(1)<&script>.png")
     page = report(run)
@@ -94,7 +94,7 @@ def test_a_class_that_is_a_script(run):
     assert any("<script>alert(1)" in image["alt"] for image in page.of("img"))
 
 
-def test_the_page_stands_alone(run):
+def test_the_page_is_self_contained(run):
     page = report(run)
     for tag, attributes in page.tags:
         for name, value in attributes.items():
@@ -106,7 +106,7 @@ def test_the_page_stands_alone(run):
     assert "prefers-color-scheme: dark" in text
 
 
-def test_images_are_inside_with_words_for_them_and_the_curves_come_first(run):
+def test_images_are_embedded_with_alternative_text_and_curves_first(run):
     for name in ("confusion", "a_first"):
         confusion(torch.eye(3, dtype=torch.int64), ["a", "b", "c"], run / "figures" / f"{name}.png")
     (run / "figures" / "broken.png").write_bytes(b"no image")
@@ -114,8 +114,8 @@ def test_images_are_inside_with_words_for_them_and_the_curves_come_first(run):
     assert [image["alt"].split()[0] for image in images] == ["Curves", "a_first:", "confusion:"]
     assert "top1 goes from 0.5000 to 0.9375" in images[0]["alt"]
     for image, name in zip(images, ("curves", "a_first", "confusion")):
-        inside = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
-        assert inside == (run / "figures" / f"{name}.png").read_bytes()
+        embedded = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+        assert embedded == (run / "figures" / f"{name}.png").read_bytes()
         assert int(image["width"]) == 700
 
 
@@ -128,7 +128,7 @@ def test_any_file_may_be_missing_or_broken(run, missing, broken):
     assert ("resmlp predict" in page.text) == (missing != "model.json" or broken is not None)
 
 
-def test_an_interrupted_run_is_told_by_its_log_and_its_checkpoint(run):
+def test_an_interrupted_run(run):
     for name in ("summary.json", "model.json"):
         (run / name).unlink()
     progress = {"step": 20, "seconds": 59.6, "best": {}, "last": {}, "notes": {"unreadable": {"bad.png": 2}}}
@@ -152,14 +152,14 @@ def test_a_log_that_was_cut_short(run):
     assert "0.9375" in report(run).text
 
 
-def test_writing_it_again_gives_the_same_page(run):
+def test_writing_again_gives_the_same_page(run):
     write_report(run)
     first = (run / "report.html").read_bytes()
     write_report(run)
     assert (run / "report.html").read_bytes() == first
 
 
-def test_long_tables_are_folded_away(run):
+def test_long_tables_are_collapsed(run):
     short = report(run)
     assert "4 evaluations" not in short.text
     lines = [{"kind": "eval", "step": i, "weights": "raw", "epoch": i, "bleu": 20.0 + i} for i in range(1, 40)]

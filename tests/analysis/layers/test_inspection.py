@@ -39,6 +39,12 @@ def test_matrices_are_cut_to_the_training_sentences():
     assert weights(mixer, (1, 4))["A"].tolist() == [w for i, row in enumerate(matrix) for w in row[: i + 1]]
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Skips the figures, which take most of the time."""
+    monkeypatch.setattr(inspection, "draw_figures", lambda *args: ())
+
+
 @pytest.mark.parametrize(
     ("depth", "expected"), [(12, [0, 3, 6, 9, 11]), (24, [0, 6, 12, 18, 23]), (1, [0]), (3, [0, 1, 2])]
 )
@@ -111,7 +117,7 @@ def test_a_large_grid_has_no_distances_but_a_note(tmp_path, monkeypatch):
     assert not [note for note in inspection.notes(of_trunk(network(mixer="mlp"))) if "distance" in note]
 
 
-def test_the_page_has_the_model_and_the_initialization_of_its_mixers(tmp_path):
+def test_the_page_has_the_model_and_the_initialization_of_its_mixers(tmp_path, no_figures):
     trunk = network(depth=1, init="local")
     anatomy = replace(of_trunk(trunk), source="runs/<b>x")
     result = inspect_anatomy(anatomy, tmp_path, images=noise(trunk))
@@ -154,7 +160,7 @@ def test_equal_curves_are_both_visible(tmp_path):
     assert {tuple(int(color[i : i + 2], 16) for i in (1, 3, 5)) for color in (BLUE, ORANGE)} <= colors
 
 
-def test_a_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_partial_file(tmp_path, no_figures, monkeypatch):
     write = Path.write_text
 
     def full(self, *args, **options):

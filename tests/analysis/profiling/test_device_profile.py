@@ -1,4 +1,4 @@
-"""The accelerator's benchmark, on the CPU with a tiny network; its numbers from rows of our own."""
+"""The benchmark of accelerators, on the CPU with a tiny network and with prepared rates."""
 
 import json
 import os
@@ -24,28 +24,28 @@ def benchmark(monkeypatch):
     return accelerator
 
 
-def test_all_of_it_on_the_cpu(benchmark):
+def test_the_whole_benchmark_on_the_cpu(benchmark):
     compile = lambda network: lambda images: network(images)  # noqa: E731
-    found = benchmark.run(benchmark.pair("resmlp_s12", **TINY), [2, 3], 4, torch.device("cpu"), 1e-3, compile)
+    result = benchmark.run(benchmark.pair("resmlp_s12", **TINY), [2, 3], 4, torch.device("cpu"), 1e-3, compile)
     ways = {"timm eager", "timm compile", "ours eager", "ours compile"}
-    assert found["inference"].keys() == {"2", "3"}
-    assert found["training"].keys() == {"4"}
-    for rows in (*found["inference"].values(), *found["training"].values()):
+    assert result["inference"].keys() == {"2", "3"}
+    assert result["training"].keys() == {"4"}
+    for rows in (*result["inference"].values(), *result["training"].values()):
         assert rows.keys() == ways | {"matmul"}
         for name in ways:
             middle, low, high = rows[name]["images_per_s"]
             assert 0 < low <= middle <= high
             assert ("over_timm_compile" in rows[name]) == (name != "timm compile")
-    assert benchmark.numbers({"x": found}) == {}  # none at the batch that is claimed
+    assert benchmark.numbers({"x": result}) == {}  # no row at the batch size of the claim
 
 
 @torch.no_grad()
-def test_both_are_the_same_network(benchmark):
+def test_both_networks_are_equal(benchmark):
     both, images = benchmark.pair("resmlp_b24", **TINY), torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(both.ours(images), both.theirs(images))
 
 
-def test_training_trains(benchmark):
+def test_a_training_step_changes_all_parameters(benchmark):
     both, images = benchmark.pair("resmlp_s12", **TINY), torch.randn(4, 3, 32, 32)
     runs = benchmark.training(both, images, None)
     before = [parameter.clone() for parameter in both.ours.parameters()]
@@ -55,7 +55,7 @@ def test_training_trains(benchmark):
 
 
 def test_shares_and_ratios(benchmark, monkeypatch):
-    """Two rounds' rates of our own: images a second, and operations a second of the product, which comes last."""
+    """Prepared rates of two rounds: images per second, and operations per second of the product, which is last."""
     rates = {"timm compile": [10.0, 10], "ours eager": [20.0, 40], "matmul": [100.0, 200]}
     monkeypatch.setattr(benchmark, "measure", lambda *_: [Measured(each, []) for each in rates.values()])
     runs = dict.fromkeys(list(rates)[:-1], lambda: None)
@@ -68,49 +68,49 @@ def test_shares_and_ratios(benchmark, monkeypatch):
     assert rows["matmul"] == {"flops": [150, 125, 175]}
 
 
-def test_the_best_of_ours_is_claimed(benchmark):
+def test_the_best_row_is_claimed(benchmark):
     def row(rate: float, ratio: float, share: float) -> dict:
         return {"images_per_s": [rate] * 3, "over_timm_compile": [ratio] * 3, "of_matmul": [share] * 3}
 
     rows = {"ours eager": row(2, 1.1, 0.3), "ours kernels": row(3, 1.6, 0.5), "ours fp8": row(4, 2, 0.7)}
     rows |= {"timm eager": row(9, 9, 9), "matmul": {"flops": [1, 1, 1]}}
-    found = benchmark.numbers({"s12": {"inference": {"256": rows}, "training": {"256": rows}}})
-    assert found == {
+    numbers = benchmark.numbers({"s12": {"inference": {"256": rows}, "training": {"256": rows}}})
+    assert numbers == {
         "s12 over_timm_compile": 1.6,
         "s12 of_matmul": 0.5,
         "s12 training_over_timm_compile": 1.6,
         "s12 training_of_matmul": 0.5,
     }
-    assert benchmark.missed(found) == ["s12 of_matmul"]
+    assert benchmark.missed(numbers) == ["s12 of_matmul"]
 
 
-def test_networks_join_those_of_the_same_machine(benchmark, tmp_path):
-    path, about = tmp_path / "accelerator.json", {"machine": "a", "versions": {"torch": "1"}}
-    assert benchmark.joined(path, {"new": 1}, about) == {"new": 1}
-    path.write_text(json.dumps({"networks": {"old": 2, "new": 0}} | about))
-    assert benchmark.joined(path, {"new": 1}, about) == {"old": 2, "new": 1}
-    assert benchmark.joined(path, {"new": 1}, about | {"machine": "b"}) == {"new": 1}
+def test_results_of_the_same_machine_are_merged(benchmark, tmp_path):
+    path, conditions = tmp_path / "accelerator.json", {"machine": "a", "versions": {"torch": "1"}}
+    assert benchmark.joined(path, {"new": 1}, conditions) == {"new": 1}
+    path.write_text(json.dumps({"networks": {"old": 2, "new": 0}} | conditions))
+    assert benchmark.joined(path, {"new": 1}, conditions) == {"old": 2, "new": 1}
+    assert benchmark.joined(path, {"new": 1}, conditions | {"machine": "b"}) == {"new": 1}
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is available")
 def test_without_a_gpu(benchmark, capsys, tmp_path):
     assert benchmark.main(["--out", str(tmp_path / "x.json")]) == 2
     assert capsys.readouterr().err.startswith("error: this needs a CUDA device")
     assert not (tmp_path / "x.json").exists()
 
 
-def test_what_a_layer_takes(benchmark):
-    """S12 at one image, by hand: N 196, D 384, hidden 1536, two bytes a number."""
+def test_operations_and_bytes_of_a_layer(benchmark):
+    """S12 with one image: N 196, D 384, hidden 1536, two bytes for each number."""
     parts = {name: rest for name, *rest in benchmark.layer(benchmark.ARCHITECTURES["resmlp_s12"], 196, 1)}
-    operations, moved, _ = parts["token sublayer, our kernel"]
+    operations, moved, _ = parts["token sublayer, Triton kernel"]
     assert operations == 2 * 196 * 196 * 384
     assert moved == 2 * (2 * 196 * 384 + 196 * 196 + 196 * 384)
-    operations, moved, _ = parts["channel MLP, our kernel"]
+    operations, moved, _ = parts["channel MLP, Triton kernel"]
     assert operations == 2 * 2 * 196 * 384 * 1536
     assert moved == 2 * (2 * 196 * 384 + 2 * 384 * 1536)
 
 
-def test_the_page_has_this_table(benchmark):
+def test_docs_have_the_table(benchmark):
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert benchmark.count() in page
 
@@ -126,13 +126,13 @@ print(json.dumps(accelerator.errors(fold(both.ours.half()), 2)))
 
 
 def test_errors(benchmark):
-    """By Triton's interpreter, which must be asked for before triton is imported."""
+    """In Triton's interpreter, which must be selected before the import of triton."""
     pytest.importorskip("triton")
     script = SCRIPT.format(folder=str(ROOT / "benchmarks"), tiny=TINY)
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
-    assert found["tokens"]["kernels"] == found["tokens"]["fp8"] < 1.5 * found["tokens"]["torch"]
-    assert found["channels"]["kernels"] < 1.5 * found["channels"]["torch"] < 1e-3
-    assert found["channels"]["kernels"] < found["channels"]["fp8"] < 0.05
+    errors = json.loads(done.stdout)
+    assert errors["tokens"]["kernels"] == errors["tokens"]["fp8"] < 1.5 * errors["tokens"]["torch"]
+    assert errors["channels"]["kernels"] < 1.5 * errors["channels"]["torch"] < 1e-3
+    assert errors["channels"]["kernels"] < errors["channels"]["fp8"] < 0.05
