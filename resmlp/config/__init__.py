@@ -1,7 +1,7 @@
-"""What a run is: frozen dataclasses, checked once when they are made, in the words the user typed.
+"""Settings of a run: frozen dataclasses, validated at construction, with error messages that name the flags.
 
 Every field is a flag of the command line (`--data.batch-size 64`) and a key of `recipe.json`; the text under a field is
-its help. This package loads nothing heavy.
+its help. This package imports neither torch nor the hub.
 """
 
 from resmlp.config.data import INHERITED, Augment, Data

@@ -1,4 +1,4 @@
-"""Images: where they come from, how one becomes the network's input, and what training does to them."""
+"""Settings of images: their source, their preprocessing, and their augmentation in training."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,36 +9,38 @@ from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_r
 
 @dataclass(frozen=True)
 class Data:
-    """Where the images come from, and how one becomes the network's input."""
+    """The source of the images, and their preprocessing."""
 
     source: str = "folder"
-    """folder (ImageFolder tree or archives of one), digits (embedded), or a published set, as packed or as
-    a tree: cifar10, cifar100, flowers, cars, inat18, inat19; for segmentation masks, camvid, ade20k (images/ beside
-    labels/ or annotations/), scenes (embedded)"""
+    """folder (ImageFolder tree or its archives), digits (embedded), or a published data set, packed or as a tree:
+    cifar10, cifar100, flowers, cars, inat18, inat19; for segmentation: masks, camvid, ade20k (images/ and labels/ or
+    annotations/), scenes (embedded)"""
     root: str | None = None
-    """folder or .tar / .tar.gz: train/ and val/ (or test/) with a sub-folder a class, or one such tree to be split"""
+    """folder or .tar / .tar.gz: train/ and val/ (or test/) with one sub-folder per class, or one such tree to split"""
     img_size: tuple[int, ...] | None = (224,)
-    """height and width in pixels, or one number for a square; here and in the four below, None: as the checkpoint's"""
+    """height and width in pixels, or one number for a square; None: the checkpoint's value, as for --data.crop-ratio,
+    --data.interpolation, --data.mean and --data.std"""
     batch_size: int = 256
-    """images in one optimizer step, over all processes and accumulated parts"""
+    """images per optimizer step, over all processes and accumulated parts; if the training set has fewer images, the
+    largest batch that fits, with the learning rate scaled in proportion"""
     workers: int = 2
-    """loader processes for each training process"""
+    """loader processes per training process"""
     val_fraction: float = 0.2
-    """share held out where the data has no val/ or test/ of its own"""
+    """fraction of the images for the validation set, if the data has no val/ or test/"""
     split_seed: int = 0
-    """the held-out share is a function of this seed alone"""
+    """seed of the split into training and validation set"""
     fraction: float = 1.0
-    """share of the training images of each class that is learned from (the same ones for the same --data.split-seed),
-    one at least; what is held out stays whole"""
+    """fraction of the training images of each class to train on, at least one image; the same images for the same
+    --data.split-seed. The validation set stays complete"""
     crop_ratio: float | None = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the center (authors 0.9, timm 0.875)"""
     interpolation: Interpolation | None = "bicubic"
     mean: Channels | None = IMAGENET_MEAN
-    """subtracted from the channels, of pixels in [0, 1]"""
+    """mean of each channel, for pixels in [0, 1]: it is subtracted"""
     std: Channels | None = IMAGENET_STD
-    """divides the channels after the mean"""
+    """standard deviation of each channel: it divides after the mean is subtracted"""
     strict: bool = False
-    """stop at an image that cannot be read, instead of naming, counting and replacing it"""
+    """stop at an unreadable image; by default it is reported, counted and replaced by another image"""
 
     def __post_init__(self):
         sides = self.img_size or (1,)
@@ -58,13 +60,13 @@ class Data:
         return self.preprocessing().size
 
     def preprocessing(self, checkpoint: Preprocessing = Preprocessing((224, 224))) -> Preprocessing:  # noqa: B008
-        """What an image goes through before the network, stored beside the weights; what is None is `checkpoint`'s."""
+        """The preprocessing of an image; a field that is None takes the value of `checkpoint`."""
         own = {key: value for key in INHERITED if (value := getattr(self, key)) is not None}
         size = own.pop("img_size", checkpoint.size)
         return replace(checkpoint, size=(size[0], size[-1]), **own)
 
     def completed(self, checkpoint: Preprocessing) -> "Data":
-        """The same with nothing left at None."""
+        """The same settings, with the values of `checkpoint` in place of None."""
         p = self.preprocessing(checkpoint)
         side = p.size[: 1 + (p.size[0] != p.size[1])]
         return replace(
@@ -73,37 +75,37 @@ class Data:
 
 
 INHERITED = ("img_size", "crop_ratio", "interpolation", "mean", "std")
-"""fields of `Data` that may be the checkpoint's"""
+"""fields of `Data` that may come from the checkpoint"""
 
 
 @dataclass(frozen=True)
 class Augment:
-    """What training does to the images: crop and policy for each one, mixing and erasing on the batch."""
+    """Augmentation in training: crop and policy for each image, mixing and erasing for the batch."""
 
     crop: Literal["resized", "pad", "center"] = "resized"
-    """resized: random area and aspect; pad: shift by up to an eighth of the side; center: as in evaluation"""
+    """resized: random area and aspect ratio; pad: shift by up to an eighth of the side; center: as in evaluation"""
     scale: tuple[float, float] = (0.08, 1.0)
-    """share of the image's area that a resized crop takes"""
+    """smallest and largest fraction of the image's area in a resized crop"""
     flip: float = 0.5
     """probability of a horizontal flip"""
     policy: Literal["rand", "three", "none"] = "none"
-    """rand: timm's RandAugment as `magnitudes` says; three: 3-Augment of DeiT III (gray, solarize or blur; jitter)"""
+    """rand: timm's RandAugment with --augment.magnitudes; three: 3-Augment of DeiT III (gray, solarize or blur)"""
     magnitudes: str = "rand-m9-n2-mstd0.5-inc1"
-    """timm's RandAugment string"""
+    """configuration string of timm's RandAugment"""
     jitter: float = 0.0
-    """color jitter strength"""
+    """strength of the color jitter; 0: none"""
     mixup: float = 0.0
-    """alpha of mixup; 0 is off"""
+    """alpha of mixup; 0: none"""
     cutmix: float = 0.0
-    """alpha of CutMix; 0 is off"""
+    """alpha of CutMix; 0: none"""
     mix_prob: float = 1.0
-    """share of batches that are mixed"""
+    """probability that a batch is mixed"""
     switch_prob: float = 0.5
-    """share of mixed batches that take CutMix where both are on"""
+    """probability of CutMix in a mixed batch, if mixup and CutMix are both on"""
     erasing: float = 0.0
-    """probability of random erasing, a rectangle of noise"""
+    """probability of random erasing: noise replaces a rectangle"""
     repeats: int = 1
-    """repeated augmentation: views of an image in an epoch (of a third as many images for 3)"""
+    """repeated augmentation: views of an image per epoch; with 3, an epoch has a third of the images"""
 
     def __post_init__(self):
         check_choices("--augment.", self)
@@ -112,4 +114,4 @@ class Augment:
         check_range("--augment.", self, erasing=probability, scale=(POSITIVE, 1), repeats=(1, ANY))
         check_range("--augment.", self, mixup=(0, ANY), cutmix=(0, ANY), jitter=(0, ANY))
         low, high = self.scale
-        demand(low <= high, f"--augment.scale {low} {high}", "the smaller share first")
+        demand(low <= high, f"--augment.scale {low} {high}", "give the smaller fraction first")

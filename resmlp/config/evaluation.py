@@ -1,4 +1,4 @@
-"""What to evaluate on, and how frozen features are probed. Loads no torch."""
+"""Settings of evaluations and of probes on frozen features."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,21 +10,21 @@ WeightKind = Literal["best", "raw", "ema", "avg"]
 
 @dataclass(frozen=True)
 class EvalData:
-    """What to evaluate on; for a run folder, by default what that run held out."""
+    """The data to evaluate on; default: the validation set of the run."""
 
     root: str | None = None
-    """an ImageFolder tree or archive: its val/ (or test/), else all of it; a folder of text, for a translator; of
-    images/ and labels/, for a segmenter"""
+    """an ImageFolder tree or archive: its val/ (or test/), otherwise all images; for a translator, a folder of text
+    files; for a segmenter, a folder with images/ and labels/"""
     val: str | None = None
-    """for a translator: NAME of the files NAME.en and NAME.de, say; default those that the run held out"""
+    """for a translator: NAME of the files, for example NAME.en and NAME.de; default: the validation files of the run"""
     split: str | None = None
-    """for a segmenter: the part of the data, such as CamVid's test; default that which the run held out, or val"""
+    """for a segmenter: the split of the data, for example CamVid's test; default: the run's validation split, or val"""
     batch_size: int = 64
     workers: int = 2
     crop_ratio: tuple[float, ...] = ()
-    """other evaluation crops than the model's own; several give a result for each"""
+    """evaluation crops in place of the model's own; one result for each"""
     strict: bool = False
-    """stop at an image that cannot be read, instead of naming it and leaving it out"""
+    """stop at an unreadable image; by default it is reported and left out"""
 
     def __post_init__(self):
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), crop_ratio=(POSITIVE, 1))
@@ -32,12 +32,12 @@ class EvalData:
 
 @dataclass(frozen=True)
 class Knn:
-    """The nearest neighbors that vote."""
+    """Settings of k-NN classification."""
 
     k: tuple[int, ...] = ()
-    """how many; default 10 20 100 200, as far as there are so many training images"""
+    """numbers of nearest neighbors; default: those of 10 20 100 200 that the training images allow"""
     temperature: float = 0.07
-    """a vote counts exp(cosine / temperature)"""
+    """a neighbor's vote has the weight exp(cosine similarity / temperature)"""
 
     def __post_init__(self):
         check_range("--knn.", self, k=(1, ANY), temperature=(0.001, ANY))
@@ -45,18 +45,18 @@ class Knn:
 
 @dataclass(frozen=True)
 class Linear:
-    """The grid of linear classifiers."""
+    """Settings of the linear probe: a grid of linear classifiers on frozen features."""
 
     lr: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
     """learning rates"""
     layers: tuple[int, ...] = ()
-    """of how many of the last layers it sees the features; default 1 4, as far as the network has them"""
+    """numbers of last layers whose features are concatenated; default: those of 1 4 that the network has"""
     epochs: int = 100
-    """times that it sees each training image, or its mirror image"""
+    """epochs; each image is mirrored at random"""
     batch_size: int = 256
     seed: int = 0
 
     def __post_init__(self):
-        demand(bool(self.lr), "--linear.lr names nothing", "give one or more")
+        demand(bool(self.lr), "--linear.lr has no value", "give one or more")
         check_range("--linear.", self, lr=(POSITIVE, ANY), layers=(1, ANY), seed=(0, 2**63 - 1))
         check_range("--linear.", self, epochs=(1, ANY), batch_size=(1, ANY))

@@ -1,4 +1,4 @@
-"""Which network a run trains, as settings: a name, the weights it starts from, and the parts that differ."""
+"""Settings of the network of a run: its name, its initial weights, and the parts that differ."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
@@ -16,51 +16,51 @@ FROM_CHECKPOINT = "checkpoint"
 
 @dataclass(frozen=True)
 class Model(overrides_of(Architecture)):  # type: ignore[misc]
-    """Which network; every part left at None is as the named model has it."""
+    """The network; a part that is None is that of the named model."""
 
     name: Annotated[str, arg(aliases=["--model"])] = "resmlp_s12"
-    """a name of `resmlp list models` or timm's name for it; a name of `resmlp list weights` or hf-hub:ORG/NAME, to
-    start from those weights; "checkpoint": the network of the checkpoint"""
+    """a model of `resmlp list models`, or its name in timm; or weights to start from, of `resmlp list weights` or
+    hf-hub:ORG/NAME; "checkpoint": the network of --model.checkpoint"""
     checkpoint: str | None = None
-    """start from these weights: a run folder, a weight file, a name of `resmlp list weights`, or hf-hub:ORG/NAME;
-    another number of classes gets a new head"""
+    """initial weights: a run folder, a file of weights, a name of `resmlp list weights`, or hf-hub:ORG/NAME; the head
+    is new if the classes differ"""
     drop_path: float = 0.0
-    """stochastic depth: the probability that a sublayer is dropped for an image, the same at every depth"""
+    """stochastic depth: probability that a sublayer is skipped for an image, equal at every depth"""
 
     def __post_init__(self) -> None:
         check_range("--model.", self, drop_path=(0, BELOW_ONE))
         if self.names_weights:
-            twice = f"--model {self.name} and --model.checkpoint {self.checkpoint} name two sets of weights"
-            demand(self.checkpoint in (None, self.start), twice, "give one of them")
+            both = f"--model {self.name} and --model.checkpoint {self.checkpoint} are two sets of weights"
+            demand(self.checkpoint in (None, self.start), both, "give one of them")
         elif self.name != FROM_CHECKPOINT:
-            foreign = f"--model {self.name}: resmlp trains its own networks only"
+            foreign = f"--model {self.name}: only resmlp networks can be trained"
             demand(not self.name.startswith("timm:"), foreign, "see `resmlp list models`")
             changed(ARCHITECTURES[canonical(self.name)], **self.changes())
 
     @property
     def names_weights(self) -> bool:
-        """Whether `name` is that of published weights, and not of a network."""
+        """Whether `name` is a name of weights and not of a network."""
         return is_tagged(self.name) or self.name.startswith(HUB)
 
     @property
     def start(self) -> str | None:
-        """The weights that training starts from, as a MODEL; None for random ones."""
+        """The initial weights, as a MODEL; None for random ones."""
         if is_tagged(self.name):
             return published(self.name).name
         return self.name if self.name.startswith(HUB) else self.checkpoint
 
     @property
     def known(self) -> str | None:
-        """The name of the network in `ARCHITECTURES`; None where only the checkpoint says which it is."""
+        """The name of the network in `ARCHITECTURES`; None if it is only known from the checkpoint."""
         if is_tagged(self.name):
             return published(self.name).model
-        open_until_read = self.name == FROM_CHECKPOINT or self.name.startswith(HUB)
-        return None if open_until_read else canonical(self.name)
+        in_checkpoint = self.name == FROM_CHECKPOINT or self.name.startswith(HUB)
+        return None if in_checkpoint else canonical(self.name)
 
     def network(self) -> tuple[str, Architecture]:
         """The name of the network, and its architecture with the changed parts.
 
-        Raises `UserError` where only the checkpoint says which it is: `Model.completed` has asked it.
+        Raises `UserError` if the network is only known from the checkpoint; `Model.completed` takes it from there.
         """
         name = self.known
         if name is None:
@@ -68,13 +68,13 @@ class Model(overrides_of(Architecture)):  # type: ignore[misc]
         return name, changed(ARCHITECTURES[name], **self.changes())
 
     def changes(self) -> dict[str, Any]:
-        """The parts that differ from the named network's."""
+        """The parts that differ from those of the named network."""
         return overridden(self, Architecture)
 
     def completed(self, name: str, architecture: Architecture, start: str | None) -> "Model":
-        """The same settings once the checkpoint has been read: `name` and its parts stand here, and `start` is where.
+        """The settings with the network of a checkpoint: its `name`, its `architecture`, and its path `start`.
 
-        The result needs neither the checkpoint nor the hub to say which network it is.
+        The result determines the network without the checkpoint and without the hub.
         """
         name = canonical(name)
         base, network = ARCHITECTURES[name], changed(architecture, **self.changes())

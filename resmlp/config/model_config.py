@@ -1,4 +1,4 @@
-"""What is said about a network beside its weights: enough to build it again and to feed it. Loads no torch."""
+"""The contents of model.json: what is needed to build a network again and to preprocess its input."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -15,19 +15,19 @@ MODEL_JSON = "model.json"
 Target = Literal["onnx", "openvino", "torch"]
 Output = Literal["logits", "probabilities", "features"]
 STRIDE = (0.05, 1.0)
-"""bounds of a sliding window's step, as a share of its side; 0.05 sees each pixel 400 times"""
+"""bounds of the step of a sliding window, as a fraction of its side; with 0.05 a pixel is in 400 windows"""
 
 
 @dataclass(frozen=True)
 class TrunkConfig:
-    """All that is needed to build the same network again; stored beside its weights."""
+    """A trunk with its classifier: everything that is needed to build the same network again."""
 
     name: str
     architecture: Architecture
     size: tuple[int, int] = (224, 224)
     """(height, width) of the input in pixels"""
     num_classes: int = 1000
-    """0: features, no classifier"""
+    """0: no classifier; the output is the features"""
     drop_path: float = 0.0
 
     def __post_init__(self):
@@ -35,7 +35,7 @@ class TrunkConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Tokens (down, across)."""
+        """(rows, columns) of tokens; raises `UserError` if the size does not divide into patches."""
         patch = self.architecture.patch_size
         if self.size[0] % patch or self.size[1] % patch or min(self.size) < patch:
             raise UserError(
@@ -47,38 +47,38 @@ class TrunkConfig:
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """A trunk, or a backbone of timm's, below UPerNet's decoder."""
+    """A segmenter: a resmlp trunk or a timm backbone, and UPerNet's decoder."""
 
     size: tuple[int, int]
-    """(height, width) of the window that it sees, in pixels"""
+    """(height, width) of the input window in pixels"""
     num_classes: int
     trunk: TrunkConfig | None = None
-    """a trunk of ours, without a classifier"""
+    """a resmlp trunk without a classifier"""
     backbone: str | None = None
-    """timm's name of a network, in its place"""
+    """timm's name of a network, in place of a trunk"""
     width: int = 512
     """channels of the decoder"""
     auxiliary: int = 256
-    """channels of the auxiliary head; 0: there is none"""
+    """channels of the auxiliary decoder; 0: none"""
 
     def __post_init__(self):
         check_range("", self, size=(1, 2**15), num_classes=(1, 2**16), width=(1, 2**14), auxiliary=(0, 2**14))
-        one = "a segmenter stands on a trunk or on a backbone of timm's"
-        demand((self.trunk is None) != (self.backbone is None), one, "name one of them")
+        one = "a segmenter has either a trunk or a timm backbone"
+        demand((self.trunk is None) != (self.backbone is None), one, "give one of them")
         if self.trunk is not None:
-            sizes = "its trunk sees {}x{} and it {}x{}".format(*self.trunk.size, *self.size)
+            sizes = "its trunk is for {}x{} and its window is {}x{}".format(*self.trunk.size, *self.size)
             demand(self.trunk.size == self.size, sizes, "build the trunk for the window")
-            demand(self.trunk.num_classes == 0, "its trunk has a classifier", "a trunk below a decoder has none")
+            demand(self.trunk.num_classes == 0, "its trunk has a classifier", "set num_classes of the trunk to 0")
 
 
 @dataclass(frozen=True)
 class Seq2SeqConfig:
-    """All that is needed to build the same network that translates again."""
+    """A translation network: everything that is needed to build it again."""
 
     name: str
     architecture: Seq2SeqArchitecture
     vocabulary: int
-    """tokens there are"""
+    """number of tokens in the vocabulary"""
     dropout: float = 0.0
 
     def __post_init__(self):
@@ -87,12 +87,12 @@ class Seq2SeqConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The contents of model.json."""
+    """The contents of model.json of a classifier."""
 
     model: TrunkConfig
     preprocessing: Preprocessing
     classes: tuple[str, ...] = ()
-    """class names, in the order of the logits; empty where unknown"""
+    """class names, in the order of the logits; empty if unknown"""
     format: int = FORMAT
 
     def __post_init__(self):
@@ -103,19 +103,19 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SegmenterModelConfig:
-    """The contents of model.json of a network that labels each pixel."""
+    """The contents of model.json of a segmenter."""
 
     model: SegmenterConfig
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...] = ()
-    """a color for each class, for people; empty: some are made up"""
+    """a display color for each class; empty: generated"""
     base_size: tuple[int, ...] | None = None
-    """what an image is resized to before it is seen, as `objectives.Segment` has it for evaluation"""
+    """size to which an image is resized in evaluation, as `eval_size` of `tasks.Segment`"""
     stride: float = 2 / 3
-    """the step of the sliding window, as a share of its side"""
+    """step of the sliding window, as a fraction of its side"""
     whole: bool = False
-    """all of the image is seen at once, by the network moved to its size"""
+    """segment the whole image at once, with the network resized to it"""
     kind: Literal["segmenter"] = "segmenter"
     format: int = FORMAT
 
@@ -125,20 +125,20 @@ class SegmenterModelConfig:
         names = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         demand(len(self.classes) == self.model.num_classes, names, "was it changed by hand?")
         bright = all(0 <= value <= 255 for color in self.palette for value in color)
-        demand(bright, "a color of its palette is none", "three numbers from 0 to 255 each")
+        demand(bright, "its palette has an invalid color", "a color is three numbers from 0 to 255")
         colors = f"{counted(len(self.palette), 'color')} for {counted(self.model.num_classes, 'class')}"
         demand(len(self.palette) in (0, self.model.num_classes), colors, "was it changed by hand?")
 
 
 @dataclass(frozen=True)
 class TranslatorModelConfig:
-    """The contents of model.json of a network that translates; tokenizer.json lies beside it."""
+    """The contents of model.json of a translator; tokenizer.json is in the same folder."""
 
     model: Seq2SeqConfig
     source_language: str
     target_language: str
     tokenizer: str = ""
-    """fingerprint of that vocabulary: tokens of another have other numbers"""
+    """fingerprint of the vocabulary: the ids of the tokens depend on it"""
     beam: int = 4
     length_penalty: float = 0.6
     kind: Literal["translator"] = "translator"
@@ -150,21 +150,21 @@ class TranslatorModelConfig:
 
 @dataclass(frozen=True)
 class ExportedModelConfig:
-    """The contents of model.json beside an exported network: all that a program needs to feed it and to read it."""
+    """The contents of model.json of an exported network: how to make its input and read its output."""
 
     model: TrunkConfig
-    """what it was before it was folded; no weights of this network can be got back from the files"""
+    """the network before folding; its weights cannot be recovered from the files"""
     preprocessing: Preprocessing
     to: Target
     files: tuple[str, ...]
     output: Output
     pixels: bool
-    """it takes uint8 B 3 H W, 0 to 255, cropped but not normalized; else float32, normalized"""
+    """whether the input is uint8 B 3 H W, 0 to 255, cropped but not normalized; otherwise float32, normalized"""
     classes: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    """the same classes for people, where their names are codes"""
+    """readable names of the classes, if their names are codes"""
     difference: float = 0.0
-    """largest difference from torch's output that was seen"""
+    """largest measured difference from the output of torch"""
     folded: bool = True
     kind: Literal["exported"] = "exported"
     format: int = FORMAT
@@ -172,7 +172,7 @@ class ExportedModelConfig:
     def __post_init__(self):
         check_choices("", self)
         plain = all(name not in ("", ".", "..") and not set("/\\\0") & set(name) for name in self.files)
-        demand(plain and bool(self.files), "its files are not names alone", "was it changed by hand?")
+        demand(plain and bool(self.files), "its files are not plain file names", "was it changed by hand?")
         counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits and len(self.words) in (0, len(self.classes)), counts, "was it changed by hand?")
@@ -186,7 +186,7 @@ MODEL_CONFIGS: dict[str, type] = {
     "translator": TranslatorModelConfig,
     "exported": ExportedModelConfig,
 }
-"""by the "kind" that a model.json says; one that says none is a classifier"""
+"""the type of each "kind" in model.json; without a kind it is a classifier"""
 
 
 def noun(kind: str) -> str:
@@ -196,7 +196,7 @@ def noun(kind: str) -> str:
 
 def kind_from(values: Any) -> str:
     """The key of `MODEL_CONFIGS` that a model.json belongs to. Raises `UserError`, for a newer format first."""
-    demand(isinstance(values, dict), "it holds no JSON object", "was it changed by hand?")
+    demand(isinstance(values, dict), "it is not a JSON object", "was it changed by hand?")
     form, kind = values.get("format", FORMAT), values.get("kind", "classifier")
     newer = type(form) is int and form > FORMAT
     demand(not newer, f"its format is {shown(form)}", "written by a newer resmlp: update it")
@@ -204,13 +204,13 @@ def kind_from(values: Any) -> str:
     demand(
         isinstance(kind, str) and kind in MODEL_CONFIGS,
         f"its kind is {shown(kind)}",
-        f"known are {', '.join(MODEL_CONFIGS)}",
+        f"it should be one of {', '.join(MODEL_CONFIGS)}",
     )
     return kind
 
 
 def config_from(values: Any) -> AnyConfig:
-    """The configuration that `to_dict` described. Raises `UserError`."""
+    """The configuration from the dictionary that `to_dict` made. Raises `UserError`."""
     cls = MODEL_CONFIGS[kind_from(values)]
     known = [field.name for field in fields(cls)]
     for part in ("model", "preprocessing"):

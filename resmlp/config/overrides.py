@@ -1,4 +1,4 @@
-"""The fields of a dataclass once more, each of them optional: which parts of a named network a recipe changes."""
+"""Optional copies of the fields of a dataclass: the parts of a named network that a recipe changes."""
 
 import ast
 import inspect
@@ -10,9 +10,9 @@ from tyro.conf import arg
 
 
 def overrides_of(cls: type) -> Any:
-    """A frozen dataclass with the fields of the dataclass `cls`, by keyword and None by default: "as `cls` has it".
+    """A frozen dataclass with the fields of the dataclass `cls`, keyword-only and None by default.
 
-    The help of each field is the text under it in `cls`, so that a part of a network is declared in one place.
+    The help of each field is the text under it in `cls`, so each part of a network is declared in one place.
     """
     hints, docs = get_type_hints(cls), field_docs(cls)
     optional = [
@@ -23,13 +23,13 @@ def overrides_of(cls: type) -> Any:
 
 
 def overridden(value: Any, cls: type) -> dict[str, Any]:
-    """The fields of `value`, a dataclass on `overrides_of(cls)`, that are not None."""
+    """The fields of `cls` that are not None in `value`, an instance of a subclass of `overrides_of(cls)`."""
     names = (field.name for field in fields(cls))
     return {name: part for name in names if (part := getattr(value, name)) is not None}
 
 
 def field_docs(cls: type) -> dict[str, str]:
-    """The text under each field in the source of a dataclass."""
+    """The text under each field in the source code of a dataclass."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
     docs = {}
     for field, text in zip(body, body[1:]):

@@ -1,4 +1,4 @@
-"""How an image becomes the network's input: a value that is stored beside the weights."""
+"""Preprocessing of an image for the network; stored in model.json."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What happens to an image in evaluation: resize by ratio, center crop, normalize."""
+    """Preprocessing in evaluation: resize, center crop, normalize."""
 
     size: tuple[int, int]
     """(height, width) in pixels"""

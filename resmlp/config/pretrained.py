@@ -1,8 +1,8 @@
-"""Weights that others trained and published, as values: where they lie, what they need, what they reach.
+"""Published weights: their source, preprocessing, license and published accuracy.
 
-Accuracies on ImageNet-1k are those of the paper (Table 3, with ReaL and V2), with the authors' crop of 0.9; S36's are
-those of the authors' repository (facebookresearch/deit, README_resmlp.md), the Mixers' those that timm measured
-(huggingface/pytorch-image-models, results/results-imagenet.csv). All are on the hub as timm converted them.
+Accuracies on ImageNet-1k are from the paper (Table 3, with ReaL and V2), with the authors' crop of 0.9. Those of S36
+are from the authors' repository (facebookresearch/deit, README_resmlp.md), those of Mixer from timm's measurements
+(huggingface/pytorch-image-models, results/results-imagenet.csv). The hub has all weights as converted by timm.
 """
 
 from dataclasses import dataclass, replace
@@ -19,25 +19,25 @@ class Published:
     model: str
     """a key of `ARCHITECTURES`"""
     tag: str
-    """who trained it, on what: timm's tag"""
+    """timm's tag: who trained the weights, on which data"""
     source: str
-    """the original file"""
+    """URL of the original file"""
     top1: float | None = None
-    """ImageNet-1k val; None where nothing was published"""
+    """top-1 accuracy on the validation set of ImageNet-1k; None if it was not published"""
     real: float | None = None
-    """ImageNet ReaL"""
+    """top-1 accuracy on ImageNet ReaL"""
     v2: float | None = None
-    """ImageNet-V2"""
+    """top-1 accuracy on ImageNet-V2"""
     num_classes: int = 1000
-    """0: it has no classifier to trust"""
+    """0: no usable classifier"""
     vocabulary: str = "imagenet-1k"
-    """the list of classes, as `timm.data.ImageNetInfo` calls it; empty where unknown"""
+    """the list of classes, by its name in `timm.data.ImageNetInfo`; empty if unknown"""
     preprocessing: Preprocessing = Preprocessing((224, 224))
     license: str = "apache-2.0"
 
     @property
     def parameters(self) -> int:
-        """How many there are, those of the classifier included."""
+        """Number of parameters, including the classifier."""
         return TRUNKS[self.model] + self.num_classes * (ARCHITECTURES[self.model].dim + 1)
 
     @property
@@ -47,7 +47,7 @@ class Published:
 
     @property
     def repo(self) -> str:
-        """Where the hub has it."""
+        """The repository on the hub."""
         return f"timm/{TIMM_NAMES[self.model]}.{self.tag}"
 
 
@@ -117,20 +117,20 @@ FILE_ENDINGS = ("safetensors", "pth", "pt", "bin", "npz", "json")
 
 
 def is_tagged(name: str) -> bool:
-    """Whether `name` reads like published weights, `model.tag`, in our words, timm's or the authors'."""
+    """Whether `name` has the form `model.tag` of published weights, with a resmlp, timm or author name of the model."""
     model, dot, tag = name.partition(".")
     known = {weights.model for weights in _ALL}
     return bool(dot and tag) and ALIASES.get(model, model) in known and "/" not in name and tag not in FILE_ENDINGS
 
 
 def canonical_tag(name: str) -> str:
-    """Our `model.tag` of weights that are named in our words, timm's or the authors'."""
+    """The resmlp name `model.tag` of weights, from a resmlp, timm or author name."""
     model, _, tag = name.partition(".")
     return f"{canonical(model)}.{tag}"
 
 
 def published(name: str) -> Published:
-    """The weights of a `model.tag`, or the first of a model's; raises `UserError` where there are none."""
+    """The weights `model.tag`, or the first weights of a model; raises `UserError` if there are none."""
     if "." in name:
         return lookup("weights", canonical_tag(name), PUBLISHED, "see `resmlp list weights`")
     first = {weights.model: weights for weights in reversed(_ALL)}

@@ -1,4 +1,4 @@
-"""All of a run in one value: images or text, what is learned of them, with which network, and how."""
+"""Recipes: all settings of a run in one value."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from resmlp.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Recipe:
-    """All of a run, and what the paper says of it; each kind of data has its own subclass."""
+    """All settings of a run, and the results in the paper; each kind of data has its own subclass."""
 
     name: Suppress[str]
     task: Task
@@ -25,19 +25,23 @@ class Recipe:
     optim: Optim = Optim()
     run: Run = Run()
     about: Suppress[str] = ""
-    """what it trains, in a line"""
+    """what the recipe trains, in one line"""
     paper: Suppress[str] = ""
-    """where it stands in the paper"""
+    """its place in the paper"""
     expected: Suppress[tuple[tuple[str, float], ...]] = ()
-    """what it must reach, as (metric, value)"""
+    """target results, as (metric, value)"""
 
     def __post_init__(self):
-        demand(self.name.replace("-", "").isalnum(), f"a recipe cannot be called {self.name!r}", "letters, digits, -")
+        demand(
+            self.name.replace("-", "").isalnum(),
+            f"a recipe cannot have the name {self.name!r}",
+            "use letters, digits and -",
+        )
 
 
 @dataclass(frozen=True)
 class TextRecipe(Recipe):
-    """A network that translates."""
+    """Training of a translator."""
 
     task: Task = field(default_factory=Translate)
     model: Seq2Seq = Seq2Seq()
@@ -45,18 +49,20 @@ class TextRecipe(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        demand(isinstance(self.task, Translate), "the task is none for text", "translate is")
+        demand(isinstance(self.task, Translate), "the task is not for text", "use Translate")
         parts, tokens = self.run.accumulate, self.data.batch_size
-        many = f"--run.checkpoint-activations is for images: a network of {self.model.name} has no such switch"
-        demand(not self.run.checkpoint_activations, many, "leave it out; --run.accumulate saves memory as well")
+        images = f"--run.checkpoint-activations is for images: {self.model.name} does not support it"
+        demand(not self.run.checkpoint_activations, images, "leave it out; --run.accumulate also saves memory")
         longest = self.model.network()[1].max_length
-        short = f"--data.batch-size {tokens} over --run.accumulate {parts} holds less than a sentence of {longest}"
-        demand(tokens // parts >= longest, short, f"make it {longest * parts} tokens at least")
+        short = (
+            f"--data.batch-size {tokens} in --run.accumulate {parts} parts is less than a sentence of {longest} tokens"
+        )
+        demand(tokens // parts >= longest, short, f"make it at least {longest * parts}")
 
 
 @dataclass(frozen=True)
 class ImageRecipe(Recipe):
-    """A network that sees."""
+    """Training of a network for images."""
 
     task: Task = field(default_factory=Supervised)
     model: Model = Model()
@@ -65,8 +71,8 @@ class ImageRecipe(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        demand(not isinstance(self.task, Translate), "the task is one for text", "images are not translated")
-        if not (isinstance(self.task, Segment) and self.task.backbone):  # which takes the trunk's place
+        demand(not isinstance(self.task, Translate), "the task is for text", "use a task for images")
+        if not (isinstance(self.task, Segment) and self.task.backbone):  # a backbone replaces the trunk
             self._check_trunk()
         parts = self.run.accumulate
         demand(
@@ -77,12 +83,12 @@ class ImageRecipe(Recipe):
         if self.augment.mixup or self.augment.cutmix:
             demand(
                 self.data.batch_size // parts % 2 == 0,
-                f"mixup pairs up the images of a batch, and {self.data.batch_size // parts} is odd",
+                f"mixup mixes pairs of images, and a part of the batch has an odd number: {self.data.batch_size // parts}",
                 "make --data.batch-size even, or set --augment.mixup 0 --augment.cutmix 0",
             )
 
     def _check_trunk(self) -> None:
-        """Refuse what the network cannot do. What only the checkpoint knows is checked when `train` has read it."""
+        """Raise `UserError` for settings that the network does not support, if its name is known."""
         if self.model.known is None:
             return
         name, network = self.model.network()
@@ -99,5 +105,5 @@ class ImageRecipe(Recipe):
         demand(
             not (self.run.checkpoint_activations and network.norm == "batchnorm"),
             "--run.checkpoint-activations would count BatchNorm's statistics twice",
-            "leave one of the two",
+            "leave one of them out",
         )

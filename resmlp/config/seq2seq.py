@@ -1,4 +1,4 @@
-"""Every network that translates, as values (section 2, "Sequence-to-Sequence ResMLP"; sizes of Table 5)."""
+"""All translation networks as values (section 2, "Sequence-to-Sequence ResMLP"; sizes of Table 5)."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -8,10 +8,10 @@ from resmlp.utils.checks import ANY, check_choices, check_range, demand
 from resmlp.utils.errors import UserError, lookup
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
-"""numbers of the tokens that stand for no text: filling, beginning, end, and what the vocabulary lacks"""
+"""ids of the special tokens: padding, beginning and end of a sentence, unknown"""
 
 SEARCH = {"beam": (1, 2**10), "length_penalty": (0, math.nextafter(100, 0))}
-"""least and most of what the search for a translation can be told, wherever that is said"""
+"""smallest and largest values of the settings of the beam search"""
 
 Mixer = Literal["linear", "attention"]
 Norm = Literal["affine", "layernorm"]
@@ -20,9 +20,10 @@ Activation = Literal["gelu", "relu", "silu", "hardswish"]
 
 @dataclass(frozen=True)
 class Seq2SeqArchitecture:
-    """The parts and sizes of an encoder and a decoder; the block's wiring is that of the vision trunk.
+    """The parts and sizes of an encoder and a decoder; the residual structure is that of the vision trunk.
 
-    An encoder's layer is token mixing and a feed-forward sublayer; a decoder's has attention to the encoder between.
+    A layer of the encoder has token mixing and a feed-forward sublayer; a layer of the decoder has attention to the
+    encoder between the two.
     """
 
     dim: int = 512
@@ -32,15 +33,15 @@ class Seq2SeqArchitecture:
     encoder_depth: int = 6
     decoder_depth: int = 6
     heads: int = 8
-    """heads of the attention to the source, and of the `attention` mixer"""
+    """heads of the cross-attention and of the `attention` mixer"""
     mixer: Mixer = "linear"
-    """linear: a matrix over the positions, triangular in the decoder; attention: the Transformer's"""
+    """linear: a matrix over the positions, triangular in the decoder; attention: that of the Transformer"""
     norm: Norm = "affine"
     activation: Activation = "gelu"
     layer_scale: float = 0.2
-    """initial LayerScale at the end of each sublayer (section 3.5); 0: none, as in the Transformer"""
+    """initial LayerScale at the end of each sublayer (section 3.5); 0: no LayerScale, as in the Transformer"""
     max_length: int = 256
-    """tokens of the longest sentence, its end included: a linear mixer has a matrix of that size"""
+    """tokens of the longest sentence, including its end: the size of the matrix of a linear mixer"""
 
     def __post_init__(self):
         check_choices("--model.", self)

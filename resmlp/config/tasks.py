@@ -1,4 +1,4 @@
-"""What is learned, as settings: a dataclass a task, and a class of the same name in `resmlp.tasks`. Loads no torch."""
+"""Settings of the tasks: a dataclass for each task, and a class of the same name in `resmlp.tasks`."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from resmlp.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Task:
-    """What is learned: each task has its own subclass, and a class of the same name in `resmlp.tasks`."""
+    """Base of the settings of all tasks."""
 
 
 @dataclass(frozen=True)
@@ -28,79 +28,79 @@ class Supervised(Task):
 
 @dataclass(frozen=True)
 class Distill(Task):
-    """Classification by the labels and by what a teacher says of the same images."""
+    """Classification with labels and with the predictions of a teacher for the same images."""
 
     teacher: str = "timm:regnety_160.deit_in1k"
     """a trained MODEL: a run folder, a file of weights, a name of `resmlp list weights`, or timm:NAME.TAG"""
     targets: Annotated[Literal["hard", "soft"], arg(aliases=["--task.kind"])] = "hard"
-    """hard: the teacher's likeliest class; soft: its probabilities at `temperature`"""
+    """hard: the most probable class of the teacher; soft: its probabilities at --task.temperature"""
     alpha: float = 0.5
-    """share of the teacher in the loss; the labels have the rest"""
+    """weight of the teacher in the loss; the labels have the weight 1 - alpha"""
     temperature: float = 1.0
-    """soft targets: divides the logits of both, and its square multiplies the teacher's part"""
+    """soft targets: divides the logits of teacher and student; its square multiplies the teacher's part of the loss"""
     label_smoothing: float = 0.1
-    """of the labels; the teacher's part is never smoothed"""
+    """label smoothing; the teacher's targets are never smoothed"""
     teacher_size: tuple[int, ...] | None = None
-    """height and width of the teacher's images, or one number for a square; None: its own preprocessing's"""
+    """height and width of the teacher's images, or one number for a square; None: from its own preprocessing"""
     teacher_precision: Literal["fp32", "bf16"] = "fp32"
     top_k: int = 0
-    """soft targets: only the teacher's k largest logits count; 0: all"""
+    """soft targets: use only the k largest logits of the teacher; 0: all"""
     cache: str | None = None
-    """a folder that keeps the teacher's answers for later runs with the same data, augmentation, seed and batches"""
+    """folder for the teacher's outputs; later runs with the same data, augmentation, seed and batches reuse them"""
 
     def __post_init__(self):
         check_choices("--task.", self)
         check_range("--task.", self, alpha=(0, 1), temperature=(POSITIVE, ANY), label_smoothing=(0, BELOW_ONE))
         check_range("--task.", self, teacher_size=(1, 2**15), top_k=(0, ANY))
-        many = self.teacher_size is not None and len(self.teacher_size) not in (1, 2)
-        demand(not many, f"--task.teacher-size {self.teacher_size}", "give one number, or height and width")
+        one_or_two = self.teacher_size is None or len(self.teacher_size) in (1, 2)
+        demand(one_or_two, f"--task.teacher-size {self.teacher_size}", "give one number, or height and width")
 
 
 @dataclass(frozen=True)
 class Dino(Task):
-    """Self-supervision: the student says of one view of an image what the teacher says of another (DINO)."""
+    """Self-supervised training with DINO: the student predicts the teacher's outputs for other views of an image."""
 
     local_crops: Literal["resize", "interpolate", "pad", "none"] = "resize"
-    """what a network of fixed size does with small views. resize: enlarge them to --data.img-size; interpolate: move
-    its token mixers to their grid; pad: lay them anywhere on an empty image; none: there are none"""
+    """how a network of fixed size processes small views. resize: enlarge them to --data.img-size; interpolate: resize
+    its token mixers to their grid; pad: put them at a random place of an empty image; none: no small views"""
     local_views: int = 8
-    """small views of an image, beside the two large ones"""
+    """small views per image, in addition to the two large ones"""
     local_size: tuple[int, ...] | None = None
     """height and width of a small view in pixels, or one number for a square; None: 96/224 of --data.img-size, in whole
     patches. A large view has the size --data.img-size"""
     global_scale: tuple[float, float] = (0.4, 1.0)
-    """share of the image's area that a large view takes"""
+    """smallest and largest fraction of the image's area in a large view"""
     local_scale: tuple[float, float] = (0.05, 0.4)
-    """share of the image's area that a small view takes"""
+    """smallest and largest fraction of the image's area in a small view"""
     blur: float = 2.0
-    """largest radius of the Gaussian blur, in pixels of the view; 0 is off"""
+    """largest radius of the Gaussian blur, in pixels of the view; 0: none"""
     out_dim: int = 65536
-    """dimensions of what student and teacher say"""
+    """output dimension of student and teacher"""
     hidden: int = 2048
-    """width of the projection head's two hidden layers"""
+    """width of the two hidden layers of the projection head"""
     bottleneck: int = 256
-    """width before its last layer"""
+    """width of the input of its last layer"""
     head_norm: Literal["none", "batchnorm"] = "none"
-    """batchnorm: after each hidden layer, over the views of a step in each process (DINO's --use_bn_in_head): what
-    all images have in common is taken away at once, so that few steps on small images do not end in a collapse"""
+    """batchnorm: after each hidden layer, over the views of a step in each process (DINO's --use_bn_in_head); it
+    removes what all images have in common, and so prevents a collapse in short runs on small images"""
     freeze_last: int = 1
-    """first epochs in which the head's last layer does not learn"""
+    """first epochs in which the last layer of the head is frozen"""
     student_temp: float = 0.1
     teacher_temp: float = 0.07
     warmup_teacher_temp: float = 0.04
-    """the teacher's temperature at the start"""
+    """temperature of the teacher at the start"""
     warmup_teacher_temp_epochs: float = 30
-    """epochs in which it rises to `teacher_temp`, by a line"""
+    """epochs in which it rises linearly to --task.teacher-temp"""
     teacher_momentum: float = 0.996
-    """share of the teacher that a step keeps; it rises to 1 by a cosine"""
+    """decay of the moving average that is the teacher; it rises to 1 by a cosine schedule"""
     center_momentum: float = 0.9
-    """share of the center of the teacher's outputs that a step keeps"""
+    """decay of the moving average of the teacher's outputs, the center"""
     labels: Literal["auto", "none"] = "auto"
-    """auto: where folders are classes, hold images out and classify them by k-NN; none: learn from all there are"""
+    """auto: if the folders are classes, evaluate k-NN on a validation set; none: train on all images"""
     knn_images: int = 0
-    """training images among which k-NN looks for neighbors; 0: all"""
+    """training images among which k-NN searches neighbors; 0: all"""
     stop_on_collapse: bool = False
-    """stop when the teacher says the same of every image, instead of a warning"""
+    """stop if the teacher has the same output for all images; by default, print a warning"""
 
     def __post_init__(self):
         check_choices("--task.", self)
@@ -115,7 +115,7 @@ class Dino(Task):
         demand(len(sides) in (1, 2), f"--task.local-size {shown}", "give one number, or height and width")
         for name in ("global", "local"):
             low, high = getattr(self, f"{name}_scale")
-            demand(low <= high, f"--task.{name}-scale {low} {high}", "the smaller share first")
+            demand(low <= high, f"--task.{name}-scale {low} {high}", "give the smaller fraction first")
 
     @property
     def has_local(self) -> bool:
@@ -139,41 +139,41 @@ class Dino(Task):
 
 @dataclass(frozen=True)
 class Segment(Task):
-    """Semantic segmentation: a class for each pixel, by UPerNet's decoder (section 3.6, Table 6)."""
+    """Semantic segmentation with UPerNet's decoder (section 3.6, Table 6)."""
 
     ignore_index: int | None = 255
-    """label in the files that counts for nothing, neither in the loss nor in the mIoU; None: all count"""
+    """label in the files that is ignored in the loss and in the mIoU; None: no label"""
     reduce_zero_label: bool = False
-    """label 0 counts for nothing as well, and 1 to K are classes 0 to K-1, as in ADE20K"""
+    """ignore label 0 as well; labels 1 to K are classes 0 to K-1, as in ADE20K"""
     base_size: tuple[int, ...] | None = None
-    """bounds of an image's longer and shorter side that it is resized to before the window is cut, its proportions
-    kept, or one number for the shorter side alone; None: it stays of its own size"""
+    """largest longer and shorter side of an image, which is resized to them before the window is cropped, with its
+    aspect ratio kept; or one number for the shorter side; None: images are not resized"""
     eval_size: tuple[int, ...] | None = None
-    """evaluation: the same bounds in place of --task.base-size; None: those"""
+    """evaluation: the same as --task.base-size, which is the default"""
     scale: tuple[float, float] = (0.5, 2.0)
-    """training: the base size is multiplied by a random number from here to there"""
+    """training: smallest and largest random factor of the base size"""
     max_class_share: float = 0.75
-    """training: a window is cut again, up to 10 times, where one class takes this share of its labels or more"""
+    """training: crop another window, up to 10 times, if one class has this fraction of its labels or more"""
     flip: float = 0.5
     """probability of a horizontal flip"""
     jitter: float = 1.0
-    """strength of the change of colors; 1: brightness by 32 of 255, contrast and saturation by half, hue by a tenth of
-    the circle, each in half of the images; 0: none"""
+    """strength of the color jitter; 1: brightness by 32 of 255, contrast and saturation by half, hue by a tenth of
+    the circle, each for half of the images; 0: none"""
     balance: float = 0.0
-    """training: a pixel weighs as much as the share of its class among all labels, to the power of minus this; 0: all
-    pixels alike; 1: all classes alike"""
+    """training: the weight of a pixel is (frequency of its class) ** -balance; 0: the same weight for all pixels; 1:
+    for all classes"""
     empty_classes: bool = False
-    """train although some class has no pixel to learn from in any training mask"""
+    """train even if a class has no pixel in the training masks"""
     auxiliary: float = 0.4
-    """weight in the loss of a second, small decoder; 0: there is none"""
+    """weight of a second, small decoder in the loss; 0: none"""
     width: int = 512
     """channels of the decoder"""
     backbone: str | None = None
-    """timm's name of a network of feature maps, in place of --model: resnet18, convnext_tiny, ..."""
+    """a timm network in place of --model, for example resnet18 or convnext_tiny"""
     stride: float = 2 / 3
-    """evaluation: the step of the sliding window, as a share of its side"""
+    """evaluation: step of the sliding window, as a fraction of its side"""
     whole: bool = False
-    """evaluation: see all of the image at once, the network moved to its size, and slide nothing"""
+    """evaluation: segment the whole image at once, with the network resized to it, without a sliding window"""
 
     def __post_init__(self):
         share = (POSITIVE, 1)
@@ -184,26 +184,26 @@ class Segment(Task):
         for name in ("base_size", "eval_size"):
             sides = getattr(self, name)
             shown = f"--task.{name.replace('_', '-')} {' '.join(map(str, sides or ()))}"
-            one_or_two = "give one number, or those of the longer and the shorter side"
+            one_or_two = "give one number, or the longer and the shorter side"
             demand(sides is None or len(sides) in (1, 2), shown, one_or_two)
         low, high = self.scale
-        demand(low <= high, f"--task.scale {low} {high}", "the smaller first")
+        demand(low <= high, f"--task.scale {low} {high}", "give the smaller one first")
 
 
 @dataclass(frozen=True)
 class Translate(Task):
-    """Translation: the next token of the target, given those before it and the source (Table 5)."""
+    """Translation: predict the next token of the target from the source and the tokens before it (Table 5)."""
 
     label_smoothing: float = 0.1
     beam: int = 4
-    """hypotheses that the search for the best translation keeps; 1 is greedy"""
+    """hypotheses of the beam search; 1: greedy"""
     length_penalty: float = 0.6
-    """a hypothesis of n tokens, its end included, scores its log-probability / ((5 + n) / 6) ** this (Wu et al. 2016,
-    equation 14)"""
+    """the score of a hypothesis of n tokens with its end is its log-probability / ((5 + n) / 6) ** length_penalty (Wu
+    et al. 2016, equation 14)"""
     metric: Literal["bleu", "exact_match"] = "bleu"
-    """which number decides what is best; both are shown"""
+    """score that selects the best checkpoint; all scores are shown"""
     val_sentences: int = 0
-    """held-out sentences that are translated in an evaluation while training, the first ones; 0: all"""
+    """first validation sentences to translate in each evaluation during training; 0: all"""
 
     def __post_init__(self):
         check_choices("--task.", self)

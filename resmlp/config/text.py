@@ -12,50 +12,50 @@ from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_r
 
 @dataclass(frozen=True)
 class Text:
-    """Where the sentences come from, and how they are cut into tokens and batches."""
+    """The source of the sentences, their tokens and batches."""
 
     source: Literal["files", "numbers"] = "files"
-    """files (pairs of lines), or numbers (embedded: English number words to those of --data.target-language)"""
+    """files (parallel text), or numbers (embedded: number words in English and in --data.target-language)"""
     root: str | None = None
-    """folder of NAME.en and NAME.de (or .tsv with a tab between the two; or .gz of either) for each name below"""
+    """folder with NAME.en and NAME.de for each NAME of --data.train and --data.val; or NAME.tsv; or .gz of these"""
     source_language: str = "en"
-    """ending of the files that are translated"""
+    """file ending of the source language"""
     target_language: str = "de"
-    """ending of their translations"""
+    """file ending of the target language"""
     train: tuple[str, ...] = ("train",)
-    """names of the files to learn from; several are put together"""
+    """names of the training files; several are concatenated"""
     val: str = "val"
-    """name of the files that are held out"""
+    """name of the validation files"""
     vocabulary: int = 8000
-    """size of the joint vocabulary (byte-pair encoding), learned from the training text and kept with the run"""
+    """size of the joint vocabulary (byte-pair encoding), learned from the training text and saved in the run folder"""
     tokenizer: str | None = None
-    """a tokenizer.json, or the run folder that holds one, in place of a new vocabulary"""
+    """a tokenizer.json or a run folder with one, in place of a new vocabulary"""
     long_sentences: Literal["drop", "truncate", "error"] = "drop"
-    """pairs of which one side has more tokens than the network can take: drop leaves them out of training, and
-    truncates those held out; error names the first one's file and line"""
+    """pairs with more tokens than the network allows. drop: leave them out of training, truncate them in validation;
+    truncate: truncate them; error: stop, with the file and the line of the first one"""
     batch_size: int = 4096
-    """tokens in one optimizer step, padding included, of the longer side, over all processes and accumulated parts"""
+    """tokens per optimizer step, of the longer side, with padding, over all processes and accumulated parts"""
     workers: int = 0
-    """as for images; sentences are encoded once, so loader processes would have nothing to do"""
+    """no effect: sentences are encoded once, before training"""
 
     def __post_init__(self):
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), vocabulary=(260, 2**20))
-        demand(bool(self.train), "--data.train names no files", "the name of train.en and train.de is train")
+        demand(bool(self.train), "--data.train has no value", "for train.en and train.de, give train")
         same = f"--data.source-language and --data.target-language are both {self.source_language}"
-        demand(self.source_language != self.target_language, same, "give two endings, such as en and de")
+        demand(self.source_language != self.target_language, same, "give two file endings, for example en and de")
 
 
 @dataclass(frozen=True)
 class Seq2Seq(overrides_of(Seq2SeqArchitecture)):  # type: ignore[misc]
-    """Which network translates; every part left at None is as the named model has it."""
+    """The translation network; a part that is None is that of the named model."""
 
     name: Annotated[str, arg(aliases=["--model"])] = "resmlp_mt6"
     """a translation model of `resmlp list models`"""
     checkpoint: str | None = None
-    """start from these weights: a run folder of the same network and vocabulary"""
+    """initial weights: a run folder of the same network and vocabulary"""
     dropout: float = 0.1
-    """share of the channels set to zero in training, of the embeddings and of each sublayer's output"""
+    """dropout probability, for the embeddings and for the output of each sublayer"""
 
     def __post_init__(self) -> None:
         check_range("--model.", self, dropout=(0, BELOW_ONE), layer_scale=(0, ANY), dim=(POSITIVE, ANY))
@@ -70,5 +70,5 @@ class Seq2Seq(overrides_of(Seq2SeqArchitecture)):  # type: ignore[misc]
         return replace(self, **parts)
 
     def changes(self) -> dict[str, Any]:
-        """The parts that differ from the named network's."""
+        """The parts that differ from those of the named network."""
         return overridden(self, Seq2SeqArchitecture)

@@ -1,4 +1,4 @@
-"""How a network is trained, whatever it learns from."""
+"""Settings of the optimizer and of the run, for all kinds of data."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,37 +8,37 @@ from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_r
 
 @dataclass(frozen=True)
 class Optim:
-    """Optimizer and schedule; both are functions of the step."""
+    """Optimizer and learning rate schedule."""
 
     name: Literal["lamb", "adamw", "sgd", "adagrad"] = "lamb"
     lr: float = 5e-3
     """peak learning rate; scaled with the batch only if that exceeds the training set and is reduced to fit"""
     weight_decay: float = 0.2
-    """for the weights of linear and convolution layers alone"""
+    """only for the weights of linear and convolution layers"""
     final_weight_decay: float | None = None
-    """end of a cosine of the weight decay over the whole run; None: it stays as it is"""
+    """weight decay at the end of the run, by a cosine schedule; None: constant"""
     momentum: float = 0.9
-    """of SGD; beta1 of LAMB and AdamW"""
+    """momentum of SGD; beta1 of LAMB and AdamW"""
     beta2: float = 0.999
     schedule: Literal["cosine", "step", "inverse-sqrt", "constant", "poly"] = "cosine"
-    """after the warm-up; inverse-sqrt: a step n at sqrt(warm-up steps / n) of the rate (Vaswani et al. 2017, eq. 3);
-    poly: the share of the steps that is left, to the power of --optim.power, of the rate"""
+    """schedule after the warm-up; inverse-sqrt: lr * sqrt(warm-up steps / step) (Vaswani et al. 2017, equation 3);
+    poly: lr * (fraction of the remaining steps) ** power"""
     milestones: tuple[int, ...] = (30, 60, 80)
-    """step schedule: epochs at which the rate is divided by 10"""
+    """step schedule: epochs at which the learning rate is divided by 10"""
     power: float = 1.0
-    """of the poly schedule; 1 is a line (BEiT), 0.9 is DeepLab's"""
+    """exponent of the poly schedule; 1: linear (BEiT), 0.9: DeepLab"""
     warmup_epochs: float = 5
     warmup_steps: int | None = None
-    """optimizer steps of the warm-up, in place of its epochs"""
+    """optimizer steps of the warm-up, in place of epochs"""
     warmup_lr: float = 1e-6
     min_lr: float = 1e-5
-    """end of the cosine, or of poly"""
+    """learning rate at the end of the cosine or poly schedule"""
     clip: float | None = None
-    """largest gradient norm"""
+    """largest norm of the gradient; None: no clipping"""
     layer_decay: float = 1.0
-    """each layer learns at this share of the next one's rate, the head at the full rate (0.65 to 0.9 to fine-tune)"""
+    """ratio of the learning rates of a layer and the next one; the head has the full rate (0.65 to 0.9 to fine-tune)"""
     freeze_epochs: int = 0
-    """first epochs in which the head alone learns"""
+    """first epochs in which only the head is trained"""
 
     def __post_init__(self):
         check_choices("--optim.", self)
@@ -47,45 +47,45 @@ class Optim:
         check_range("--optim.", self, warmup_epochs=(0, ANY), warmup_lr=(0, ANY), min_lr=(0, ANY))
         check_range("--optim.", self, layer_decay=(POSITIVE, 1), freeze_epochs=(0, ANY))
         check_range("--optim.", self, final_weight_decay=(0, ANY), warmup_steps=(0, ANY))
-        endless = "--optim.schedule inverse-sqrt falls from the end of the warm-up on, and there is none"
-        given = self.warmup_epochs if self.warmup_steps is None else self.warmup_steps
-        demand(self.schedule != "inverse-sqrt" or given > 0, endless, "set --optim.warmup-steps, 4000 or so")
+        no_warmup = "--optim.schedule inverse-sqrt starts at the end of the warm-up, and there is no warm-up"
+        length = self.warmup_epochs if self.warmup_steps is None else self.warmup_steps
+        demand(self.schedule != "inverse-sqrt" or length > 0, no_warmup, "set --optim.warmup-steps, for example 4000")
 
     def warmup(self, steps_per_epoch: int) -> float:
-        """Epochs of the warm-up."""
+        """The length of the warm-up in epochs."""
         return self.warmup_epochs if self.warmup_steps is None else self.warmup_steps / steps_per_epoch
 
 
 @dataclass(frozen=True)
 class Run:
-    """How long, where, and what is written down."""
+    """Length, device, precision, checkpoints and logs of the run."""
 
     epochs: int = 400
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     accumulate: int = 1
-    """parts that an optimizer step's batch is split into"""
+    """gradient accumulation: parts of the batch of an optimizer step"""
     ema: float | None = None
-    """decay of an average of the weights, evaluated beside them"""
+    """decay of an exponential moving average of the weights, which is evaluated as well"""
     average: int = 0
-    """epochs at whose ends the weights are taken, the last so many; their mean is evaluated beside them; 0: none"""
+    """number of last epochs whose weights are averaged; the average is evaluated as well; 0: none"""
     quant_noise: float = 0.0
-    """share of the weights of matrices that are rounded to 4 bits, others in each step, before resmlp compress rounds
-    them all (Quant-Noise); 0 is off, 0.1 to 0.5 are usual"""
+    """Quant-Noise: fraction of the weights of matrices that are rounded to 4 bits, at random in each step, as a
+    preparation for resmlp compress; 0: none, 0.1 to 0.5 are usual"""
     compile: bool = False
     """torch.compile the network"""
     checkpoint_activations: bool = False
-    """recompute each layer in the backward pass instead of keeping its activations"""
+    """recompute the activations of each layer in the backward pass, to save memory"""
     eval_every: int = 1
     """epochs between evaluations; the last epoch is always evaluated"""
     save_minutes: float = 10
-    """minutes between checkpoints inside an epoch; each evaluated epoch is saved as well"""
+    """minutes between checkpoints within an epoch; each evaluation saves one as well"""
     log_every: int = 50
     """optimizer steps between lines of metrics.jsonl"""
     tensorboard: bool = True
     wandb: bool = False
-    """also log to Weights & Biases, where it is installed"""
+    """also log to Weights & Biases, if it is installed"""
 
     def __post_init__(self):
         check_choices("--run.", self)

@@ -1,4 +1,4 @@
-"""Every network of the paper as values: each size is spelled once, nothing is computed.
+"""All vision networks of the paper as values.
 
 Sources: ResMLP Table 3 (sizes, ablation rows) and Table 6 (S36); MLP-Mixer Table 1; DeiT Table 1.
 """
@@ -33,30 +33,30 @@ class Architecture:
     depth: int = 12
     """number of layers"""
     mixer: Mixer = "linear"
-    """token mixing; with `none` the whole sublayer is gone"""
+    """token mixing; none: without this sublayer"""
     token_hidden: int | None = None
     """hidden width of the `mlp` mixer; None: 4 times the number of tokens"""
     heads: int = 6
     """heads of the `attention` mixer"""
     mlp_ratio: float = 4.0
-    """hidden width of the channel MLP over `dim`"""
+    """ratio of the hidden width of the channel MLP to dim"""
     norm: Norm = "affine"
-    """what comes before each sublayer and before the head"""
+    """normalization before each sublayer and before the head"""
     activation: Activation = "gelu"
-    """GELU is the exact one, by erf"""
+    """activation of the MLPs; gelu is exact, with erf"""
     scale: Scale = "layerscale"
-    """what ends each sublayer; affine is LayerScale with a beta, as equations 2 and 3 write it"""
+    """scaling of the output of each sublayer; affine: LayerScale with a bias, as in equations 2 and 3"""
     layer_scale: float | None = None
-    """initial value of `scale`; None: by depth as in CaiT (0.1 up to 18 layers, 1e-5 up to 24, 1e-6 beyond)"""
+    """initial value of the scaling; None: by depth as in CaiT (0.1 up to 18 layers, 1e-5 up to 24, 1e-6 beyond)"""
     residual: Wiring = "pre"
     """pre: x + f(norm(x)); post: norm(x + f(x))"""
     pool: Pool = "mean"
-    """mean of the tokens, two Class-MLP layers, or a learned first token (DeiT)"""
+    """mean: mean of the tokens; classmlp: two Class-MLP layers; classtoken: a learned class token (DeiT)"""
     pos_embed: bool = False
-    """add a learned embedding to each token"""
+    """add a learned position embedding to each token"""
     init: Init = "paper"
-    """paper: truncated normal of std 0.02, as the authors; fan-in: std by each layer's width, for small networks;
-    local: as fan-in, and a linear mixer starts as a random 3x3 convolution, which is what it learns to be (Figure 2)"""
+    """paper: truncated normal with std 0.02, as the authors; fan-in: std by the width of each layer, for small
+    networks; local: fan-in, and a linear mixer starts as a random 3x3 convolution, as it learns (Figure 2)"""
 
     def __post_init__(self):
         check_choices("--model.", self)
@@ -67,7 +67,9 @@ class Architecture:
             hint = f"make it a multiple of {self.heads}"
             demand(self.dim % self.heads == 0, f"--model.dim {self.dim} does not split into {self.heads} heads", hint)
         fits = self.pool != "classtoken" or self.mixer in ("attention", "none")
-        demand(fits, f"a class token has no place on the grid of a {self.mixer} mixer", "try --model.pool classmlp")
+        demand(
+            fits, f"--model.pool classtoken does not work with --model.mixer {self.mixer}", "try --model.pool classmlp"
+        )
 
     def initial_scale(self) -> float:
         """Initial LayerScale value (CaiT's rule, which the paper follows)."""
@@ -126,7 +128,7 @@ TIMM_NAMES = {ours: name for name, ours in ALIASES.items() if name.endswith("_22
 
 
 def canonical(name: str) -> str:
-    """Our name of a model given by our own name, timm's or its authors'."""
+    """The resmlp name of a model, from its resmlp, timm or author name; unknown names raise `UserError`."""
     name = ALIASES.get(name, name)
     lookup("model", name, {**ARCHITECTURES, **ALIASES}, "see `resmlp list models`")
     return name

@@ -1,4 +1,4 @@
-"""Recipes: name -> everything a run needs. Values only; a variant is `replace(base, ...)`."""
+"""Recipes by name: all settings of a run, as values. A variant is `replace(base, ...)`."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for part in PARTS for recipe i
 
 
 def open_recipe(name: str) -> Recipe:
-    """A recipe by its name, or from a `recipe.json` that a run wrote; raises `UserError`."""
+    """The recipe of a name of `resmlp list recipes`, or of the path of a `recipe.json`; raises `UserError`."""
     if name.endswith(".json"):
         return from_dict(Recipe, read_json(Path(name)))
     return lookup("recipe", name, RECIPES, "see `resmlp list recipes`")

@@ -1,4 +1,4 @@
-"""Table 3, a recipe a row: the training of `imagenet-s12` with one part of the network changed."""
+"""The ablations of Table 3, one recipe per row: `imagenet-s12` with one part of the network changed."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from resmlp.recipes.imagenet import S12
 
 
 def row(variant: str, paper: str, top1: float) -> ImageRecipe:
-    """`s12-<variant>`: Table 3's row, with the top-1 it reports."""
+    """The recipe `s12-<variant>` of a row of Table 3, with its top-1 accuracy."""
     return replace(
         S12,
         name=f"s12-{variant}",

@@ -1,7 +1,7 @@
-"""Self-supervised pre-training (DINO): the paper's Table 2, CIFAR-10, and any images, with labels or without.
+"""Self-supervised pre-training with DINO: the paper's Table 2, CIFAR-10, and any images, with or without labels.
 
-Settings are those of DINO's published training script; what a network of fixed size does with small views is left
-open by the paper, and `--task.local-crops` chooses.
+Settings are from DINO's published training script. The paper does not state how a network of fixed size processes small
+views; `--task.local-crops` selects a method.
 """
 
 from dataclasses import replace
@@ -12,13 +12,13 @@ from resmlp.recipes.small import CIFAR10 as SUPERVISED
 
 DINO = ImageRecipe(
     name="dino",
-    about="ImageNet-1k without labels, 300 epochs of DINO with ten views of an image",
-    paper="Table 2, ResMLP-S12, k-NN (DINO's own settings)",
+    about="ImageNet-1k without labels, 300 epochs of DINO with ten views per image",
+    paper="Table 2, ResMLP-S12, k-NN (settings of DINO)",
     task=Dino(),
     model=Model("resmlp_s12", drop_path=0.1),
     data=Data(batch_size=1024, workers=12),
     augment=Augment(),
-    # 5e-4 for each 256 images of a batch
+    # 5e-4 per 256 images of a batch
     optim=Optim(
         "adamw", lr=2e-3, weight_decay=0.04, final_weight_decay=0.4, warmup_epochs=10, warmup_lr=0, min_lr=1e-6, clip=3
     ),
@@ -32,12 +32,12 @@ CIFAR10 = replace(
     about="CIFAR-10 without labels, with a network under 1 M parameters, on two cores",
     paper="",
     task=Dino(
-        local_crops="interpolate",  # at a quarter of the cost of a large view
+        local_crops="interpolate",  # a quarter of the cost of a large view
         local_views=2,
         local_size=(16,),
-        # a network that knows nothing yet must be able to tell that two views are of one image: milder than DINO's
+        # milder than DINO: an untrained network must be able to match two views of an image
         local_scale=(0.2, 0.6),
-        blur=0.0,  # images are blurred enough at 32x32 (SimCLR leaves it out as well)
+        blur=0.0,  # as SimCLR: images of 32x32 are blurred enough
         out_dim=256,
         hidden=256,
         bottleneck=64,
@@ -57,7 +57,7 @@ CIFAR10 = replace(
 FOLDER = replace(
     DINO,
     name="dino-folder",
-    about="any images without labels; where folders are classes, with a k-NN accuracy",
+    about="any images without labels; if the folders are classes, with a k-NN accuracy",
     paper="",
     task=Dino(out_dim=4096, hidden=1024, warmup_teacher_temp_epochs=10),
     model=Model("resmlp_s12", drop_path=0.05),

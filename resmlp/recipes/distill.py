@@ -1,4 +1,4 @@
-"""Distillation: ImageNet-1k as the paper has it, and CIFAR-10 with a teacher of one's own."""
+"""Distillation: ImageNet-1k as in the paper, CIFAR-10, and any ImageFolder tree."""
 
 from dataclasses import replace
 
@@ -17,12 +17,12 @@ DISTILL = replace(
 )
 
 MIXED = replace(CIFAR10.augment, mixup=0.2, cutmix=1.0, mix_prob=0.5, erasing=0.25)
-"""images that the labels alone cannot tell much of, and a teacher can"""
+"""images whose labels alone are weak targets: the teacher adds information"""
 
 TEACHER = replace(
     CIFAR10,
     name="cifar10-teacher",
-    about="CIFAR-10 with a small convolutional network, to teach distill-cifar10",
+    about="CIFAR-10 with a small convolutional network, the teacher of distill-cifar10",
     model=Model("resmlp_cifar", mixer="dwconv", patch_size=2, init="local", layer_scale=1.0),
     augment=MIXED,
     expected=(),
@@ -31,7 +31,7 @@ TEACHER = replace(
 STUDENT = replace(
     CIFAR10,
     name="distill-cifar10",
-    about="CIFAR-10 with a network under 1 M parameters, taught by that of cifar10-teacher",
+    about="CIFAR-10 with a network under 1 M parameters, and cifar10-teacher as the teacher",
     task=Distill(teacher=f"runs/{TEACHER.name}", targets="soft", temperature=2.0),
     augment=MIXED,
     expected=(),

@@ -1,7 +1,7 @@
-"""ImageNet-1k from scratch: the rows of Table 1, and of Table 3 with the training of 2015 instead.
+"""ImageNet-1k from scratch: the rows of Table 1, and the old-fashioned training of Table 3.
 
-Settings: the paper's section 3.1, the authors' issue threads (facebookresearch/deit #106, #113, #117), and DeiT's
-defaults for what both leave open.
+Settings are from section 3.1 of the paper and from the authors' issue threads (facebookresearch/deit #106, #113, #117);
+all others are the defaults of DeiT.
 """
 
 from dataclasses import replace
@@ -41,7 +41,7 @@ B24 = replace(
 OLDSCHOOL = replace(
     S12,
     name="imagenet-oldschool",
-    about="ImageNet-1k with ResNet's training: SGD, 90 epochs, crop and flip",
+    about="ImageNet-1k with the training of ResNet: SGD, 90 epochs, crop and flip",
     paper="Table 3, training, old-fashioned (90 epochs)",
     task=Supervised(label_smoothing=0.0),
     model=Model("resmlp_s12"),

@@ -1,9 +1,9 @@
-"""A class for each pixel: Table 6, and smaller sets.
+"""Semantic segmentation: Table 6, and smaller data sets.
 
-For UPerNet's training the paper refers to BEiT and XCiT. Both (`semantic_segmentation/` of either) have AdamW, 1,500
-steps of warm-up, then a line to 0 over 160,000 steps of 16 images. Where they differ we take XCiT's, as its networks
-begin from supervised training like these: a rate of 6e-5 and weight decay 0.01, as Swin has; BEiT has 3e-5, 0.05 and
-slower early layers. Table 6's B24 has no recipe: with patches of 16 its weights were never released, only with 8.
+For the training of UPerNet the paper refers to BEiT and XCiT. Both (`semantic_segmentation/` in their repositories) use
+AdamW, 1,500 steps of warm-up, then a linear decay to 0 over 160,000 steps of 16 images. Where they differ, the recipes
+follow XCiT, whose networks are also pre-trained with labels: learning rate 6e-5 and weight decay 0.01, as Swin. BEiT
+uses 3e-5, 0.05 and layer decay. B24 of Table 6 has no recipe: its weights with patches of 16 were never released.
 """
 
 from dataclasses import replace
@@ -14,16 +14,16 @@ from resmlp.config.tasks import Segment
 
 
 def images(source: str, **fields: Any) -> Data:
-    """Images with masks: never cropped in evaluation, and normalized as the weights are used to."""
+    """Settings of images with masks: not cropped in evaluation, and normalized as in the training of the weights."""
     return Data(source=source, crop_ratio=1.0, interpolation="bilinear", mean=None, std=None, **fields)
 
 
 USUAL = Segment(reduce_zero_label=True, base_size=(896, 224), eval_size=(2048, 512))
-"""ADE20K's; for testing the paper says "the usual resolution", and this is MMSegmentation's and XCiT's"""
+"""settings of ADE20K; the paper tests at "the usual resolution", here that of MMSegmentation and XCiT"""
 
 SCENES = ImageRecipe(
     name="scenes",
-    about="digits strewn over patterns, 96x96, embedded: a class for each pixel in minutes on two cores",
+    about="digits on patterns, 96x96, embedded: semantic segmentation in minutes on two cores",
     task=Segment(width=32, scale=(0.9, 1.1), flip=0.0, jitter=0.0, max_class_share=1.0, stride=0.5),
     model=Model("resmlp_cifar", patch_size=8, init="local"),
     data=images("scenes", img_size=(64,), batch_size=16, workers=0),
@@ -34,7 +34,7 @@ SCENES = ImageRecipe(
 
 CAMVID = ImageRecipe(
     name="camvid",
-    about="CamVid's streets at 200x150, 11 classes, from scratch",
+    about="CamVid at 200x150, 11 classes, from scratch",
     task=Segment(width=32, base_size=(200, 150), jitter=2.0, max_class_share=0.9, balance=0.5),
     model=Model("resmlp_s12_p8", dim=192, depth=6, drop_path=0.1, init="local"),
     data=images("camvid", img_size=(120, 160), batch_size=8, workers=1),
@@ -45,8 +45,8 @@ CAMVID = ImageRecipe(
 
 ADE20K = ImageRecipe(
     name="ade20k",
-    about="ADE20K, 150 classes, from published weights of ImageNet-1k, with UPerNet",
-    paper="Table 6, ResMLP-S12 (windows of 224 of images at 896x224, tested at 2048x512; the rest as XCiT)",
+    about="ADE20K, 150 classes, from published ImageNet-1k weights, with UPerNet",
+    paper="Table 6, ResMLP-S12 (windows of 224 of images at 896x224, tested at 2048x512; otherwise as XCiT)",
     task=USUAL,
     model=Model("resmlp_s12.fb_in1k", drop_path=0.05),
     data=images("ade20k", img_size=(224,), batch_size=16, workers=8),
@@ -58,7 +58,7 @@ ADE20K = ImageRecipe(
 CAMVID_S24 = replace(
     ADE20K,
     name="camvid-s24",
-    about="CamVid's streets at 480x360 on a GPU, from published weights",
+    about="CamVid at 480x360 on a GPU, from published weights",
     paper="",
     task=Segment(max_class_share=0.9, balance=0.5),
     model=Model("resmlp_s24.fb_distilled_in1k", drop_path=0.1),

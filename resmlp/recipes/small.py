@@ -1,4 +1,4 @@
-"""Recipes for a laptop and for one's own images: nothing here needs an accelerator."""
+"""Recipes for small data sets, which need no GPU."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from resmlp.config.tasks import Supervised
 
 DIGITS = ImageRecipe(
     name="digits",
-    about="handwritten digits, 8x8, embedded: the whole path in a minute on two cores",
+    about="handwritten digits, 8x8, embedded: training in a minute on two cores",
     task=Supervised(label_smoothing=0.1),
     model=Model("resmlp_digits", init="local", layer_scale=1.0),
     data=Data(
@@ -41,10 +41,10 @@ CIFAR10 = ImageRecipe(
 CIFAR10_OLDSCHOOL = replace(
     CIFAR10,
     name="cifar10-oldschool",
-    about="CIFAR-10 as cifar10, but with ResNet's training: SGD in steps, crop and flip",
-    paper="Table 3, training, old-fashioned, on a small scale",
+    about="CIFAR-10 as cifar10, with the training of ResNet: SGD with a step schedule, crop and flip",
+    paper="Table 3, training, old-fashioned, at small scale",
     task=Supervised(label_smoothing=0.0),
-    # without a warm-up the network starts at 0.015 and not at 0.03; the three steps are where 30, 60 and 80 of 90 are
+    # without a warm-up, training needs 0.015 and not 0.03; the milestones are at the fractions 30, 60 and 80 of 90
     optim=Optim("sgd", lr=0.015, weight_decay=1e-4, schedule="step", milestones=(8, 16, 21), warmup_epochs=0),
     run=replace(CIFAR10.run, ema=None),
     expected=(),

@@ -1,8 +1,8 @@
-"""From one set of images to another: Table 4's rows, ImageNet-21k before ImageNet-1k, and one's own images.
+"""Transfer: the rows of Table 4, ImageNet-21k before ImageNet-1k, and any other images.
 
-Settings are the authors', from their issue threads (facebookresearch/deit): #117 for ResMLP on CIFAR, #105 for
-iNaturalist and #45 for Cars, the latter two of DeiT-B. `paper` says what of it is our choice. Numbers are ResMLP-S12's,
-from weights trained on ImageNet-1k at 224x224; give them with --model.checkpoint.
+Settings are from the authors' issue threads (facebookresearch/deit): #117 for ResMLP on CIFAR, #105 for iNaturalist and
+#45 for Cars, the latter two for DeiT-B. `paper` names the settings that are not theirs. Expected results are those of
+ResMLP-S12 with weights from ImageNet-1k at 224x224; give the weights with --model.checkpoint.
 """
 
 from dataclasses import replace
@@ -11,14 +11,14 @@ from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
 from resmlp.config.tasks import Supervised
 from resmlp.recipes.imagenet import B24
 
-WHOLE_RUN = 10**6  # epochs: more than any run has
+WHOLE_RUN = 10**6  # epochs, more than any run
 AS_CHECKPOINT = Data(img_size=None, crop_ratio=None, interpolation=None, mean=None, std=None)
-"""images as the checkpoint saw them"""
+"""images with the preprocessing of the checkpoint"""
 
 FINETUNE = ImageRecipe(
     name="finetune",
-    about="from a checkpoint (--model.checkpoint) to another ImageFolder tree; the head is swapped",
-    paper="Table 4, for any data; the settings are ours",
+    about="any ImageFolder tree, from a checkpoint (--model.checkpoint), with a new head",
+    paper="Table 4, for any data (settings are not from the paper)",
     model=Model("checkpoint", drop_path=0.05),
     data=replace(AS_CHECKPOINT, batch_size=64),
     augment=Augment(policy="three", jitter=0.3),
@@ -29,7 +29,7 @@ FINETUNE = ImageRecipe(
 PROBE = ImageRecipe(
     name="probe",
     about="a linear classifier on the frozen trunk of a checkpoint (--model.checkpoint), with crops and flips",
-    paper="Table 2, linear evaluation, for any data; the settings are ours",
+    paper="Table 2, linear evaluation, for any data (settings are not from the paper)",
     task=Supervised(label_smoothing=0.0),
     model=Model("checkpoint"),
     data=replace(AS_CHECKPOINT, batch_size=64),
@@ -42,8 +42,8 @@ MIXED = Augment(policy="rand", mixup=0.8, cutmix=1.0, repeats=3)
 
 CIFAR10 = ImageRecipe(
     name="finetune-cifar10",
-    about="from a checkpoint to CIFAR-10, enlarged to its size",
-    paper="Table 4, CIFAR-10 (deit #117; the rate ends at 1e-5, above its peak, as theirs did)",
+    about="CIFAR-10 from a checkpoint, enlarged to its image size",
+    paper="Table 4, CIFAR-10 (deit #117; as there, the learning rate ends at 1e-5, above its peak)",
     task=Supervised(label_smoothing=0.1),
     model=Model("checkpoint", drop_path=0.05),
     data=replace(AS_CHECKPOINT, source="cifar10", batch_size=768, workers=8),
@@ -56,7 +56,7 @@ CIFAR10 = ImageRecipe(
 CIFAR100 = replace(
     CIFAR10,
     name="finetune-cifar100",
-    about="from a checkpoint to CIFAR-100, enlarged to its size",
+    about="CIFAR-100 from a checkpoint, enlarged to its image size",
     paper=CIFAR10.paper.replace("CIFAR-10", "CIFAR-100"),
     data=replace(CIFAR10.data, source="cifar100"),
     expected=(("top1", 0.870),),
@@ -65,8 +65,8 @@ CIFAR100 = replace(
 CARS = replace(
     CIFAR10,
     name="finetune-cars",
-    about="from a checkpoint to Stanford Cars",
-    paper="Table 4, Cars (deit #45, where drop path is off)",
+    about="Stanford Cars from a checkpoint",
+    paper="Table 4, Cars (deit #45, without drop path)",
     model=Model("checkpoint"),
     data=replace(CIFAR10.data, source="cars"),
     optim=Optim("sgd", lr=0.01, weight_decay=1e-4, warmup_epochs=5, warmup_lr=1e-6, min_lr=1e-5),
@@ -76,8 +76,8 @@ CARS = replace(
 FLOWERS = replace(
     CARS,
     name="finetune-flowers",
-    about="from a checkpoint to Flowers-102",
-    paper="Table 4, Flowers-102 (settings of finetune-cars: none are known)",
+    about="Flowers-102 from a checkpoint",
+    paper="Table 4, Flowers-102 (settings of finetune-cars: none were published)",
     data=replace(CIFAR10.data, source="flowers"),
     expected=(("top1", 0.974),),
 )
@@ -85,7 +85,7 @@ FLOWERS = replace(
 INAT18 = replace(
     CIFAR10,
     name="finetune-inat18",
-    about="from a checkpoint to iNaturalist 2018",
+    about="iNaturalist 2018 from a checkpoint",
     paper="Table 4, iNaturalist-18 (deit #105, with the drop path of S12)",
     data=replace(CIFAR10.data, source="inat18"),
     augment=replace(MIXED, erasing=0.1),
@@ -97,7 +97,7 @@ INAT18 = replace(
 INAT19 = replace(
     INAT18,
     name="finetune-inat19",
-    about="from a checkpoint to iNaturalist 2019",
+    about="iNaturalist 2019 from a checkpoint",
     paper=INAT18.paper.replace("18", "19"),
     data=replace(CIFAR10.data, source="inat19"),
     expected=(("top1", 0.710),),
@@ -106,8 +106,8 @@ INAT19 = replace(
 IMAGENET21K = replace(
     B24,
     name="imagenet21k-b24",
-    about="ImageNet-21k, or any tree with many classes: 60 epochs, for imagenet-from21k to go on from",
-    paper="Table 3, ResMLP-B24/8, pre-trained ImageNet-21k (60 epochs; the rest as imagenet-b24)",
+    about="ImageNet-21k, or any tree with many classes: 60 epochs, before imagenet-from21k",
+    paper="Table 3, ResMLP-B24/8, pre-trained ImageNet-21k (60 epochs; otherwise as imagenet-b24)",
     model=Model("resmlp_b24_p8", drop_path=0.1),
     data=replace(B24.data, val_fraction=0.01),
     run=replace(B24.run, epochs=60),
@@ -118,7 +118,7 @@ FROM21K = replace(
     IMAGENET21K,
     name="imagenet-from21k",
     about="ImageNet-1k from the weights of imagenet21k-b24, with a new head",
-    paper="Table 3, ResMLP-B24/8, pre-trained ImageNet-21k (DeiT's 30 epochs of fine-tuning; rate: deit #120)",
+    paper="Table 3, ResMLP-B24/8, pre-trained ImageNet-21k (30 epochs as DeiT; learning rate: deit #120)",
     model=replace(IMAGENET21K.model, checkpoint=f"runs/{IMAGENET21K.name}"),
     data=replace(B24.data, batch_size=512),
     optim=Optim("adamw", lr=1e-5, weight_decay=1e-8, warmup_epochs=5, warmup_lr=1e-6, min_lr=1e-6),

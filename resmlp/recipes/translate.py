@@ -1,7 +1,7 @@
-"""Translation: the paper's Table 5, and two that need no accelerator.
+"""Translation: the paper's Table 5, and two smaller data sets that need no GPU.
 
-Settings of Table 5 are the paper's; the tokens of a step are those of Ott et al. (2018), 3,584 on each of 8 GPUs. The
-number of epochs, the precision and the longest sentence are our choice.
+Settings of Table 5 are from the paper. The tokens per step are those of Ott et al. (2018), 3,584 on each of 8 GPUs. The
+paper does not state the number of epochs, the precision and the longest sentence.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from resmlp.config.tasks import Translate
 
 NUMBERS = TextRecipe(
     name="numbers",
-    about="English number words to German ones, embedded: a translation in three minutes on two cores",
+    about="English number words to German number words, embedded: three minutes on two cores",
     task=Translate(label_smoothing=0.1, beam=1, metric="exact_match"),
     model=Seq2Seq("resmlp_mt_tiny", dropout=0.0),
     data=Text(source="numbers", vocabulary=400, batch_size=1024),
@@ -22,7 +22,7 @@ NUMBERS = TextRecipe(
 
 MULTI30K = TextRecipe(
     name="multi30k",
-    about="Multi30k, captions in English to German, on two cores; --data.root: train.en, train.de, val.en, val.de",
+    about="Multi30k, captions, English to German, on two cores; --data.root: train.en, train.de, val.en, val.de",
     task=Translate(label_smoothing=0.1),
     model=Seq2Seq("resmlp_mt_small", dropout=0.2),
     data=Text(vocabulary=6000, batch_size=1024),

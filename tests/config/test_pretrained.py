@@ -105,7 +105,7 @@ def test_the_config_of_published_weights_needs_no_download():
 def test_a_tagged_model_of_a_recipe_starts_from_its_weights():
     model = Model("resmlp_12_224.fb_distilled_in1k")
     assert (model.known, model.start) == ("resmlp_s12", "resmlp_s12.fb_distilled_in1k")
-    with pytest.raises(UserError, match="name two sets of weights"):
+    with pytest.raises(UserError, match="are two sets of weights"):
         Model("resmlp_s12.fb_in1k", checkpoint="runs/x")
     with pytest.raises(UserError, match="fb_in1k"):
         Model("resmlp_s12.fb_in2k")
