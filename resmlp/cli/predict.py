@@ -43,15 +43,18 @@ class Predict(Verb):
 
     def run(self) -> dict[str, Any]:
         """Predict every file that can be read; the others are named, and make the exit code 2."""
+        from resmlp.hub.resolve import resolve
         from resmlp.imaging.decode import UnreadableImage
         from resmlp.imaging.inputs import read_image
         from resmlp.imaging.listing import list_images
         from resmlp.inference import Classifier, load
+        from resmlp.inference.kinds import KINDS
         from resmlp.inference.prediction import warn_untrained
 
+        source = resolve(self.model)
+        demand(KINDS[source.kind].takes == "images", f"{self.model} translates text", "use resmlp translate")
         files = list_images(self.files)
-        predictor = load(self.model, self.device, self.backend)
-        demand(predictor.takes == "images", f"{self.model} translates text", "use resmlp translate")
+        predictor = load(source, self.device, self.backend)
         classifies = isinstance(predictor, Classifier)
         options, files, write = self._classification(files) if classifies else self._segmentation(files)
         warn_untrained(self.model, predictor.trained)

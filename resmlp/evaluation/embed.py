@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from resmlp.evaluation.evaluator import check_counts, open_weights
+from resmlp.evaluation.evaluator import check_counts, open_network
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import demand
@@ -85,7 +85,7 @@ def embed(
     from resmlp.utils.devices import this_process
 
     with this_process(device) as process:
-        predictor = TorchPredictor(open_weights(source, "best"), process.device)
+        predictor = TorchPredictor(open_network(source, "best"), process.device)
         if process.rank == 0:
             warn_untrained(source.name, predictor.trained)
         options = (predictor.preprocessing, batch_size, workers)

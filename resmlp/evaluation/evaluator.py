@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
-from resmlp.inference.kinds import open_source
+from resmlp.inference.kinds import KINDS, open_source
 from resmlp.utils.errors import UserError
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resmlp.data import EvalBatches, ImageSet
     from resmlp.inference import TorchPredictor
     from resmlp.metrics import Collected, Ranking
+    from resmlp.models import Saved
     from resmlp.utils.devices import Process
 
 Columns = tuple[int, ...]
@@ -51,7 +52,7 @@ class Evaluator:
         """The model with the weights and the crop that were asked for, on the device of this process."""
         from resmlp.inference import TorchPredictor
 
-        predictor = TorchPredictor(open_weights(self.source, self.weights), self.process.device)
+        predictor = TorchPredictor(open_network(self.source, self.weights), self.process.device)
         return predictor if self.crop is None else predictor.with_crop(self.crop)
 
     @cached_property
@@ -167,6 +168,17 @@ def open_weights(source: Source, weights: WeightKind) -> Any:
 
         file = last_weights(source, weights)
         load_into(saved.model, Weights(read_tensors(file), str(file)))
+    return saved
+
+
+def open_network(source: Source, weights: WeightKind) -> "Saved":
+    """The same for a network that gives an output for a whole image. Raises `UserError` for any other kind."""
+    from resmlp.models import Saved
+
+    saved = open_weights(source, weights)
+    if not isinstance(saved, Saved):
+        use = "; resmlp translate takes it" if KINDS[source.kind].takes == "text" else ""
+        raise UserError(f"{source} is a {source.kind}", f"--protocol {KINDS[source.kind].protocol} evaluates it{use}")
     return saved
 
 

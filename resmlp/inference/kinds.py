@@ -26,6 +26,8 @@ class KindOfModel:
     """the network and what belongs to it: classes, preprocessing, vocabulary"""
     load: "Callable[[Source, str, str | None], Predictor]"
     """(source, device, backend) -> the network ready to predict"""
+    takes: str = "images"
+    """images or text"""
 
 
 def load(model: str | Path | Source, device: str = "auto", backend: str | None = None) -> "Predictor":
@@ -96,7 +98,7 @@ KINDS: dict[Kind, KindOfModel] = {
     "features": KindOfModel("knn", _open_network, _load_network),
     "segmenter": KindOfModel("miou", _lazily("segmenter", "open_segmenter"), _lazily("segmenter", "load_segmenter")),
     "translator": KindOfModel(
-        "bleu", _lazily("translator", "open_translator"), _lazily("translator", "load_translator")
+        "bleu", _lazily("translator", "open_translator"), _lazily("translator", "load_translator"), "text"
     ),
     "exported": EXPORTED,
     "compressed": KindOfModel("top1", _open_compressed, _load_compressed),

@@ -54,8 +54,6 @@ class Embedding:
 class Predictor(ABC):
     """A network ready to predict."""
 
-    takes = "images"
-    """images or text"""
     trained: bool = True
     """False where the weights are random"""
 

@@ -80,8 +80,6 @@ class Translation:
 class Translator(Predictor):
     """A network ready to translate: it brings its own vocabulary, beam and length penalty."""
 
-    takes = "text"
-
     def __init__(
         self,
         saved: SavedTranslator,

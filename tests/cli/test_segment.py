@@ -170,7 +170,7 @@ def test_eval_refuses_other_classes(resmlp, segmenter, tmp_path):
         (["--data.crop-ratio", "0.9"], ""),
         (["--protocol", "top1"], "segmenter"),
         (["--protocol", "top1", "--data.split", "test"], "only --protocol miou reads it"),
-        (["--weights", "ema"], "no average"),
+        (["--weights", "ema"], "was trained without --run.ema"),
     ],
 )
 def test_eval_says_what_is_amiss(resmlp, segmenter, flags, said):
