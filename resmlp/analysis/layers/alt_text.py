@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from resmlp.analysis.layers.anatomy import Layer
-from resmlp.analysis.layers.filters import shown
+from resmlp.analysis.layers.filters import filters_of
 from resmlp.analysis.layers.receptive_field import distance_curve, radius
 
 
 def of_filters(layers: Sequence[Layer]) -> str:
     """The largest magnitude among the filters of each layer."""
-    pairs = [(layer.name, filters) for layer in layers if (filters := shown(layer.mixer, layer.grid))]
+    pairs = [(layer.name, filters) for layer in layers if (filters := filters_of(layer.mixer, layer.grid))]
     return f"Largest magnitudes: {', '.join(f'{name} {np.abs(filters.images).max():.3g}' for name, filters in pairs)}."
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from resmlp.analysis.layers.anatomy import Layer
-from resmlp.analysis.layers.filters import Filters, rows, shown, used
+from resmlp.analysis.layers.filters import Filters, filters_of, rows, used_matrix
 from resmlp.analysis.page import element, text
 from resmlp.nn import LinearMixer, SentenceMixer, TriangularMixer
 
@@ -26,7 +26,7 @@ def explorer(layers: Sequence[Layer], limit: int) -> str:
     If not all layers and patches fit, it has an evenly spaced part of them: at least half of the layers, with every
     second (third, ...) row and column of patches.
     """
-    every = [layer for layer in layers if shown(layer.mixer, layer.grid) is not None]
+    every = [layer for layer in layers if filters_of(layer.mixer, layer.grid) is not None]
     if not every:
         return ""
     limit -= len(_html([], "")) + NOTE
@@ -47,13 +47,13 @@ def _filters(layer: Layer, step: int = 1) -> Filters:
     """The rows of a linear mixer, for one in `step` patches down and across; for other mixers, Figure 2's filters."""
     mixer, (height, width) = layer.mixer, layer.grid
     if isinstance(mixer, SentenceMixer | TriangularMixer):
-        matrix, lines = used(mixer, layer.grid), -(-width // LINE)
+        matrix, lines = used_matrix(mixer, layer.grid), -(-width // LINE)
         folded = np.pad(matrix, ((0, 0), (0, lines * LINE - width))).reshape(width, lines, LINE)
         return Filters(folded, range(width), LINE, "position", "")
     if isinstance(mixer, LinearMixer):
         numbers = [row * width + column for row in range(0, height, step) for column in range(0, width, step)]
         return rows(mixer.weight, layer.grid, numbers)._replace(columns=-(-width // step))
-    filters = shown(mixer, layer.grid)
+    filters = filters_of(mixer, layer.grid)
     assert filters is not None
     return filters
 

@@ -46,12 +46,12 @@ def central_patches(grid: Grid, side: int = CENTRAL) -> list[int]:
 
 
 @singledispatch
-def shown(mixer: nn.Module, grid: Grid) -> Filters | None:
+def filters_of(mixer: nn.Module, grid: Grid) -> Filters | None:
     """The filters that Figure 2 shows; None for attention and without token mixing."""
     return None
 
 
-@shown.register
+@filters_of.register
 def _(mixer: LinearMixer, grid: Grid) -> Filters | None:
     numbers = central_patches(grid)
     columns = min(grid[1], CENTRAL)
@@ -59,15 +59,15 @@ def _(mixer: LinearMixer, grid: Grid) -> Filters | None:
     return rows(mixer.weight, grid, numbers)._replace(columns=columns, caption=caption)
 
 
-@shown.register(SentenceMixer)
-@shown.register(TriangularMixer)
+@filters_of.register(SentenceMixer)
+@filters_of.register(TriangularMixer)
 def _(mixer: LinearMixer, grid: Grid) -> Filters | None:
-    matrix = used(mixer, grid)[None]
+    matrix = used_matrix(mixer, grid)[None]
     caption = f"A over the {grid[1]} positions used in training; row: output position, column: input position"
     return Filters(matrix, [0], 1, "matrix", caption)
 
 
-@shown.register
+@filters_of.register
 def _(mixer: MlpMixer, grid: Grid) -> Filters | None:
     norms = mixer.fc1.weight.detach().float().norm(dim=1)
     numbers = norms.argsort(descending=True, stable=True)[:STRONGEST].tolist()
@@ -75,7 +75,7 @@ def _(mixer: MlpMixer, grid: Grid) -> Filters | None:
     return rows(mixer.fc1.weight, grid, numbers)._replace(item="hidden unit", caption=caption)
 
 
-@shown.register
+@filters_of.register
 def _(mixer: ConvMixer, grid: Grid) -> Filters | None:
     kernels = mixer.conv.weight.detach().float()  # D 1 3 3, or D D 3 3
     channels, inputs = kernels.shape[:2]
@@ -94,7 +94,7 @@ def rows(matrix: Tensor, grid: Grid, numbers: Sequence[int]) -> Filters:
     return Filters(_array(matrix)[numbers].reshape(-1, *grid), numbers, CENTRAL, "patch", "")
 
 
-def used(mixer: LinearMixer, grid: Grid) -> np.ndarray:
+def used_matrix(mixer: LinearMixer, grid: Grid) -> np.ndarray:
     """A for a sentence of N tokens, float32 N x N; a triangular mixer has zeros above the diagonal."""
     matrix = _array(mixer.weight)[: grid[1], : grid[1]]
     return np.tril(matrix) if isinstance(mixer, TriangularMixer) else matrix
@@ -121,7 +121,7 @@ def draw_filters(layers: Sequence[Layer], path: Path) -> bool:
     Positive weights are blue, negative ones orange; the color scale of each layer ends at its largest magnitude. A gray
     frame separates each image from the white gaps.
     """
-    pairs = [(layer, filters) for layer in layers if (filters := shown(layer.mixer, layer.grid))]
+    pairs = [(layer, filters) for layer in layers if (filters := filters_of(layer.mixer, layer.grid))]
     if not pairs:
         return False
     from matplotlib.collections import PatchCollection

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from resmlp.analysis.layers.anatomy import Anatomy, open_anatomy
-from resmlp.analysis.layers.filters import shown
+from resmlp.analysis.layers.filters import filters_of
 from resmlp.analysis.layers.inspection_page import draw_figures, render
 from resmlp.analysis.layers.measurements import LayerNumbers, measure
 from resmlp.analysis.layers.receptive_field import MOST
@@ -149,5 +149,5 @@ def notes(anatomy: Anatomy) -> Iterator[str]:
     height, width = anatomy.layers[0].grid
     if height * width > MOST and isinstance(anatomy.layers[0].mixer, LinearMixer):
         yield f"Weights by distance are left out: {height} x {width} tokens are more than {MOST:,}."
-    if all(shown(layer.mixer, layer.grid) is None for layer in anatomy.layers):
+    if all(filters_of(layer.mixer, layer.grid) is None for layer in anatomy.layers):
         yield f"Token mixing by {anatomy.mixer} has no weight matrix over patches: there are no filters to draw."

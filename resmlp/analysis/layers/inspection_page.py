@@ -8,7 +8,7 @@ from resmlp.analysis.layers import alt_text
 from resmlp.analysis.layers.anatomy import Anatomy, Layer
 from resmlp.analysis.layers.explorer import explorer
 from resmlp.analysis.layers.explorer_assets import SCRIPT, STYLE
-from resmlp.analysis.layers.filters import draw_filters, shown
+from resmlp.analysis.layers.filters import draw_filters, filters_of
 from resmlp.analysis.layers.measurements import LayerNumbers, Measurements
 from resmlp.analysis.layers.receptive_field import draw_distances, draw_fields, draw_radii
 from resmlp.analysis.layers.scales import draw_scales
@@ -37,7 +37,7 @@ def draw_figures(
     """Draw every figure that applies to this network into the folder `out`."""
     path = out / "filters.png"
     if draw_filters(chosen, path):
-        views = [filters for layer in chosen if (filters := shown(layer.mixer, layer.grid))]
+        views = [filters for layer in chosen if (filters := filters_of(layer.mixer, layer.grid))]
         caption = (
             f"For each layer, {views[0].caption}. Blue: positive, orange: negative; one color scale for each layer."
         )

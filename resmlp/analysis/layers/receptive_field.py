@@ -13,7 +13,7 @@ from torch import Tensor
 
 from resmlp.analysis.curves import Line, Panel, draw_panels
 from resmlp.analysis.layers.anatomy import Grid, Layer
-from resmlp.analysis.layers.filters import used
+from resmlp.analysis.layers.filters import used_matrix
 from resmlp.analysis.style import BLUE, BOTH, FAINT, GREEN, INK, ORANGE, PURPLE, SMALL, WIDTH, new_figure
 from resmlp.models import Trunk
 from resmlp.nn import LinearMixer, TriangularMixer
@@ -44,7 +44,7 @@ def distance_curve(layer: Layer) -> Curve | None:
         return None
     causal = isinstance(layer.mixer, TriangularMixer)
     pairs = np.tri(tokens, dtype=bool) if causal else np.ones((tokens, tokens), bool)
-    magnitudes = np.abs(used(layer.mixer, (1, tokens))).astype(np.float64)[pairs]
+    magnitudes = np.abs(used_matrix(layer.mixer, (1, tokens))).astype(np.float64)[pairs]
     squares = squared_distances(layer.grid)[pairs]
     unique, index, counts = np.unique(squares, return_inverse=True, return_counts=True)
     sums, total, distances = np.bincount(index, magnitudes), magnitudes.sum(), np.sqrt(unique)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from resmlp.analysis.layers.anatomy import of_trunk
-from resmlp.analysis.layers.filters import central_patches, draw_filters, mosaic, shown
+from resmlp.analysis.layers.filters import central_patches, draw_filters, filters_of, mosaic
 from resmlp.nn import convolution_matrix
 
 from .networks import GRID, KERNEL, mixers, network
@@ -28,7 +28,7 @@ def test_filters_of_an_embedded_convolution_are_its_kernel_at_the_patch():
     mixer = mixers(trunk)[1]
     with torch.no_grad():
         mixer.weight.copy_(convolution_matrix(KERNEL, GRID))
-    filters = shown(mixer, GRID)
+    filters = filters_of(mixer, GRID)
     assert len(filters.images) == 36
     for number, image in zip(filters.numbers, filters.images):
         expected = np.zeros(GRID)
@@ -40,7 +40,7 @@ def test_filters_of_an_embedded_convolution_are_its_kernel_at_the_patch():
 
 
 def test_the_mosaic_has_each_image_at_its_corner():
-    filters = shown(mixers(network())[0], GRID)
+    filters = filters_of(mixers(network())[0], GRID)
     canvas, corners = mosaic(filters)
     assert canvas.shape == (6 * GRID[0] + 5, 6 * GRID[1] + 5)
     for (row, column), image in zip(corners, filters.images):
@@ -57,7 +57,7 @@ def test_gaps_between_images_are_framed(tmp_path, monkeypatch):
     anatomy = of_trunk(network())
     draw_filters(anatomy.layers, tmp_path / "filters.png")
     (frames,) = [each for each in drawn[0].collections if len(each.get_paths()) == 36]
-    _, corners = mosaic(shown(anatomy.layers[0].mixer, GRID))
+    _, corners = mosaic(filters_of(anatomy.layers[0].mixer, GRID))
     for path, (row, column) in zip(frames.get_paths(), corners):
         low, high = path.get_extents().get_points()
         assert (low == (column - 0.5, row - 0.5)).all()
@@ -66,7 +66,7 @@ def test_gaps_between_images_are_framed(tmp_path, monkeypatch):
 
 def test_hidden_units_of_a_token_mlp_are_ordered_by_norm():
     mixer = mixers(network(mixer="mlp"))[0]
-    filters = shown(mixer, GRID)
+    filters = filters_of(mixer, GRID)
     norms = [math.sqrt(sum(w * w for w in row)) for row in mixer.fc1.weight.tolist()]
     assert list(filters.numbers) == sorted(range(len(norms)), key=lambda i: -norms[i])[:36]
     for number, image in zip(filters.numbers, filters.images):
@@ -76,7 +76,7 @@ def test_hidden_units_of_a_token_mlp_are_ordered_by_norm():
 @pytest.mark.parametrize("kind", ["dwconv", "sepconv"])
 def test_kernels_of_channels(kind):
     mixer = mixers(network(mixer=kind))[0]
-    filters = shown(mixer, GRID)
+    filters = filters_of(mixer, GRID)
     assert list(filters.numbers) == list(range(8))
     assert (filters.images == mixer.conv.weight[:, 0].detach().numpy()).all()
 
@@ -86,7 +86,7 @@ def test_the_strongest_kernels_of_a_full_convolution():
     with torch.no_grad():
         mixer.conv.weight[3, 5] = KERNEL
         mixer.conv.weight[15, 0] = KERNEL / 2
-    filters = shown(mixer, GRID)
+    filters = filters_of(mixer, GRID)
     assert len(filters.images) == 64
     assert list(filters.numbers[:2]) == [3 * 16 + 5, 15 * 16]
     assert (filters.images[0] == KERNEL.numpy()).all()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from resmlp.analysis.layers import inspection, receptive_field
 from resmlp.analysis.layers.anatomy import brief, of_trunk, open_anatomy, used_length, weights
-from resmlp.analysis.layers.filters import used
+from resmlp.analysis.layers.filters import used_matrix
 from resmlp.analysis.layers.inspection import inspect_anatomy
 from resmlp.analysis.layers.inspection_page import LARGEST
 from resmlp.analysis.layers.scales import draw_scales
@@ -33,7 +33,7 @@ def test_matrices_are_cut_to_the_training_sentences():
     with torch.no_grad():
         mixer.bias[3] = 1e-9
     assert used_length([TriangularMixer(6, 6), mixer][1:]) == 4
-    matrix = used(mixer, (1, 4))
+    matrix = used_matrix(mixer, (1, 4))
     assert matrix.shape == (4, 4)
     assert (matrix == np.tril(mixer.weight.detach().numpy()[:4, :4])).all()
     assert weights(mixer, (1, 4))["A"].tolist() == [w for i, row in enumerate(matrix) for w in row[: i + 1]]
