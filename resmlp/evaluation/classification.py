@@ -38,11 +38,11 @@ def top1(evaluator: Evaluator) -> Scores:
 
 def real(evaluator: Evaluator) -> Scores:
     """Whether the likeliest class is among the answers to the image; images without an answer are left out."""
-    from resmlp.metrics import real_answers
+    from resmlp.metrics import real_labels
 
     _check_order("real", evaluator)
     path = _given(evaluator.real, "--real", "real.json of google-research/reassessed-imagenet")
-    answers = real_answers(path, map(evaluator.images.name, range(len(evaluator.images))), evaluator.num_classes)
+    answers = real_labels(path, map(evaluator.images.name, range(len(evaluator.images))), evaluator.num_classes)
 
     def scores() -> Scores:
         tally, index = _tally(evaluator, range(len(evaluator.images.classes))), evaluator.ranking().index

@@ -17,11 +17,11 @@ DEPTHS = (1, 4)
 
 def knn(evaluator: Evaluator) -> Scores:
     """Top-1 and top-5 by the nearest of the training images; `knn` is that of k = 20, or of the largest k."""
-    from resmlp.metrics import bootstrap, fitting
+    from resmlp.metrics import bootstrap, valid_ks
     from resmlp.metrics import knn as by_neighbors
 
     numbers = _numbers(evaluator)
-    ks = fitting(evaluator.knn.k or None, len(evaluator.training_images))
+    ks = valid_ks(evaluator.knn.k or None, len(evaluator.training_images))
 
     def scores() -> Scores:
         train, test = evaluator.features(evaluator.training_images), evaluator.features(evaluator.images)

@@ -1,7 +1,7 @@
-"""Top-1, top-5, per-class accuracy and the confusion matrix, from what was said of each image by all processes.
+"""Top-1, top-5, per-class accuracy and the confusion matrix, over the images of all processes.
 
-N images, K classes, k = min(5, K). Nothing is averaged over batches or processes: each image is there once, under
-its index, and every number is a count over them.
+N images, K classes, k = min(5, K). Nothing is averaged over batches or processes: each image counts once, by its index,
+and every number is a count over images.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,66 +14,66 @@ from torch import Tensor
 
 from resmlp.utils.devices import all_gather
 
-MATRIX_LIMIT = 2_000  # classes; of 21,841 the matrix would take 3.5 GiB
+MATRIX_LIMIT = 2_000  # classes; the matrix of 21,841 would take 3.5 GiB
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a network said of N images, in the order of their set."""
+    """The likeliest classes of N images by a network, in the order of the data set."""
 
     index: Tensor
-    """N int64: each image's place in its set"""
+    """N int64: positions of the images in the data set"""
     label: Tensor
-    """N int64: each image's label in its set"""
+    """N int64: labels in the data set"""
     top: Tensor
-    """N k int64: the likeliest classes, best first; all -1 where an output was not finite, which is never right"""
+    """N k int64: the likeliest classes, likeliest first; all -1, which is never right, if an output was not finite"""
     unreadable: tuple[str, ...] = ()
-    """names of the images that were left out, as they could not be read"""
+    """names of the images that could not be read and are left out"""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """The likeliest classes of N images against the true ones."""
+    """The likeliest classes of N images and the ground truth."""
 
     label: Tensor
-    """N int64: the true class"""
+    """N int64: the ground truth"""
     top: Tensor
     """N k int64: as `Ranking.top`"""
     num_classes: int
 
     @property
     def images(self) -> int:
-        """How many were counted."""
+        """Number of images."""
         return len(self.label)
 
     @property
     def top1(self) -> int:
-        """Images whose likeliest class is the true one."""
+        """Number of images with the true class first."""
         return int((self.top[:, 0] == self.label).sum())
 
     @property
     def top5(self) -> int:
-        """Images whose true class is among the five likeliest: all of them where there are no more than five."""
+        """Number of images with the true class among the first five; all of them for five classes or fewer."""
         return int((self.top == self.label[:, None]).any(1).sum())
 
     @property
     def not_finite(self) -> int:
-        """Images for which the network gave something that is not finite; they count as wrong."""
+        """Number of images with an output that is not finite; they count as wrong."""
         return int((self.top[:, 0] < 0).sum())
 
     def scores(self) -> Iterator[tuple[str, float]]:
-        """("top1", fraction) and ("top5", fraction); both 0 without images."""
+        """Yield ("top1", fraction) and ("top5", fraction); both are 0 without images."""
         yield "top1", self.top1 / max(self.images, 1)
         yield "top5", self.top5 / max(self.images, 1)
 
     def per_class(self) -> list[float | None]:
-        """Accuracy of each class; None where it has no image."""
+        """Accuracy of each class; None for a class without images."""
         right = self.label[self.top[:, 0] == self.label]
-        seen, hits = (torch.bincount(label, minlength=self.num_classes).tolist() for label in (self.label, right))
-        return [hit / n if n else None for hit, n in zip(hits, seen)]
+        counts, hits = (torch.bincount(label, minlength=self.num_classes).tolist() for label in (self.label, right))
+        return [hit / n if n else None for hit, n in zip(hits, counts)]
 
     def confusion(self) -> Tensor | None:
-        """K K int64: row the true class, column the predicted one; None above 2,000 classes."""
+        """The confusion matrix, K K int64: row the true class, column the predicted class; None above 2,000 classes."""
         k = self.num_classes
         if k > MATRIX_LIMIT:
             return None
@@ -84,7 +84,7 @@ class Tally:
 def classify(
     predict: Callable[[Tensor], Tensor], batches: Iterable[dict[str, Any]], num_classes: int, device: torch.device | str
 ) -> Tally:
-    """Count `predict`'s logits B K (from uint8 images B 3 H W on `device`) against the batches' labels."""
+    """The predictions of `predict` and the labels of the batches, as in `rank`."""
     ranking = rank(predict, batches, device)
     return Tally(ranking.label, ranking.top, num_classes)
 
@@ -95,10 +95,11 @@ def rank(
     device: torch.device | str,
     columns: Sequence[int] | None = None,
 ) -> Ranking:
-    """The five likeliest classes of every image of every process, by `predict`'s logits B K.
+    """The five likeliest classes of every image of every process.
 
-    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. With `columns`
-    only these classes can be said: the logits of the others are left out before the largest is taken.
+    `predict` takes uint8 B 3 H W on `device` to logits B K. A batch is `{"image": uint8 B 3 H W, "label": int64 B,
+    "index": int64 B, "unreadable": [name, ...]}`. With `columns`, only these classes can be predicted: the logits of
+    all others are dropped first.
     """
     kept = None if columns is None else torch.tensor(list(columns), device=device)
     parts, left_out = list[tuple[Tensor, Tensor, Tensor]](), list[str]()
@@ -112,33 +113,33 @@ def rank(
         top = top if kept is None else kept[top]
         top = top.masked_fill(~logits.isfinite().all(1, keepdim=True), -1)
         parts.append((batch["index"], batch["label"], top))
-    every = collect(parts, left_out)
-    return Ranking(every.index, every.label, every.value, every.unreadable)
+    rows = collect(parts, left_out)
+    return Ranking(rows.index, rows.label, rows.value, rows.unreadable)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """One row for each of N images of all processes, in the order of their set."""
+    """One row for each of N images of all processes, in the order of the data set."""
 
     index: Tensor
-    """N int64: each image's place in its set"""
+    """N int64: positions of the images in the data set"""
     label: Tensor
     """N int64"""
     value: Tensor
-    """N ...: what was found of each; N 1 int64 without images"""
+    """N ...: result for each image; 0 1 int64 without images"""
     unreadable: tuple[str, ...]
-    """names of the images that were left out"""
+    """names of the images that could not be read and are left out"""
 
 
 def collect(parts: Sequence[tuple[Tensor, Tensor, Tensor]], left_out: Sequence[str]) -> Collected:
-    """Put together the (index, label, value) of this process's batches and those of all others, on the CPU."""
-    mine = [torch.cat(list(column)).cpu() for column in zip(*parts)]
-    processes = all_gather((mine, left_out))
+    """Concatenate the (index, label, value) of the batches of all processes, on the CPU."""
+    own = [torch.cat(list(column)).cpu() for column in zip(*parts)]
+    processes = all_gather((own, left_out))
     unreadable = tuple(sorted(name for _, names in processes for name in names))
-    rows = [part for part, _ in processes if part]  # a process may have had no image
+    rows = [part for part, _ in processes if part]  # a process may have no image
     if not rows:
-        nothing = torch.zeros(0, dtype=torch.int64)
-        return Collected(nothing, nothing, nothing[:, None], unreadable)
+        empty = torch.zeros(0, dtype=torch.int64)
+        return Collected(empty, empty, empty[:, None], unreadable)
     index, label, value = (torch.cat(list(column)) for column in zip(*rows))
     order = index.argsort()
     if (index[order].diff() == 0).any():
@@ -150,10 +151,10 @@ DRAWS = 10_000
 
 
 def bootstrap(right: int, images: int, seed: int = 0) -> tuple[float, float] | None:
-    """95 % percentile interval of `right / images` over resampled sets of images (Efron 1979); None without any.
+    """95 % percentile interval of the accuracy `right / images` by the bootstrap (Efron 1979); None without images.
 
-    To draw n images with replacement of which a share p is right is a draw from the binomial (n, p), and so that is
-    what is drawn, 10,000 times. Where all or none are right every draw is the same, and the interval a point.
+    The number of right images among n drawn with replacement is binomial (n, right / images), so 10,000 binomial
+    numbers are drawn. If all or none are right, all draws are equal and the interval is a point.
     """
     if not images:
         return None

@@ -1,4 +1,4 @@
-"""How near translations are to their references: BLEU, chrF, and whole lines."""
+"""Scores of translations against one reference each: BLEU, chrF, and exact match."""
 
 import math
 import re
@@ -11,20 +11,20 @@ from typing import Any, Literal
 from resmlp.utils.errors import UserError, install_hint
 
 ORDER = 4
-"""longest n-gram that BLEU counts"""
+"""length of the longest n-grams that BLEU counts"""
 
 Dashes = Literal["kept", "aggressive", "compound"]
-"""what becomes of a hyphen between two words: nothing; `rich @-@ text`, Moses' option -a; `rich ##AT##-##AT## text`"""
+"""how a hyphen between two words is tokenized: not; `rich @-@ text`, Moses' option -a; `rich ##AT##-##AT## text`"""
 
 DASHES: dict[str, Dashes] = {"de": "compound", "fr": "aggressive"}
-"""by target language, as the WMT14 numbers of fairseq and of the paper were counted; all others keep them"""
+"""by target language, as in the WMT14 numbers of fairseq and of the paper; other languages keep hyphens"""
 
 NO_BREAK = str.maketrans(dict.fromkeys("\u00a0\u2007\u202f", " "))
-"""no-break spaces, which French text has and which some of those who count take for a part of a word"""
+"""no-break spaces, frequent in French text, which some tokenizers treat as a part of a word"""
 
 
 def check_packages() -> None:
-    """Raises `UserError` where what counts is not installed: before a network runs, and not after."""
+    """Raise `UserError` if a package is missing. Called before a network runs."""
     for package in ("sacrebleu", "sacremoses"):
         if find_spec(package) is None:
             raise UserError(f"BLEU needs {package}, which is not installed", install_hint("text"))
@@ -33,11 +33,11 @@ def check_packages() -> None:
 def translation_scores(
     hypotheses: Sequence[str], references: Sequence[str], language: str
 ) -> Iterator[tuple[str, float]]:
-    """Numbers of N translations into `language`, one reference each.
+    """Scores of N translations into `language`.
 
     `bleu` and `chrf` are sacreBLEU's and `tokenized_bleu` is `multi_bleu` of `tokenized` lines, each from 0 to 100;
-    `exact_match` is the share of lines that are the reference, blanks at their ends aside. Raises `UserError` where a
-    package is missing, and ValueError where the lines are not as many, or none.
+    `exact_match` is the fraction of lines equal to their reference but for blanks at the ends. Raises `UserError` if a
+    package is missing, and ValueError if the numbers of lines differ or are 0.
     """
     check_packages()
     if len(hypotheses) != len(references) or not references:
@@ -48,17 +48,17 @@ def translation_scores(
     yield "chrf", CHRF().corpus_score(hypotheses, [references]).score
     both = ([tokenized(line, language) for line in lines] for lines in (hypotheses, references))
     yield "tokenized_bleu", multi_bleu(*both)
-    equal = sum(ours.strip() == theirs.strip() for ours, theirs in zip(hypotheses, references))
+    equal = sum(line.strip() == reference.strip() for line, reference in zip(hypotheses, references))
     yield "exact_match", equal / len(references)
 
 
 def translation_signatures(language: str) -> Iterator[tuple[str, str]]:
-    """How each of `translation_scores` is counted, in sacreBLEU's notation: only numbers of one signature compare."""
+    """Signatures of `translation_scores`, in sacreBLEU's notation: only scores of the same signature compare."""
     check_packages()
     from sacrebleu import BLEU, CHRF
 
     for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
-        metric.corpus_score([""], [[""]])  # the number of references is a part of it, and known only now
+        metric.corpus_score([""], [[""]])  # the signature contains the number of references
         yield f"{name}_signature", str(metric.get_signature())
     yield (
         "tokenized_bleu_signature",
@@ -67,12 +67,12 @@ def translation_signatures(language: str) -> Iterator[tuple[str, str]]:
 
 
 def dashes(language: str) -> Dashes:
-    """What the usual evaluation does with hyphens in `language`."""
+    """How the usual evaluation of `language` tokenizes hyphens."""
     return DASHES.get(language, "kept")
 
 
 def tokenized(line: str, language: str) -> list[str]:
-    """A line as Moses cuts it into words and punctuation, hyphens as usual in `language`."""
+    """The words and punctuation of a line by Moses' tokenizer, with hyphens as usual in `language`."""
     how = dashes(language)
     text = line.translate(NO_BREAK)
     words = _moses(language).tokenize(text, aggressive_dash_splits=how == "aggressive", escape=False)
@@ -82,8 +82,8 @@ def tokenized(line: str, language: str) -> list[str]:
 def compounds_split(words: Sequence[str]) -> list[str]:
     """Hyphens inside words as words: `rich-text` -> `rich ##AT##-##AT## text`.
 
-    Of hyphens one character apart the second stays, as in the pattern that all published numbers were counted with
-    (Luong et al. 2015; fairseq's compound_split_bleu.sh): `a-b-c` -> `a ##AT##-##AT## b-c`.
+    Of two hyphens one character apart the second stays: `a-b-c` -> `a ##AT##-##AT## b-c`. So does the pattern behind
+    all published numbers (Luong et al. 2015; fairseq's compound_split_bleu.sh).
     """
     return re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", " ".join(words)).split(" ") if words else []
 
@@ -94,17 +94,17 @@ def multi_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequenc
     The geometric mean of the precisions of n-grams up to `ORDER`, each counted at most as often as in the reference,
     times exp(1 - reference words / words) where the translation is shorter. 0 where no n-gram of an order is right.
     """
-    right, said = [0] * ORDER, [0] * ORDER
-    for ours, theirs in zip(hypotheses, references, strict=True):
+    right, total = [0] * ORDER, [0] * ORDER
+    for line, reference in zip(hypotheses, references, strict=True):
         for n in range(ORDER):
-            found = _ngrams(ours, n + 1)
-            said[n] += found.total()
-            right[n] += (found & _ngrams(theirs, n + 1)).total()
+            ngrams = _ngrams(line, n + 1)
+            total[n] += ngrams.total()
+            right[n] += (ngrams & _ngrams(reference, n + 1)).total()
     if not all(right):
         return 0.0
-    words, wanted = sum(map(len, hypotheses)), sum(map(len, references))
-    brevity = min(0.0, 1 - wanted / words)
-    return 100 * math.exp(brevity + sum(math.log(r / s) for r, s in zip(right, said)) / ORDER)
+    words, reference_words = sum(map(len, hypotheses)), sum(map(len, references))
+    brevity = min(0.0, 1 - reference_words / words)
+    return 100 * math.exp(brevity + sum(math.log(r / t) for r, t in zip(right, total)) / ORDER)
 
 
 def _ngrams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
@@ -114,7 +114,7 @@ def _ngrams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
 
 @cache
 def _moses(language: str) -> Any:
-    """The tokenizer with the abbreviations of `language`, or English ones where Moses has none."""
+    """The tokenizer for `language`; its abbreviations are English if Moses has none for it."""
     from sacremoses import MosesTokenizer
 
     return MosesTokenizer(lang=language)

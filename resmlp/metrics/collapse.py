@@ -1,7 +1,7 @@
-"""Whether self-supervised training still learns: entropies of what the teacher says, the rank of its features.
+"""Collapse of self-supervised training: entropies of the teacher's outputs, and the rank of its features.
 
-A teacher that says the same of every image has collapsed, and the loss does not tell: it is low in one case, and in
-the other where it began. N views, D features, K dimensions of the output.
+A teacher that gives all images the same output has collapsed. The loss does not show it: it is low in one case, and in
+the other as high as at the start. N views, D features, K dimensions of the output.
 """
 
 import math
@@ -10,27 +10,31 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NEAR = 0.01  # of log K: that close to an end of its range, an entropy is taken to be there
+NEAR = 0.01  # share of log K: an entropy so close to an end of its range counts as being there
 ELSEWHERE = "try another --out with"
 ALWAYS = "a lower --optim.lr, a larger --data.batch-size"
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """In nats, over the last dimension; 0 log 0 counts as 0: ... K -> ..."""
+    """Entropy in nats over the last dimension, with 0 log 0 = 0: ... K -> ..."""
     return torch.special.entr(probabilities).sum(-1)
 
 
 def gram(features: Tensor) -> Tensor:
-    """The products of all pairs of columns of N D features, per row: float64 D D; its mean over processes is theirs."""
+    """The products of all pairs of columns of N D features, divided by N: float64 D D.
+
+    The mean over processes of equal N is the matrix of all their features.
+    """
     wide = features.detach().to("cpu" if features.device.type == "mps" else features.device, torch.float64)
     return wide.T @ wide / max(len(wide), 1)
 
 
 def effective_rank(products: Tensor) -> float:
-    """exp of the entropy of the singular values, scaled to sum 1, of the features whose `gram` D D this is.
+    """The effective rank of features with the `gram` D D (Roy & Vetterli 2007).
 
-    From 1, where all are multiples of one vector, to D (Roy & Vetterli 2007); it follows what the features are worth
-    downstream, without labels (RankMe, Garrido et al. 2023). Not a number where a feature is not finite.
+    It is exp of the entropy of their singular values, scaled to sum 1: from 1, if all features are multiples of one
+    vector, to D. It correlates with downstream accuracy and needs no labels (RankMe, Garrido et al. 2023). The result
+    is nan if a feature is not finite.
     """
     if not products.isfinite().all():
         return math.nan
@@ -39,29 +43,28 @@ def effective_rank(products: Tensor) -> float:
 
 
 class Collapse(NamedTuple):
-    """A way in which nothing more is learned."""
+    """A kind of collapse."""
 
     kind: str
     what: str
-    """in plain words, with the numbers"""
+    """description, with the numbers"""
     hint: str
     """what to try"""
 
 
 def diagnose(out_dim: int, teacher_entropy: float, mean_entropy: float) -> Collapse | None:
-    """Whether a teacher of K = `out_dim` dimensions has collapsed.
+    """The collapse of a teacher of K = `out_dim` dimensions; None if it has not collapsed.
 
-    `teacher_entropy` is that of what it says of an image, on average; `mean_entropy` that of the average of what it
-    says. Near log K the first tells that it is uniform, near 0 the second that it is one dimension, always the same.
+    `teacher_entropy` is the mean entropy of its outputs, `mean_entropy` the entropy of its mean output. The first is
+    near log K if all outputs are uniform. The second is near 0 if all outputs are the same single dimension.
     """
     limit = math.log(out_dim)
     if teacher_entropy > (1 - NEAR) * limit:
-        same = "it gives every dimension the same, as one that has learned nothing yet"
-        what = f"{same}, entropy {teacher_entropy:.3f} of at most {limit:.3f} nats"
+        what = f"its outputs are uniform over all dimensions: entropy {teacher_entropy:.3f} of at most {limit:.3f} nats"
         hint = "a lower --task.warmup-teacher-temp and --task.teacher-temp, a higher --task.center-momentum"
         return Collapse("uniform", what, f"{ELSEWHERE} {hint}, {ALWAYS}")
     if mean_entropy < NEAR * limit:
-        what = f"it gives every image the same one dimension, entropy {mean_entropy:.3f} of at most {limit:.3f} nats"
+        what = f"all its outputs are the same single dimension: entropy {mean_entropy:.3f} of at most {limit:.3f} nats"
         hint = "a lower --task.center-momentum, a higher --task.warmup-teacher-temp and --task.teacher-temp"
         return Collapse("one dimension", what, f"{ELSEWHERE} {hint}, {ALWAYS}")
     return None

@@ -1,4 +1,4 @@
-"""What a frozen network makes of images, once for all that is then measured on it.
+"""Features of a frozen network, computed once for all measurements on them.
 
 B images of a batch, N of a set, D the embedding dimension, L layers.
 """
@@ -16,19 +16,19 @@ Network = Callable[[Tensor], Tensor]
 
 
 def features(model: Network, batches: Iterable[dict[str, Any]], device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """Features float32 N D and labels int64 N of all readable images, on the CPU and in the order of their set.
+    """Features float32 N D and labels int64 N of all readable images, on the CPU, in the order of the data set.
 
-    As `extract`, without the places and the names.
+    See `extract`.
     """
-    found = extract(model, batches, device)
-    return found.value, found.label
+    rows = extract(model, batches, device)
+    return rows.value, rows.label
 
 
 def extract(model: Network, batches: Iterable[dict[str, Any]], device: torch.device | str) -> Collected:
     """The features, float32 N D as `value`, of every image of every process, each once.
 
     `model` takes uint8 B 3 H W on `device` to B D and is in evaluation mode. A batch is `{"image": uint8 B 3 H W,
-    "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`; of a set of which none can be read, N and D are 0.
+    "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. If no image can be read, N and D are 0.
     """
     parts, left_out = list[tuple[Tensor, Tensor, Tensor]](), list[str]()
     for batch in batches:
@@ -38,5 +38,5 @@ def extract(model: Network, batches: Iterable[dict[str, Any]], device: torch.dev
         with torch.no_grad():
             values = model(batch["image"].to(device, non_blocking=True)).float().cpu()  # B D
         parts.append((batch["index"], batch["label"], values))
-    found = collect(parts, left_out)
-    return found if len(found.index) else replace(found, value=torch.zeros(0, 0))
+    rows = collect(parts, left_out)
+    return rows if len(rows.index) else replace(rows, value=torch.zeros(0, 0))

@@ -1,7 +1,7 @@
-"""Mean intersection over union, from what was said of each pixel by all processes.
+"""Mean intersection over union, over the pixels of all processes.
 
-K classes, H W the size of an image. Nothing is averaged over images, batches or processes: every number is a count
-over pixels, each of which is counted once, and those that are to be ignored not at all.
+K classes, H W the size of an image. Nothing is averaged over images, batches or processes: every number is a count over
+pixels. Each pixel counts once, and ignored pixels do not count.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,58 +14,58 @@ from torch import Tensor
 from resmlp.utils.devices import all_gather
 
 IGNORED = 255
-"""label of a pixel that counts for nothing"""
+"""label of an ignored pixel"""
 
 
 @dataclass(frozen=True)
 class PixelTally:
-    """Which class was taken for which, pixel by pixel."""
+    """The true and the predicted classes of pixels, counted."""
 
     counts: Tensor
-    """K K+1 int64: row the true class, column the one that was said; the last: none, where an output was not finite"""
+    """K K+1 int64: row the true class, column the predicted class; the last column: an output that is not finite"""
     images: int = 0
-    """how many were counted"""
+    """number of images"""
     unreadable: tuple[str, ...] = ()
-    """names of the images that were left out, as they could not be read"""
+    """names of the images that could not be read and are left out"""
 
     @property
     def pixels(self) -> int:
-        """How many were counted."""
+        """Number of pixels."""
         return int(self.counts.sum())
 
     @property
     def not_finite(self) -> int:
-        """Pixels for which the network gave something that is not finite; they count as wrong."""
+        """Number of pixels with an output that is not finite; they count as wrong."""
         return int(self.counts[:, -1].sum())
 
     @property
     def confusion(self) -> Tensor:
-        """K K int64: row the true class, column the predicted one."""
+        """The confusion matrix, K K int64: row the true class, column the predicted class."""
         return self.counts[:, :-1]
 
     def per_class(self) -> list[float | None]:
-        """Intersection over union of each class; None for one that no pixel has and of which none is said."""
+        """Intersection over union of each class; None for a class that no pixel has or is predicted to have."""
         both = self.confusion.diagonal()
         either = self.counts.sum(1) + self.confusion.sum(0) - both
         return [hit / n if n else None for hit, n in zip(both.tolist(), either.tolist())]
 
     def scores(self) -> Iterator[tuple[str, float]]:
-        """("miou", fraction), the mean over the classes that are not None, and ("pixel_accuracy", fraction).
+        """Yield ("miou", fraction), the mean over the classes that are not None, and ("pixel_accuracy", fraction).
 
-        A class that occurs nowhere, but is said somewhere, counts with 0. Both are 0 without pixels.
+        A class that is predicted but does not occur counts with 0. Both are 0 without pixels.
         """
-        known = [iou for iou in self.per_class() if iou is not None]
-        yield "miou", sum(known) / max(len(known), 1)
+        ious = [iou for iou in self.per_class() if iou is not None]
+        yield "miou", sum(ious) / max(len(ious), 1)
         yield "pixel_accuracy", int(self.confusion.trace()) / max(self.pixels, 1)
 
 
 def count_pixels(
     label: Callable[[Tensor, tuple[int, int]], Tensor], batches: Iterable[dict[str, Any]], num_classes: int
 ) -> PixelTally:
-    """Count what `label` says of each image of each process against the labels of its pixels.
+    """Compare the predictions of `label` for each image of each process with the masks.
 
-    A batch is `{"image": uint8 B 3 h w, "mask": uint8 B H W, "unreadable": [name, ...]}`, and `label(image, (H, W))` of
-    uint8 3 h w gives H W: the class, or -1 for none.
+    A batch is `{"image": uint8 B 3 h w, "mask": uint8 B H W, "unreadable": [name, ...]}`. `label(image, (H, W))` takes
+    uint8 3 h w to classes H W, -1 for an output that is not finite.
     """
     counts = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
     images, left_out = 0, list[str]()
@@ -81,10 +81,10 @@ def count_pixels(
     return PixelTally(total, sum(number for _, number, _ in parts), names)
 
 
-def pixel_counts(truth: Tensor, said: Tensor, num_classes: int) -> Tensor:
-    """Labels H W, 255 where they are to be ignored, and classes H W, -1 for none -> int64 K K+1 as `PixelTally`."""
-    counted = truth != IGNORED
-    rows, columns = truth[counted].long(), said[counted].long()
+def pixel_counts(target: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """Labels H W, 255 where ignored, and predicted classes H W, -1 for none -> `PixelTally.counts`, int64 K K+1."""
+    counted = target != IGNORED
+    rows, columns = target[counted].long(), predicted[counted].long()
     columns = columns.where(columns >= 0, num_classes)
     size = num_classes * (num_classes + 1)
     return torch.bincount(rows * (num_classes + 1) + columns, minlength=size).view(num_classes, -1)

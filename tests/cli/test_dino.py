@@ -93,7 +93,7 @@ def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
     flags += ["--run.eval-every", "1"]
     ended = dino(*flags, "--task.stop-on-collapse")
     assert ended.code == 2
-    assert "the teacher has collapsed at step 5: it gives every dimension the same" in ended.error
+    assert "the teacher has collapsed at step 5: its outputs are uniform over all dimensions" in ended.error
     assert ended.error.count("(") == ended.error.count(")") == 1
     assert f"(the last checkpoint is {tmp_path / 'run'}/checkpoints/step-00000003; try another --out" in ended.error
     assert ended.err.count("the teacher has collapsed") == 1

@@ -245,7 +245,7 @@ def test_classes_are_matched_by_name(evaluate, trained, divided, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--knn.k", "37"], "k = 37: there are 36 training images"),
+        (["--knn.k", "37"], "k = 37, but only 36 training images"),
         (["--knn.k", "0"], "--knn.k 0"),
         (["--knn.temperature", "0"], "--knn.temperature 0"),
         (["--linear.layers", "2", "--protocol", "linear"], "the last 2 layers of a network of 1"),

@@ -19,7 +19,7 @@ def brute_force(logits: np.ndarray, labels: np.ndarray, classes: int):
 
 
 def batches_of(labels: torch.Tensor, sizes: list[int]):
-    """Batches whose images hold nothing but each image's number."""
+    """Batches with the number of each image in place of the image."""
     start = 0
     for size in sizes:
         own = torch.arange(start, start + size)
@@ -29,7 +29,7 @@ def batches_of(labels: torch.Tensor, sizes: list[int]):
 
 @pytest.mark.parametrize("classes", [1, 2, 4, 5, 6, 30])
 @pytest.mark.parametrize("sizes", [[50], [20, 20, 10], [0, 25, 0, 25, 0], [1] * 50], ids=str)
-def test_counts_are_those_of_a_loop(classes, sizes):
+def test_counts_equal_those_of_a_loop(classes, sizes):
     labels = torch.randint(classes, (50,))
     logits = torch.randn(50, classes)
     tally = classify(lambda images: logits[images], batches_of(labels, sizes), classes, "cpu")
@@ -74,18 +74,18 @@ def test_counts_are_exact_beyond_the_integers_of_float32():
 def test_many_classes_are_counted_without_their_matrix():
     classes = 21_841
     labels = torch.randint(classes, (300,))
-    said = torch.where(torch.rand(300) < 0.5, labels, torch.randint(classes, (300,)))
-    tally = Tally(labels, said[:, None], classes)
+    predicted = torch.where(torch.rand(300) < 0.5, labels, torch.randint(classes, (300,)))
+    tally = Tally(labels, predicted[:, None], classes)
     assert tally.confusion() is None
-    assert Tally(labels, said[:, None], MATRIX_LIMIT + 1).confusion() is None
+    assert Tally(labels, predicted[:, None], MATRIX_LIMIT + 1).confusion() is None
     right: dict[int, list[bool]] = {}
-    for label, guess in zip(labels.tolist(), said.tolist()):
-        right.setdefault(label, []).append(label == guess)
+    for label, prediction in zip(labels.tolist(), predicted.tolist()):
+        right.setdefault(label, []).append(label == prediction)
     per_class = {k: score for k, score in enumerate(tally.per_class()) if score is not None}
     assert per_class == {k: sum(hits) / len(hits) for k, hits in right.items()}
 
 
-def test_only_the_columns_can_be_said():
+def test_only_the_columns_can_be_predicted():
     logits, columns = torch.randn(60, 30), [29, 3, 4, 11, 17, 20, 21]
     ranking = rank(lambda images: logits[images], batches_of(torch.zeros(60).long(), [25, 35]), "cpu", columns)
     for row, top in zip(logits.tolist(), ranking.top.tolist()):
@@ -106,7 +106,7 @@ def test_an_output_that_is_not_finite_is_never_right(bad):
     assert tally.per_class() == [0.6, None, None]
 
 
-def test_images_come_out_in_the_order_of_their_set_and_none_twice():
+def test_images_are_in_the_order_of_the_data_set_and_none_twice():
     labels, order = torch.arange(20) % 4, torch.randperm(20)
     batches = [{"image": own, "label": labels[own], "index": own, "unreadable": []} for own in order.split(6)]
     batches[1]["unreadable"] = ["b.png", "a.png"]
@@ -121,11 +121,11 @@ def test_images_come_out_in_the_order_of_their_set_and_none_twice():
 
 
 @pytest.mark.parametrize("share", [0, 1, 9], ids=str)
-def test_what_processes_counted_is_put_together(monkeypatch, share):
-    """Of unequal shares, one of which may be empty: as if one process had seen all."""
+def test_counts_of_processes_are_combined(monkeypatch, share):
+    """Unequal shares, one of them empty, give the result of one process."""
     labels, logits = torch.arange(20) % 4, torch.randn(20, 4)
 
-    def said(own: torch.Tensor, gather):
+    def ranked(own: torch.Tensor, gather):
         monkeypatch.setattr(sys.modules[rank.__module__], "all_gather", gather)
         batches = [
             {"image": i, "label": labels[i], "index": i, "unreadable": [f"{len(own)}.png"]} for i in own.split(3)
@@ -133,9 +133,9 @@ def test_what_processes_counted_is_put_together(monkeypatch, share):
         return rank(lambda images: logits[images], batches, "cpu")
 
     other = []
-    said(torch.arange(20)[:share], lambda mine: other.append(mine) or [mine])
-    together = said(torch.arange(20)[share:], lambda mine: [mine, *other])
-    alone = said(torch.arange(20), lambda mine: [mine])
+    ranked(torch.arange(20)[:share], lambda own_rows: other.append(own_rows) or [own_rows])
+    together = ranked(torch.arange(20)[share:], lambda own_rows: [own_rows, *other])
+    alone = ranked(torch.arange(20), lambda own_rows: [own_rows])
     assert together.index.tolist() == alone.index.tolist()
     assert together.label.tolist() == alone.label.tolist()
     assert together.top.tolist() == alone.top.tolist()

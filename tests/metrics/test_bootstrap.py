@@ -1,4 +1,4 @@
-"""The bootstrap against the normal approximation, against resampling itself, and by how often it holds the truth."""
+"""The bootstrap against the normal approximation, against resampling, and by its coverage."""
 
 import numpy as np
 import pytest
@@ -23,12 +23,12 @@ def test_a_binomial_draw_is_resampling():
     assert bootstrap(42, 60) == pytest.approx(np.percentile(shares, (2.5, 97.5)), abs=1.01 / 60)
 
 
-@pytest.mark.parametrize("truth", [0.3, 0.8])
-def test_about_95_of_100_hold_the_truth(truth):
+@pytest.mark.parametrize("accuracy", [0.3, 0.8])
+def test_about_95_of_100_intervals_cover_the_true_accuracy(accuracy):
     images = 500
-    right = np.random.default_rng(0).binomial(images, truth, 400)
+    right = np.random.default_rng(0).binomial(images, accuracy, 400)
     held = [
-        low <= truth <= high for low, high in (bootstrap(int(hits), images, seed) for seed, hits in enumerate(right))
+        low <= accuracy <= high for low, high in (bootstrap(int(hits), images, seed) for seed, hits in enumerate(right))
     ]
     assert 0.92 <= np.mean(held) <= 0.98
 

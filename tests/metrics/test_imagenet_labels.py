@@ -1,10 +1,10 @@
-"""ReaL labels and index lists: the published files as they are known, and files that are none."""
+"""ReaL labels and index lists: the published files, and malformed ones."""
 
 import json
 
 import pytest
 
-from resmlp.metrics import read_indices, read_real, real_answers
+from resmlp.metrics import read_indices, read_real, real_labels
 from resmlp.metrics.imagenet_labels import image_number
 from resmlp.utils.errors import UserError
 
@@ -20,7 +20,7 @@ def test_the_published_real_labels(shared):
     numbers = [50_000, 1, 2, 41, 17]
     names = [f"n00000000/ILSVRC2012_val_{number:08d}.JPEG" for number in numbers]
     plain = json.loads(path.read_text())
-    assert [sorted(entry) for entry in real_answers(path, names, 1000)] == [sorted(plain[n - 1]) for n in numbers]
+    assert [sorted(entry) for entry in real_labels(path, names, 1000)] == [sorted(plain[n - 1]) for n in numbers]
     with pytest.raises(UserError, match="holds 999"):
         read_real(path, 999)
 
@@ -41,7 +41,7 @@ def test_the_published_index_lists(shared, name):
         ("ILSVRC2012_val_00000007/ILSVRC2012_val_00000008.png", 8),
     ],
 )
-def test_a_name_tells_the_number(name, number):
+def test_the_number_of_a_name(name, number):
     assert image_number(name) == number
 
 
@@ -66,10 +66,10 @@ HOSTILE = [
     ("[[1]", "cannot read"),
     ("[" * 100_000, "cannot read"),
     ("\udc80", "cannot read"),
-    ("[]", "is no list of answers"),
-    ("{}", "is no list of answers"),
-    ("null", "is no list of answers"),
-    ('"' + 100_000 * "x" + '"', "is no list of answers"),
+    ("[]", "is not a list of labels"),
+    ("{}", "is not a list of labels"),
+    ("null", "is not a list of labels"),
+    ('"' + 100_000 * "x" + '"', "is not a list of labels"),
     ("[1, 2, 3]", "image 1 is 1"),
     ('[[1], "12", [3]]', "image 2 is '12'"),
     ('[[1], ["2"], [3]]', "image 2 holds '2'"),
@@ -81,20 +81,20 @@ HOSTILE = [
     ("[[1], [-1], [3]]", "image 2 holds -1"),
     ("[[1], [1e9999], [3]]", "image 2 holds inf"),
     ("[[1], [" + "9" * 4000 + "], [3]]", "image 2 holds 9"),
-    ("[[1], [2]]", "has 2 answers, not 3"),
+    ("[[1], [2]]", "has labels of 2 images, not 3"),
 ]
 
 
-@pytest.mark.parametrize(("text", "says"), HOSTILE, ids=[text[:24] for text, _ in HOSTILE])
+@pytest.mark.parametrize(("text", "message"), HOSTILE, ids=[text[:24] for text, _ in HOSTILE])
 @pytest.mark.usefixtures("of_three")
-def test_what_is_no_answer_file_is_said_in_a_line(tmp_path, text, says):
+def test_a_malformed_label_file_gives_one_line(tmp_path, text, message):
     path = tmp_path / "real.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(UserError, match=says) as caught:
-        real_answers(path, NAMES, 10)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 500 + len(str(path))
+    with pytest.raises(UserError, match=message) as error:
+        real_labels(path, NAMES, 10)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500 + len(str(path))
 
 
 def test_a_missing_file_or_a_folder(tmp_path):
@@ -106,25 +106,25 @@ def test_a_missing_file_or_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "message"),
     [
-        ([*NAMES, "other/ILSVRC2012_val_00000002.png"], "have one number"),
+        ([*NAMES, "other/ILSVRC2012_val_00000002.png"], "have the same number"),
         ([*NAMES, "ILSVRC2012_val_00000000.JPEG"], "images 1 to 3"),
         ([*NAMES, "ILSVRC2012_val_00000004.JPEG"], "images 1 to 3"),
         ([*NAMES, "image.JPEG"], "has no number"),
     ],
 )
 @pytest.mark.usefixtures("of_three")
-def test_images_that_have_no_answer_of_their_own(tmp_path, names, says):
+def test_images_without_labels_of_their_own(tmp_path, names, message):
     path = tmp_path / "real.json"
     path.write_text("[[1], [], [3, 4, 3]]")
-    assert real_answers(path, NAMES[::-1], 10) == [{3, 4}, set(), {1}]
-    with pytest.raises(UserError, match=says):
-        real_answers(path, names, 10)
+    assert real_labels(path, NAMES[::-1], 10) == [{3, 4}, set(), {1}]
+    with pytest.raises(UserError, match=message):
+        real_labels(path, names, 10)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (b"", "is empty"),
         (b" \n\n", "is empty"),
@@ -139,12 +139,12 @@ def test_images_that_have_no_answer_of_their_own(tmp_path, names, says):
         (b"\xff\xfe", "cannot read"),
     ],
 )
-def test_what_is_no_list_of_indices_is_said_in_a_line(tmp_path, text, says):
+def test_a_malformed_index_list_gives_one_line(tmp_path, text, message):
     path = tmp_path / "indices.txt"
     path.write_bytes(text)
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=message) as error:
         read_indices(path, 1000)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_indices_come_in_increasing_order(tmp_path):

@@ -11,7 +11,7 @@ from torch import nn
 import resmlp as package
 from resmlp.config.evaluation import Linear
 from resmlp.metrics import linear
-from resmlp.metrics.linear_probe import RATES, Settings, fit, standardized
+from resmlp.metrics.linear_probe import LEARNING_RATES, Settings, fit, standardized
 from resmlp.models.features import last_layers, pooled
 from resmlp.utils.errors import UserError
 
@@ -21,7 +21,7 @@ def some(images: int = 50, dim: int = 12, classes: int = 3, views: int = 2):
     return torch.randn(classes, dim)[labels] + torch.randn(views, images, dim), labels
 
 
-def test_a_member_alone_is_what_it_is_in_the_grid():
+def test_a_classifier_alone_equals_that_of_the_grid():
     train, labels = some()
     options = {"epochs": 10, "batch_size": 16, "seed": 5}
     grid = fit(train, labels, 3, [4, 12], Settings((0.01, 0.1, 1.0), **options))
@@ -30,10 +30,10 @@ def test_a_member_alone_is_what_it_is_in_the_grid():
         for rate, head in zip((0.01, 0.1, 1.0), heads):
             alone = fit(train, labels, 3, [width], Settings((rate,), **options))[0][0]
             assert torch.allclose(head, alone, atol=1e-5)
-            assert head.abs().max() > 0.01, "or it says nothing"
+            assert head.abs().max() > 0.01, "the training has an effect"
 
 
-def test_one_that_diverges_disturbs_no_other():
+def test_a_diverging_classifier_does_not_change_the_others():
     train, labels = some()
     with_it = fit(train * 1e18, labels, 3, [12], Settings((1e-20, 1e30), epochs=3))[0]
     alone = fit(train * 1e18, labels, 3, [12], Settings((1e-20,), epochs=3))[0]
@@ -41,7 +41,7 @@ def test_one_that_diverges_disturbs_no_other():
     assert torch.allclose(with_it[0], alone[0])
 
 
-def test_training_is_torchs_own():
+def test_training_equals_that_of_torch():
     """With all images in a batch there is no order: SGD with momentum and a cosine, of the mean cross-entropy."""
     train, labels = some(views=1)
     head = fit(train, labels, 3, [12], Settings((0.3,), epochs=20, batch_size=64))[0][0]
@@ -63,11 +63,11 @@ def test_the_best_is_as_good_as_logistic_regression():
     x, y = torch.tensor(digits.data).float(), torch.tensor(digits.target)
     train, test = (x[:1200], y[:1200]), (x[1200:], y[1200:])
     grid = linear(train[0][None], train[1], *test, (1,), Settings(epochs=30))
-    theirs = LogisticRegression(max_iter=1000).fit(train[0] / 16, train[1]).score(test[0] / 16, test[1])
-    assert [member.lr for member in grid] == list(RATES)
-    assert max(member.top1 for member in grid) > theirs - 0.02
-    assert all(0.8 < member.top1 <= member.top5 <= 1 for member in grid)
-    assert len({member.top1 for member in grid}) > 3
+    other = LogisticRegression(max_iter=1000).fit(train[0] / 16, train[1]).score(test[0] / 16, test[1])
+    assert [classifier.lr for classifier in grid] == list(LEARNING_RATES)
+    assert max(classifier.top1 for classifier in grid) > other - 0.02
+    assert all(0.8 < classifier.top1 <= classifier.top5 <= 1 for classifier in grid)
+    assert len({classifier.top1 for classifier in grid}) > 3
     again = linear(train[0][None], train[1], *test, (1,), Settings(epochs=30))
     assert grid == again
 
@@ -76,27 +76,27 @@ def test_scale_offset_and_dead_features_do_not_matter():
     train, labels = some(200)
     scale = torch.logspace(-1, 2, 12)
     moved = torch.cat([train * scale + 3 * scale, torch.full((2, 200, 2), 1e3)], 2)
-    ours, theirs = (standardized(own, own[0])[0][..., :12] for own in (train, moved))
-    assert torch.allclose(ours, theirs, atol=1e-3)
-    assert torch.allclose(ours.flatten(0, 1).std(0, correction=0), torch.ones(12), atol=1e-4)
+    own, other = (standardized(features, features[0])[0][..., :12] for features in (train, moved))
+    assert torch.allclose(own, other, atol=1e-3)
+    assert torch.allclose(own.flatten(0, 1).std(0, correction=0), torch.ones(12), atol=1e-4)
     assert (standardized(moved, moved[0])[0][..., 12:] == 0).all()
     same = torch.ones(1, 5, 3)
     assert (standardized(same, same[0])[0] == 0).all()
 
 
-def test_few_classes_and_what_is_not_finite():
+def test_few_classes_and_features_that_are_not_finite():
     train, labels = some(60)
-    test, truths = train[0, :10].clone(), labels[:10]
-    whole = linear(train[:, 10:], labels[10:], test, truths, (1,), Settings((0.1,), epochs=5))[0]
+    test, test_labels = train[0, :10].clone(), labels[:10]
+    whole = linear(train[:, 10:], labels[10:], test, test_labels, (1,), Settings((0.1,), epochs=5))[0]
     assert whole.top5 == 1.0, "of three classes"
     train[1, 0], test[:5] = float("nan"), float("inf")
-    member = linear(train, labels, test, truths, (1,), Settings((0.1,), epochs=5))[0]
-    assert member.top5 == 0.5
+    classifier = linear(train, labels, test, test_labels, (1,), Settings((0.1,), epochs=5))[0]
+    assert classifier.top5 == 0.5
     with pytest.raises(UserError, match="no image to learn from"):
-        linear(train * float("nan"), labels, test, truths)
+        linear(train * float("nan"), labels, test, test_labels)
 
 
-def test_layers_are_what_hooks_see():
+def test_last_layers_equal_the_outputs_that_hooks_record():
     model = package.create_model("resmlp_s12", dim=8, depth=5, patch_size=4, img_size=8, num_classes=3).eval()
     seen = []
     for block in model.blocks:
@@ -110,7 +110,7 @@ def test_layers_are_what_hooks_see():
         last_layers(model, 6)
 
 
-def test_features_of_any_network_of_timms():
+def test_features_of_timm_networks():
     timm = pytest.importorskip("timm")
     model = timm.create_model("resnet18", pretrained=False).eval()
     images = torch.randn(2, 3, 64, 64)
@@ -121,5 +121,5 @@ def test_features_of_any_network_of_timms():
         pooled(nn.Linear(3, 3))
 
 
-def test_the_command_line_has_the_same_rates():
-    assert Linear().lr == RATES
+def test_the_command_line_has_the_same_learning_rates():
+    assert Linear().lr == LEARNING_RATES

@@ -1,4 +1,4 @@
-"""Against a count of one pixel at a time, and by processes against one process."""
+"""mIoU against a loop over pixels, and of several processes against one process."""
 
 import math
 
@@ -13,83 +13,86 @@ K = 5
 
 
 def images(count: int):
-    """(image, mask, said) of several sizes; class 4 occurs nowhere, and 3 is said but not there."""
+    """(image, mask, prediction) of several sizes; class 4 occurs nowhere, class 3 in predictions only."""
     generator = torch.Generator().manual_seed(3)
     for i in range(count):
         size = (7 + i, 11 - i)
         mask = torch.randint(0, 3, size, generator=generator).byte()
         mask[torch.rand(size, generator=generator) < 0.2] = 255
-        said = torch.randint(-1, 4, size, generator=generator).short()
-        yield torch.full((3, 2, 2), i, dtype=torch.uint8), mask, said
+        predicted = torch.randint(-1, 4, size, generator=generator).short()
+        yield torch.full((3, 2, 2), i, dtype=torch.uint8), mask, predicted
 
 
-def batches(found):
-    for image, mask, _ in found:
+def batches(samples):
+    for image, mask, _ in samples:
         yield {"image": image[None], "mask": mask[None], "unreadable": []}
 
 
-def brute_force(found):
+def brute_force(samples):
     """mIoU, pixel accuracy and each class's IoU, a pixel at a time with sets."""
-    truth, said = {k: set() for k in range(K)}, {k: set() for k in range(K)}
+    target, predicted = {k: set() for k in range(K)}, {k: set() for k in range(K)}
     right = counted = 0
-    for i, (_, mask, answer) in enumerate(found):
+    for i, (_, mask, prediction) in enumerate(samples):
         for y in range(mask.shape[0]):
             for x in range(mask.shape[1]):
-                true, guess = int(mask[y, x]), int(answer[y, x])
-                if true == 255:
+                true_class, predicted_class = int(mask[y, x]), int(prediction[y, x])
+                if true_class == 255:
                     continue
                 counted += 1
-                right += true == guess
-                truth[true].add((i, y, x))
-                if guess >= 0:
-                    said[guess].add((i, y, x))
-    ious = [len(truth[k] & said[k]) / len(truth[k] | said[k]) if truth[k] | said[k] else None for k in range(K)]
-    known = [iou for iou in ious if iou is not None]
-    return sum(known) / len(known), right / counted, ious
+                right += true_class == predicted_class
+                target[true_class].add((i, y, x))
+                if predicted_class >= 0:
+                    predicted[predicted_class].add((i, y, x))
+    ious = [
+        len(target[k] & predicted[k]) / len(target[k] | predicted[k]) if target[k] | predicted[k] else None
+        for k in range(K)
+    ]
+    defined = [iou for iou in ious if iou is not None]
+    return sum(defined) / len(defined), right / counted, ious
 
 
-def labels_of(found):
-    answers = [said for _, _, said in found]
-    return lambda image, size: answers[int(image[0, 0, 0])]
+def labels_of(samples):
+    predictions = [predicted for _, _, predicted in samples]
+    return lambda image, size: predictions[int(image[0, 0, 0])]
 
 
-def test_equals_a_count_of_one_pixel_at_a_time():
-    found = list(images(4))
-    tally = count_pixels(labels_of(found), batches(found), K)
-    miou, accuracy, ious = brute_force(found)
+def test_equals_a_loop_over_pixels():
+    samples = list(images(4))
+    tally = count_pixels(labels_of(samples), batches(samples), K)
+    miou, accuracy, ious = brute_force(samples)
     scores = dict(tally.scores())
     assert list(scores) == ["miou", "pixel_accuracy"], "the main number comes first"
     assert math.isclose(scores["miou"], miou, rel_tol=1e-12)
     assert math.isclose(scores["pixel_accuracy"], accuracy, rel_tol=1e-12)
     assert tally.per_class() == pytest.approx(ious)
-    assert ious[4] is None, "neither there nor said: no number"
-    assert ious[3] == 0, "said but not there: none of it right"
+    assert ious[4] is None, "class 4 occurs nowhere"
+    assert ious[3] == 0, "class 3 occurs in predictions only"
     assert tally.images == 4
-    assert tally.pixels == sum(int((mask != 255).sum()) for _, mask, _ in found)
-    assert tally.not_finite == sum(int(((mask != 255) & (said < 0)).sum()) for _, mask, said in found)
+    assert tally.pixels == sum(int((mask != 255).sum()) for _, mask, _ in samples)
+    assert tally.not_finite == sum(int(((mask != 255) & (predicted < 0)).sum()) for _, mask, predicted in samples)
 
 
-def test_the_label_is_asked_for_at_the_size_of_the_mask():
-    asked = []
+def test_predictions_have_the_size_of_the_mask():
+    calls = []
 
     def label(image, size):
-        asked.append((tuple(image.shape), size))
+        calls.append((tuple(image.shape), size))
         return torch.zeros(size, dtype=torch.int16)
 
     mask = torch.zeros(1, 6, 9, dtype=torch.uint8)
     count_pixels(label, [{"image": torch.zeros(1, 3, 4, 8).byte(), "mask": mask, "unreadable": []}], 2)
-    assert asked == [((3, 4, 8), (6, 9))]
+    assert calls == [((3, 4, 8), (6, 9))]
 
 
-def test_what_cannot_be_read_is_named_and_not_counted():
-    nothing = {"image": torch.empty(0, 3, 1, 1).byte(), "mask": torch.empty(0, 1, 1).byte(), "unreadable": ["a.png"]}
-    tally = count_pixels(lambda image, size: torch.zeros(size), [nothing], 2)
+def test_an_unreadable_image_is_named_and_not_counted():
+    unreadable = {"image": torch.empty(0, 3, 1, 1).byte(), "mask": torch.empty(0, 1, 1).byte(), "unreadable": ["a.png"]}
+    tally = count_pixels(lambda image, size: torch.zeros(size), [unreadable], 2)
     assert (tally.images, tally.unreadable, tally.pixels) == (0, ("a.png",), 0)
     assert dict(tally.scores()) == {"miou": 0.0, "pixel_accuracy": 0.0}
     assert tally.per_class() == [None, None]
 
 
-def test_a_image_that_is_to_be_ignored_as_a_whole_counts_nothing():
+def test_an_image_of_ignored_pixels_does_not_count():
     counts = pixel_counts(torch.full((3, 4), 255).byte(), torch.zeros(3, 4).short(), 3)
     assert counts.shape == (3, 4)
     assert counts.sum() == 0
@@ -99,16 +102,16 @@ def test_a_image_that_is_to_be_ignored_as_a_whole_counts_nothing():
 def _process(folder: str) -> None:
     torch.distributed.init_process_group("gloo")
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    found = list(images(5))
-    tally = count_pixels(labels_of(found), batches(found[rank::world]), K)
+    samples = list(images(5))
+    tally = count_pixels(labels_of(samples), batches(samples[rank::world]), K)
     torch.save([tally.counts, torch.tensor(tally.images)], f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_processes_count_what_one_counts(tmp_path):
+def test_several_processes_count_as_one(tmp_path):
     processes.together(_process, str(tmp_path), folder=tmp_path)
-    found = list(images(5))
-    alone = count_pixels(labels_of(found), batches(found), K)
+    samples = list(images(5))
+    alone = count_pixels(labels_of(samples), batches(samples), K)
     for rank in range(2):
         counts, number = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert torch.equal(counts, alone.counts), "in every process"

@@ -28,7 +28,7 @@ from resmlp.nn.grid import along
 from resmlp.recipes import RECIPES
 from resmlp.tasks import dino, make_task
 from resmlp.tasks.dino import Dino as Task
-from resmlp.tasks.dino_views import Enlarge, Pad, cross_views
+from resmlp.tasks.dino_views import Enlarge, Pad, dino_loss
 from resmlp.training.engine import Engine
 from resmlp.training.optim import roles, weight_decay
 from resmlp.training.train import make_accelerator, train
@@ -117,7 +117,7 @@ def test_the_loss_is_the_mean_over_pairs_of_different_views(views):
         for b in range(5)
         if s != t
     ]
-    ours = cross_views(torch.from_numpy(student), torch.from_numpy(teacher), 0.1)
+    ours = dino_loss(torch.from_numpy(student), torch.from_numpy(teacher), 0.1)
     assert ours.item() == pytest.approx(np.mean(pairs), rel=1e-6)
 
 
@@ -285,7 +285,7 @@ class Constant(nn.Module):
         return self.out.expand(len(x), -1)
 
 
-COLLAPSED = {"every dimension the same": torch.zeros(24), "the same one dimension": 9 * F.one_hot(torch.tensor(3), 24)}
+COLLAPSED = {"uniform over all": torch.zeros(24), "the same single dimension": 9 * F.one_hot(torch.tensor(3), 24)}
 
 
 @pytest.mark.parametrize("words", COLLAPSED)
