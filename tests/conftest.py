@@ -74,6 +74,23 @@ def translator_run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def draft_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made of all their parts but saved as a white pixel: rendering would be most of a small run's time."""
+    from matplotlib.figure import Figure
+
+    def save(figure: Figure, path: Path, format: str, metadata: object) -> None:
+        path.write_text("<svg/>") if format == "svg" else Image.new("RGB", (1, 1), "white").save(path, format)
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
+
+
+@pytest.fixture
+def whole_figures() -> None:
+    """Asks for rendered figures in a room whose tests have `draft_figures`."""
+
+
+@pytest.fixture
 def photo() -> Image.Image:
     """An image of 61 x 47 with smooth and noisy parts."""
     rng = np.random.default_rng(0)

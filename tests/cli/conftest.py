@@ -23,6 +23,12 @@ FLAGS = [
 """of `resmlp train folder`, to be done in a moment"""
 
 
+@pytest.fixture(autouse=True)
+def _draft_figures(request: pytest.FixtureRequest) -> None:
+    if "whole_figures" not in request.fixturenames:
+        request.getfixturevalue("draft_figures")
+
+
 class Ended(NamedTuple):
     """What came of a command."""
 

@@ -112,6 +112,7 @@ def test_parquet_without_pyarrow_is_one_line(resmlp, trained, divided, tmp_path,
     assert not (tmp_path / "f.parquet").exists()
 
 
+@pytest.mark.usefixtures("whole_figures")
 def test_a_map(embed, trained, divided, tmp_path):
     result = embed(trained, divided, "--map", tmp_path / "m.png")
     assert result["mapped"] == 51

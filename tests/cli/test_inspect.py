@@ -24,6 +24,7 @@ def segmenter(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("whole_figures")
 def test_a_run_folder(resmlp, trained, tmp_path):
     ended = resmlp("inspect", trained, "--out", "seen", "--json", "--device", "cpu", "--threshold", "0.2")
     assert ended.code == 0, ended.err

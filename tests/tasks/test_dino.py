@@ -485,6 +485,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+@pytest.mark.usefixtures("draft_figures")
 def test_a_run_stopped_in_mid_epoch_ends_in_the_same_bits(tmp_path, monkeypatch):
     settings = recipe(run={"accumulate": 2, "precision": "bf16"}, local_crops="pad")
     settings = replace(settings, model=replace(settings.model, drop_path=0.2))

@@ -30,6 +30,8 @@ from resmlp.utils.errors import UserError
 from resmlp.utils.files import read_json
 from resmlp.utils.logger import read_metrics
 
+pytestmark = pytest.mark.usefixtures("draft_figures")
+
 SMALL = {"dim": 16, "hidden": 16, "heads": 2, "encoder_depth": 1, "decoder_depth": 1, "max_length": 30}
 FLAGS = [
     *(word for key, value in SMALL.items() for word in (f"--model.{key.replace('_', '-')}", str(value))),

@@ -27,6 +27,12 @@ TINY = [
 """five steps an epoch on the digits"""
 
 
+@pytest.fixture(autouse=True)
+def _draft_figures(request: pytest.FixtureRequest) -> None:
+    if "whole_figures" not in request.fixturenames:
+        request.getfixturevalue("draft_figures")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     """Toys are too small to share out."""
