@@ -1,14 +1,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal $(ARGS)
+# the largest instruction sets that ATen, oneDNN and MKL may use (MKL ignores the limit on AMD processors)
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+NO_VECTORS := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: demo test quick check format setup bench docs clean
+.PHONY: demo test test-isa quick check format setup bench docs clean
 
 demo: .venv/ready  ## train on the embedded digits, evaluate, draw figures
 	$(BIN)/resmlp demo
 
 test: .venv/ready  ## run all tests, a process with one thread on each core; ARGS="-x" stops at the first failure
 	$(PYTEST)
+
+test-isa: .venv/ready  ## run the numeric tests with several instruction sets and thread counts
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m isa $(ARGS)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m isa $(ARGS)
+	OMP_NUM_THREADS=1 $(AVX2) $(BIN)/python -m pytest -m isa $(ARGS)
+	OMP_NUM_THREADS=2 $(AVX2) $(BIN)/python -m pytest -m isa $(ARGS)
+	OMP_NUM_THREADS=1 $(NO_VECTORS) $(BIN)/python -m pytest -m isa $(ARGS)
 
 quick: .venv/ready  ## run the tests that take less than a second each
 	$(PYTEST) -m "not slow"
