@@ -15,7 +15,7 @@ def record(folder: Path, command: str) -> dict:
     last, best = summary["last"][summary["weights"]], summary["best"]
     numbers = {key: value for key, value in last.items() if isinstance(value, float)}
     return {
-        "what": recipe["about"],
+        "what": recipe["about"][:1].upper() + recipe["about"][1:],
         "numbers": numbers,  # of the model that was saved; the best step was chosen by looking at these images
         "best": best,
         "target": dict(recipe["expected"]),

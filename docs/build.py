@@ -1,7 +1,8 @@
 """Write the tables of README.md and docs/*.md from results/*.json; with --check, fail where a table is stale.
 
-`<!-- results -->` and `<!-- /results -->` enclose the table of all results; `<!-- results dino -->` starts the table of
-the results whose file names begin with `dino`. README.md shows the numbers that have a target, docs/*.md show all.
+`<!-- results -->` and `<!-- /results -->` enclose the table of all results; `<!-- results dino knn -->` starts the table
+of the results whose file names begin with `dino`, then of those that begin with `knn`. README.md shows the numbers that
+have a target, docs/*.md show all. `<!-- models -->` and `<!-- /models -->` enclose the table of published weights.
 """
 
 import json
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-TABLE = re.compile(r"(<!-- results ?(\w*) -->\n).*?(<!-- /results -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- results((?: \w+)*) -->\n).*?(<!-- /results -->)", re.DOTALL)
+MODELS = re.compile(r"(<!-- models -->\n).*?(<!-- /models -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- */?results.*?-->")
 FEW = 4  # how many numbers README.md shows of a result without target
 Columns = dict[str, Callable[[dict[str, Any]], str]]
@@ -50,20 +52,38 @@ def check_markers(page: str, text: str) -> None:
     is_open = False
     for match in MARKER.finditer(text):
         marker, is_end = match[0], match[0] == "<!-- /results -->"
-        if is_end != is_open or not (is_end or re.fullmatch(r"<!-- results ?\w* -->", marker)):
+        if is_end != is_open or not (is_end or re.fullmatch(r"<!-- results(?: \w+)* -->", marker)):
             line = text.count("\n", 0, match.start()) + 1
             raise PageError(f"{page}: {marker} on line {line} has no counterpart")
         is_open = not is_open
+        for name in [] if is_end else marker.split()[2:-1]:
+            if not list((ROOT / "results").glob(f"{name}*.json")):
+                raise PageError(f"{page}: {marker}: no file results/{name}*.json")
     if is_open:
         raise PageError(f"{page}: the last <!-- results --> has no <!-- /results -->")
 
 
-def table(prefix: str, columns: Columns, folder: str) -> str:
-    """The results whose file names begin with `prefix`, as a Markdown table; `folder` is the path to the results."""
+def table(prefixes: str, columns: Columns, folder: str) -> str:
+    """The results whose file names begin with one of `prefixes`, in their order; `folder` is the path to the results.
+
+    Without a prefix: all results.
+    """
     lines = [["what", *columns], ["---"] * (1 + len(columns))]
-    for path in sorted((ROOT / "results").glob(f"{prefix}*.json")):
-        result = read_result(path)
-        lines.append([f"[{result['what']}]({folder}/{path.name})", *(cell(result) for cell in columns.values())])
+    for prefix in prefixes.split() or [""]:
+        for path in sorted((ROOT / "results").glob(f"{prefix}*.json")):
+            result = read_result(path)
+            lines.append([f"[{result['what']}]({folder}/{path.name})", *(cell(result) for cell in columns.values())])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def models() -> str:
+    """The published weights as a Markdown table: parameters, and the top-1 accuracies that their sources report."""
+    from resmlp.config.pretrained import PUBLISHED
+
+    lines = [["weights", "parameters (M)", "ImageNet top-1", "ReaL", "V2"], ["---"] * 5]
+    for name, weights in PUBLISHED.items():
+        scores = ["" if score is None else f"{score:g}" for score in (weights.top1, weights.real, weights.v2)]
+        lines.append([f"`{name}`", f"{weights.parameters / 1e6:.1f}", *scores])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -130,6 +150,7 @@ def build() -> int:
         check_markers(page.name, text)
         columns, folder = (BRIEF, "results") if page.parent == ROOT else (FULL, "../results")
         fresh = TABLE.sub(lambda match, c=columns, of=folder: match[1] + table(match[2], c, of) + match[3], text)
+        fresh = MODELS.sub(lambda match: match[1] + models() + match[2], fresh)
         if fresh != text:
             stale.append(page.name)
             if not check:
