@@ -14,7 +14,7 @@ from timm.models import mlp_mixer
 from timm.models.vision_transformer import VisionTransformer
 
 from resmlp.config.vision import ARCHITECTURES
-from resmlp.models import create_model, load_saved, read_weights
+from resmlp.models import create_model, open_model, read_weights
 from resmlp.models.convert import from_timm, to_timm
 from resmlp.utils.errors import UserError
 
@@ -53,8 +53,8 @@ def google_forward(p, images):
     erf = np.vectorize(math.erf)
 
     def norm(x, name):
-        centerd = x - x.mean(-1, keepdims=True)
-        return centerd / np.sqrt((centerd**2).mean(-1, keepdims=True) + 1e-6) * p[f"{name}/scale"] + p[f"{name}/bias"]
+        centered = x - x.mean(-1, keepdims=True)
+        return centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-6) * p[f"{name}/scale"] + p[f"{name}/bias"]
 
     def mlp(x, name):
         hidden = x @ p[f"{name}/Dense_0/kernel"] + p[f"{name}/Dense_0/bias"]
@@ -75,6 +75,7 @@ def google_forward(p, images):
 MIXER = {"dim": DIM, "depth": DEPTH, "patch_size": PATCH, "img_size": SIDE, "token_hidden": TOKEN_HIDDEN}
 
 
+@pytest.mark.isa
 def test_logits_equal_googles_mixer(tmp_path):
     arrays = google_arrays()
     np.savez(tmp_path / "Mixer.npz", **arrays)
@@ -83,10 +84,11 @@ def test_logits_equal_googles_mixer(tmp_path):
     assert 0.1 < expected.std() < 10
     for model in (
         create_model("mixer_s16", checkpoint=str(tmp_path / "Mixer.npz"), **MIXER),
-        load_saved(tmp_path / "Mixer.npz").model,  # by the file alone
+        open_model(tmp_path / "Mixer.npz").model,  # by the file alone
     ):
         with torch.inference_mode():
-            np.testing.assert_allclose(model.eval()(images).numpy(), expected, rtol=0, atol=1e-5)
+            logits = model.eval().double()(images.double())
+        np.testing.assert_allclose(logits.numpy(), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["resmlp_12_224", "resmlp_24_224", "resmlp_36_224", "mixer_s32_224", "mixer_b16_224"])
@@ -102,17 +104,20 @@ def test_ours_to_timm_and_back_is_exact(name):
     assert all(torch.equal(back[key], state[key]) for key in state)
 
 
+@pytest.mark.isa
 def test_timm_computes_the_same_from_our_weights():
     ours = create_model("resmlp_s12", dim=24, depth=2, patch_size=4, img_size=16, num_classes=7, scale="layerscale")
     torch.nn.init.normal_(ours.norm.beta)
     sizes = {"num_classes": 7, "img_size": 16, "patch_size": 4, "embed_dim": 24, "num_blocks": 2, "mlp_ratio": 4}
     theirs = mlp_mixer.MlpMixer(**sizes, block_layer=mlp_mixer.ResBlock, norm_layer=mlp_mixer.Affine)
     theirs.load_state_dict(to_timm(ours.state_dict()))
-    images = torch.randn(2, 3, 16, 16)
+    images = torch.randn(2, 3, 16, 16).double()
     with torch.inference_mode():
-        torch.testing.assert_close(theirs.eval()(images), ours.eval()(images), rtol=0, atol=1e-5)
+        outputs, expected = (model.eval().double()(images) for model in (theirs, ours))
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.isa
 def test_timm_computes_what_the_attention_baseline_does_from_deits_keys(tmp_path):
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 6, "num_classes": 7}
     theirs = VisionTransformer(**sizes).eval()
@@ -120,9 +125,10 @@ def test_timm_computes_what_the_attention_baseline_does_from_deits_keys(tmp_path
         torch.nn.init.normal_(parameter, std=0.2)
     torch.save({"model": theirs.state_dict()}, tmp_path / "deit.pth")
     ours = create_model("deit_s", dim=24, depth=2, patch_size=8, img_size=32, checkpoint=str(tmp_path / "deit.pth"))
-    images = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, 3, 32, 32).double()
     with torch.inference_mode():
-        torch.testing.assert_close(ours.eval()(images), theirs(images), rtol=0, atol=1e-5)
+        outputs, expected = (model.eval().double()(images) for model in (ours, theirs))
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
 
 
 # what training scripts put around the weights
@@ -273,7 +279,7 @@ def test_the_network_is_read_off_the_tensors(name, tmp_path):
     patch = ARCHITECTURES[name].patch_size
     model = create_model(name, img_size=patch * 8, num_classes=11)
     save_file(to_timm(model.state_dict()), tmp_path / "weights.safetensors")
-    saved = load_saved(tmp_path / "weights.safetensors")
+    saved = open_model(tmp_path / "weights.safetensors")
     assert saved.model.config.name == name
     assert saved.model.config.size == saved.preprocessing.size == (patch * 8, patch * 8)
     assert saved.preprocessing.mean == ((0.5,) * 3 if name.startswith("mixer") else (0.485, 0.456, 0.406))
@@ -288,4 +294,4 @@ def test_a_network_that_tensors_do_not_tell_is_asked_for(changes, tmp_path):
     model = create_model("resmlp_s12", **{"dim": 8, "depth": 1, "patch_size": 4, "img_size": 8} | changes)
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match="by name"):
-        load_saved(tmp_path / "weights.safetensors")
+        open_model(tmp_path / "weights.safetensors")

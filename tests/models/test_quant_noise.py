@@ -24,8 +24,9 @@ def test_a_share_is_rounded_and_all_comes_back():
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
 
+@pytest.mark.isa
 def test_the_gradient_is_that_of_the_rounded_weights():
-    layer, x = nn.Linear(6, 4, bias=False), torch.randn(5, 6)
+    layer, x = nn.Linear(6, 4, bias=False).double(), torch.randn(5, 6).double()
     step = widest(layer.weight.detach())
     rounded = (nearest(layer.weight.detach(), step) * step[:, None]).requires_grad_()
     (x @ rounded.T).square().sum().backward()

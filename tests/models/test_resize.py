@@ -109,6 +109,7 @@ def test_one_token_becomes_many():
 NETWORKS = ["resmlp_s12", "resmlp_s12_mlp", "resmlp_s12_classmlp", "mixer_s16", "deit_s", "resmlp_s12_dwconv"]
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("new", [(96, 96), (48, 64), (16, 32)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_another_size(name, new):
@@ -125,6 +126,7 @@ def test_every_network_takes_another_size(name, new):
             torch.testing.assert_close(back.state[key], tensor, rtol=0, atol=1e-5, msg=key)
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("name", ["resmlp_s12", "resmlp_s12_mlp", "resmlp_s12_classmlp"])
 def test_an_enlarged_grid_sees_what_the_small_one_saw(name):
     """Tokens enlarged by the loop over pixels, through the first layers of both networks (no head, linear parts)."""
@@ -148,6 +150,7 @@ def test_an_enlarged_grid_sees_what_the_small_one_saw(name):
     torch.testing.assert_close(large.blocks[0].tokens.fn(up[None])[0], wanted, rtol=0, atol=1e-6)
 
 
+@pytest.mark.isa
 def test_a_position_is_enlarged_and_the_class_tokens_kept():
     state = create_model("deit_s", img_size=(48, 64), **SMALL).state_dict()
     before = state["embed.position.embedding"]

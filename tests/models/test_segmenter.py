@@ -102,13 +102,14 @@ def test_parameters_of_neck_and_heads_in_closed_form(dim, width, auxiliary, clas
     assert count_parameters(model.neck) == 3 * (4 * dim**2 + dim) + 2 * dim
 
 
+@pytest.mark.isa
 def test_the_heads_compute_what_transformers_upernet_does():
     from transformers import UperNetConfig
     from transformers.models.upernet.modeling_upernet import UperNetFCNHead, UperNetHead
 
-    model = scramble(segmenter(dim=12)).eval()
+    model = scramble(segmenter(dim=12)).double().eval()
     known = UperNetConfig(hidden_size=8, auxiliary_channels=6, num_labels=len(CLASSES))
-    theirs, fcn = UperNetHead(known, [12] * 4).eval(), UperNetFCNHead(known, [12] * 4).eval()
+    theirs, fcn = (head(known, [12] * 4).double().eval() for head in (UperNetHead, UperNetFCNHead))
     ours = model.decoder.upernet
     blocks = [
         *((ours.psp.blocks[i][1], theirs.psp_modules.blocks[i].layers[1]) for i in range(4)),
@@ -123,7 +124,7 @@ def test_the_heads_compute_what_transformers_upernet_does():
         other.batch_norm.load_state_dict(mine[1].state_dict())
     theirs.classifier.load_state_dict(model.classifier[1].state_dict())
     fcn.classifier.load_state_dict(model.auxiliary[4].state_dict())
-    maps = [torch.randn(2, 12, 16 >> i, 24 >> i) for i in range(4)]
+    maps = [torch.randn(2, 12, 16 >> i, 24 >> i).double() for i in range(4)]
     torch.testing.assert_close(model.classifier(model.decoder(list(maps))), theirs(maps))
     torch.testing.assert_close(model.auxiliary(maps[2]), fcn(maps))
 
@@ -146,9 +147,10 @@ def test_a_narrower_classifier_starts_larger(width, std):
     assert not layer.bias.any()
 
 
+@pytest.mark.isa
 def test_transposed_convolutions_of_the_neck_paint_each_token():
-    neck = PyramidNeck(3).eval()
-    maps = [torch.randn(2, 3, 3, 5) for _ in range(4)]
+    neck = PyramidNeck(3).double().eval()
+    maps = [torch.randn(2, 3, 3, 5).double() for _ in range(4)]
     fine, double, same, half = neck(maps)
     assert [tuple(m.shape[2:]) for m in (fine, double, same, half)] == [(12, 20), (6, 10), (3, 5), (2, 3)]
     assert torch.equal(same, maps[2])
@@ -206,9 +208,10 @@ def test_maps_of_a_timm_transformer_are_its_blocks_outputs():
         assert torch.equal(maps[i], seen[layer][:, 1:].transpose(1, 2).reshape(2, 192, 2, 3))
 
 
+@pytest.mark.isa
 def test_maps_of_a_convolutional_network_are_a_pyramid():
-    features = TimmFeatures("resnet18", SIZE).eval()
-    whole, images = timm.create_model("resnet18").eval(), torch.randn(2, 3, *SIZE)
+    features = TimmFeatures("resnet18", SIZE).double().eval()
+    whole, images = timm.create_model("resnet18").double().eval(), torch.randn(2, 3, *SIZE).double()
     whole.load_state_dict(features.net.model.state_dict() | whole.get_classifier().state_dict(prefix="fc."))
     x = whole.maxpool(whole.act1(whole.bn1(whole.conv1(images))))
     for i, stage in enumerate((whole.layer1, whole.layer2, whole.layer3, whole.layer4)):
@@ -265,8 +268,9 @@ def test_without_an_auxiliary_head_there_is_one_output():
     assert model.eval()(torch.randn(2, 3, *SIZE)).shape == (2, len(CLASSES), *SIZE)
 
 
+@pytest.mark.isa
 def test_logits_are_stretched_without_aligned_corners():
-    model, images = scramble(segmenter()).eval(), torch.randn(1, 3, *SIZE)
+    model, images = scramble(segmenter()).double().eval(), torch.randn(1, 3, *SIZE).double()
     fine = model.classifier(model.decoder(model.neck(model.backbone(images))))
     assert fine.shape[2:] == (16, 24)
     expected = F.interpolate(fine, scale_factor=2, mode="bilinear", align_corners=False)
@@ -282,8 +286,9 @@ def test_one_image_is_labeled_but_not_trained_on():
     assert len(model(image)) == 2
 
 
+@pytest.mark.isa
 def test_each_image_is_labeled_alone():
-    model, images = scramble(segmenter()).eval(), torch.randn(3, 3, *SIZE)
+    model, images = scramble(segmenter()).double().eval(), torch.randn(3, 3, *SIZE).double()
     torch.testing.assert_close(model(images), torch.cat([model(image[None]) for image in images]))
 
 
@@ -310,7 +315,7 @@ def test_without_the_package(monkeypatch):
 
 
 def test_compiled():
-    model, images = scramble(segmenter(depth=1)), torch.randn(2, 3, *SIZE)
+    model, images = scramble(segmenter(depth=1)).double(), torch.randn(2, 3, *SIZE).double()
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     model.eval()
     torch.testing.assert_close(compiled(images), model(images))
@@ -350,9 +355,10 @@ def test_synchronized_heads_are_the_same_network_and_the_trunk_stays():
     torch.testing.assert_close(both(images), plain(images), atol=0, rtol=0)
 
 
+@pytest.mark.isa
 def test_checkpointed_activations_give_the_same_gradients():
     for options in ({}, {"backbone": "deit_tiny_patch16_224"}):
-        model, images, found = segmenter(**options).train(), torch.randn(2, 3, *SIZE), []
+        model, images, found = segmenter(**options).double().train(), torch.randn(2, 3, *SIZE).double(), []
         for part in model.modules():
             part.p = 0.0 if isinstance(part, nn.Dropout2d) else getattr(part, "p", None)
         for on in (False, True):
@@ -381,15 +387,16 @@ def test_activations_that_cannot_be_checkpointed(name, message):
 # another size
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("options", [*TRUNKS, *({"backbone": name} for name in BACKBONES)], ids=str)
 def test_at_another_size(options):
-    model, images = segmenter(**options), torch.randn(1, 3, *SIZE)
+    model, images = segmenter(**options).double(), torch.randn(1, 3, *SIZE).double()
     before = model.eval()(images)
     moved = model.train().at((64, 144))
     assert moved.config.size == (64, 144)
     assert not moved.training
     assert model.training
-    assert moved(torch.randn(1, 3, 64, 144)).shape == (1, len(CLASSES), 64, 144)
+    assert moved(torch.randn(1, 3, 64, 144).double()).shape == (1, len(CLASSES), 64, 144)
     model.eval()
     assert torch.equal(model(images), before)
     torch.testing.assert_close(model.at(SIZE)(images), before)
@@ -410,9 +417,9 @@ def test_a_linear_mixer_moves_by_resampling():
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swin_s3_tiny_224"])
 def test_swin_moves_with_the_windows_of_its_attention_as_they_were(name):
     """A network that timm builds for the larger image has the windows that it was published with."""
-    features, images = TimmFeatures(name, (224, 224)).eval(), torch.randn(1, 3, 224, 448)
+    features, images = TimmFeatures(name, (224, 224)).double().eval(), torch.randn(1, 3, 224, 448).double()
     whole = timm.create_model(name, img_size=(224, 448), features_only=True, feature_cls="getter").eval()
-    whole.load_state_dict(features.net.state_dict())
+    whole.double().load_state_dict(features.net.state_dict())
     moved = features.at((224, 448))
     with torch.no_grad():
         for ours, theirs in zip(moved(images), whole(images), strict=True):

@@ -17,6 +17,7 @@ from resmlp.utils.errors import UserError
 DIM, HIDDEN, HEADS, LONGEST, VOCABULARY = 8, 12, 2, 11, 13
 SIZES = {"dim": DIM, "hidden": HIDDEN, "heads": HEADS, "max_length": LONGEST}
 NAMES = ("resmlp_mt_tiny", "transformer_mt_tiny")
+pytestmark = pytest.mark.isa
 
 
 def network(name, dropout=0.0, **changes):
@@ -145,15 +146,13 @@ def test_attention_baseline_is_pytorchs_transformer():
     source[1, 3:] = PAD
     other, padding = pytorchs(model), source == PAD
 
-    def embed(tokens):
-        angles = [[t / 10_000 ** (i // 2 * 2 / DIM) for i in range(DIM)] for t in range(tokens.shape[1])]
-        waves = [[(math.sin, math.cos)[i % 2](angle) for i, angle in enumerate(row)] for row in angles]
-        return model.embedding.weight[tokens] * math.sqrt(DIM) + torch.tensor(waves, dtype=torch.float64)
+    def embed(tokens):  # the positions are compared with their formula in nn/test_sequence.py
+        return model.positions(model.embedding.weight[tokens] * math.sqrt(DIM))
 
     later = torch.ones(5, 5).triu(1).bool()
     hidden = {"tgt_mask": later, "src_key_padding_mask": padding, "memory_key_padding_mask": padding}
     states = other(embed(source), embed(target), **hidden)
-    torch.testing.assert_close(model(source, target), states @ model.embedding.weight.T, atol=1e-6, rtol=0)
+    torch.testing.assert_close(model(source, target), states @ model.embedding.weight.T, atol=1e-12, rtol=0)
 
 
 # properties
@@ -161,13 +160,13 @@ def test_attention_baseline_is_pytorchs_transformer():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_changes_no_logit(name):
-    model, source, target = network(name), sentences(1, 4), sentences(1, 5)
+    model, source, target = network(name).double(), sentences(1, 4), sentences(1, 5)
     alone = model(source, target)
     for padding in range(1, LONGEST - 4 + 1):
         others = sentences(2, 4 + padding)
         padded = nn.functional.pad(source, (0, padding), value=PAD)
         among = model(torch.cat([others, padded]), sentences(3, 5).index_copy(0, torch.tensor([2]), target))[2:]
-        torch.testing.assert_close(among, alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(among, alone, atol=1e-11, rtol=0)
     assert (model(sentences(1, 4), target) - alone).abs().max() > 0.1  # the source does matter
 
 
@@ -186,7 +185,7 @@ def test_a_future_token_changes_no_logit_before_it(name):
 @torch.inference_mode()
 def test_steps_give_the_logits_of_forward(name):
     """Hypotheses fork and end, sentences leave, one hypothesis becomes three: logits are always those of the text."""
-    model, source = network(name), sentences(4, 7)
+    model, source = network(name).double(), sentences(4, 7)
     source[1, 3:] = PAD
     cache = model.start(model.encode(source), 3)
     tokens, there = torch.full((4, 1), BOS), torch.arange(4)
@@ -195,7 +194,7 @@ def test_steps_give_the_logits_of_forward(name):
         logits = model.step(tokens, cache)
         for row, sentence, hypotheses in zip(logits, there, texts):
             expected = model(source[sentence].expand(len(hypotheses), -1), torch.tensor(hypotheses))[:, -1]
-            torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(row, expected, atol=1e-11, rtol=0)
         parents, tokens = torch.randint(len(texts[0]), (len(texts), 3)), sentences(len(texts), 3)
         texts = [
             [[*hypotheses[parent], token] for parent, token in zip(of, new)]

@@ -36,9 +36,10 @@ def test_one_number_is_a_square():
     assert tiny(img_size=16).config.size == (16, 16)
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize(("name", "extra"), [("resmlp_s12", 0), ("resmlp_s12_classmlp", 1), ("deit_s", 1)])
 def test_no_classes_gives_features(name, extra):
-    model, images = tiny(name=name, dim=12, num_classes=0), torch.randn(2, 3, 8, 12)
+    model, images = tiny(name=name, dim=12, num_classes=0).double(), torch.randn(2, 3, 8, 12).double()
     tokens = model.forward_features(images)
     assert tokens.shape == (2, extra + 6, 12)
     expected = tokens[:, 0] if extra else tokens.sum(dim=1) / 6
@@ -46,8 +47,9 @@ def test_no_classes_gives_features(name, extra):
     assert not [key for key in model.state_dict() if key.startswith("head")]
 
 
+@pytest.mark.isa
 def test_logits_are_the_head_on_the_mean_token():
-    model, images = tiny(), torch.randn(2, 3, 8, 12)
+    model, images = tiny().double(), torch.randn(2, 3, 8, 12).double()
     mean = model.forward_features(images).mean(dim=1)
     torch.testing.assert_close(model(images), mean @ model.head.weight.T + model.head.bias)
 

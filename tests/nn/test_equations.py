@@ -12,6 +12,8 @@ import torch
 
 from resmlp.models import create_model
 
+pytestmark = pytest.mark.isa
+
 DIM, DEPTH, PATCH, GRID, CLASSES, BATCH = 8, 2, 2, (3, 4), 5, 2
 TOKENS = GRID[0] * GRID[1]
 

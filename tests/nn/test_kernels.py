@@ -27,6 +27,7 @@ def found() -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("kernel", ["token_mix", "channel_mlp"])
 def test_products_are_as_exact_as_their_outputs_allow(found, kernel):
     for case, (error, eager) in found[kernel].items():
@@ -34,6 +35,7 @@ def test_products_are_as_exact_as_their_outputs_allow(found, kernel):
         assert error < (16 * HALF if "bf16" in case or case == "no bias" else max(1.5 * eager, HALF)), case
 
 
+@pytest.mark.isa
 def test_eight_bits(found):
     """Four roundings to e4m3, whose errors are independent, make twice the error of one."""
     for case, (error, rounding) in found["channel_mlp8"].items():
@@ -41,6 +43,7 @@ def test_eight_bits(found):
         assert error < 2.2 * rounding, case
 
 
+@pytest.mark.isa
 def test_a_whole_network(found):
     for case, network in found["network"].items():
         error, eager = network["errors"]
