@@ -41,24 +41,24 @@ def test_the_python_function_gives_what_the_command_prints(resmlp, trained, tmp_
 def test_an_architecture_name_has_random_weights(resmlp, tmp_path, monkeypatch):
     """A large difference is refused, and nothing is written."""
     monkeypatch.setattr(export, "difference", lambda *_: 0.5)
-    ended = resmlp("export", "resmlp_digits", "--to", "torch")
+    ended = resmlp("export", "resmlp_s12", "--to", "torch")
     assert "its weights are random" in ended.err
     assert ended.code == 2
     assert "differ by 5.0e-01, more than 0.0001" in ended.err
     assert not any(tmp_path.iterdir())
-    ended = resmlp("export", "resmlp_digits", "--to", "torch", "--tolerance", 1)
+    ended = resmlp("export", "resmlp_s12", "--to", "torch", "--tolerance", 1)
     assert ended.code == 0, ended.err
-    assert ended.out == "export/resmlp_digits: model.pt2, model.json; logits within 5.0e-01 of torch's\n"
+    assert ended.out == "export/resmlp_s12: model.pt2, model.json; logits within 5.0e-01 of torch's\n"
 
 
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("resmlp_digits", "--out", "file"), "--out file is a file"),
-        (("resmlp_digits", "--out", "file/below"), "cannot write file/below"),
-        (("resmlp_digits", "--tolerance", 0), "--tolerance 0"),
-        (("resmlp_digits", "--images", "nowhere.png"), "no image at nowhere.png"),
-        (("resmlp_digits", "--images", "file"), "cannot read file"),
+        (("resmlp_s12", "--out", "file"), "--out file is a file"),
+        (("resmlp_s12", "--out", "file/below"), "cannot write file/below"),
+        (("resmlp_s12", "--tolerance", 0), "--tolerance 0"),
+        (("resmlp_s12", "--images", "nowhere.png"), "no image at nowhere.png"),
+        (("resmlp_s12", "--images", "file"), "cannot read file"),
         (("resmlp_digitz",), "did you mean resmlp_digits"),
         (("nowhere/at/all",), "no model at nowhere/at/all"),
         (("resmlp_mt_tiny",), "is the name of a translation model"),
@@ -74,7 +74,7 @@ def test_mistakes(args, words, resmlp, tmp_path):
 
 def test_a_run_folder_is_not_overwritten(resmlp, trained):
     before = (trained / "model.json").read_bytes()
-    ended = resmlp("export", "resmlp_digits", "--to", "torch", "--out", trained)
+    ended = resmlp("export", "resmlp_s12", "--to", "torch", "--out", trained)
     assert ended.code == 2
     assert "model.json, which export did not write" in ended.error
     assert (trained / "model.json").read_bytes() == before
@@ -86,7 +86,7 @@ def test_a_translator_is_refused(resmlp, translator_run):
 
 def test_a_missing_package(resmlp, monkeypatch):
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
-    error = resmlp("export", "resmlp_digits", "--to", "openvino").error
+    error = resmlp("export", "resmlp_s12", "--to", "openvino").error
     hint = "run pip install '.[export]' in a clone of resmlp"
     assert error == f"error: --to openvino needs openvino, which is not installed ({hint})"
 
@@ -110,9 +110,10 @@ def test_an_exported_run_gives_the_predictions_and_accuracy_of_the_run(resmlp, t
     )
     assert exported["label"] == original["label"]
     assert exported["probabilities"] == pytest.approx(original["probabilities"], abs=1e-5)
+    weights = ("--weights", "raw", "--data.root", tree)
+    assert "is an exported network" in resmlp("profile", tmp_path / "x").error
+    assert "x has no checkpoints" in resmlp("eval", tmp_path / "x", *weights).error
     (tmp_path / "x" / "model.onnx").write_bytes(b"broken")
     assert "cannot run" in resmlp("predict", tmp_path / "x", image).error
     (tmp_path / "x" / "model.onnx").unlink()
     assert "no model.onnx in" in resmlp("predict", tmp_path / "x", image).error
-    assert "is exported, and has one kind" in resmlp("eval", tmp_path / "x", "--weights", "raw").error
-    assert "is exported" in resmlp("profile", tmp_path / "x").error
