@@ -56,9 +56,6 @@ def check_markers(page: str, text: str) -> None:
             line = text.count("\n", 0, match.start()) + 1
             raise PageError(f"{page}: {marker} on line {line} has no counterpart")
         is_open = not is_open
-        for name in [] if is_end else marker.split()[2:-1]:
-            if not list((ROOT / "results").glob(f"{name}*.json")):
-                raise PageError(f"{page}: {marker}: no file results/{name}*.json")
     if is_open:
         raise PageError(f"{page}: the last <!-- results --> has no <!-- /results -->")
 
