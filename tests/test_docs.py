@@ -78,7 +78,7 @@ def test_a_changed_result_is_reported(pages):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("<!-- /results -->", ""), ("<!-- results table -->\n", ""), ("<!-- results table -->", "<!-- results a b -->")],
+    [("<!-- /results -->", ""), ("<!-- results table -->\n", ""), ("<!-- results table -->", "<!-- results a-b -->")],
 )
 def test_a_marker_without_counterpart_names_the_page(old, new, pages):
     page = pages / "docs" / "reproduce.md"

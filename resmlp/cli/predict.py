@@ -41,6 +41,9 @@ class Predict(Verb):
     """the backend of a classifier on a CPU: torch (default), folded, compile, onnx, openvino, or auto, the fastest of
     the installed ones, measured during prediction. An exported network fixes its backend"""
 
+    def __post_init__(self) -> None:
+        demand(self.top is None or self.top >= 1, f"--top {self.top}", "at least 1")
+
     def run(self) -> dict[str, Any]:
         """Predict every file that can be read; the others are named, and make the exit code 2."""
         from resmlp.hub.resolve import resolve
@@ -82,9 +85,7 @@ class Predict(Verb):
     def _classification(self, files: list[str]) -> tuple[dict[str, int], list[str], Write]:
         """The options of `predict`, the files, and what makes an entry of the output."""
         demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints its predictions")
-        top = 3 if self.top is None else self.top
-        demand(top >= 1, f"--top {top}", "at least 1")
-        return {"top": top}, files, lambda file, image, result: {"file": file, **result.to_dict()}
+        return {"top": self.top or 3}, files, lambda file, image, result: {"file": file, **result.to_dict()}
 
     def _segmentation(self, files: Sequence[str]) -> tuple[dict[str, int], list[str], Write]:
         """The same of a segmenter, whose entries name the files that were written."""

@@ -61,7 +61,7 @@ def test_the_head_is_new_where_as_many_classes_are_others(resmlp, trained, tree,
     ("flags", "says"),
     [
         ([], "give --model.checkpoint"),
-        (["--model.checkpoint", "nowhere"], "no weights at nowhere"),
+        (["--model.checkpoint", "nowhere"], "unknown model 'nowhere'"),
         (["--model.checkpoint", "TRAINED", "--model", "resmlp_s12", "--data.img-size", "16"], "another model"),
         (["--model.checkpoint", "TRAINED", "--model.dim", "32"], "another model"),
         (["--model.checkpoint", "TRAINED", "--optim.layer-decay", "1.5"], "--optim.layer-decay 1.5"),
@@ -104,7 +104,7 @@ def test_another_size_with_layer_decay_and_a_frozen_trunk(finetune, two_classes,
     said = " ".join(ended.err.split())
     for words in (
         "interpolated from 4x4 to 6x8 tokens, a new head for 2 classes",
-        "each layer at 0.75 of the next one's rate, the head alone for 1 of 2 epochs",
+        "each layer has 0.75 times the lr of the next, only the head for 1 of 2 epochs",
     ):
         assert words in said
     card = json.loads((tmp_path / "tuned" / "model.json").read_text())

@@ -32,7 +32,7 @@ def test_the_head_learns_and_the_trunk_stays_to_the_bit(resmlp, frozen, tmp_path
     ended = resmlp("train", "probe", *flags)
     assert ended.code == 0, ended.err
     assert "a new head for 10 classes" in ended.err
-    assert "the head alone for 6 of 6 epochs" in ended.err
+    assert "only the head for 6 of 6 epochs" in ended.err
     assert json.loads(ended.out)["top1"] > 0.4, "chance is 0.1"
     before, after = (load_file(folder / "model.safetensors") for folder in (frozen, tmp_path / "probe"))
     assert after.keys() - before.keys() == {"head.weight", "head.bias"}
@@ -60,7 +60,7 @@ def test_a_share_is_shown_and_recorded(resmlp, frozen, tmp_path):
     flags = ["--model.checkpoint", frozen, *DIGITS, *FAST, "--run.epochs", "1", "--out", tmp_path / "few"]
     ended = resmlp("train", "probe", *flags, "--data.fraction", "1e-9", "--data.batch-size", "10")
     assert ended.code == 0, ended.err
-    assert "10 to train on (1e-09 of each class, one at least), 360 held out" in " ".join(ended.err.split())
+    assert "10 for training (1e-09 of each class, at least one), 360 for validation" in " ".join(ended.err.split())
     assert json.loads((tmp_path / "few" / "recipe.json").read_text())["data"]["fraction"] == 1e-9
     assert json.loads((tmp_path / "few" / "summary.json").read_text())["images"] == {"train": 10, "val": 360}
     ended = resmlp("train", "probe", *flags, "--data.fraction", "0.5", "--data.batch-size", "10")
@@ -73,6 +73,6 @@ def test_a_share_is_shown_and_recorded(resmlp, frozen, tmp_path):
 
 
 def test_a_network_without_a_classifier_says_how_to_measure_it(resmlp, frozen, tree):
-    ended = resmlp("eval", frozen, "--data.root", tree)
+    ended = resmlp("eval", frozen, "--data.root", tree, "--protocol", "top1")
     assert ended.code == 2
     assert "has no classifier (--protocol knn or linear measures its features; " in ended.error
