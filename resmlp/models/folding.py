@@ -29,7 +29,7 @@ from resmlp.nn import (
     TokenMixer,
 )
 from resmlp.nn.diagonal import Branch, Diagonal, fold_around, fold_before, fold_ends, fold_matrix
-from resmlp.nn.pool import _Gather
+from resmlp.nn.pool import TokenGather
 from resmlp.utils.checks import demand
 
 
@@ -55,7 +55,7 @@ def split(part: nn.Module, like: Tensor) -> tuple[nn.Module, Diagonal]:
 
 FOLDS: dict[type, Callable[..., Branch]] = {
     Mlp: lambda fn, first, last: fold_ends(fn, "fc1", "fc2", first, last),
-    _Gather: fold_matrix,
+    TokenGather: fold_matrix,
 }
 """modules of a sublayer that are no token mixers -> how they fold"""
 

@@ -20,8 +20,8 @@ from resmlp.nn import (
     SCALES,
     SEQUENCE_MIXERS,
     CrossAttention,
+    LayerCache,
     Mlp,
-    Past,
     SharedEmbedding,
     Sublayer,
 )
@@ -48,7 +48,7 @@ class Memory(NamedTuple):
 
 @dataclass
 class Cache:
-    """What a decoder has seen of K hypotheses for each of B sentences, after some steps (see `resmlp.nn.Past`)."""
+    """The decoder's cache of K hypotheses for each of B sentences, after some steps (see `resmlp.nn.LayerCache`)."""
 
     memory: Memory
     tables: list[Tensor]
@@ -74,9 +74,9 @@ class Cache:
         self.rows = torch.cat([self.rows, new.unsqueeze(1)], dim=1)
         self.used += tokens.numel()
 
-    def past(self) -> list[Past]:
-        """The past of each layer, for the rows that were made last."""
-        return [Past(table, self.rows, self.used - len(self.rows)) for table in self.tables]
+    def layers(self) -> list[LayerCache]:
+        """The cache of each layer, for the newest rows."""
+        return [LayerCache(table, self.rows, self.used - len(self.rows)) for table in self.tables]
 
     def reorder(self, hypotheses: Tensor) -> None:
         """Make B K hypotheses of those at these numbers, which count over all B*K there are: some fork, some end."""
@@ -113,9 +113,9 @@ class DecoderLayer(nn.Module):
         """B T D, 2 B H S D/H, B S -> B T D"""
         return self.channels(self.source(self.tokens(x), keys_values, mask))
 
-    def step(self, x: Tensor, keys_values: Tensor, mask: Tensor, past: Past) -> Tensor:
+    def step(self, x: Tensor, keys_values: Tensor, mask: Tensor, cache: LayerCache) -> Tensor:
         """B K D, 2 B H S D/H, B S -> B K D: the newest token of each hypothesis."""
-        return self.channels(self.source(self.tokens.step(x, past), keys_values, mask))
+        return self.channels(self.source(self.tokens.step(x, cache), keys_values, mask))
 
 
 class Seq2Seq(nn.Module):
@@ -183,7 +183,7 @@ class Seq2Seq(nn.Module):
         """An empty cache for at most `beams` hypotheses of each sentence and `steps`, or all that the network takes."""
         arch = self.config.architecture
         rows = len(memory.mask) * beams * (steps or arch.max_length)
-        tables = [memory.states.new_empty(rows, layer.tokens.fn.remembered * arch.dim) for layer in self.decoder]
+        tables = [memory.states.new_empty(rows, layer.tokens.fn.cache_width * arch.dim) for layer in self.decoder]
         tokens = torch.empty(rows, dtype=torch.int64, device=memory.mask.device)
         return Cache(memory, tables, tokens, tokens.new_empty(0, 0))
 
@@ -195,8 +195,8 @@ class Seq2Seq(nn.Module):
         """B K -> B K D: as `step`, short of the logits."""
         x = self._embed(tokens.view(-1, 1), cache.length).view(*tokens.shape, -1)
         cache.extend(tokens)
-        for layer, keys_values, past in zip(self.decoder, cache.memory.layers, cache.past()):
-            x = layer.step(x, keys_values, cache.memory.mask, past)
+        for layer, keys_values, own in zip(self.decoder, cache.memory.layers, cache.layers()):
+            x = layer.step(x, keys_values, cache.memory.mask, own)
         return self.decoder_norm(x)
 
     def _embed(self, tokens: Tensor, first: int = 0) -> Tensor:

@@ -1,4 +1,4 @@
-"""The parts a network is made of. Each table maps an option's name to the part; a new mixer is one class and one key.
+"""The parts of networks. Each table maps the name of an option to a part.
 
 Shapes everywhere: B images, N tokens (h x w, row by row), D channels.
 """
@@ -22,8 +22,8 @@ from resmlp.nn.sequence import (
     SEQUENCE_MIXERS,
     CausalAttention,
     CrossAttention,
+    LayerCache,
     MaskedAttention,
-    Past,
     SentenceMixer,
     SharedEmbedding,
     Sinusoids,
@@ -51,13 +51,13 @@ __all__ = [
     "DropPath",
     "FirstToken",
     "Head",
+    "LayerCache",
     "LayerScale",
     "LinearMixer",
     "MaskedAttention",
     "MeanPool",
     "Mlp",
     "MlpMixer",
-    "Past",
     "PatchEmbed",
     "PositionalEmbedding",
     "PostResidual",

@@ -1,7 +1,7 @@
-"""Scales and shifts of channels inside the products beside them: the algebra of `resmlp.models.folding`.
+"""Scales and shifts of channels, folded into the products next to them: the algebra of `resmlp.models.folding`.
 
 `D(x) = a x + b` for each channel folds into a matrix over the channels before or after it. A matrix over the tokens is
-the same for every channel and has no room for it: there `D2(A D1(x) + c)` becomes `s * (A x) + M`, with s of each
+the same for every channel and cannot take it: there `D2(A D1(x) + c)` becomes `s * (A x) + M`, with s of each
 channel and M of each token and channel. M is the output of the branch for zeros. That holds for every mixer that is
 linear in x, also for a convolution at the border.
 

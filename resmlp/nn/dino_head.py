@@ -1,4 +1,4 @@
-"""The head of self-supervised training (DINO, section 3.1), which is thrown away afterwards.
+"""The projection head of self-supervised training (DINO, section 3.1), which is dropped after training.
 
 B views, D channels, K dimensions of the output.
 """
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 
 class UnitLinear(nn.Linear):
-    """A linear layer without bias whose rows count as of length 1: weight normalization with its gain fixed to 1.
+    """A linear layer without bias, with rows normalized to length 1: weight normalization with a fixed gain of 1.
 
-    The length is divided out in each forward pass. torch's own weight_norm keeps the product as an attribute, which
-    neither deepcopy nor torch.compile takes well (pytorch #104446).
+    Rows are normalized in each forward pass. The weight_norm of torch keeps the result as an attribute, which breaks
+    deepcopy and torch.compile (pytorch #104446).
     """
 
     def __init__(self, in_features: int, out_features: int):
@@ -27,14 +27,16 @@ class UnitLinear(nn.Linear):
 
 HEAD_NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda dim: nn.Identity(),
-    "batchnorm": partial(nn.BatchNorm1d, track_running_stats=False),  # of the batch, also in the teacher, as in DINO's
+    "batchnorm": partial(
+        nn.BatchNorm1d, track_running_stats=False
+    ),  # statistics of the batch, also in the teacher, as in DINO
 }
 
 
 class ProjectionHead(nn.Module):
-    """A 3-layer MLP to a bottleneck, whose output is brought to length 1, and a `UnitLinear` of it: K cosines.
+    """A 3-layer MLP to a bottleneck, normalization to length 1, and a `UnitLinear`: K cosines.
 
-    With `norm` "batchnorm" each hidden layer is normalized over the views that this process sees in a step.
+    With `norm` "batchnorm" each hidden layer is normalized over the views of this process in a step.
     """
 
     def __init__(self, dim: int, hidden: int, bottleneck: int, out_dim: int, norm: str = "none"):

@@ -1,11 +1,11 @@
-"""From pixels to tokens."""
+"""The embedding: from pixels to tokens. B images, N tokens, D channels."""
 
 import torch
 from torch import Tensor, nn
 
 
 class PatchEmbed(nn.Module):
-    """Cut the image into patches of p x p pixels and project each to D channels, as one strided convolution."""
+    """Cuts the image into patches of p x p pixels and projects each to D channels, by a strided convolution."""
 
     def __init__(self, patch_size: int, dim: int, in_chans: int = 3):
         super().__init__()
@@ -17,7 +17,7 @@ class PatchEmbed(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """Put a learned token before the others (ViT)."""
+    """Puts a learned token before the others (ViT)."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -30,7 +30,7 @@ class ClassToken(nn.Module):
 
 
 class PositionalEmbedding(nn.Module):
-    """Add a learned vector to each token; a linear mixer knows positions without it (appendix A: no gain)."""
+    """Adds a learned vector to each token. A linear mixer does not need it (appendix A: no gain)."""
 
     def __init__(self, tokens: int, dim: int):
         super().__init__()

@@ -1,28 +1,28 @@
-"""The paper's two sublayers as single steps of autograd: what training keeps for the backward pass, and how often it
-passes over the tokens, at their least.
+"""The two sublayers of the paper as single steps of autograd, which save memory and passes over the tokens in training.
 
-Left to itself, autograd keeps about 14 N D numbers an image for a block; here it keeps 6. B images, N tokens, D
-channels; `a`, `b` are the Affine's alpha and beta, `g` LayerScale's gamma, `k` DropPath's factor of each image.
+The default autograd keeps about 14 N D numbers an image for the backward pass of a block; these steps keep 6. B images,
+N tokens, D channels; `a`, `b` are alpha and beta of the Affine, `g` is gamma of LayerScale, `k` is the factor of
+DropPath for each image.
 
-Token sublayer (equation 2), `y = x + k g (A (a x + b) + c)`. What scales channels commutes with A, which mixes tokens,
-so `u = (g a) x + g b` is all there is before the product, and `y = x + k A u + k c g^T`. Of the backward pass, with y'
-the gradient of y, `G = k A^T y'` and `R = sum_B k y'` (N D):
+Token sublayer (equation 2), `y = x + k g (A (a x + b) + c)`. Scales of channels commute with A, which mixes tokens, so
+`u = (g a) x + g b` is computed before the product, and `y = x + k A u + k c g^T`. The backward pass, with y' the
+gradient of y, `G = k A^T y'` and `R = sum_B k y'` (N D):
 
     x' = y' + (g a) G        A' = sum_B k y' u^T        c' = R g
     S = sum_BN G x           T = sum_BN G = R^T (A 1)
     a' = g S                 b' = g T                   g' = a S + b T + R^T c
 
-It needs x, from which u is made again, and no product: N D is kept.
+It keeps x, N D, and computes u from it again.
 
 Channel sublayer (equation 3), `y = x + k g (W2 h + c2)`, `h = gelu(p)`, `p = W1 (a x + b) + c1`. Both diagonals go into
-the matrices: `V1 = W1 a`, `V2 = g W2`, and no pass over the tokens is left to them. With z = k y', R = sum_BN z,
-`p' = gelu'(p) (V2^T z)` and P = sum_BN p', the products `Q2 = sum_BN z h^T` and `Q1 = sum_BN p' x^T` hold the rest:
+the matrices, `V1 = W1 a` and `V2 = g W2`, without a pass over the tokens. With z = k y', R = sum_BN z,
+`p' = gelu'(p) (V2^T z)` and P = sum_BN p', the products `Q2 = sum_BN z h^T` and `Q1 = sum_BN p' x^T` give the rest:
 
     x' = y' + V1^T p'        W1' = Q1 a + P b^T         c1' = P
     a' = sum_rows W1 Q1      b' = W1^T P
     W2' = g Q2               c2' = g R                  g' = sum_columns W2 Q2 + c2 R
 
-It needs x and p, of which h is made again, which takes a hundredth of the time of the products: 5 N D are kept.
+It keeps x and p, 5 N D, and computes h from p again, in a hundredth of the time of the products.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,13 +39,13 @@ from resmlp.nn.mixers import LinearMixer
 Gradients = tuple[Tensor | None, ...]
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-"""fp16 is left to autograd: the `g a x` of a LayerScale that starts at 1e-4 would fall below its smallest number"""
+"""not fp16: the `g a x` of a LayerScale that starts at 1e-4 would underflow"""
 
 
 def applies(x: Tensor, norm: nn.Module, fn: nn.Module, scale: nn.Module, drop_path: nn.Module) -> bool:
-    """Whether `step` may stand for these parts: the paper's, that all learn, and into which nobody looks.
+    """Whether `step` can compute these parts: those of the paper, all trainable, without hooks.
 
-    Not while a compiler or a tracer reads the network: they fuse by themselves, and need the plain form.
+    It cannot while a compiler or a tracer reads the network: these need the plain form, and fuse it themselves.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
         return False
@@ -64,39 +64,39 @@ def applies(x: Tensor, norm: nn.Module, fn: nn.Module, scale: nn.Module, drop_pa
 def step(x: Tensor, norm: nn.Module, fn: nn.Module, scale: nn.Module, drop_path: Any) -> Tensor:
     """B N D, parts to which this `applies` -> B N D: `x + drop_path(scale(fn(norm(x))))`
 
-    Under autocast the products are in its dtype, and the rest in the parameters'.
+    Under autocast the products have its dtype, and all else that of the parameters.
     """
     device, parameters = x.device.type, _parameters(norm, fn, scale)
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else parameters[0].dtype
     keep = drop_path.factors(len(x), parameters[0])
-    with torch.autocast(device, enabled=False):  # the casts are below, since the backward pass needs them too
+    with torch.autocast(device, enabled=False):  # the steps cast themselves, also in the backward pass
         return STEPS[type(fn)].apply(x.contiguous(), keep, dtype, *parameters)
 
 
 def _parameters(norm: Any, fn: Any, scale: Any) -> list[Tensor]:
-    """What learns, in the order in which a step takes it."""
+    """The parameters, in the order of the arguments of a step."""
     layers = [fn.fc1, fn.fc2] if isinstance(fn, Mlp) else [fn]
     return [norm.alpha, norm.beta, scale.gamma, *(part for layer in layers for part in (layer.weight, layer.bias))]
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether somebody hooked into it, or gave it another `forward`, and expects it to be called."""
+    """Whether the module has hooks, or a `forward` of its own, which must be called."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, kind) for kind in hooks) or "forward" in vars(module)
 
 
 def _are_plain(x: Tensor, parameters: Sequence[Any]) -> bool:
-    """Whether all are dense tensors of one device that learn, of dtypes of which `step` knows the product's."""
+    """Whether all are trainable dense tensors on one device, with dtypes that `step` supports."""
     dtype, device = parameters[0].dtype, x.device
-    if not torch.amp.is_autocast_available(device.type):  # "meta" has none to ask
+    if not torch.amp.is_autocast_available(device.type):  # as "meta"
         return False
     if torch.is_autocast_enabled(device.type):
-        known = dtype == torch.float32 and torch.get_autocast_dtype(device.type) == torch.bfloat16
-        known = known and x.dtype in (torch.float32, torch.bfloat16)
+        supported = dtype == torch.float32 and torch.get_autocast_dtype(device.type) == torch.bfloat16
+        supported = supported and x.dtype in (torch.float32, torch.bfloat16)
     else:
-        known = x.dtype == dtype and dtype in DTYPES
+        supported = x.dtype == dtype and dtype in DTYPES
     return (
-        known
+        supported
         and x.requires_grad
         and all(
             type(part) in (Tensor, nn.Parameter)
@@ -109,7 +109,7 @@ def _are_plain(x: Tensor, parameters: Sequence[Any]) -> bool:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, base: Tensor | None = None) -> Tensor:
-    """`x W' + bias + base`, by oneDNN where that is a CPU's fp32: MKL takes a tenth longer on an AMD (torch 2.15)."""
+    """`x W' + bias + base`, by oneDNN for fp32 on a CPU: MKL takes a tenth longer on an AMD (torch 2.15)."""
     if x.device.type == "cpu" and x.dtype == torch.float32 and _HAS_ONEDNN:
         if base is None:
             return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
@@ -121,7 +121,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, base: Tensor 
 
 
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-"""inductor uses the same operators, which have no public name"""
+"""inductor uses the same operators; they have no public name"""
 
 
 def _plain_tokens(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -135,9 +135,9 @@ def _plain_channels(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor, *mlp:
 
 
 def _backward_of(plain: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Turns the gradients of a step into its `backward`: without autocast, wherever that is called.
+    """Turns the gradients of a step into its `backward`, which runs without autocast.
 
-    For one who takes gradients of gradients, there is the plain form's graph instead.
+    For gradients of gradients, the graph of the plain form is used instead.
     """
 
     def wrap(gradients: Callable[[Any, Tensor], Gradients]) -> Callable[[Any, Tensor], Gradients]:
@@ -163,7 +163,7 @@ def _differentiable(ctx: Any, grad: Tensor, plain: Callable[..., Tensor]) -> Gra
 
 
 class _Tokens(Function):
-    """Equation 2, as the top of the file derives it."""
+    """Equation 2, as derived at the top of the file."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, keep: Tensor | None, dtype: torch.dtype, *parameters: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class _Tokens(Function):
 
 
 class _Channels(Function):
-    """Equation 3, as the top of the file derives it."""
+    """Equation 3, as derived at the top of the file."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, keep: Tensor | None, dtype: torch.dtype, *parameters: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ class _Channels(Function):
         d_gamma = (weight2 * outer).sum(1) + bias2 * received
         d_weight2 = outer.mul_(gamma.unsqueeze(1))
         inner = _linear(kept, (gamma.unsqueeze(1) * weight2).to(ctx.dtype).T)
-        torch.ops.aten.gelu_backward.grad_input(inner, before, grad_input=inner)  # p', where V2' z was
+        torch.ops.aten.gelu_backward.grad_input(inner, before, grad_input=inner)  # p', in place of V2' z
         d_bias1 = inner.sum((0, 1)).to(bias1.dtype)
         outer = (inner.flatten(0, 1).T @ rows).to(weight1.dtype)  # Q1
         d_alpha = (weight1 * outer).sum(0)

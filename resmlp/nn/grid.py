@@ -1,10 +1,10 @@
-"""Another grid of tokens: what becomes of parameters that are fixed to a grid. See `resmlp.models.resize`.
+"""Resampling of parameters that are fixed to a grid of tokens. Used by `resmlp.models.resize`.
 
 N tokens of the old grid, M of the new one. `U` (M N) enlarges an image of tokens by bicubic interpolation; its
 pseudo-inverse `U+` (N M) is the best approximation of the way back: U+ U = 1. A matrix A (N N) that mixes the tokens
-becomes `U A U+`: shrink, mix as before, enlarge. Towards a smaller grid it is `U+ A U`. So there and back is the same
-matrix, a smooth image is mixed as before, and rows of equal sum keep that sum. Interpolation of both sides of A by U,
-scaled by N / M, does worse (docs/log.md).
+becomes `U A U+`: shrink, mix as before, enlarge. For a smaller grid it is `U+ A U`. So the way to a larger grid and
+back keeps A, smooth images are mixed as before, and rows of equal sum keep that sum. Interpolating both sides of A by
+U, scaled by N / M, is worse (docs/log.md).
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Rule(NamedTuple):
     move: Callable[[Tensor, Resampling], Tensor]
     """the parameter of the old grid -> that of the new one; raises RuntimeError or IndexError for another shape"""
     tokens: Callable[[Tensor, Grid], int | None] = lambda tensor, grid: None
-    """the parameter -> its N; None where its shape does not tell. A shape that fits several grids is one of `grid`."""
+    """the parameter -> its N, or None if its shape does not determine N; of several grids that fit, `grid` counts"""
 
 
 def interpolation(old: int, new: int) -> Tensor:

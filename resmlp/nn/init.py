@@ -9,21 +9,21 @@ from resmlp.nn.grid import Grid
 
 
 def paper(module: nn.Module, grid: Grid) -> None:
-    """The authors' choice: all linear layers, token mixers included, truncated normal of std 0.02, bias 0."""
+    """The choice of the authors: truncated normal of std 0.02 for all linear layers and linear mixers, bias 0."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
 
 
 def fan_in(module: nn.Module, grid: Grid) -> None:
-    """Truncated normal of variance 1 / inputs (LeCun), bias 0: 0.02 is too little for a network 128 wide."""
+    """Truncated normal of variance 1 / inputs (LeCun), bias 0. A std of 0.02 is too small for 128 channels."""
     if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
         nn.init.trunc_normal_(module.weight, std=module.weight[0].numel() ** -0.5)
         nn.init.zeros_(module.bias)
 
 
 def local(module: nn.Module, grid: Grid) -> None:
-    """As `fan_in`, but a module with a method `initialize_local`, such as the linear mixer, starts as that says."""
+    """As `fan_in`, but a mixer with its own `initialize_local` starts by that."""
     own = getattr(module, "initialize_local", None)
     if own is None or not own(grid):
         fan_in(module, grid)

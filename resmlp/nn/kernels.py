@@ -1,13 +1,13 @@
 """Both sublayers of a folded network as one Triton kernel each, for inference on a CUDA device in 16 bits, or 8.
 
-`token_mix` is x + s * (A x) + M over the tokens, `channel_mlp` x + W2 gelu(W1 x + b1) + b2, whose hidden layer is
-never written to memory: a program keeps R rows of x and of the sum, and goes through the hidden layer H units at a
-time. Sums are in 32 bits. Both are operators of torch (`torch.ops.resmlp`), so that torch.compile and CUDA graphs take
-them. With TRITON_INTERPRET=1 in the environment they run on the CPU, to be checked.
+`token_mix` is x + s * (A x) + M over the tokens, `channel_mlp` is x + W2 gelu(W1 x + b1) + b2. The hidden layer of the
+second is never written to memory: a program keeps R rows of x and of the sum, and computes H hidden units at a time.
+Sums are in 32 bits. Both are operators of torch (`torch.ops.resmlp`), so torch.compile and CUDA graphs support them.
+With TRITON_INTERPRET=1 in the environment they run on the CPU, for tests.
 
 B images, N tokens, D channels.
 """
-# ruff: noqa: N803  (what is known to the compiler is in capitals, as in Triton's own)
+# ruff: noqa: N803  (constants of the compiler are in capitals, as in Triton)
 # mypy: disable-error-code="assignment, var-annotated"
 
 from collections.abc import Callable
@@ -22,26 +22,26 @@ from triton.runtime.interpreter import InterpretedFunction
 FP8 = torch.float8_e4m3fn
 LARGEST: tl.constexpr = tl.constexpr(448.0)  # of e4m3
 INTERPRETED: tl.constexpr = tl.constexpr(triton.knobs.runtime.interpret)
-SHARED = 227 * 1024  # bytes that a program may have on Hopper
-REGISTERS = 232  # of a thread's 255, for sums
+SHARED = 227 * 1024  # bytes of shared memory for a program on Hopper
+REGISTERS = 232  # registers of a thread for sums, of 255
 MOST_DIM = 768
 
 
 @triton.jit
 def _gelu(x):
-    """The exact one."""
+    """The exact GELU."""
     return 0.5 * x * (1 + tl.math.erf(x * 0.7071067811865476))
 
 
 @triton.jit
 def _scale_of(largest):
-    """What each row is divided by so that its largest number is e4m3's."""
+    """The scale of each row: divided by it, the largest magnitude of the row is the largest number of e4m3."""
     return tl.maximum(largest, 1e-12) / LARGEST
 
 
 @triton.jit
 def _dot(a, b, total):
-    """`total + a @ b`. The interpreter would multiply the bits of bf16 numbers; their products are exact in fp32."""
+    """`total + a @ b`. The interpreter cannot multiply bf16; in fp32 the products are exact."""
     if INTERPRETED:
         a, b = a.to(tl.float32), b.to(tl.float32)
     return tl.dot(a, b, total)
@@ -52,7 +52,7 @@ def _token_mix_kernel(
     x, weight, gain, bias, out, tokens, dim, width, bias_row, images,
     GAIN: tl.constexpr, BIAS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
-    """ROWS tokens by COLUMNS channels of one image; the tiles of the same channels follow each other, and share x."""
+    """ROWS tokens by COLUMNS channels of one image; consecutive tiles have the same channels and share x."""
     tile, down = tl.program_id(0), tl.cdiv(tokens, ROWS)
     across = tl.cdiv(dim, COLUMNS)
     n = tile % down * ROWS + tl.arange(0, ROWS)
@@ -62,7 +62,7 @@ def _token_mix_kernel(
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     for first in range(0, tokens, STEP):
         m = first + step
-        # zeros fill A's rows up to `width`, whose multiple of 16 lets whole words be masked
+        # rows of A are filled with zeros up to `width`, a multiple of 16, so that whole words are masked
         a = tl.load(weight + n[:, None] * width + m[None, :], (n < tokens)[:, None] & (m < width)[None, :], 0.0)
         b = tl.load(x + start + m[:, None] * dim + d[None, :], (m < tokens)[:, None] & (d < dim)[None, :], 0.0)
         total = _dot(a, b, total)
@@ -81,9 +81,9 @@ def _channel_mlp_kernel(
     DIM: tl.constexpr, HIDDEN: tl.constexpr, CHUNK: tl.constexpr, EIGHT: tl.constexpr,
     ROWS: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
-    """ROWS rows of x, all channels of which are here, in chunks whose length is a power of two as Triton asks.
+    """ROWS rows of x with all channels, in chunks whose length is a power of two, which Triton requires.
 
-    With EIGHT the operands are e4m3: each row of x, of a block of the hidden layer and of the weights has its scale.
+    With EIGHT the operands are e4m3: each row of x, of a block of the hidden layer and of the weights has a scale.
     """
     row, c, step = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS), tl.arange(0, CHUNK), tl.arange(0, STEP)
     inside, at = (row < rows)[:, None], row[:, None] * DIM + c[None, :]
@@ -127,7 +127,7 @@ def _channel_mlp_kernel(
         if EIGHT:
             total *= tl.load(scale2 + k * CHUNK + c)[None, :]
         total += tl.load(b2 + k * CHUNK + c).to(tl.float32)[None, :]
-        total += tl.load(x + at + k * CHUNK, inside, 0.0).to(tl.float32)  # again, rather than kept in registers
+        total += tl.load(x + at + k * CHUNK, inside, 0.0).to(tl.float32)  # loaded again, not kept in registers
         tl.store(out + at + k * CHUNK, total.to(out.dtype.element_ty), inside)
 
 
@@ -137,12 +137,12 @@ Sizes = dict[str, int]
 def mix_configs() -> list[triton.Config]:
     """Tiles of a token product."""
     tiles = [(256, 64, 32, 8, 3), (256, 128, 32, 8, 3), (128, 128, 32, 8, 3), (128, 64, 64, 4, 3)]
-    tiles += [(64, 128, 32, 4, 4), (64, 64, 32, 4, 4), (32, 32, 64, 4, 3)]  # a single image has few tiles
+    tiles += [(64, 128, 32, 4, 4), (64, 64, 32, 4, 4), (32, 32, 64, 4, 3)]  # for a single image, which has few tiles
     return [_config({"ROWS": r, "COLUMNS": c, "STEP": s}, warps, stages) for r, c, s, warps, stages in tiles]
 
 
 def mlp_configs() -> list[triton.Config]:
-    """Blocks of a channel MLP; `fitting` leaves those that a width allows."""
+    """Blocks of a channel MLP; `fitting` removes those that are too large for a width."""
     blocks = [(32, 32, 4, 1), (32, 32, 8, 1), (64, 64, 8, 1), (64, 64, 8, 2), (64, 32, 8, 3), (64, 16, 8, 2)]
     blocks += [(64, 16, 4, 2), (64, 32, 4, 2), (128, 16, 8, 3), (128, 32, 8, 2)]  # no spilling in the loop at 384
     return [_config({"ROWS": rows, "STEP": step}, warps, stages) for rows, step, warps, stages in blocks]
@@ -153,31 +153,31 @@ def _config(sizes: Sizes, warps: int, stages: int) -> triton.Config:
 
 
 def shared_bytes(dim: int, rows: int, step: int, stages: int, itemsize: int = 2) -> int:
-    """What a program of `channel_mlp` may hold in shared memory: rows of x, blocks of both weights, so many deep."""
+    """Bytes of shared memory of a `channel_mlp` program: rows of x, and `stages` blocks of both weights."""
     return itemsize * dim * (rows + 2 * step * (stages if stages > 1 else 0)) + itemsize * 128 * step
 
 
 def sums(dim: int, rows: int, step: int, warps: int, itemsize: int = 2) -> float:
-    """Registers of a thread that hold its sums: of the output, of a block of the hidden layer, in 8 bits of a part."""
+    """Registers of a thread for sums: of the output, of a block of the hidden layer and, in 8 bits, of a chunk."""
     return rows * (dim + step + (chunk_of(dim) if itemsize == 1 else 0)) / (32 * warps)
 
 
 def fitting(configs: list[triton.Config], arguments: dict[str, Any], **constants: Any) -> list[triton.Config]:
-    """Those whose sums fit the registers and whose operands fit shared memory; the first where none does."""
-    given = arguments | constants
-    dim, hidden, itemsize = given["DIM"], given["HIDDEN"], given["w1"].element_size()
+    """The configs with sums that fit the registers and operands that fit shared memory; the first if none fits."""
+    values = arguments | constants
+    dim, hidden, itemsize = values["DIM"], values["HIDDEN"], values["w1"].element_size()
 
     def fits(config: triton.Config) -> bool:
         block = (dim, config.kwargs["ROWS"], config.kwargs["STEP"])
         enough = shared_bytes(*block, config.num_stages, itemsize) <= SHARED
-        possible = hidden % block[2] == 0 and itemsize * block[2] >= 32  # bytes, that a product of tensor cores takes
+        possible = hidden % block[2] == 0 and itemsize * block[2] >= 32  # bytes that a product of tensor cores needs
         return enough and possible and sums(*block, config.num_warps, itemsize) <= REGISTERS
 
     return [config for config in configs if fits(config)] or configs[:1]
 
 
 def _tuned(kernel: Any, configs: list[triton.Config], key: list[str], prune: Callable[..., Any] | None = None) -> Any:
-    """Autotuned by measurement for each `key`; interpreted, the one tile is as small as may be."""
+    """The kernel, autotuned by measurement for each `key`. In the interpreter it has one small tile."""
     if isinstance(kernel, InterpretedFunction):
         small = dict.fromkeys(configs[0].kwargs, 16)
         return triton.autotune([triton.Config(small)], key=[])(kernel)
@@ -194,12 +194,12 @@ def chunk_of(dim: int) -> int:
 
 
 def fits_mlp(dim: int, hidden: int) -> bool:
-    """Whether `channel_mlp` takes these widths: D up to 768, and both a multiple of 32."""
+    """Whether `channel_mlp` supports these widths: D up to 768, and both multiples of 32."""
     return dim <= MOST_DIM and dim % 32 == 0 and hidden % 32 == 0
 
 
 def padded(weight: Tensor) -> Tensor:
-    """N N -> N N', rows filled with zeros up to a multiple of 16, as `token_mix` reads them."""
+    """N N -> N N', rows filled with zeros up to a multiple of 16, as `token_mix` requires."""
     return torch.nn.functional.pad(weight, (0, -weight.shape[1] % 16)).contiguous()
 
 
@@ -228,13 +228,13 @@ def token_mix(x: Tensor, weight: Tensor, gain: Tensor | None, bias: Tensor | Non
 
 @torch.library.custom_op("resmlp::channel_mlp", mutates_args=())
 def channel_mlp(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-    """`x + W2 gelu(W1 x + b1) + b2`: B N D -> B N D; W1 is hidden x D, W2 D x hidden. For widths that `fits_mlp`."""
+    """`x + W2 gelu(W1 x + b1) + b2`: B N D -> B N D; W1 is hidden x D, W2 D x hidden. See `fits_mlp`."""
     return _launch_mlp(x, w1, b1, b1, w2, b2, b2)
 
 
 @torch.library.custom_op("resmlp::channel_mlp8", mutates_args=())
 def channel_mlp8(x: Tensor, w1: Tensor, scale1: Tensor, b1: Tensor, w2: Tensor, scale2: Tensor, b2: Tensor) -> Tensor:
-    """The same, both products of e4m3 numbers; weights and scales are those of `eight_bits`."""
+    """As `channel_mlp`, with both products in e4m3; weights and scales are those of `eight_bits`."""
     return _launch_mlp(x, w1, scale1, b1, w2, scale2, b2)
 
 

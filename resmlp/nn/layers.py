@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 class Affine(nn.Module):
-    """`alpha * x + beta` for each channel (equation 1): what stands where a Transformer has a LayerNorm.
+    """`alpha * x + beta` for each channel (equation 1), in place of the LayerNorm of a Transformer.
 
-    It looks at no statistics, so it can be folded into the linear layer beside it.
+    It uses no statistics, so it can be folded into the linear layer next to it.
     """
 
     def __init__(self, dim: int, initial: float = 1.0):
@@ -36,7 +36,7 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, zero a whole image's branch with probability `p`, and scale up the others."""
+    """Stochastic depth: in training, drops the branch of an image with probability `p`, and scales up the others."""
 
     def __init__(self, p: float = 0.0):
         super().__init__()
@@ -48,7 +48,7 @@ class DropPath(nn.Module):
         return x if factors is None else x * factors
 
     def factors(self, images: int, like: Tensor) -> Tensor | None:
-        """What each branch is multiplied by, drawn anew: B 1 1, of the type of `like`; None for no dropping."""
+        """New random factors of the branches, B 1 1, with the type of `like`; None if no branch is dropped."""
         if self.p == 0.0 or not self.training:
             return None
         keep = 1.0 - self.p

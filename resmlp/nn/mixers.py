@@ -1,8 +1,8 @@
 """Token mixers: how patches communicate (Table 3, "patch communication"). The table at the end names them.
 
-A mixer is one class. It says here how it is built, and, where the defaults of `TokenMixer` do not suit it, how it is
-resized to another grid, initialized, folded, written for export, counted and decayed: `models/` and `exporters/` ask
-it and know no mixer by name. docs/architecture.md adds one.
+A mixer is one class, and this file is all that knows it. Besides `forward` and `build`, a mixer overrides the methods
+and attributes of `TokenMixer` whose defaults do not suit it: how it is resized to another grid, initialized, folded,
+lowered for export, counted and decayed.
 
 B images, N tokens of a grid h x w (row by row), D channels. Each mixer maps B N D -> B N D.
 """
@@ -24,12 +24,12 @@ from resmlp.nn.layers import ACTIVATIONS, Mlp
 
 
 class TokenMixer(nn.Module):
-    """What the package asks of a mixer. The defaults suit one that takes any grid and has no sizes of its own."""
+    """The interface of a mixer. The defaults suit a mixer for any grid, without sizes of its own."""
 
     resize_rules: ClassVar[Mapping[str, Rule]] = {}
-    """what is fixed to the grid: names of own parameters -> how each moves to another grid"""
+    """own parameters that are fixed to the grid, by name -> how each moves to another grid"""
     decayed: ClassVar[tuple[str, ...]] = ()
-    """names of own parameters that weight decay acts on, besides the `weight` of linear layers and convolutions"""
+    """names of own parameters with weight decay, besides the `weight` of linear layers and convolutions"""
 
     @classmethod
     def build(cls, grid: Grid, arch: Architecture) -> Self:
@@ -38,23 +38,23 @@ class TokenMixer(nn.Module):
 
     @classmethod
     def sizes_of(cls, weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
-        """`arch` with the sizes of a mixer of these weights (own names), where `build` takes them from the grid."""
+        """`arch` with the sizes of `weights`, by own names, for sizes that `build` otherwise takes from the grid."""
         return arch
 
     def initialize_local(self, grid: Grid) -> bool:
-        """Start as a local operation of the grid, in place (`init` local); False: it starts as by `init` fan-in."""
+        """Initialize as a local operation on the grid, in place (`init` local). False: `init` fan-in is used."""
         return False
 
     def fold(self, first: Diagonal, last: Diagonal) -> Branch:
-        """`last(self(first(x)))` in as few passes over x as possible. Uses this mixer up."""
+        """`last(self(first(x)))` in as few passes over x as possible. This mixer cannot be used afterwards."""
         return fold_around(self, first, last)
 
     def lowered(self) -> nn.Module:
-        """The mixer, after `fold`, in the operations that exported files run fastest and that every format has."""
+        """The mixer, after `fold`, in operations that all export formats have and that run fastest on a CPU."""
         return self
 
     def extra_macs(self, x: Tensor) -> int:
-        """Multiply-adds of `forward` on x, B N D, that are no matrix product, convolution or attention of torch."""
+        """Multiply-adds of `forward` on x, B N D, other than torch's matrix products, convolutions and attention."""
         return 0
 
 

@@ -13,7 +13,7 @@ Make = Callable[[], nn.Module]
 
 
 class MeanPool(nn.Module):
-    """The mean of the tokens, the paper's default."""
+    """The mean of the tokens: the default of the paper."""
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B D"""
@@ -21,14 +21,14 @@ class MeanPool(nn.Module):
 
 
 class FirstToken(nn.Module):
-    """The first token: a class token that has read the others."""
+    """The first token, which is the class token."""
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B D"""
         return x[:, 0]
 
 
-class _Gather(nn.Linear):
+class TokenGather(nn.Linear):
     """A weighted sum of [class; patches], the same weights for every channel."""
 
     def __init__(self, tokens: int):
@@ -39,8 +39,8 @@ class _Gather(nn.Linear):
         return F.linear(x.transpose(1, 2), self.weight, self.bias).transpose(1, 2)
 
 
-class _Query(nn.Module):
-    """A residual sublayer that reads all tokens and updates the class token alone (CaiT's class-attention wiring)."""
+class ClassQuery(nn.Module):
+    """A residual sublayer that reads all tokens and updates only the class token (class-attention of CaiT)."""
 
     def __init__(self, norm: nn.Module, fn: nn.Module, scale: nn.Module):
         super().__init__()
@@ -54,10 +54,10 @@ class _Query(nn.Module):
 
 
 class ClassMlp(nn.Module):
-    """Class-MLP (section 2): layers that update a class token from frozen patches, put before them.
+    """Class-MLP (section 2): layers that update a class token from the patches, which stay the same.
 
-    Each layer is CaiT's class-attention layer with the attention replaced by a linear layer over [class; patches],
-    then a channel MLP on the class token. `norm`, `scale` and `channels` make the parts of one layer.
+    Each layer is a class-attention layer of CaiT with the attention replaced by a linear layer over [class; patches],
+    then a channel MLP on the class token. `norm`, `scale` and `channels` build the parts of one layer.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ClassMlp(nn.Module):
         super().__init__()
         self.token = nn.Parameter(torch.zeros(1, 1, dim))
         nn.init.trunc_normal_(self.token, std=0.02)
-        self.gathers = nn.ModuleList(_Query(norm(), _Gather(tokens + 1), scale()) for _ in range(depth))
+        self.gathers = nn.ModuleList(ClassQuery(norm(), TokenGather(tokens + 1), scale()) for _ in range(depth))
         self.channels = nn.ModuleList(channels() for _ in range(depth))
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class ClassMlp(nn.Module):
 
 
 Layers = Callable[[int, int, Make, Make, Make], list[nn.Module]]
-"""tokens N, channels D, and what makes a norm, a scale and a channel MLP sublayer -> layers"""
+"""N tokens, D channels, and functions that build a norm, a scale and a channel sublayer -> layers"""
 
 
 class Head(NamedTuple):

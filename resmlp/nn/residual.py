@@ -1,4 +1,4 @@
-"""The only wiring in the network: a sublayer beside a skip connection."""
+"""The only wiring of the networks: a sublayer with a skip connection."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from resmlp.nn.layers import DropPath
 class Residual(nn.Module):
     """`x + drop_path(scale(fn(norm(x))))`: pre-norm, the paper's choice (equations 2 and 3).
 
-    In training the paper's own parts are one step (`resmlp.nn.fused`): the same numbers in less time and memory.
+    In training, the parts of the paper run as one fused step (`resmlp.nn.fused`): same values, less time and memory.
     """
 
     def __init__(self, norm: nn.Module, fn: nn.Module, scale: nn.Module, drop_path: float = 0.0):
@@ -30,7 +30,7 @@ class Residual(nn.Module):
 
 
 class PostResidual(Residual):
-    """`norm(x + drop_path(scale(fn(x))))`: post-norm, as the first Transformer had it (section 3.4: both converge)."""
+    """`norm(x + drop_path(scale(fn(x))))`: post-norm, as in the first Transformer (section 3.4: both converge)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""

@@ -35,7 +35,7 @@ def test_moments_against_hooks(changes):
             x = args[0]
             if isinstance(part, nn.Conv2d):
                 x = F.unfold(x, part.kernel_size, part.dilation, part.padding, part.stride).transpose(1, 2)
-            elif type(part).__name__ in ("LinearMixer", "_Gather"):
+            elif type(part).__name__ in ("LinearMixer", "TokenGather"):
                 x = x.transpose(1, 2)
             x = x.detach().reshape(-1, x.shape[-1])
             wanted[name] = wanted.get(name, 0) + x.T @ x
