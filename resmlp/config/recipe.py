@@ -83,7 +83,7 @@ class ImageRecipe(Recipe):
         if self.augment.mixup or self.augment.cutmix:
             demand(
                 self.data.batch_size // parts % 2 == 0,
-                f"mixup mixes pairs of images, and a part of the batch has an odd number: {self.data.batch_size // parts}",
+                f"mixup mixes pairs of images: the batch of {self.data.batch_size // parts} images has an odd number",
                 "make --data.batch-size even, or set --augment.mixup 0 --augment.cutmix 0",
             )
 

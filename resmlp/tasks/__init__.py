@@ -1,4 +1,4 @@
-"""Tasks: what is learned. `TASKS` maps a recipe's task to the class that does it: a new one is one file, one line."""
+"""Tasks. `TASKS` maps the settings of a task to its class; a new task is one file and one line in it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +24,10 @@ TASKS: dict[type[settings.Task], Callable[..., Task]] = {
 
 
 def make_task(recipe: config.Recipe, process: Process, **parts: Any) -> Task:
-    """The task of a complete recipe (`complete`), its data opened and its modules built (on the CPU).
+    """The task of a complete recipe (`complete`), with its data opened and its modules built on the CPU.
 
-    `parts` are what a recipe cannot name, such as the `teacher` of `Distill`.
+    `parts` are Python objects that a recipe cannot contain, such as the `teacher` of `Distill`. Raises `UserError` for
+    an error in the recipe or in the data.
     """
     return TASKS[type(recipe.task)](recipe, process, **parts)
 

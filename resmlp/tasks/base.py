@@ -1,4 +1,4 @@
-"""What the engine asks of a task. A task owns modules, loss and evaluation; the engine owns all the rest."""
+"""The interface of a task for the engine. A task owns modules, loss and evaluation; the engine owns the rest."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,60 +14,60 @@ Batch = dict[str, Any]
 
 
 class Task(ABC):
-    """Turns a batch into `{"loss": ...}` and a model into named numbers.
+    """Computes `{"loss": ...}` of a batch and named scores of a model.
 
-    The engine calls, for each micro-batch of a step, `loss(model, batch, step)`; around the optimizer's step,
-    `before_step(model, step)` and `after_step(model, step)`; after a line of the log `should_stop()`; after an epoch,
-    `evaluate(model)` for the raw and for the averaged weights. Every random generator is seeded by (seed, step) before
-    `loss`, so a task draws from them freely.
+    The engine calls `loss(model, batch, step)` for each micro-batch of a step, `before_step(model, step)` and
+    `after_step(model, step)` around the step of the optimizer, `should_stop()` after each line of the log, and
+    `evaluate(model)` after an epoch, for the raw and for the averaged weights. It seeds all random generators from
+    (seed, step, part, process) before `loss`, so a task may use them.
     """
 
     recipe: Recipe
     """the complete recipe, with the batch size and the learning rate that fit the training set"""
     model: nn.Module
-    """what is trained: the optimizer, the weight average and the checkpoint see this and nothing else"""
+    """the trained module, for the optimizer, the weight average and the checkpoint"""
     state: nn.Module | None = None
-    """what is saved but not optimized: a teacher that follows the student, a center"""
+    """further state for the checkpoint, which is not optimized, for example an EMA teacher"""
     metric: str
-    """the number of `evaluate` (higher is better) that decides which step was best"""
+    """the score of `evaluate` (higher is better) that selects the best step"""
     steps_per_epoch: int
-    """optimizer steps in an epoch"""
+    """optimizer steps per epoch"""
     samples_per_step: int
-    """samples that all processes see in a step"""
+    """samples per optimizer step, over all processes"""
 
     @abstractmethod
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """The micro-batches of an epoch from number `start` on, as this process sees them."""
+        """The micro-batches of an epoch for this process, from number `start` on."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        """`{"loss": scalar, ...}`; other scalars are logged. `model` is `self.model`, perhaps wrapped for DDP."""
+        """`{"loss": scalar, ...}`; other scalars are logged. `model` is `self.model`, possibly wrapped by DDP."""
 
     @abstractmethod
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
-        """Named numbers of `model` (in evaluation mode, without gradient), the same in every process."""
+        """Named scores of `model` (in evaluation mode, without gradients), the same in every process."""
 
     @abstractmethod
     def save(self, folder: Path, model: nn.Module) -> None:
-        """Write all that using the trained `model` needs into `folder`."""
+        """Write all files that are needed to use the trained `model` into `folder`."""
 
     def before_step(self, model: nn.Module, step: int) -> None:  # noqa: B027
-        """Runs between the gradients and step `step`, before they are clipped: where one is None, nothing moves."""
+        """Runs after the backward pass of step `step`, before clipping; a parameter without gradient is not updated."""
 
-    def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027 (a hook most tasks leave alone)
-        """Runs after the optimizer's step `step`."""
+    def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027 (an optional hook)
+        """Runs after step `step` of the optimizer."""
 
     def should_stop(self) -> UserError | None:
-        """Why nothing more will be learned and the run stops, the same in every process; None: it goes on."""
+        """The error that stops the run, the same in every process; None to continue."""
         return None
 
     def describe(self) -> Iterator[tuple[str, str]]:
-        """Lines for the table at the start: (what, value)."""
+        """Lines for the table at the start of the run: (name, value)."""
         yield from ()
 
     def notes(self) -> dict[str, Any]:
-        """What went on in the data, for summary.json; saved with each checkpoint."""
+        """Notes about the data for summary.json; each checkpoint saves them."""
         return {}
 
     def recall(self, notes: dict[str, Any]) -> None:  # noqa: B027
-        """Take up the `notes` of the checkpoint that the run continues from."""
+        """Restore the `notes` of the checkpoint from which the run continues."""

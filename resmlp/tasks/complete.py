@@ -1,4 +1,4 @@
-"""What a recipe leaves open is settled once, before training: the result needs no checkpoint to be read again."""
+"""Complete a recipe before training: take the network and the preprocessing from its checkpoint."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +18,10 @@ R = TypeVar("R", bound=Recipe)
 
 
 def complete(recipe: R) -> R:
-    """The recipe with absolute paths, the network of its checkpoint, and the size and normalization of its images.
+    """The recipe with absolute paths, the network of its checkpoint, and the sizes and normalization of its images.
 
-    A complete recipe is returned as it is. Raises `UserError` where the checkpoint is missing, does not say which
-    network it is, or does not fit.
+    A complete recipe is returned unchanged. Raises `UserError` if the checkpoint is missing, does not name its network,
+    or does not fit.
     """
     if isinstance(recipe, ImageRecipe):
         return _complete_images(recipe)
@@ -41,8 +41,7 @@ def _complete_images(recipe: ImageRecipe) -> Any:
     elif recipe.model.known:
         model = replace(model, name=recipe.model.known)
     else:
-        name, architecture = _network_of(start)
-        model = model.completed(name, architecture, start)
+        model = model.completed(*_network_of(start), start)
     if any(getattr(data, key) is None for key in INHERITED):
         data = data.completed(preprocessing_of(model, backbone) or Preprocessing((224, 224)))
     if isinstance(task, Dino):
@@ -51,14 +50,14 @@ def _complete_images(recipe: ImageRecipe) -> Any:
 
 
 def _network_of(start: str | None) -> tuple[str, Any]:
-    """The name and the architecture of the checkpoint."""
+    """The name and the architecture of the network of a checkpoint."""
     if start is None:
         raise UserError("no weights to start from", "give --model.checkpoint, for example a run folder")
     source = resolve(start)
-    described = source.expect(ModelConfig)
-    if described is None:
-        raise UserError(f"{start} has no model.json that says which network it is", "give its name with --model")
-    return described.model.name, described.model.architecture
+    model_config = source.expect(ModelConfig)
+    if model_config is None:
+        raise UserError(f"{start} has no model.json with the name of its network", "give the name with --model")
+    return model_config.model.name, model_config.model.architecture
 
 
 def absolute(path: Any) -> Any:
@@ -67,5 +66,5 @@ def absolute(path: Any) -> Any:
 
 
 def local(model: Any) -> Any:
-    """A MODEL with an absolute path where it is a local file or folder; any other, and None, as it is."""
+    """The absolute path of a MODEL that is a local file or folder; any other MODEL, and None, unchanged."""
     return absolute(model) if model is not None and exists(model) else model

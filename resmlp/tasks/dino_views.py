@@ -1,6 +1,6 @@
-"""How one network of fixed size sees views of two sizes, and what is said of them.
+"""A network of fixed size for views of two sizes, and DINO's loss.
 
-B images, V views of each, K dimensions of the output. Views of all images are in order of the view: V*B.
+B images, V views of each, K output dimensions. The views of all images are ordered by view: V*B.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,9 @@ from resmlp.models import Trunk
 from resmlp.models.resize import ResizedTrunk, Size
 from resmlp.nn.dino_head import ProjectionHead
 
-Read = Callable[[Trunk, Tensor], Tensor]
-
 
 class Enlarge(nn.Module):
-    """Small views at the size of the large ones, bicubic; where that is smaller, antialiased."""
+    """Resize small views to the size of the large ones, bicubic and antialiased."""
 
     def __init__(self, size: Size):
         super().__init__()
@@ -29,7 +27,7 @@ class Enlarge(nn.Module):
 
 
 class Pad(nn.Module):
-    """Each small view anywhere on a canvas of the large ones' size, of the mean color (0, when normalized)."""
+    """Put each small view at a random place of an empty image of the large size, of the mean color (0, normalized)."""
 
     def __init__(self, size: Size):
         super().__init__()
@@ -40,15 +38,15 @@ class Pad(nn.Module):
         return trunk(self.canvas(views))
 
     def canvas(self, views: Tensor) -> Tensor:
-        """B 3 h w -> B 3 H W; places are drawn from the generator of the views' device."""
+        """B 3 h w -> B 3 H W; the random places are from the generator of the views' device."""
         count, _, *shape = views.shape
         rows, columns = (
-            torch.randint(side - own + 1, (count, 1), device=views.device) + torch.arange(own, device=views.device)
-            for side, own in zip(self.size, shape)
+            torch.randint(large - small + 1, (count, 1), device=views.device) + torch.arange(small, device=views.device)
+            for large, small in zip(self.size, shape)
         )  # B h, B w
         canvas = views.new_zeros(count, views.shape[1], *self.size)
-        every = torch.arange(count, device=views.device)[:, None, None]
-        canvas[every, :, rows[:, :, None], columns[:, None, :]] = views.permute(0, 2, 3, 1)
+        index = torch.arange(count, device=views.device)[:, None, None]
+        canvas[index, :, rows[:, :, None], columns[:, None, :]] = views.permute(0, 2, 3, 1)
         return canvas
 
 
@@ -57,11 +55,11 @@ LOCAL: dict[str, Callable[[Trunk, Size], nn.Module]] = {
     "pad": lambda trunk, size: Pad(trunk.config.size),
     "interpolate": lambda trunk, size: ResizedTrunk(trunk.config, size),
 }
-"""--task.local-crops: from a trunk and the size of small views to what reads them with that trunk"""
+"""--task.local-crops: from a trunk and the size of small views to the module that applies the trunk to them"""
 
 
-class Viewer(nn.Module):
-    """A trunk and its projection head; `local`, if given, has the trunk read small views."""
+class DinoNetwork(nn.Module):
+    """A trunk and its projection head; the module `local`, if given, applies the trunk to small views."""
 
     def __init__(self, trunk: Trunk, head: ProjectionHead, local: nn.Module | None = None):
         super().__init__()
@@ -70,18 +68,18 @@ class Viewer(nn.Module):
         self.local = local
 
     def forward(self, large: Tensor, small: Tensor | None = None) -> Tensor:
-        """2*B 3 H W, and (V-2)*B 3 h w where there are small views -> V*B K"""
+        """2*B 3 H W, and (V-2)*B 3 h w if there are small views -> V*B K"""
         features = [self.trunk(large)]
         if small is not None and self.local is not None:
             features.append(self.local(self.trunk, small))
         return self.head(torch.cat(features))
 
 
-def cross_views(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """The mean cross-entropy over pairs of a teacher's view and another one of the student's (DINO, equation 3).
+def dino_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Mean cross-entropy over pairs of a view of the teacher and another view of the student (DINO, equation 3).
 
-    `student` are outputs V B K, `teacher` probabilities T B K of the first T of these views; a scalar, in nats.
+    `student` is the outputs V B K, `teacher` the probabilities T B K of the first T views. Returns a scalar in nats.
     """
     log_p = (student / temperature).log_softmax(-1)
-    others = log_p.sum(0) - log_p[: len(teacher)]  # T B K: of all views but the teacher's own
+    others = log_p.sum(0) - log_p[: len(teacher)]  # T B K: of all views but that of the teacher
     return -(teacher * others).sum(-1).mean() / (len(student) - 1)

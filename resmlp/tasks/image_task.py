@@ -1,4 +1,4 @@
-"""What tasks that learn from images share: those that cannot be read are named, and counted."""
+"""The base class of image tasks: fit the batch to the data, report and count unreadable images."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,19 +12,19 @@ from resmlp.utils.errors import counted, notice
 from resmlp.utils.logger import console
 
 
-def share_in_words(data: Data, classes: Sequence[str]) -> str:
-    """What share of the training images, which are of `classes`, a run learns from; empty for all."""
-    share = f" ({data.fraction:g} of {'each class' if classes else 'all'}, one at least)"
-    return "" if data.fraction == 1 else share
+def fraction_summary(data: Data, classes: Sequence[str]) -> str:
+    """The fraction of the training images that a run uses, for the table; empty for all images."""
+    text = f" ({data.fraction:g} of {'each class' if classes else 'all'}, at least one)"
+    return "" if data.fraction == 1 else text
 
 
 class ImageTask(Task):
-    """A task whose batches tell which images could not be read."""
+    """A task on images, whose batches list the unreadable ones."""
 
     recipe: ImageRecipe
     process: Process
     counts: dict[str, int]
-    """how many images there are to train on, and held out"""
+    """numbers of images, by train and val"""
 
     def __init__(self) -> None:
         self.unreadable: Counter[str] = Counter()
@@ -39,8 +39,8 @@ class ImageTask(Task):
             )
         return self.recipe
 
-    def readable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
-        """The batches as they come; an image that cannot be read is named the first time, and counted each time."""
+    def report_unreadable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
+        """The batches; report an unreadable image with the `remedy` the first time, and count it each time."""
         for batch in batches:
             for name in batch["unreadable"]:
                 if name not in self.unreadable:
@@ -49,9 +49,9 @@ class ImageTask(Task):
             yield batch
 
     def notes(self) -> dict[str, Any]:
-        """How many images there are; those that could not be read, and how often each was asked for."""
+        """The numbers of images, and how often each unreadable image was requested."""
         return {"unreadable": dict(self.unreadable), "images": self.counts}
 
     def recall(self, notes: dict[str, Any]) -> None:
-        """Count on from an earlier run's notes."""
+        """Continue the counts of an earlier run."""
         self.unreadable.update(notes.get("unreadable", {}))

@@ -1,4 +1,4 @@
-"""Classification with cross-entropy: the paper's main subject."""
+"""Classification with cross-entropy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,42 +17,42 @@ from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.resize import resize_to
 from resmlp.tasks.base import Batch
-from resmlp.tasks.image_task import ImageTask, share_in_words
+from resmlp.tasks.image_task import ImageTask, fraction_summary
 from resmlp.utils.devices import Process
 from resmlp.utils.errors import counted
 
 
 def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Trunk, str]:
-    """The recipe's network for images of `size` (height, width), and in words where its weights come from.
+    """The network of a recipe for images of `size` (height, width), and a text about the source of its weights.
 
-    The head of a checkpoint for other classes, or another number of them, is left behind for a new one; what is fixed
-    to another grid of tokens is interpolated.
+    The head is new if the classes of the checkpoint differ. Weights for another grid of tokens are interpolated. Raises
+    `UserError` if the weights do not fit the network.
     """
     network = TrunkConfig(*model.network(), size, len(classes), model.drop_path)
     if not model.start:
         return Trunk(network), "new"
     start = resolve(model.start)
-    weights, described = read_weights(start), start.expect(ModelConfig)
-    if described and described.classes and described.classes != classes:
+    weights, model_config = read_weights(start), start.expect(ModelConfig)
+    if model_config and model_config.classes and model_config.classes != classes:
         weights = weights.without_head()
-    weights, network, resized = resize_to(weights, network, described.model.size if described else None)
+    weights, network, resized = resize_to(weights, network, model_config.model.size if model_config else None)
     trunk = Trunk(network)
-    swapped = load_into(trunk, weights, swap_head=True)
-    changes = [resized] * bool(resized) + [f"a new head for {len(classes)} classes"] * swapped
+    has_new_head = load_into(trunk, weights, swap_head=True)
+    changes = [resized] * bool(resized) + [f"a new head for {len(classes)} classes"] * has_new_head
     return trunk, model.start + (", but " + ", ".join(changes) if changes else "")
 
 
-def in_words(config: TrunkConfig, changes: dict[str, Any]) -> str:
-    """A network by its name, what `changes` it, its size and its cost."""
+def model_summary(config: TrunkConfig, changes: dict[str, Any]) -> str:
+    """The name of a network, its `changes`, its image size and its cost, for the table."""
     with torch.device("meta"):
         macs = count_macs(Trunk(config), torch.empty(1, 3, *config.size))
     changed = "".join(f", {key} {value}" for key, value in changes.items())
     amount = f"{macs / 1e9:.2f} GMACs" if macs >= 1e8 else f"{macs / 1e6:.2f} MMACs"
-    return f"{config.name}{changed}, at {config.size[0]}x{config.size[1]}, {amount} an image"
+    return f"{config.name}{changed}, at {config.size[0]}x{config.size[1]}, {amount} per image"
 
 
 class Supervised(ImageTask):
-    """Cross-entropy on class indices, or on the mixed targets of mixup and CutMix, with label smoothing."""
+    """Cross-entropy with class labels or the mixed targets of mixup and CutMix, with label smoothing."""
 
     model: Trunk
     metric = "top1"
@@ -64,8 +64,8 @@ class Supervised(ImageTask):
         data, run = recipe.data, recipe.run
         self.preprocessing, self.classes = data.preprocessing(), splits.train.classes
         self.counts = {"train": len(splits.train), "val": len(splits.val)}
-        own = f"{len(splits.train):,} to train on{share_in_words(data, self.classes)}"
-        self.images = f"{own}, {len(splits.val):,} held out, {counted(len(self.classes), 'class')}"
+        train = f"{len(splits.train):,} for training{fraction_summary(data, self.classes)}"
+        self.images = f"{train}, {len(splits.val):,} for validation, {counted(len(self.classes), 'class')}"
         if data.fraction == 1 and (published := count_mismatch(data.source, splits)):
             self.images += f" ({published})"
         self.smoothing = cast(settings.Supervised | settings.Distill, recipe.task).label_smoothing
@@ -83,13 +83,13 @@ class Supervised(ImageTask):
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """The network and the images."""
-        yield "model", in_words(self.model.config, self.changes)
+        yield "model", model_summary(self.model.config, self.changes)
         yield "weights", self.weights
         yield "images", self.images
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """uint8 images and labels; an image that cannot be read is named once and counted."""
-        yield from self.readable(self.train.epoch(epoch, start), "another image stands in for it")
+        """Batches of uint8 images and labels; unreadable images are reported and counted."""
+        yield from self.report_unreadable(self.train.epoch(epoch, start), "another image replaces it")
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """Mean cross-entropy of the augmented batch."""
@@ -98,7 +98,7 @@ class Supervised(ImageTask):
         return {"loss": self.cross_entropy(model(images).float(), targets)}
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean over the batch of the smoothed cross-entropy: logits B K, targets B K of sum 1."""
+        """Mean of the smoothed cross-entropy over the batch: logits B K, targets B K with sum 1."""
         return F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
 
     def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -107,27 +107,27 @@ class Supervised(ImageTask):
         return self.augment(images, labels)
 
     def freeze(self, step: int) -> None:
-        """A frozen trunk computes as in evaluation: BatchNorm's statistics stay, and no sublayer is dropped."""
+        """Set a frozen trunk to evaluation mode: constant BatchNorm statistics, no drop path."""
         if step < self.frozen_steps:
             self.model.eval()
             self.model.head.train()
 
     def before_step(self, model: nn.Module, step: int) -> None:
-        """While the trunk is frozen it has no gradient: no step, no weight decay and no momentum moves it."""
+        """Remove the gradients of a frozen trunk: no step, weight decay or momentum changes it."""
         if step < self.frozen_steps:
             for name, parameter in model.named_parameters():
                 if not name.startswith("head."):
                     parameter.grad = None
 
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
-        """Top-1 and top-5 on the held-out images."""
+        """Top-1 and top-5 accuracy on the validation set."""
         mean, std = self.preprocessing.mean, self.preprocessing.std
-        batches = self.readable(self.val, "left out")
+        batches = self.report_unreadable(self.val, "left out")
         tally = classify(
             lambda images: model(normalize(images, mean, std)), batches, len(self.classes), self.process.device
         )
         yield from tally.scores()
 
     def save(self, folder: Path, model: nn.Module) -> None:
-        """`model.safetensors` and `model.json`."""
+        """Write `model.safetensors` and `model.json`."""
         save_model(folder, cast(Trunk, model), self.classes, self.preprocessing)

@@ -1,6 +1,6 @@
-"""Teachers: trained networks that are asked about the student's images, and never learn themselves.
+"""Teachers: frozen networks whose logits for the student's images are targets.
 
-B batch, K classes, k classes kept of an answer, H W height and width in pixels.
+B batch, K classes, k largest logits, H W height and width in pixels.
 """
 
 from collections.abc import Callable
@@ -19,26 +19,26 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 Size = tuple[int, int]
-Ask = Callable[[Tensor], Tensor]
-"""float32 images B 3 H W of the student's size, [0, 1] where nothing was erased -> logits B K"""
+TeacherFunction = Callable[[Tensor], Tensor]
+"""float32 images B 3 H W of the student's size, in [0, 1] except for erased pixels -> logits B K"""
 
 
-class Answer(NamedTuple):
-    """What a teacher says of a micro-batch: its k largest logits, the largest first."""
+class TopLogits(NamedTuple):
+    """The k largest logits of a teacher for a micro-batch, in descending order."""
 
     values: Tensor
     """float32 B k"""
     indices: Tensor
-    """int64 B k, the classes of the values"""
+    """int64 B k, classes of the values"""
 
 
-def strongest(logits: Tensor, k: int) -> Answer:
+def top_logits(logits: Tensor, k: int) -> TopLogits:
     """The k largest of the logits B K."""
-    return Answer(*logits.float().topk(k, dim=1))
+    return TopLogits(*logits.float().topk(k, dim=1))
 
 
-class Frozen(nn.Module):
-    """A trained network behind its own resolution and normalization, its logits in the student's order of classes."""
+class TeacherNetwork(nn.Module):
+    """A trained network with its own resolution and normalization, and its logits in the student's order of classes."""
 
     mean: Tensor
     std: Tensor
@@ -52,7 +52,7 @@ class Frozen(nn.Module):
         self.register_buffer("order", torch.tensor(order, dtype=torch.int64))
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 B 3 H W in [0, 1] -> logits B K; another size is resized, bicubic and antialiased."""
+        """float32 B 3 H W in [0, 1] -> logits B K; images of another size are resized, bicubic and antialiased."""
         if images.shape[-2:] != self.size:
             images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
         logits = self.network((images - self.mean) / self.std)
@@ -60,98 +60,107 @@ class Frozen(nn.Module):
 
 
 class Teacher:
-    """One who is asked: without gradient, in evaluation mode, in the precision of its own."""
+    """A frozen network or function that gives logits, without gradients, in its own precision."""
 
-    def __init__(self, ask: Ask, name: str, precision: str, device: torch.device):
-        self.ask = ask.to(device).eval().requires_grad_(False) if isinstance(ask, nn.Module) else ask
+    def __init__(self, function: TeacherFunction, name: str, precision: str, device: torch.device):
+        self.function = function
+        if isinstance(function, nn.Module):
+            self.function = function.to(device).eval().requires_grad_(False)
         self.name, self.precision = name, precision
-        self.says: list[float] = []
-        """the first logits of the image that `check` showed: wiring that neither weights nor words tell apart"""
+        self.check_logits: list[float] = []
+        """the first logits of `check`: they identify differences in code that weights and module names do not show"""
 
     def __call__(self, images: Tensor) -> Tensor:
         """float32 B 3 H W in [0, 1] -> float32 logits B K"""
         bf16 = self.precision == "bf16"
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            return self.ask(images).float()
+            return self.function(images).float()
 
     def describe(self) -> str:
-        """Its name, parameters, size and precision."""
+        """Name, parameters, image size and precision, for the table."""
         words = [self.name]
-        if isinstance(self.ask, nn.Module):
-            words.append(f"{sum(p.numel() for p in self.ask.parameters()):,} parameters")
-        if isinstance(self.ask, Frozen):
-            words.append("at {}x{}".format(*self.ask.size))
+        if isinstance(self.function, nn.Module):
+            words.append(f"{sum(p.numel() for p in self.function.parameters()):,} parameters")
+        if isinstance(self.function, TeacherNetwork):
+            words.append("at {}x{}".format(*self.function.size))
         return ", ".join([*words, self.precision])
 
     def identity(self) -> dict[str, object]:
-        """What its answers depend on: the weights, with the normalization and the order of classes; its parts; size;
-        precision; and what it said to `check`."""
+        """What its outputs depend on: weights, normalization and order of classes (as a hash), size, precision, and the
+        logits of `check`. Raises `UserError` for a function without weights."""
         hint = "leave out --task.cache, or give a torch module"
-        if not isinstance(self.ask, nn.Module):
-            raise UserError(f"answers of {self.name} cannot be kept: without weights, who gave them is not known", hint)
+        if not isinstance(self.function, nn.Module):
+            raise UserError(f"outputs of {self.name} cannot be cached: it has no weights that identify it", hint)
         digest = sha256()
-        for key, tensor in sorted(self.ask.state_dict().items()):
+        for key, tensor in sorted(self.function.state_dict().items()):
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
-        digest.update(repr(self.ask).encode())  # activations and the like, which have no weights
-        size = list(self.ask.size) if isinstance(self.ask, Frozen) else None
-        return {"sha256": digest.hexdigest(), "says": self.says, "size": size, "precision": self.precision}
+        digest.update(repr(self.function).encode())  # modules without weights, such as activations
+        size = list(self.function.size) if isinstance(self.function, TeacherNetwork) else None
+        return {"sha256": digest.hexdigest(), "says": self.check_logits, "size": size, "precision": self.precision}
 
     def check(self, images: Tensor, num_classes: int) -> None:
-        """Ask once, before training starts; raises `UserError` for what cannot be run, or answers something else."""
+        """Run the teacher once before training; raises `UserError` if that fails or the output does not fit."""
         try:
             logits = self(images)
         except Exception as error:
             reason = error.what if isinstance(error, UserError) else " ".join(str(error).split())[:200].rstrip(".")
-            where, hint = "", "a teacher takes float32 images B 3 H W and gives logits B K"
-            if isinstance(self.ask, Frozen):
-                where = " at {}x{}".format(*self.ask.size)
+            size, hint = "", "a teacher maps float32 images B 3 H W to logits B K"
+            if isinstance(self.function, TeacherNetwork):
+                size = " at {}x{}".format(*self.function.size)
                 hint = "choose another --task.teacher-size, or leave it out"
-            what = f"the teacher {self.name} cannot be run{where}: {reason or type(error).__name__}"
+            what = f"the teacher {self.name} cannot be run{size}: {reason or type(error).__name__}"
             raise UserError(what, hint) from error
         shape = tuple(logits.shape[1:])
-        said = f"{shape[0]} logits" if len(shape) == 1 else f"an output of shape {shape}"
-        what = f"the teacher {self.name} gives {said}, and the data has {num_classes} classes"
-        demand(shape == (num_classes,), what, "a teacher must have learned the same classes")
-        what = f"the teacher {self.name} answers with what is not finite"
-        demand(bool(logits.isfinite().all()), what, "try --task.teacher-precision fp32; are its weights sound?")
-        self.says = [round(value, 4) for value in logits[0, :8].tolist()]
+        output = f"{shape[0]} logits" if len(shape) == 1 else f"an output of shape {shape}"
+        what = f"the teacher {self.name} gives {output}, and the data has {num_classes} classes"
+        demand(shape == (num_classes,), what, "use a teacher of the same classes")
+        what = f"the teacher {self.name} gives logits that are not finite"
+        demand(bool(logits.isfinite().all()), what, "try --task.teacher-precision fp32, or check its weights")
+        self.check_logits = [round(value, 4) for value in logits[0, :8].tolist()]
 
 
 def open_teacher(
-    task: settings.Distill, classes: tuple[str, ...], size: Size, device: torch.device, given: Ask | None = None
+    task: settings.Distill,
+    classes: tuple[str, ...],
+    size: Size,
+    device: torch.device,
+    function: TeacherFunction | None = None,
 ) -> Teacher:
-    """The teacher of a student with these `classes` and images of this `size`; `given` stands in for the named one.
+    """The teacher for a student with these `classes` and image `size`; `function` replaces the teacher of `task`.
 
     Raises `UserError` for a teacher that is missing, untrained, of other classes, or that cannot be run.
     """
-    if given is None:
-        given, name = _frozen(open_model(task.teacher), task, classes), task.teacher
+    if function is None:
+        function, name = _teacher_network(open_model(task.teacher), task, classes), task.teacher
     else:
-        name = getattr(given, "__name__", type(given).__name__)
-    teacher = Teacher(given, name, task.teacher_precision, device)
+        name = getattr(function, "__name__", type(function).__name__)
+    teacher = Teacher(function, name, task.teacher_precision, device)
     noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     teacher.check(noise.to(device), len(classes))
     return teacher
 
 
-def _frozen(saved: Saved, task: settings.Distill, classes: tuple[str, ...]) -> Frozen:
-    """The named network, with what lies between the student's images and it."""
-    hint = "a teacher must be trained: a run folder, a .safetensors file, or timm:NAME.TAG"
-    demand(saved.trained, f"--task.teacher {task.teacher} is a name alone: its weights are random", hint)
+def _teacher_network(saved: Saved, task: settings.Distill, classes: tuple[str, ...]) -> TeacherNetwork:
+    """The network of a MODEL with its preprocessing of the student's images."""
+    hint = "use trained weights: a run folder, a .safetensors file, or timm:NAME.TAG"
+    demand(saved.trained, f"--task.teacher {task.teacher} has no trained weights", hint)
     sides = task.teacher_size or saved.preprocessing.size
     order = class_order(task.teacher, saved.classes, classes)
-    return Frozen(saved.model, saved.preprocessing, (sides[0], sides[-1]), order)
+    return TeacherNetwork(saved.model, saved.preprocessing, (sides[0], sides[-1]), order)
 
 
-def class_order(name: str, theirs: tuple[str, ...], ours: tuple[str, ...]) -> list[int]:
-    """Where the teacher `name` has each of our classes; [] where it has them in our order, or does not name them."""
-    if not theirs or theirs == ours:
+def class_order(name: str, teacher_classes: tuple[str, ...], classes: tuple[str, ...]) -> list[int]:
+    """The index of each of `classes` in the teacher `name`; [] for the same order, or if the teacher has no names.
+
+    Raises `UserError` if the classes differ.
+    """
+    if not teacher_classes or teacher_classes == classes:
         return []
-    hint = "a teacher must have learned the same classes"
-    counts = f"the teacher {name} has {len(theirs)} classes, and the data has {len(ours)}"
-    demand(len(theirs) == len(ours), counts, hint)
-    place = {label: i for i, label in enumerate(theirs)}
-    unknown = [label for label in ours if label not in place]
-    demand(not unknown, f"the teacher {name} does not know {short_list(unknown)}", hint)
-    return [place[label] for label in ours]
+    hint = "use a teacher of the same classes"
+    counts = f"the teacher {name} has {len(teacher_classes)} classes, and the data has {len(classes)}"
+    demand(len(teacher_classes) == len(classes), counts, hint)
+    index = {label: i for i, label in enumerate(teacher_classes)}
+    unknown = [label for label in classes if label not in index]
+    demand(not unknown, f"the teacher {name} has no class {short_list(unknown)}", hint)
+    return [index[label] for label in classes]

@@ -1,6 +1,6 @@
 """Translation (section 2, "Sequence-to-Sequence ResMLP"; Table 5).
 
-B sentences, S source and T target tokens, V tokens there are.
+B sentences, S source tokens, T target tokens, V tokens in the vocabulary.
 """
 
 import math
@@ -28,17 +28,17 @@ from resmlp.tasks.base import Batch, Task
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process, all_gather
 
-AT_ONCE = 64  # sentences that are translated at once in an evaluation
-READ_AT_ONCE = 4096  # tokens of which the likelihood is reckoned at once
-LOOKED_AT = 100  # micro-batches from which the share of padding is told
+EVAL_SENTENCES = 64  # sentences per batch of the beam search in an evaluation
+EVAL_TOKENS = 4096  # tokens per batch of the perplexity in an evaluation
+PADDING_BATCHES = 100  # micro-batches for the fraction of padding in the table
 
 
 class Translate(Task):
-    """The next token of the target, given those before it and the source, with label smoothing.
+    """Cross-entropy of the next token of the target, from the source and the tokens before it, with label smoothing.
 
-    A loss is the mean over the target tokens of a whole step, in all its parts and processes: a sentence counts by its
-    length, and nothing depends on how a step is split. The vocabulary is learned from the training text, the same in
-    every process and at every start, or is the checkpoint's; a checkpoint remembers which.
+    The loss is the mean over the target tokens of a step, in all its parts and processes, so it does not depend on how
+    the step is split. The vocabulary is that of the checkpoint or is learned from the training text, equally in every
+    process and at every start; its fingerprint is in each checkpoint.
     """
 
     model: Seq2Seq
@@ -50,13 +50,13 @@ class Translate(Task):
         self.recipe, self.options, self.data, self.process, self.metric = recipe, task, data, process, task.metric
         self.changes, self.accumulate = recipe.model.changes(), run.accumulate
         train, self.val = open_pairs(data)
-        begun = open_translator(recipe.model.checkpoint) if recipe.model.checkpoint else None
-        self.tokenizer, self.vocabulary = find_tokenizer(data, train, begun)
+        start = open_translator(recipe.model.checkpoint) if recipe.model.checkpoint else None
+        self.tokenizer, self.vocabulary = find_tokenizer(data, train, start)
         name, network = recipe.model.network()
         self.model = Seq2Seq(Seq2SeqConfig(name, network, self.tokenizer.size, recipe.model.dropout))
         self.weights = recipe.model.checkpoint or "new"
-        if begun:
-            load_into(self.model, Weights(begun.model.state_dict(), self.weights))
+        if start:
+            load_into(self.model, Weights(start.model.state_dict(), self.weights))
         encode, longest = self.tokenizer.stream, network.max_length
         self.train = TokenBatches(
             encode(train.sources),
@@ -71,29 +71,29 @@ class Translate(Task):
             location=train.location,
         )
         self.empty = len(train.empty_lines)
-        self.held_out = TokenBatches(
+        self.val_batches = TokenBatches(
             encode(self.val.sources),
             encode(self.val.targets),
-            max(READ_AT_ONCE, longest),
+            max(EVAL_TOKENS, longest),
             longest,
             seed=0,
             long="error" if data.long_sentences == "error" else "truncate",
             location=self.val.location,
         )
         self.sentences = min(task.val_sentences or len(self.val), len(self.val))
-        room = longest - 1  # the end is a token as well
-        self.sources = [[*tokens[:room], EOS] for tokens in encode(self.val.sources[: self.sentences])]
+        longest_text = longest - 1  # without the token of the end
+        self.sources = [[*tokens[:longest_text], EOS] for tokens in encode(self.val.sources[: self.sentences])]
         self.steps_per_epoch = self.train.steps
         self.samples_per_step = max(1, round(self.train.pairs / self.train.steps))
 
     def describe(self) -> Iterator[tuple[str, str]]:
-        """The network, its vocabulary, the pairs and how they fill the batches."""
-        architecture, words = self.model.config.architecture, count_parameters(self.model.embedding)
-        rest = count_parameters(self.model) - words
+        """The network, its vocabulary, the pairs, and the tokens and padding of the batches."""
+        architecture, embedding = self.model.config.architecture, count_parameters(self.model.embedding)
+        layers = count_parameters(self.model) - embedding
         changed = "".join(f", {key} {value}" for key, value in self.changes.items())
         depth = f"{architecture.encoder_depth} + {architecture.decoder_depth} layers of {architecture.dim}"
         yield "model", f"{self.model.config.name}{changed}: {depth}, dropout {self.model.config.dropout:g}"
-        yield "of these", f"{words:,} of the embedding, which is the output matrix as well, {rest:,} of the layers"
+        yield "of these", f"{embedding:,} in the embedding, which is also the output matrix, {layers:,} in the layers"
         yield "weights", self.weights
         yield (
             "vocabulary",
@@ -101,87 +101,90 @@ class Translate(Task):
         )
         counts = {"dropped": self.train.dropped, "truncated": self.train.truncated}
         long = "".join(
-            f", {count:,} of over {architecture.max_length} tokens {how}" for how, count in counts.items() if count
+            f", {count:,} with over {architecture.max_length} tokens {how}" for how, count in counts.items() if count
         )
         long += f", {self.empty:,} with an empty side left out" if self.empty else ""
-        less = f" ({self.sentences:,} translated in an evaluation)" if self.sentences < len(self.val) else ""
-        cut = f", {self.held_out.truncated:,} truncated" if self.held_out.truncated else ""
-        yield "pairs", f"{self.train.pairs:,} to learn from{long}; {len(self.val):,} held out{less}{cut}"
-        sizes = [(b["tokens"], b["target"][:, 1:].numel()) for b in islice(self.train.epoch(0, 0), LOOKED_AT)]
-        told, room = map(sum, zip(*sizes))
-        parts = self.process.world * self.accumulate
-        yield "tokens", f"{parts * told / len(sizes):,.0f} of the target a step, beside {1 - told / room:.1%} padding"
+        translated = f" ({self.sentences:,} translated in an evaluation)" if self.sentences < len(self.val) else ""
+        truncated = f", {self.val_batches.truncated:,} truncated" if self.val_batches.truncated else ""
+        yield (
+            "pairs",
+            f"{self.train.pairs:,} for training{long}; {len(self.val):,} for validation{translated}{truncated}",
+        )
+        sizes = [(b["tokens"], b["target"][:, 1:].numel()) for b in islice(self.train.epoch(0, 0), PADDING_BATCHES)]
+        tokens, positions = map(sum, zip(*sizes))
+        per_step = self.process.world * self.accumulate * tokens / len(sizes)
+        yield "tokens", f"{per_step:,.0f} of the target per step, and {1 - tokens / positions:.1%} padding"
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """Micro-batches: "source" B S, "target" B T, "tokens" in it, and "mean_tokens" of the step's micro-batches."""
+        """Micro-batches: "source" B S, "target" B T, its "tokens", and "mean_tokens" per micro-batch of the step."""
         yield from self.train.epoch(epoch, start)
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The smoothed cross-entropy and, as `nll`, that without smoothing, in nats per target token."""
-        smooth, nll = self.read(model, batch)
+        """The smoothed cross-entropy, and `nll` without smoothing, in nats per target token."""
+        smooth, nll = self.loss_sums(model, batch)
         return {"loss": smooth / batch["mean_tokens"], "nll": nll.detach() / batch["mean_tokens"]}
 
-    def read(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """`cross_entropies` of what `model` says of a micro-batch."""
+    def loss_sums(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The `cross_entropies` of the outputs of `model` for a micro-batch."""
         source, target = (batch[key].to(self.process.device, non_blocking=True) for key in ("source", "target"))
         return cross_entropies(model(source, target[:, :-1]), target[:, 1:], self.options.label_smoothing)
 
     def evaluate(self, model: nn.Module) -> Iterator[tuple[str, float]]:
-        """How near the translations of the first held-out sentences are; the perplexity of all held-out targets."""
-        said, references = self.translations(cast(Seq2Seq, model)), self.val.targets[: self.sentences]
-        scores = dict(translation_scores(said, references, self.data.target_language))
+        """Scores of the translations of the first validation sentences, and the perplexity of all targets."""
+        translations, references = self.translations(cast(Seq2Seq, model)), self.val.targets[: self.sentences]
+        scores = dict(translation_scores(translations, references, self.data.target_language))
         yield self.metric, scores.pop(self.metric)
         yield from scores.items()
         yield "perplexity", self.perplexity(model)
 
     def translations(self, model: Seq2Seq) -> list[str]:
-        """The best translation of each source, in order; each process does its share, and has all in the end."""
-        mine = range(self.process.rank, self.sentences, self.process.world)
+        """The best translation of each source, in order; each process translates its part and gathers all."""
+        own = range(self.process.rank, self.sentences, self.process.world)
         beam, penalty = self.options.beam, self.options.length_penalty
-        found = translate(model, [self.sources[i] for i in mine], beam, penalty, batch_size=AT_ONCE)
-        said = {i: self.tokenizer.line(best.tokens) for i, (best, *_) in zip(mine, found)}
-        everyone = {i: text for part in all_gather(said) for i, text in part.items()}
-        return [everyone[i] if self.val.sources[i].strip() else "" for i in range(self.sentences)]
+        hypotheses = translate(model, [self.sources[i] for i in own], beam, penalty, batch_size=EVAL_SENTENCES)
+        texts = {i: self.tokenizer.line(best.tokens) for i, (best, *_) in zip(own, hypotheses)}
+        all_texts = {i: text for part in all_gather(texts) for i, text in part.items()}
+        return [all_texts[i] if self.val.sources[i].strip() else "" for i in range(self.sentences)]
 
     def perplexity(self, model: nn.Module) -> float:
-        """exp of the mean negative log-likelihood of a held-out target token, given all before it."""
-        mine = islice(self.held_out.epoch(0), self.process.rank, None, self.process.world)
-        sums = [(self.read(model, batch)[1].item(), batch["tokens"]) for batch in mine]
+        """exp of the mean negative log-likelihood of a target token of the validation set."""
+        own = islice(self.val_batches.epoch(0), self.process.rank, None, self.process.world)
+        sums = [(self.loss_sums(model, batch)[1].item(), batch["tokens"]) for batch in own]
         nll, tokens = map(sum, zip(*(pair for part in all_gather(sums) for pair in part)))
-        return math.exp(min(nll / tokens, 700))  # above, no float holds it
+        return math.exp(min(nll / tokens, 700))  # exp of more overflows
 
     def save(self, folder: Path, model: nn.Module) -> None:
-        """`model.safetensors`, `model.json` and `tokenizer.json`."""
+        """Write `model.safetensors`, `model.json` and `tokenizer.json`."""
         network, task, data = cast(Seq2Seq, model), self.options, self.data
-        spoken = (data.source_language, data.target_language)
-        card = TranslatorModelConfig(network.config, *spoken, beam=task.beam, length_penalty=task.length_penalty)
-        save_translator(folder, network, self.tokenizer, card)
+        languages = (data.source_language, data.target_language)
+        config = TranslatorModelConfig(network.config, *languages, beam=task.beam, length_penalty=task.length_penalty)
+        save_translator(folder, network, self.tokenizer, config)
 
     def notes(self) -> dict[str, str]:
-        """Which vocabulary the weights are of, and which tokens they have learned from."""
+        """The fingerprints of the vocabulary and of the training text."""
         return {"tokenizer": self.tokenizer.fingerprint, "training_text": self.train.fingerprint}
 
     def recall(self, notes: dict[str, str]) -> None:
-        """Refuse the checkpoint of another vocabulary, or of other training text: the files have changed."""
+        """Raise `UserError` for a checkpoint of another vocabulary or training text, if the files have changed."""
         for kind, now in self.notes().items():
             before, what = notes.get(kind), "vocabulary" if kind == "tokenizer" else "training text"
-            other = f"the {what} is not the checkpoint's: its fingerprint is now {now}, and was {before}"
-            demand(before in (None, now), other, "bring back the files it began with, or choose another --out")
+            other = f"the {what} differs from that of the checkpoint: its fingerprint is {now}, and was {before}"
+            demand(before in (None, now), other, "restore the files, or choose another --out")
 
 
-def find_tokenizer(data: config.Text, train: Pairs, begun: SavedTranslator | None) -> tuple[Tokenizer, str]:
-    """The vocabulary of --data.tokenizer, of the checkpoint, or a new one of both sides of the text; and whose it is.
+def find_tokenizer(data: config.Text, train: Pairs, start: SavedTranslator | None) -> tuple[Tokenizer, str]:
+    """The vocabulary of --data.tokenizer, of the checkpoint, or a new one of both sides of the text; and its source.
 
-    Raises `UserError` where the first two differ.
+    Raises `UserError` if the first two differ.
     """
     if data.tokenizer:
-        given = Tokenizer.load(data.tokenizer)
-        other = f"--data.tokenizer {data.tokenizer} is another vocabulary than that of --model.checkpoint"
-        same = begun is None or begun.tokenizer.fingerprint == given.fingerprint
-        demand(same, other, "leave out one of the two")
-        return given, f"of {data.tokenizer}"
-    if begun:
-        return begun.tokenizer, "the checkpoint's"
+        tokenizer = Tokenizer.load(data.tokenizer)
+        other = f"--data.tokenizer {data.tokenizer} differs from the vocabulary of --model.checkpoint"
+        is_same = start is None or start.tokenizer.fingerprint == tokenizer.fingerprint
+        demand(is_same, other, "leave one of them out")
+        return tokenizer, f"from {data.tokenizer}"
+    if start:
+        return start.tokenizer, "from the checkpoint"
     lines = (line for side in (train.sources, train.targets) for line in side)
     return Tokenizer.train(lines, data.vocabulary), "learned from the training text"
 
@@ -189,8 +192,8 @@ def find_tokenizer(data: config.Text, train: Pairs, begun: SavedTranslator | Non
 def cross_entropies(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Sums over the labels that are not PAD, in nats: the smoothed cross-entropy, and the negative log-likelihood.
 
-    Of logits B T V and labels B T. Smoothed, a label's target is 1 - e for itself and e / V for each of all tokens
-    (Szegedy et al. 2016, section 7).
+    For logits B T V and labels B T. The smoothed target is 1 - e for the label plus e / V for each token (Szegedy et
+    al. 2016, section 7).
     """
     logp = logits.float().log_softmax(-1)
     padding = labels == PAD
@@ -200,9 +203,9 @@ def cross_entropies(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[T
 
 
 def _check(recipe: config.TextRecipe) -> None:
-    """Refuse settings that would have no effect, or another than they say."""
+    """Raise `UserError` for settings that would have no effect or another one."""
     optim = recipe.optim
-    whole = f"--optim.layer-decay {optim.layer_decay}: an encoder and a decoder are no single stack of layers"
-    demand(optim.layer_decay == 1, whole, "leave it out")
-    head = f"--optim.freeze-epochs {optim.freeze_epochs}: the network has no head of its own"
+    stack = f"--optim.layer-decay {optim.layer_decay}: an encoder and a decoder are not a single stack of layers"
+    demand(optim.layer_decay == 1, stack, "leave it out")
+    head = f"--optim.freeze-epochs {optim.freeze_epochs}: a translation network has no separate head"
     demand(optim.freeze_epochs == 0, head, "leave it out")

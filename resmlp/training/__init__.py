@@ -1,1 +1,1 @@
-"""Training: the one loop, its optimizer, its averages and its checkpoints; `train()` runs a recipe."""
+"""Training: the loop, the optimizer, the weight averages and the checkpoints; `train()` runs a recipe."""

@@ -1,4 +1,4 @@
-"""Checkpoints: all of a run at one step, written whole or not at all."""
+"""Checkpoints: the complete state of a run at one step, written atomically."""
 
 import io
 import shutil
@@ -27,21 +27,22 @@ from resmlp.utils.run_folder import (
 
 @dataclass
 class Progress:
-    """How far a run is; with the tensors of a checkpoint this is all its state."""
+    """The progress of a run; together with the tensors of a checkpoint, its complete state."""
 
     step: int = 0
     """optimizer steps done"""
     seconds: float = 0.0
-    """wall-clock time spent training, evaluations included"""
+    """wall-clock time of training, with evaluations"""
     best: dict[str, Any] = field(default_factory=dict)
-    """the best evaluation so far: its numbers, step, epoch, and which weights"""
+    """the best evaluation so far: scores, step, epoch, and kind of weights"""
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
     """the latest evaluation of each kind of weights"""
     notes: dict[str, Any] = field(default_factory=dict)
+    """what the task noted about the data"""
 
 
 class Checkpoints:
-    """The checkpoints of a run folder (`resmlp.utils.run_folder` has the layout): the last and the best are kept."""
+    """The checkpoints of a run folder (layout: `resmlp.utils.run_folder`). The last and the best are kept."""
 
     def __init__(self, folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer):
         self.folder = folder
@@ -53,24 +54,24 @@ class Checkpoints:
         return checkpoint_path(self.folder, step)
 
     def steps(self) -> list[int]:
-        """The optimizer steps of the complete checkpoints, in order."""
+        """The optimizer steps of the complete checkpoints, in ascending order."""
         return checkpoint_steps(self.folder)
 
     def save(self, progress: Progress) -> None:
-        """Write the present state, then drop every checkpoint that is neither the last nor the best."""
+        """Write the current state, then delete all checkpoints except the last and the best."""
 
-        def write(aside: Path) -> None:
+        def write(temporary: Path) -> None:
             for name, module in self.modules.items():
-                state = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
-                checkpoint_weights(aside, name).write_bytes(save(state))
-            optimizer = io.BytesIO()  # straight to a file, torch hides what the disk said
-            everything = self.optimizer.state_dict()
-            # names of moments that were loaded are other objects than those of new ones, and their pickle would tell
-            moments = everything["state"].items()
-            everything["state"] = {i: {sys.intern(name): m for name, m in own.items()} for i, own in moments}
-            torch.save(everything, optimizer)
-            (aside / OPTIMIZER).write_bytes(optimizer.getbuffer())
-            write_json(aside / PROGRESS, asdict(progress))
+                tensors = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
+                checkpoint_weights(temporary, name).write_bytes(save(tensors))
+            optimizer = io.BytesIO()  # torch.save to a file would hide the error of the disk
+            state = self.optimizer.state_dict()
+            # loaded keys are not interned, new ones are: pickle would write other bytes for an equal state
+            moments = state["state"].items()
+            state["state"] = {i: {sys.intern(key): value for key, value in entry.items()} for i, entry in moments}
+            torch.save(state, optimizer)
+            (temporary / OPTIMIZER).write_bytes(optimizer.getbuffer())
+            write_json(temporary / PROGRESS, asdict(progress))
 
         if not self.path(progress.step).exists():
             write_folder(self.path(progress.step), write)
@@ -79,7 +80,10 @@ class Checkpoints:
                 shutil.rmtree(self.path(step))
 
     def load_last(self) -> Progress:
-        """Restore the last checkpoint and return its progress; a fresh `Progress` where there is none."""
+        """Restore the last checkpoint and return its progress; a new `Progress` if there is none.
+
+        Raises `UserError` if the checkpoint is damaged or belongs to another network.
+        """
         for leftover in checkpoint_leftovers(self.folder):
             shutil.rmtree(leftover, ignore_errors=True)
         if not self.steps():

@@ -1,4 +1,4 @@
-"""The only training loop. It owns steps, devices and files; the task owns what is learned."""
+"""The training loop. It owns steps, devices and files; the task owns modules, loss and evaluation."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from resmlp.utils.seeding import seed_all
 
 
 class Engine:
-    """Trains a task by its recipe, from the last checkpoint of the run folder to the end."""
+    """Trains a task with its recipe, from the last checkpoint of the run folder to the end."""
 
     def __init__(self, task: Task, recipe: Recipe, folder: Path, accelerator: Accelerator):
         self.task, self.recipe, self.run, self.accelerator = task, recipe, recipe.run, accelerator
@@ -37,7 +37,7 @@ class Engine:
         self.kinds = {"raw": self.raw} | {kind: average.module for kind, average in self.averages.items()}
         self.model, self.optimizer = accelerator.prepare(self.raw, make_optimizer(self.raw, recipe.optim))
         self.noise = QuantNoise(self.raw, self.run.quant_noise)
-        if self.run.compile:  # training alone: evaluation has batches of other sizes, and would compile for each
+        if self.run.compile:  # not for evaluation, which would compile again for each batch size
             self.model = torch.compile(self.model)
         saved = self.kinds | {f"{kind}-state": a.state for kind, a in self.averages.items() if a.state is not None}
         if task.state is not None:
@@ -46,13 +46,13 @@ class Engine:
         self.progress = Progress()
         self.main = accelerator.is_main_process
         self.logger: Logger | None = None
-        """of the first process, while `fit` runs"""
+        """the log of the run; None before `fit` and in all processes but the first"""
         self.window, self.bar = Window(), Bar(0, self.total, show=False)
         self.since = self.saved_at = time.monotonic()
-        """when training began, less the time that earlier processes spent; when the last checkpoint was written"""
+        """start of training, moved back by the time of earlier processes; time of the last checkpoint"""
 
     def fit(self) -> Progress:
-        """Do the steps that are left. Raises `KeyboardInterrupt` on Ctrl-C or SIGTERM, after saving."""
+        """Run the remaining steps. Raises `KeyboardInterrupt` on Ctrl-C or SIGTERM, after saving."""
         self.progress = progress = self.checkpoints.load_last()
         self.task.recall(progress.notes)
         self.logger = Logger(self.folder, self.run.tensorboard, self.run.wandb) if self.main else None
@@ -72,7 +72,7 @@ class Engine:
         return progress
 
     def steps(self) -> Iterator[tuple[int, int, Iterator[Batch]]]:
-        """(step, epoch, the epoch's remaining micro-batches) from the present step to the last."""
+        """(step, epoch, remaining micro-batches of the epoch) from the current step to the last."""
         per_epoch = self.task.steps_per_epoch
         for epoch in range(self.progress.step // per_epoch, self.run.epochs):
             done = self.progress.step - epoch * per_epoch
@@ -92,7 +92,7 @@ class Engine:
                     losses = self.task.loss(self.model, batch, step)
                 self.accelerator.backward(losses["loss"] / parts)
             self.window.add(step, losses)
-        if self.accelerator.device.type == "cpu":  # elsewhere a look at every loss would stop the device
+        if self.accelerator.device.type == "cpu":  # on a GPU, reading each loss would wait for the device
             self.check_finite()
         self.task.before_step(self.raw, step)
         if self.recipe.optim.clip is not None:
@@ -108,14 +108,14 @@ class Engine:
         self.window.samples += self.task.samples_per_step
 
     def after(self, epoch: int, interrupted: Callable[[], bool]) -> None:
-        """What follows a step: a line of the log, an evaluation, a checkpoint, the end."""
+        """Log, evaluate, save and stop after a step, as due."""
         done, last = self.progress.step, self.progress.step == self.total
         ends_epoch = done % self.task.steps_per_epoch == 0
         if done % self.run.log_every == 0 or ends_epoch:
             self.log(epoch)
             if error := self.task.should_stop():
                 raise UserError(error.what, f"{self.last_checkpoint()}; {error.hint}")
-        stop = self.agreed(interrupted())
+        stop = self.any_interrupted(interrupted())
         if last or (ends_epoch and (epoch + 1) % self.run.eval_every == 0):
             self.evaluate(epoch)
             self.save()
@@ -127,7 +127,7 @@ class Engine:
             raise KeyboardInterrupt
 
     def autocast(self) -> torch.autocast:
-        """Matrix products in bf16 where the run asks for it; weights stay fp32."""
+        """Autocast to bf16 if `run.precision` is bf16; weights stay fp32."""
         return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.run.precision == "bf16")
 
     def lr(self, step: int) -> float:
@@ -135,12 +135,12 @@ class Engine:
         return learning_rate(self.recipe.optim, step, self.task.steps_per_epoch, self.run.epochs)
 
     def decay(self, step: int) -> float | None:
-        """The weight decay of a step, None where it never changes."""
+        """The weight decay of a step; None if it is constant."""
         optim = self.recipe.optim
         return None if optim.final_weight_decay is None else weight_decay(optim, step, self.total)
 
     def log(self, epoch: int) -> None:
-        """A line of the mean losses since the last one."""
+        """Log the mean losses since the last line."""
         self.check_finite()
         values, self.window = self.window.means(), Window()
         self.bar.set_text(f"loss {values['loss']:.4f}  {values['samples_per_s']:,.0f}/s")
@@ -149,9 +149,9 @@ class Engine:
             self.logger.write("train", self.progress.step, {"epoch": epoch + 1, "lr": lr, **values})
 
     def evaluate(self, epoch: int) -> None:
-        """Evaluate the raw and the averaged weights, and remember the best."""
+        """Evaluate the raw and the averaged weights, and keep the best scores."""
         since = time.perf_counter()
-        self.agree_on_buffers()
+        self.broadcast_buffers()
         for weights, module in self.kinds.items():
             module.eval()
             with torch.no_grad(), self.autocast():
@@ -164,17 +164,17 @@ class Engine:
                 self.logger.write("eval", self.progress.step, entry)
                 shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
                 console.print(f"epoch {epoch + 1:>4}  {weights:<3}  {shown}")
-        self.window.since += time.perf_counter() - since  # so that the speed shown is that of training
+        self.window.since += time.perf_counter() - since  # the logged speed is that of training
 
-    def agree_on_buffers(self) -> None:
-        """Take BatchNorm's statistics of the first process, as DDP does before each step: they are what is saved."""
+    def broadcast_buffers(self) -> None:
+        """Broadcast the BatchNorm statistics of the first process, as DDP does before each step: they are saved."""
         if self.accelerator.num_processes > 1:
             for module in self.kinds.values():
                 for buffer in module.buffers():
                     torch.distributed.broadcast(buffer, src=0)
 
     def save(self) -> None:
-        """A checkpoint of the present step."""
+        """Save a checkpoint of the current step."""
         self.check_finite()
         if not all(parameter.isfinite().all() for parameter in self.raw.parameters()):
             raise self.diverged("the weights are", self.progress.step - 1)
@@ -185,7 +185,7 @@ class Engine:
         self.saved_at = time.monotonic()
 
     def check_finite(self) -> None:
-        """Stop at a loss that is no number: nothing after it is worth anything."""
+        """Raise `UserError` if a loss is not finite."""
         step = self.window.first_not_finite()
         if step is not None:
             raise self.diverged("the loss is", step)
@@ -196,26 +196,26 @@ class Engine:
         return UserError(f"{what} not finite at step {step} (lr {self.lr(step):.3g})", hint)
 
     def last_checkpoint(self) -> str:
-        """Where it is, in words."""
+        """The path of the last checkpoint, for messages."""
         steps = self.checkpoints.steps()
         return f"the last checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "no checkpoint yet"
 
-    def agreed(self, here: bool) -> bool:
-        """Whether any process was interrupted; several ask each other only now and then."""
+    def any_interrupted(self, interrupted: bool) -> bool:
+        """Whether any process was interrupted; several processes synchronize only at lines of the log."""
         if self.accelerator.num_processes == 1:
-            return here
+            return interrupted
         if self.progress.step % self.run.log_every:
             return False
-        return bool(self.accelerator.reduce(torch.tensor(float(here), device=self.accelerator.device)) > 0)
+        return bool(self.accelerator.reduce(torch.tensor(float(interrupted), device=self.accelerator.device)) > 0)
 
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Note the first Ctrl-C or SIGTERM instead of dying of it; a second Ctrl-C is obeyed at once."""
+    """Record the first Ctrl-C or SIGTERM instead of exiting; the second one raises `KeyboardInterrupt` at once."""
     caught: list[int] = []
-    owner = os.getpid()  # the loader's workers inherit the handler, and go on serving while we save
+    owner = os.getpid()  # loader workers inherit the handler, and must continue while the engine saves
 
-    def note(number: int, frame: object) -> None:
+    def record(number: int, frame: object) -> None:
         if caught:
             raise KeyboardInterrupt
         caught.append(number)
@@ -225,12 +225,12 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(caught)
     except UserError:
         raise
-    except Exception as error:  # the same Ctrl-C may have ended a compiler that we wait for
+    except Exception as error:  # the same Ctrl-C may have ended a compiler process
         if caught:
             raise KeyboardInterrupt from error
         raise

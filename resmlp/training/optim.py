@@ -1,4 +1,4 @@
-"""Optimizers by role, and schedules as functions of the step."""
+"""Optimizers with parameter groups by role, and schedules as functions of the step."""
 
 import math
 import re
@@ -15,17 +15,17 @@ from resmlp.models.backbones import TimmFeatures
 from resmlp.utils.schedules import cosine, poly
 
 DECAYED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-"""the modules whose `weight` is decayed; subclasses, the linear token mixer among them, count
+"""modules whose `weight` is decayed, with their subclasses, such as the linear token mixer
 
-An embedding is not among them: in most steps a rare token's row has next to no gradient, and decay alone would move it.
+Embeddings are not decayed: the row of a rare token has almost no gradient in most steps, and only decay would move it.
 """
 LAYER = re.compile(r"(embed|blocks\.(?P<block>\d+))\.")
-"""the names of a trunk's parameters that are in a layer"""
+"""names of the parameters of a trunk that belong to a layer"""
 
 
 def roles(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:
-    """Each trainable parameter with its role: "weight" is decayed; any other is not, whatever its dimensions."""
-    seen: set[nn.Parameter] = set()  # a parameter that two modules share counts once
+    """Each trainable parameter with its role: "weight" is decayed, all other roles are not."""
+    seen: set[nn.Parameter] = set()  # a parameter that two modules share is listed once
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad and parameter not in seen:
@@ -35,32 +35,32 @@ def roles(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:
 
 
 def undecayed(model: nn.Module) -> str:
-    """What weight decay leaves alone, for people: "Affine 50, LayerScale 24, bias 38 tensors"."""
+    """The parameters without weight decay, for the table: "Affine 50, LayerScale 24, bias 38 tensors"."""
     count = Counter(role for _, role in roles(model) if role != "weight")
     return ", ".join(f"{role} {n}" for role, n in sorted(count.items())) + " tensors"
 
 
 def layers(model: nn.Module) -> dict[nn.Parameter, int]:
-    """Each parameter's layer: 0 the patch embedding, i + 1 block i, and one more what follows (last norm, heads).
+    """The layer of each parameter: 0 for the patch embedding, i + 1 for block i, the last one for all others.
 
-    The layers are those of the trunk inside, or of the network of timm's as timm groups them; a decoder has none.
-    Raises `UserError` where timm does not say.
+    Layers are those of the trunk, or timm's groups of a timm network; a decoder is in the last layer. Raises
+    `UserError` for a timm network without groups.
     """
-    found: dict[nn.Parameter, int] = {}
+    layer: dict[nn.Parameter, int] = {}
     for part in model.modules():
         if isinstance(part, TimmFeatures):
-            found |= part.layers()
+            layer |= part.layers()
         elif isinstance(part, Trunk):
             matches = ((parameter, LAYER.match(name)) for name, parameter in part.named_parameters())
-            found |= {p: int(match["block"]) + 1 if match["block"] else 0 for p, match in matches if match}
-    last = max(found.values(), default=-1) + 1
-    return {parameter: found.get(parameter, last) for parameter in model.parameters()}
+            layer |= {p: int(match["block"]) + 1 if match["block"] else 0 for p, match in matches if match}
+    last = max(layer.values(), default=-1) + 1
+    return {parameter: layer.get(parameter, last) for parameter in model.parameters()}
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
-    """Two groups, what decays and what does not; with a `layer_decay` d, two for each layer.
+    """Two parameter groups, with and without weight decay; with a `layer_decay` d, two groups for each layer.
 
-    Layer i of the last one, n, learns at `lr_scale` d^(n - i) of the rate (BEiT, section 3; Clark et al. 2020).
+    `lr_scale` of layer i is d^(n - i), with n the last layer (BEiT, section 3; Clark et al. 2020).
     """
     layer = layers(model) if layer_decay < 1 else {}
     last = max(layer.values(), default=0)
@@ -80,7 +80,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float =
 
 
 def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimizer:
-    """LAMB (timm's), AdamW, SGD or Adagrad (eps 1e-10, as fairseq's) over `model`'s parameters by role."""
+    """LAMB (of timm), AdamW, SGD or Adagrad (eps 1e-10, as fairseq) for the parameters of `model`, grouped by role."""
     groups = parameter_groups(model, optim.weight_decay, optim.layer_decay)
     betas = (optim.momentum, optim.beta2)
     if optim.name == "sgd":
@@ -95,10 +95,10 @@ def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimiz
 
 
 def learning_rate(optim: config.Optim, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The rate of step `step`, from 0: a linear warm-up, then the schedule.
+    """The learning rate of step `step`, from 0: a linear warm-up, then the schedule.
 
-    That is half a cosine to `min_lr`, a power of what is left to it, a tenth at each milestone, the inverse square root
-    of the step, or nothing more.
+    cosine: half a period to `min_lr`; poly: a power of the remaining fraction of the steps; step: divided by 10 at each
+    milestone; inverse-sqrt: the inverse square root of the step; constant: `lr`.
     """
     epoch, warmup = step / steps_per_epoch, optim.warmup(steps_per_epoch)
     if epoch < warmup:
@@ -115,14 +115,14 @@ def learning_rate(optim: config.Optim, step: int, steps_per_epoch: int, epochs: 
     return cosine(optim.lr, optim.min_lr, progress)
 
 
-def in_words(optim: config.Optim, steps_per_epoch: int, epochs: int) -> str:
-    """The optimizer and its rate over the run, for people."""
+def optimizer_summary(optim: config.Optim, steps_per_epoch: int, epochs: int) -> str:
+    """The optimizer and the schedule of the learning rate, for the table."""
     warmup = optim.warmup(steps_per_epoch)
     first = f"{optim.warmup_epochs:g} warm-up epoch{'s' * (optim.warmup_epochs != 1)}"
     if optim.warmup_steps is not None:
         first = f"{optim.warmup_steps:,} warm-up steps ({warmup:.3g} epochs)"
     if warmup >= epochs:
-        first += ", which is the whole run: it never reaches that rate"
+        first += ", the whole run: the learning rate never reaches its peak"
     last = learning_rate(optim, steps_per_epoch * epochs, steps_per_epoch, epochs)
     then = {
         "cosine": f"cosine to {optim.min_lr:g}",
@@ -135,17 +135,17 @@ def in_words(optim: config.Optim, steps_per_epoch: int, epochs: int) -> str:
 
 
 def weight_decay(optim: config.Optim, step: int, total: int) -> float:
-    """The weight decay of step `step`, from 0, of `total`: half a cosine to `final_weight_decay`, if there is one."""
+    """The weight decay of step `step`, from 0, of `total`: half a cosine to `final_weight_decay` if it is set."""
     final = optim.final_weight_decay
     return optim.weight_decay if final is None else cosine(optim.weight_decay, final, step / total)
 
 
-def set_schedule(optimizer: torch.optim.Optimizer, rate: float, decay: float | None) -> None:
-    """The learning rate of a step, for each group by its `lr_scale`, and the weight decay of those that decay.
+def set_schedule(optimizer: torch.optim.Optimizer, lr: float, decay: float | None) -> None:
+    """Set the learning rate of each group, times its `lr_scale`, and the weight decay of the groups that have one.
 
-    With None the decay is left alone.
+    None leaves the weight decay unchanged.
     """
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("lr_scale", 1.0)  # runs of old have none
+        group["lr"] = lr * group.get("lr_scale", 1.0)
         if decay is not None and group["decays"]:
             group["weight_decay"] = decay

@@ -1,4 +1,4 @@
-"""`train()`: a recipe to a run folder."""
+"""`train()`: train by a recipe into a run folder."""
 
 import contextlib
 import ctypes
@@ -34,13 +34,13 @@ from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import difference, from_dict, to_dict
 
 MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
-"""glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: no block is mapped on its own, none is given back"""
+"""glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: no separate mapping of large blocks, no return of free memory"""
 
 INDIFFERENT = {
     *("data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb", "task.cache"),
     "task.stop_on_collapse",
 }
-"""fields that a continued run may change: they decide its speed and its output, not what it learns"""
+"""fields that may change when a run is continued: they affect its speed and its output, not the training"""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Summary:
     weights: str
     """the kind of weights that was saved: raw, ema or avg"""
     seconds: float
-    """wall-clock time of training with its evaluations"""
+    """wall-clock time of training, with evaluations"""
     samples_per_s: float
     parameters: int
     device: str
@@ -81,12 +81,13 @@ class Summary:
 
 
 def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = None) -> Summary | None:
-    """Train by `recipe` into the run folder `out` (default `runs/NAME`); an interrupted run there is continued.
+    """Train by `recipe` into the run folder `out` (default `runs/NAME`), or continue the interrupted run in it.
 
-    `recipe` is a value, a name of `resmlp list recipes`, or the path of a recipe.json. `teacher`, a network or a
-    function of images B 3 H W in [0, 1], takes the place of the one that a recipe of distillation names. Returns the
-    summary; of several processes the first returns it, the others None. Raises `UserError` for a mistake in the recipe,
-    the data or the folder, and `KeyboardInterrupt` after Ctrl-C or SIGTERM, when a checkpoint is saved.
+    `recipe` is a value, a name of `resmlp list recipes`, or the path of a recipe.json. A batch larger than the training
+    set is reduced (`resmlp.tasks.fit_batch`). `teacher`, a network or a function from images B 3 H W in [0, 1] to
+    logits B K, replaces the teacher of a distillation recipe. Returns the summary in the first process, None in the
+    others. Raises `UserError` for an error in the recipe, the data or the folder, and `KeyboardInterrupt` on Ctrl-C or
+    SIGTERM, after saving a checkpoint.
     """
     recipe = complete(open_recipe(recipe) if isinstance(recipe, str) else recipe)
     folder = Path(out or f"runs/{recipe.name}")
@@ -96,7 +97,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
     try:
         check_same_recipe(recipe, folder)
         process = Process(accelerator.device, accelerator.process_index, accelerator.num_processes)
-        seed_all(recipe.run.seed)  # the first weights are the same in every process, and at every start
+        seed_all(recipe.run.seed)  # the initial weights are the same in every process and at every start
         task = make_task(recipe, process, **({"teacher": teacher} if teacher is not None else {}))
         recipe = task.recipe  # the batch fits the training set
         check_same_recipe(recipe, folder, exact=True)
@@ -110,25 +111,25 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
                 progress = engine.fit()
             except KeyboardInterrupt:
                 if main:
-                    write_report(folder)  # what there is so far
+                    write_report(folder)  # of the steps so far
                 raise
             accelerator.wait_for_everyone()
             return finish(engine, progress) if main else None
     finally:
-        # Accelerate's settings are global to the process; the next run in it may want others
+        # Accelerate's settings are global to the process; the next run may need others
         AcceleratorState._reset_state(reset_partial_state=accelerator.num_processes == 1)
 
 
 def make_accelerator(run: Run) -> Accelerator:
     """Accelerate on the device of `run`; processes come from `accelerate launch` or `torchrun`."""
-    cpu = find_device(run.device).type == "cpu"  # told so, Accelerate joins processes that compute on it
-    return Accelerator(cpu=cpu, mixed_precision="no")  # the engine casts by itself
+    cpu = find_device(run.device).type == "cpu"  # needed to join CPU processes
+    return Accelerator(cpu=cpu, mixed_precision="no")  # the engine uses its own autocast
 
 
 def keep_freed_memory() -> None:
-    """Make glibc reuse large blocks instead of returning each to the system, which zeroes every page of it again.
+    """Make glibc reuse large blocks, because the system zeroes every page of a returned block again.
 
-    A training step on the CPU frees and takes the same hundreds of MB each time. No effect with other C libraries.
+    A training step on the CPU frees and allocates the same hundreds of MB. No effect with other C libraries.
     """
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -146,18 +147,18 @@ def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file", "choose another --out")
     if not path.exists() or not checkpoint_steps(folder):
-        return  # nothing was learned here yet
+        return  # no training step is saved yet
     saved = from_dict(Recipe, read_json(path))
     if not exact and isinstance(saved, ImageRecipe) and isinstance(recipe, ImageRecipe):
         recipe = _with_smaller_batch(recipe, saved.data.batch_size)
     before, now = to_dict(saved), to_dict(recipe)
     for description in ("name", "about", "paper", "expected"):
         del before[description], now[description]
-    differs = [change for change in difference(before, now) if change.split(":")[0] not in INDIFFERENT]
-    if differs:
-        shown = "; ".join(differs[:5]) + (f"; and {len(differs) - 5} more" if len(differs) > 5 else "")
+    changes = [change for change in difference(before, now) if change.split(":")[0] not in INDIFFERENT]
+    if changes:
+        shown = "; ".join(changes[:5]) + (f"; and {len(changes) - 5} more" if len(changes) > 5 else "")
         raise UserError(
-            f"{folder} holds a run of another recipe: {shown}", "choose another --out, or the same settings"
+            f"{folder} holds a run of another recipe: {shown}", "choose another --out, or use the same settings"
         )
 
 
@@ -170,7 +171,7 @@ def _with_smaller_batch(recipe: ImageRecipe, batch_size: int) -> ImageRecipe:
 
 
 def finish(engine: Engine, progress: Progress) -> Summary:
-    """Write the model, the summary, the figures and the report of a run whose steps are all done."""
+    """Write the model, the summary, the figures and the report of a finished run."""
     metric, folder = engine.task.metric, engine.folder
     weights = max(progress.last, key=lambda kind: progress.last[kind][metric])
     engine.task.save(folder, engine.kinds[weights])
@@ -197,13 +198,13 @@ def finish(engine: Engine, progress: Progress) -> Summary:
 
 
 def versions() -> dict[str, str]:
-    """The versions that the numbers of a run depend on."""
+    """The versions of the packages on which the results of a run depend."""
     packages = {module.__name__: str(module.__version__) for module in (torch, accelerate, timm)}
     return {"resmlp": version("resmlp"), "python": platform.python_version()} | packages
 
 
 def draw_examples(task: Task, model: nn.Module, folder: Path) -> None:
-    """Draw `figures/labeled.png`, predictions of a trained segmenter for validation images; nothing for other tasks."""
+    """Draw predictions of a segmenter for validation images as `figures/labeled.png`; nothing for other tasks."""
     if isinstance(task, Segment):
         examples = task.examples(model, SHOWN)
         draw_segmentations(examples, task.config.classes, colors(task.config), folder / FIGURES / "labeled.png")

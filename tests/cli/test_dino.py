@@ -75,7 +75,7 @@ def test_without_labels_it_needs_no_folders(dino, tree, tmp_path):
     ended = dino("--data.root", flat.parent, "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["feature_rank"] >= 1
-    assert "12 to train on, without labels" in ended.err
+    assert "12 for training, no labels" in ended.err
     assert "knn" not in json.loads(ended.out)
 
 
@@ -108,11 +108,14 @@ def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--data.batch-size", "1"], "--data.batch-size 1: the center of a single image"),
+        (["--data.batch-size", "1"], "--data.batch-size 1: DINO's center needs more than one image"),
         (["--task.local-crops", "interpolate", "--task.local-size", "5"], "--task.local-size 5x5 does not divide"),
         (["--task.local-crops", "pad", "--task.local-size", "9"], "does not fit into --data.img-size 8x8"),
         (["--task.local-size", "9"], "--task.local-size 9x9 does not fit into --data.img-size 8x8"),
-        (["--task.local-crops", "none"], "--task.local-views, --task.local-size: with --task.local-crops none there"),
+        (
+            ["--task.local-crops", "none"],
+            "--task.local-views, --task.local-size: there are no small views with --task.local-crops none",
+        ),
         (["--augment.mixup", "0.5"], "--augment.mixup: 0.0 -> 0.5"),
         (["--run.ema", "0.9"], "--run.ema 0.9"),
         (["--task.local-crops", "shrink"], "shrink"),

@@ -1,4 +1,4 @@
-"""`resmlp train distill`: it runs, refuses in one line what cannot teach, and survives a kill with its cache."""
+"""`resmlp train distill`: training, errors in one line, and a kill while the cache is written."""
 
 import json
 import shutil
@@ -35,20 +35,20 @@ def distill(resmlp, trained, tree, tmp_path) -> Callable:
 
 
 def weights(folder: Path) -> dict[str, bytes]:
-    """What a student has learned, to the byte."""
+    """The weights of a student as bytes."""
     files = [folder / "model.safetensors", *folder.glob("checkpoints/step-*/*.safetensors")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft"])
-def test_a_student_learns_and_says_from_whom(distill, resmlp, trained, tree, tmp_path, kind):
+def test_a_student_learns_and_its_teacher_is_shown(distill, resmlp, trained, tree, tmp_path, kind):
     ended = distill("--task.kind", kind, "--task.temperature", 3, "--json")
     assert ended.code == 0, ended.err
     assert 0 <= json.loads(ended.out)["top1"] <= 1
     words = " ".join(ended.err.split())
     assert f"teacher {trained}" in words
     assert "parameters, at 8x8, fp32" in words
-    assert f"0.5 the labels, 0.5 the teacher ({kind}" in words
+    assert f"0.5 labels, 0.5 teacher ({kind}" in words
     settings = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert settings["task"]["kind"] == "distill"
     assert settings["task"]["targets"] == kind
@@ -98,28 +98,28 @@ def test_a_teacher_of_another_size_is_shown_resized_images(distill, tmp_path):
     assert "at 8x8" in ended.err
 
 
-def test_a_second_student_needs_no_pass_of_the_teacher(distill, tmp_path, monkeypatch):
-    from resmlp.tasks.teacher import Frozen
+def test_a_second_student_needs_no_forward_pass_of_the_teacher(distill, tmp_path, monkeypatch):
+    from resmlp.tasks.teacher import TeacherNetwork
 
-    forward, asked = Frozen.forward, []
+    forward, asked = TeacherNetwork.forward, []
 
     def counted(self, images):
         asked.append(len(images))
         return forward(self, images)
 
-    monkeypatch.setattr(Frozen, "forward", counted)
+    monkeypatch.setattr(TeacherNetwork, "forward", counted)
     counts = []
     for name in ("first", "second"):
         ended = distill("--out", tmp_path / name, "--task.cache", tmp_path / "cache")
         assert ended.code == 0, ended.err
-        assert f"answers kept in {tmp_path / 'cache'}" in " ".join(ended.err.split())
+        assert f"outputs cached in {tmp_path / 'cache'}" in " ".join(ended.err.split())
         counts.append(sum(asked))
         asked.clear()
     assert counts == [1 + 24, 1], "a single image, before training starts"
     assert weights(tmp_path / "first") == weights(tmp_path / "second")
 
 
-def test_a_run_may_take_up_a_cache_later(distill, tmp_path):
+def test_a_run_may_use_a_cache_later(distill, tmp_path):
     assert distill().code == 0
     assert distill("--task.cache", tmp_path / "cache").code == 0
     changed = distill("--task.alpha", 0.1)
@@ -128,10 +128,10 @@ def test_a_run_may_take_up_a_cache_later(distill, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
-        (["--task.teacher", "resmlp_digits"], "resmlp_digits is a name alone: its weights are random"),
-        (["--task.teacher", "timm:resnet18"], "timm:resnet18 is a name alone"),
+        (["--task.teacher", "resmlp_digits"], "resmlp_digits has no trained weights"),
+        (["--task.teacher", "timm:resnet18"], "timm:resnet18 has no trained weights"),
         (["--task.teacher", "timm:resnet18.nowhere"], "Invalid pretrained tag"),
         (["--task.teacher", "timm:resnet1"], "timm has no model 'resnet1'"),
         (["--task.teacher", "runs/nowhere"], "no model at runs/nowhere"),
@@ -148,20 +148,20 @@ def test_a_run_may_take_up_a_cache_later(distill, tmp_path):
         (["--task.kind", "firm"], "firm"),
     ],
 )
-def test_what_cannot_teach_is_said_in_a_line(distill, tmp_path, flags, says):
+def test_an_unsuitable_teacher_is_an_error_in_one_line(distill, tmp_path, flags, message):
     (tmp_path / "file").write_text("text")
     (tmp_path / "empty").mkdir()
     paths = {"EMPTY": str(tmp_path / "empty"), "FILE": str(tmp_path / "file"), "FILE/below": str(tmp_path / "file/b")}
     ended = distill(*(paths.get(flag, flag) for flag in flags))
     assert ended.code == 2
-    assert says in ended.error
+    assert message in ended.error
     assert not (tmp_path / "run").exists(), "before training starts"
 
 
 @pytest.mark.parametrize(
-    ("change", "says"), [("fewer", "has 3 classes, and the data has 2"), ("renamed", "does not know crimson")]
+    ("change", "message"), [("fewer", "has 3 classes, and the data has 2"), ("renamed", "has no class crimson")]
 )
-def test_a_teacher_of_other_classes_is_refused(distill, tree, tmp_path, change, says):
+def test_a_teacher_of_other_classes_is_refused(distill, tree, tmp_path, change, message):
     root = tmp_path / "data"
     shutil.copytree(tree, root)
     if change == "fewer":
@@ -170,7 +170,7 @@ def test_a_teacher_of_other_classes_is_refused(distill, tree, tmp_path, change, 
         (root / "red").rename(root / "crimson")
     ended = distill("--data.root", root)
     assert ended.code == 2
-    assert says in ended.error
+    assert message in ended.error
 
 
 def test_the_classes_of_a_file_without_names_are_counted(distill, trained, tmp_path):
@@ -189,7 +189,7 @@ def cache(distill, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         (["--task.teacher", "OTHER"], "teacher.sha256"),
         (["--run.seed", "7"], "seed: 0 -> 7"),
@@ -197,10 +197,10 @@ def cache(distill, tmp_path) -> Path:
         (["--augment.erasing", "0"], "augment.erasing: 0.25 -> 0.0"),
     ],
 )
-def test_a_cache_of_something_else_is_refused_by_the_field(distill, cache, tmp_path, flags, says):
+def test_a_cache_of_other_settings_is_an_error_with_the_field(distill, cache, tmp_path, flags, message):
     ended = distill("--task.cache", cache, *(str(tmp_path / "first") if flag == "OTHER" else flag for flag in flags))
     assert ended.code == 2
-    assert says in ended.error
+    assert message in ended.error
 
 
 @pytest.mark.parametrize("name", ["cache.json", "epoch-00000-rank-000.bin"])
@@ -211,7 +211,7 @@ def test_a_corrupt_cache_is_named_in_a_line(distill, cache, name):
     assert ended.code == 2
     assert name in ended.error
     (cache / name).unlink()
-    assert distill("--task.cache", cache).code == 0, "without it, the teacher is asked again"
+    assert distill("--task.cache", cache).code == 0, "without it, the outputs are computed again"
 
 
 def test_a_run_killed_while_it_fills_the_cache_continues_to_the_same_student(trained, tree, tmp_path, distill):

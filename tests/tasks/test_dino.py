@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from accelerate.state import AcceleratorState
+from numeric import gamma
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -106,6 +107,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 # --- the loss
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("views", [2, 3, 7])
 def test_the_loss_is_the_mean_over_pairs_of_different_views(views):
     rng = np.random.default_rng(views)
@@ -121,6 +123,7 @@ def test_the_loss_is_the_mean_over_pairs_of_different_views(views):
     assert ours.item() == pytest.approx(np.mean(pairs), rel=1e-6)
 
 
+@pytest.mark.isa
 def test_loss_and_numbers_of_a_batch_by_hand():
     task, given = make(), batch()
     task.state.center.copy_(torch.linspace(-1, 1, 24))
@@ -139,12 +142,13 @@ def test_loss_and_numbers_of_a_batch_by_hand():
             q = [softmax(np.array(task.model(x)[0] / 0.1, float)) for x in large + small]
         entropies += [-(one * np.log(one.clip(1e-300))).sum() for one in p]
         expected += [-(p[t] * np.log(q[s])).sum() for t in range(2) for s in range(4) if s != t]
-    assert numbers["loss"].item() == pytest.approx(np.mean(expected), rel=1e-5)
+    assert numbers["loss"].item() == pytest.approx(np.mean(expected), rel=1e-4)  # cosines are divided by 0.04
     assert numbers["teacher_entropy"].item() == pytest.approx(np.mean(entropies), rel=1e-4)
     assert numbers["kl"].item() == pytest.approx(np.mean(expected) - np.mean(entropies), rel=1e-4)
     assert numbers["center_norm"].item() == pytest.approx(np.linalg.norm(np.linspace(-1, 1, 24)), rel=1e-6)
 
 
+@pytest.mark.isa
 def test_the_center_moves_by_the_mean_over_all_parts_of_a_step():
     task = make()
     before = task.state.center.copy_(torch.arange(24.0)).clone()
@@ -157,6 +161,7 @@ def test_the_center_moves_by_the_mean_over_all_parts_of_a_step():
     torch.testing.assert_close(task.state.center, 0.9 * before + 0.1 * said.mean(0), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.isa
 def test_one_step_is_that_of_the_published_algorithm(engine):
     """Caron et al. 2021, algorithm 1, written again: loss, gradients, clip, SGD, teacher, and then the center."""
     settings = recipe(optim={"name": "sgd", "lr": 0.5, "weight_decay": 0.0, "final_weight_decay": None, "clip": 0.3})
@@ -212,6 +217,7 @@ def test_one_step_is_that_of_the_published_algorithm(engine):
     )
 
 
+@pytest.mark.isa
 def test_schedules_are_dinos():
     task = make()
     total, decays = 2 * STEPS, []
@@ -229,7 +235,7 @@ def test_schedules_are_dinos():
             momentum * mine + (1 - momentum) * theirs
             for mine, theirs in zip(task.state.network.parameters(), task.model.parameters())
         ]
-        task.said.append(torch.zeros(24))
+        task.mean_outputs.append(torch.zeros(24))
         task.after_step(task.model, step)
         for mine, right in zip(task.state.network.parameters(), wanted):
             torch.testing.assert_close(mine, right.float(), rtol=1e-5, atol=1e-6)
@@ -249,6 +255,7 @@ def test_the_engine_sets_the_weight_decay_of_what_decays(engine):
 # --- the monitor
 
 
+@pytest.mark.isa
 def test_entropy_and_rank_are_numpys():
     rng = np.random.default_rng(0)
     p = softmax(4 * rng.normal(size=(7, 30)))
@@ -258,7 +265,7 @@ def test_entropy_and_rank_are_numpys():
     share = np.linalg.svd(x.astype(float), compute_uv=False)
     share /= share.sum()
     assert effective_rank(gram(torch.from_numpy(x))) == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-6)
-    assert effective_rank(gram(torch.ones(5, 4))) == pytest.approx(1, abs=1e-6)
+    assert effective_rank(gram(torch.ones(5, 4))) == pytest.approx(1, abs=1e-5)  # eigenvalues of 0 are rounded
     assert effective_rank(gram(torch.eye(6))) == pytest.approx(6)
     assert np.isnan(effective_rank(gram(torch.full((3, 2), torch.nan))))
 
@@ -305,7 +312,7 @@ def test_a_collapse_is_said_once_or_stops_the_run(words, capsys):
             continue
         for step in (ends_line, ends_line + STEPS, ends_line + STEPS - 1):
             numbers = task.loss(task.model, batch(), step)
-            task.said.clear()
+            task.mean_outputs.clear()
         told = " ".join(capsys.readouterr().err.split())
         assert told.count("the teacher has collapsed") == 1
         assert words in told
@@ -321,6 +328,7 @@ def test_a_run_that_is_all_warm_up_is_watched_from_its_half_on(capsys):
     assert task.should_stop()
 
 
+@pytest.mark.isa
 def test_numbers_at_the_end_of_a_line_of_the_log():
     task, given = make(recipe(run={"log_every": 2})), batch()
     assert "feature_rank" not in task.loss(task.model, given, 0)
@@ -339,6 +347,7 @@ def test_numbers_at_the_end_of_a_line_of_the_log():
 # --- the head and the teacher
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_last_layer_is_weight_norm_with_gain_1(compiled):
     torch.manual_seed(1)
@@ -355,15 +364,16 @@ def test_the_last_layer_is_weight_norm_with_gain_1(compiled):
     torch.testing.assert_close(ours.weight.grad, theirs.parametrizations.weight.original1.grad)
 
 
+@pytest.mark.isa
 def test_a_head_gives_cosines():
     head = ProjectionHead(16, 32, 8, 50)
     assert [tuple(p.shape) for p in head.parameters()][::2] == [(32, 16), (32, 32), (8, 32), (50, 8)]
     out = head(1e3 * torch.randn(4, 16))
-    x = head.mlp(1e3 * torch.randn(4, 16))
-    assert out.abs().max() <= 1 + 1e-6
-    torch.testing.assert_close(
-        head.last(F.normalize(x)), F.cosine_similarity(x[:, None], head.last.weight[None], dim=-1), rtol=1e-5, atol=1e-6
-    )
+    assert out.abs().max() <= 1 + gamma(3 * 8)  # products of two vectors of 8 with length 1, up to rounding
+    head.double()
+    x = head.mlp(1e3 * torch.randn(4, 16).double())
+    expected = F.cosine_similarity(x[:, None], head.last.weight[None], dim=-1)
+    torch.testing.assert_close(head.last(F.normalize(x)), expected, rtol=0, atol=1e-12)
 
 
 def test_the_last_layer_rests_for_an_epoch(engine):
@@ -394,31 +404,33 @@ def test_nothing_optimizes_the_teacher(engine):
 # --- small views
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize(
     "changes", [{}, {"mixer": "mlp"}, {"mixer": "dwconv", "pos_embed": True}, {"pool": "classmlp"}], ids=str
 )
 def test_interpolation_is_a_network_of_that_size_with_the_weights_resized(changes):
     torch.manual_seed(3)
-    trunk = create_model("resmlp_digits", img_size=(8, 12), num_classes=0, depth=2, dim=16, **changes)
+    trunk = create_model("resmlp_digits", img_size=(8, 12), num_classes=0, depth=2, dim=16, **changes).double()
     for parameter in trunk.parameters():
         nn.init.normal_(parameter, std=0.3)
     hidden = {"token_hidden": 4 * 24} if changes.get("mixer") == "mlp" else {}
-    small = create_model("resmlp_digits", img_size=(4, 8), num_classes=0, depth=2, dim=16, **changes, **hidden)
+    small = create_model("resmlp_digits", img_size=(4, 8), num_classes=0, depth=2, dim=16, **changes, **hidden).double()
     small.load_state_dict(resize(trunk.state_dict(), trunk.config.architecture, (4, 6), (2, 4)))
-    x = torch.randn(3, 3, 4, 8)
-    torch.testing.assert_close(ResizedTrunk(trunk.config, (4, 8))(trunk, x), small(x), rtol=1e-5, atol=1e-6)
+    x, resized = torch.randn(3, 3, 4, 8).double(), ResizedTrunk(trunk.config, (4, 8)).double()
+    torch.testing.assert_close(resized(trunk, x), small(x), rtol=1e-5, atol=1e-6)  # its matrices come from float32
 
 
+@pytest.mark.isa
 def test_the_gradient_of_interpolation_is_that_of_the_dense_formula():
     torch.manual_seed(4)
-    trunk = create_model("resmlp_digits", img_size=8, num_classes=0, depth=1, dim=16)
-    x, weights = torch.randn(2, 3, 4, 4), torch.randn(2, 16)
-    (ResizedTrunk(trunk.config, (4, 4))(trunk, x) * weights).sum().backward()
+    trunk = create_model("resmlp_digits", img_size=8, num_classes=0, depth=1, dim=16).double()
+    x, weights = torch.randn(2, 3, 4, 4).double(), torch.randn(2, 16).double()
+    (ResizedTrunk(trunk.config, (4, 4)).double()(trunk, x) * weights).sum().backward()
     found = {name: parameter.grad.clone() for name, parameter in trunk.named_parameters()}
     assert all(found[name].abs().max() > 0 for name in ("blocks.0.tokens.fn.weight", "blocks.0.tokens.fn.bias"))
 
     side = along(4, 2)  # U+ and U of one side of the grid
-    shrink, stretch = (torch.kron(m, m).float() for m in (side.values, side.weights))
+    shrink, stretch = (torch.kron(m, m).float().double() for m in (side.values, side.weights))
     a = trunk.blocks[0].tokens.fn
     block, t = trunk.blocks[0].tokens, trunk.embed(x)
     mixed = (shrink @ a.weight @ stretch) @ block.norm(t) + (shrink @ a.bias)[:, None]
@@ -426,22 +438,23 @@ def test_the_gradient_of_interpolation_is_that_of_the_dense_formula():
     trunk.zero_grad()
     (dense * weights).sum().backward()
     for name, parameter in trunk.named_parameters():
-        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found[name], parameter.grad)
 
 
+@pytest.mark.isa
 def test_interpolation_leaves_no_trace_in_a_checkpoint_and_can_be_compiled():
     task = make(recipe(local_crops="interpolate"))
     assert not [key for key in task.model.state_dict() if "local" in key]
     assert sum(p.numel() for p in task.model.parameters()) == sum(p.numel() for p in make().model.parameters())
     large, small = (task.views(batch(), kind) for kind in ("global", "local"))
     compiled = torch.compile(task.model, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(large, small), task.model(large, small), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compiled(large, small), task.model(large, small), rtol=0, atol=1e-4)  # cosines
     gradients = []
     for model in (compiled, task.model):
         model.zero_grad()
         model(large, small).square().sum().backward()
         gradients.append(task.model.trunk.blocks[0].tokens.fn.weight.grad.clone())
-    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-3 * gradients[0].abs().max().item())
 
 
 def test_a_padded_view_lies_whole_on_an_empty_canvas():
@@ -550,9 +563,15 @@ REFUSED: list[tuple[Callable[[], ImageRecipe], str]] = [
     (lambda: recipe(local_size=(1, 4), local_crops="interpolate"), "1x4 does not divide .* \\(try 2x4"),
     (lambda: recipe(local_size=(9,), local_crops="pad"), "9x9 does not fit into --data.img-size 8x8"),
     (lambda: recipe(local_size=(4, 9)), "4x9 does not fit into --data.img-size 8x8"),
-    (lambda: recipe(local_crops="none", local_size=None), "^--task.local-views: with --task.local-crops none there"),
-    (lambda: recipe(local_crops="none", local_views=8), "^--task.local-size: with --task.local-crops none there"),
-    (lambda: recipe(local_views=0), "^--task.local-size: with --task.local-views 0 there are no small views"),
+    (
+        lambda: recipe(local_crops="none", local_size=None),
+        "^--task.local-views: there are no small views with --task.local-crops none",
+    ),
+    (
+        lambda: recipe(local_crops="none", local_views=8),
+        "^--task.local-size: there are no small views with --task.local-crops none",
+    ),
+    (lambda: recipe(local_views=0), "^--task.local-size: there are no small views with --task.local-views 0"),
     (lambda: recipe(local_crops="crop"), "--task.local-crops 'crop'"),
     (lambda: recipe(local_size=(1, 2, 3)), "--task.local-size 1 2 3"),
     (lambda: recipe(local_scale=(0.5, 0.1)), "--task.local-scale 0.5 0.1"),
@@ -575,7 +594,7 @@ def test_a_recipe_with_small_views_may_be_run_without_them():
     cifar = RECIPES["dino-cifar10"]
     dino._check(replace(cifar, task=replace(cifar.task, local_crops="none")), replace(cifar.task, local_crops="none"))
     changed = replace(cifar.task, local_crops="none", local_size=(12,), local_scale=(0.1, 0.2))
-    with pytest.raises(UserError, match="^--task.local-size, --task.local-scale: with"):
+    with pytest.raises(UserError, match="^--task.local-size, --task.local-scale: there are"):
         dino._check(replace(cifar, task=changed), changed)
 
 
@@ -601,6 +620,7 @@ def test_recipes_survive_json(name):
     assert from_dict(ImageRecipe, to_dict(RECIPES[name])) == RECIPES[name]
 
 
+@pytest.mark.isa
 def test_a_normalized_head_is_that_of_the_batch_in_training_and_evaluation():
     """BatchNorm over the views of a step, biased variance, written out; nothing of earlier batches is kept."""
     torch.manual_seed(0)
@@ -617,7 +637,7 @@ def test_a_normalized_head_is_that_of_the_batch_in_training_and_evaluation():
     last = head.last.weight.double()
     expected = z / z.norm(dim=1, keepdim=True) @ (last / last.norm(dim=1, keepdim=True)).T
     for mode in (True, False):
-        torch.testing.assert_close(head.train(mode)(x).double(), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(head.train(mode)(x).double(), expected, rtol=0, atol=1e-4)  # cosines
     assert not list(head.buffers())
     assert optimized_norms(head) == {"BatchNorm1d"}, "never decayed"
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from numeric import EXP, gamma
 from PIL import Image
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from resmlp.config.tasks import Distill, Supervised
 from resmlp.models import save_model
 from resmlp.tasks import make_task, teacher_cache
 from resmlp.tasks.distill import Distill as Task
-from resmlp.tasks.teacher import Frozen, Teacher
+from resmlp.tasks.teacher import Teacher, TeacherNetwork
 from resmlp.training.engine import Engine
 from resmlp.training.train import make_accelerator
 from resmlp.utils.devices import Process
@@ -51,15 +52,15 @@ class Spy(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(classes), nn.BatchNorm1d(classes), nn.Dropout(0.5))
         self.layers.eval()(torch.zeros(1, 3, 8, 8))
         self.seen: list[Tensor] = []
-        self.said: list[Tensor] = []
+        self.outputs: list[Tensor] = []
         self.modes: set[tuple[bool, bool, bool]] = set()
 
     def forward(self, images: Tensor) -> Tensor:
         self.seen.append(images)
-        self.said.append(4 * self.layers(images))
+        self.outputs.append(4 * self.layers(images))
         modes = (module.training for module in self.modules())
         self.modes.add((any(modes), torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")))
-        return self.said[-1]
+        return self.outputs[-1]
 
 
 def recipe(augment: Augment = MIXED, data: dict | None = None, run: dict | None = None, **task) -> ImageRecipe:
@@ -89,6 +90,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(
     ("targets", "temperature", "top_k"), [("hard", 1, 0), ("soft", 1, 0), ("soft", 3, 0), ("soft", 3, 4)]
@@ -102,26 +104,30 @@ def test_the_loss_is_that_of_the_equations(targets, temperature, top_k, alpha):
     _, labels = task.augmented(next(task.batches(0, 0)))
     assert ((labels > 0).sum(1) == 2).any(), "the targets are mixed"
 
-    q, z = student.double().numpy(), spy.said[-1].double().numpy()
+    q, z = student.double().numpy(), spy.outputs[-1].double().numpy()
     y = (1 - smoothing) * labels.double().numpy() + smoothing / 10
     ce = -(y * log_softmax(q)).sum(1).mean()
     if targets == "hard":
-        distill = -log_softmax(q)[np.arange(len(q)), z.argmax(1)].mean()
+        size = distill = -log_softmax(q)[np.arange(len(q)), z.argmax(1)].mean()
     else:
         if top_k:
             z = np.where(z >= np.sort(z, 1)[:, [-top_k]], z, -1e30)
         p = np.exp(log_softmax(z / temperature))
         assert not top_k or ((p > 0).sum(1) == top_k).all()
         q_log = log_softmax(q / temperature)
-        distill = temperature**2 * np.where(p > 0, p * (np.log(np.maximum(p, 1e-300)) - q_log), 0).sum(1).mean()
+        p_log = np.log(np.maximum(p, 1e-300))
+        distill = temperature**2 * np.where(p > 0, p * (p_log - q_log), 0).sum(1).mean()
+        size = temperature**2 * np.where(p > 0, p * (np.abs(p_log) + np.abs(q_log)), 0).sum(1).mean()  # the terms cancel
     agreement = (q.argmax(1) == z.argmax(1)).mean()
     expected = {"ce": ce, "distill": distill, "loss": (1 - alpha) * ce + alpha * distill}
+    bound = 2 * gamma(len(q) + q.shape[1] + 2 * EXP) * (ce + size)
     for name, value in expected.items():
-        assert losses[name].item() == pytest.approx(value, rel=1e-5), name
+        assert losses[name].item() == pytest.approx(value, rel=0, abs=bound), name
     assert losses["teacher_agreement"].item() == pytest.approx(agreement)
     assert 0 < agreement < 1
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("augment", [MIXED, Augment("center", flip=0)], ids=["mixed and erased", "plain"])
 def test_the_teacher_sees_the_pixels_that_the_student_sees(augment):
     spy = Spy()
@@ -135,17 +141,19 @@ def test_the_teacher_sees_the_pixels_that_the_student_sees(augment):
         np.testing.assert_allclose(pixels, raw, rtol=0, atol=1e-6)
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("size", [(8, 8), (13, 21), (5, 5)])
 def test_a_network_sees_them_in_its_own_normalization_and_size(size):
     spy, rng = nn.Identity(), np.random.default_rng(0)
     preprocessing = Preprocessing(size, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
     images = rng.random((2, 3, 8, 8), dtype=np.float32)
-    found = Frozen(spy, preprocessing, size, [])(torch.from_numpy(images)).numpy()
+    network = TeacherNetwork(spy, preprocessing, size, []).double()
+    outputs = network(torch.from_numpy(images).double()).numpy()
     for b in range(2):
         for c in range(3):  # Pillow is another implementation of an antialiased bicubic
             plane = Image.fromarray(images[b, c]).resize(size[::-1], Image.Resampling.BICUBIC)
             expected = (np.asarray(plane) - preprocessing.mean[c]) / preprocessing.std[c]
-            np.testing.assert_allclose(found[b, c], expected, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(outputs[b, c], expected, rtol=0, atol=1e-5)  # Pillow computes in float32
 
 
 @pytest.fixture
@@ -157,33 +165,35 @@ def saved(tmp_path) -> Path:
     return tmp_path / "teacher"
 
 
-def test_a_run_folder_teaches_in_its_own_size_and_order_of_classes(saved):
+@pytest.mark.isa
+def test_a_run_folder_as_teacher_has_its_own_size_and_order_of_classes(saved):
     task = make(None, teacher=str(saved))
-    images = torch.rand(4, 3, 8, 8)
+    task.teacher.function.double()
+    images = torch.rand(4, 3, 8, 8).double()
     large = nn.functional.interpolate(images, (16, 16), mode="bicubic", antialias=True)
-    network = task.teacher.ask.network
-    torch.testing.assert_close(task.teacher(images), network((large - 0.5) / 0.5).detach().flip(1))
+    network = task.teacher.function.network
+    torch.testing.assert_close(task.teacher(images), network((large - 0.5) / 0.5).detach().flip(1).float())
     assert "16x16" in dict(task.describe())["teacher"]
 
 
-def test_a_convolutional_teacher_runs_at_the_size_asked_for(saved):
+def test_a_convolutional_teacher_runs_at_the_given_size(saved):
     seen = []
     network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 10))
     network.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape))
-    Teacher(Frozen(network, Preprocessing((16, 16)), (12, 20), []), "conv", "fp32", torch.device("cpu")).check(
+    Teacher(TeacherNetwork(network, Preprocessing((16, 16)), (12, 20), []), "conv", "fp32", torch.device("cpu")).check(
         torch.zeros(1, 3, 8, 8), 10
     )
     assert seen == [(1, 3, 12, 20)]
 
 
 @pytest.mark.parametrize(("precision", "student"), [("fp32", "bf16"), ("bf16", "fp32"), ("fp32", "fp32")])
-def test_the_precision_is_the_teachers_own(precision, student):
+def test_the_teacher_has_its_own_precision(precision, student):
     spy = Spy()
     task = make(spy, teacher_precision=precision)
     with torch.autocast("cpu", torch.bfloat16, enabled=student == "bf16"):
         losses, _, _ = ask(task)
     assert spy.modes == {(False, False, precision == "bf16")}
-    assert spy.said[-1].dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
+    assert spy.outputs[-1].dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
     assert losses["loss"].dtype == torch.float32
 
 
@@ -308,39 +318,39 @@ def cached(folder: Path, spy: nn.Module | None = None, process: Process = Proces
 
 
 def fill(folder: Path, process: Process = Process(), **changes) -> tuple[Task, dict]:  # noqa: B008 (frozen)
-    """A task whose cache has the answer to its first micro-batch, and that micro-batch."""
+    """A task whose cache has the logits of its first micro-batch, and that micro-batch."""
     task = cached(folder, process=process, **changes)
     batch = next(task.batches(0, 0))
-    task.answer(batch, task.augmented(batch)[0])
+    task.teacher_logits(batch, task.augmented(batch)[0])
     return task, batch
 
 
-def test_an_answer_comes_back_as_it_was_given(tmp_path):
+def test_cached_logits_are_those_of_the_teacher(tmp_path):
     task, batch = fill(tmp_path / "cache", targets="soft", top_k=4)
-    said = task.teacher.ask.said[-1]
-    found = task.cache.read(batch)
-    assert torch.equal(found.values, said.sort(descending=True).values[:, :4])
-    assert torch.equal(said.gather(1, found.indices), found.values)
+    logits = task.teacher.function.outputs[-1]
+    cached = task.cache.read(batch)
+    assert torch.equal(cached.values, logits.sort(descending=True).values[:, :4])
+    assert torch.equal(logits.gather(1, cached.indices), cached.values)
     assert task.cache.read(batch | {"place": (0, 1)}) is None
     assert task.cache.read(batch | {"place": (1, 0)}) is None
 
 
-def test_the_first_of_two_answers_stays(tmp_path):
+def test_a_record_is_written_once(tmp_path):
     task, batch = fill(tmp_path / "cache", targets="soft")
     before = task.cache.read(batch)
     task.cache.write(batch, before._replace(values=before.values + 1))
     assert torch.equal(task.cache.read(batch).values, before.values)
 
 
-def test_each_process_has_answers_of_its_own(tmp_path):
+def test_each_process_has_its_own_records(tmp_path):
     tasks = [fill(tmp_path / "cache", process=Process(rank=rank, world=2)) for rank in (0, 1)]
-    (one, mine), (two, yours) = tasks
-    assert not torch.equal(mine["image"], yours["image"])
-    assert torch.equal(one.cache.read(mine).indices[:, 0], one.teacher.ask.said[-1].argmax(1))
-    assert torch.equal(two.cache.read(yours).indices[:, 0], two.teacher.ask.said[-1].argmax(1))
+    (one, first), (two, second) = tasks
+    assert not torch.equal(first["image"], second["image"])
+    assert torch.equal(one.cache.read(first).indices[:, 0], one.teacher.function.outputs[-1].argmax(1))
+    assert torch.equal(two.cache.read(second).indices[:, 0], two.teacher.function.outputs[-1].argmax(1))
 
 
-def test_a_record_is_whole_spoilt_or_not_there(tmp_path):
+def test_a_record_is_complete_damaged_or_empty(tmp_path):
     task, batch = fill(tmp_path / "cache")
     (path,) = (tmp_path / "cache").glob("*.bin")
     whole = path.read_bytes()
@@ -358,25 +368,25 @@ def test_a_record_is_whole_spoilt_or_not_there(tmp_path):
     for nothing in (b"", bytes(len(whole)), bytes(16) + whole[16:], bytes(16) + whole[16:100]):
         path.write_bytes(nothing)
         assert task.cache.read(batch) is None
-        task.answer(batch, task.augmented(batch)[0])
+        task.teacher_logits(batch, task.augmented(batch)[0])
         assert task.cache.read(batch) is not None
 
 
-def test_a_mark_never_lies_across_a_page(tmp_path):
+def test_a_mark_is_never_in_two_pages(tmp_path):
     for kept in range(1, 11):
         task = cached(tmp_path / str(kept), targets="soft", top_k=kept)
         assert task.cache.size % 32 == 0
         assert task.cache.size >= 16 + 16 + 8 * 180 * kept
 
 
-def test_answers_to_other_images_are_not_taken(tmp_path):
+def test_outputs_for_other_images_are_an_error(tmp_path):
     task, batch = fill(tmp_path / "cache")
     for change in ({"image": 255 - batch["image"]}, {"label": batch["label"].roll(1)}):
         with pytest.raises(UserError, match="other images"):
             task.cache.read(batch | change)
 
 
-def test_an_answer_that_is_not_finite_is_not_kept(tmp_path):
+def test_logits_that_are_not_finite_are_not_cached(tmp_path):
     task, batch = fill(tmp_path / "cache", targets="soft")
     answer = task.cache.read(batch)
     with pytest.raises(UserError, match="not finite"):
@@ -398,7 +408,7 @@ def test_an_answer_that_is_not_finite_is_not_kept(tmp_path):
         ({"spy": Spy(seed=2)}, "teacher.sha256"),
     ],
 )
-def test_a_cache_of_other_settings_is_refused_by_the_field(tmp_path, changes, field):
+def test_a_cache_of_other_settings_is_an_error_with_the_field(tmp_path, changes, field):
     cached(tmp_path / "cache")
     with pytest.raises(UserError) as refusal:
         cached(tmp_path / "cache", **changes)
@@ -406,7 +416,7 @@ def test_a_cache_of_other_settings_is_refused_by_the_field(tmp_path, changes, fi
     assert "\n" not in str(refusal.value)
 
 
-def test_what_does_not_change_the_answers_does_not_matter(tmp_path):
+def test_settings_that_do_not_change_the_outputs_may_differ(tmp_path):
     cached(tmp_path / "cache")
     cached(tmp_path / "cache", run={"epochs": 9, "ema": 0.5}, alpha=0.1, label_smoothing=0.0, data={"strict": True})
 
@@ -421,7 +431,7 @@ def test_a_broken_cache_json_is_named_in_one_line(tmp_path, text):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_disk_that_refuses_is_said_in_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_in_one_line(tmp_path, monkeypatch):
     task = cached(tmp_path / "cache")
     batch = next(task.batches(0, 0))
 
@@ -430,18 +440,18 @@ def test_a_disk_that_refuses_is_said_in_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"rank-000.bin: No space left on device \(make room"):
-        task.answer(batch, task.augmented(batch)[0])
+        task.teacher_logits(batch, task.augmented(batch)[0])
     monkeypatch.undo()
     assert task.cache.read(batch) is None
 
 
-def test_a_function_may_teach_but_its_answers_cannot_be_kept(tmp_path):
+def test_a_function_can_be_a_teacher_but_cannot_be_cached(tmp_path):
     def teacher(images):
         return images.flatten(2)[:, 0, :10]
 
     losses, _, _ = ask(make(teacher))
     assert losses["distill"] > 0
-    with pytest.raises(UserError, match="cannot be kept"):
+    with pytest.raises(UserError, match="cannot be cached"):
         cached(tmp_path / "cache", teacher)
     assert not (tmp_path / "cache").exists()
 
@@ -456,7 +466,7 @@ def test_a_function_may_teach_but_its_answers_cannot_be_kept(tmp_path):
         (lambda images: images.flatten(2)[:, 0, :10] + float("nan"), "not finite"),
     ],
 )
-def test_a_teacher_that_cannot_teach_is_refused_before_training(teacher, says):
+def test_an_unsuitable_teacher_is_an_error_before_training(teacher, says):
     with pytest.raises(UserError, match=says):
         make(teacher)
 

@@ -55,6 +55,7 @@ def normalized(images: Tensor, data: Data = Data()) -> Tensor:  # noqa: B008 (fr
     return (images.double() / 255 - mean) / std
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.3])
 def test_loss_is_smoothed_cross_entropy_of_the_normalized_images(make, smoothing):
     task = make(smoothing=smoothing)

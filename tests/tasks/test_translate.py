@@ -92,6 +92,7 @@ def states(module) -> dict[str, torch.Tensor]:
 # the loss
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
 def test_cross_entropies_are_those_of_a_plain_loop(smoothing):
     rng = np.random.default_rng(0)
@@ -109,17 +110,18 @@ def test_cross_entropies_are_those_of_a_plain_loop(smoothing):
             smooth -= (target * np.log(p)).sum()
             plain -= np.log(p[labels[b, t]])
     found = cross_entropies(torch.from_numpy(logits), torch.from_numpy(labels), smoothing)
-    assert [value.item() for value in found] == pytest.approx([smooth, plain], rel=1e-5)
+    assert [value.item() for value in found] == pytest.approx([smooth, plain], rel=1e-4)
 
 
+@pytest.mark.isa
 def test_smoothing_in_closed_form():
     """Of uniform logits it is log V whatever the smoothing; it is least, its own entropy, where p is the target."""
     labels, e, v = torch.tensor([[5, 6, PAD]]), 0.1, 50
-    assert cross_entropies(torch.zeros(1, 3, v), labels, e)[0].item() == pytest.approx(2 * math.log(v), rel=1e-6)
+    assert cross_entropies(torch.zeros(1, 3, v), labels, e)[0].item() == pytest.approx(2 * math.log(v), rel=1e-5)
     target = torch.full((1, 3, v), e / v).scatter_add(2, labels.unsqueeze(2), torch.full((1, 3, 1), 1 - e))
     high, low = 1 - e + e / v, e / v
     entropy = -(high * math.log(high) + (v - 1) * low * math.log(low))
-    assert cross_entropies(target.log(), labels, e)[0].item() == pytest.approx(2 * entropy, rel=1e-5)
+    assert cross_entropies(target.log(), labels, e)[0].item() == pytest.approx(2 * entropy, rel=1e-4)
 
 
 def test_padding_has_no_gradient():
@@ -128,6 +130,7 @@ def test_padding_has_no_gradient():
     assert (logits.grad.abs().sum(2) > 0).tolist() == (labels != PAD).tolist()
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize(("world", "parts"), [(1, 1), (1, 3), (2, 1), (2, 2)])
 def test_a_step_is_the_mean_over_its_tokens_however_it_is_split(make, world, parts):
     """What the engine and its processes average is the sum over all tokens of the step, by their number."""
@@ -141,7 +144,7 @@ def test_a_step_is_the_mean_over_its_tokens_however_it_is_split(make, world, par
             logp = task.model(batch["source"], batch["target"][:, :-1]).double().log_softmax(2)
             total -= logp.gather(2, labels.unsqueeze(2)).squeeze(2)[labels != PAD].sum().item()
             tokens += int((labels != PAD).sum())
-    assert np.mean(losses) == pytest.approx(total / tokens, rel=1e-5)
+    assert np.mean(losses) == pytest.approx(total / tokens, rel=1e-4)
 
 
 def test_every_process_has_the_same_vocabulary_network_and_number_of_steps(make):
@@ -156,7 +159,7 @@ def test_every_process_has_the_same_vocabulary_network_and_number_of_steps(make)
 
 @pytest.fixture
 def loud(make) -> Callable[..., Translate]:
-    """A task whose network says something of everything."""
+    """A task with random weights, whose outputs differ for all sentences."""
 
     def loud(*args, **options) -> Translate:
         task = make(*args, **options)
@@ -170,6 +173,7 @@ def loud(make) -> Callable[..., Translate]:
     return loud
 
 
+@pytest.mark.isa
 def test_perplexity_is_that_of_each_sentence_alone(loud):
     task, nll, tokens = loud(), 0.0, 0
     for source, target in zip(*(task.tokenizer.encode(side) for side in (task.val.sources, task.val.targets))):
@@ -188,36 +192,37 @@ def test_the_metric_that_decides_comes_first(loud, metric):
     assert len(names) == len({*names})
 
 
+@pytest.mark.isa
 def test_processes_share_the_sentences_and_agree(loud, monkeypatch):
     whole = dict(loud().evaluate(loud().model))
     parts = [loud(Process(rank=rank, world=3), task={"val_sentences": 0}) for rank in range(3)]
-    answers: list[list] = [[], [], []]
-    for task, mine in zip(parts, answers):
-        monkeypatch.setattr(module, "all_gather", lambda said, mine=mine: mine.append(said) or [said])
+    outputs: list[list] = [[], [], []]
+    for task, own in zip(parts, outputs):
+        monkeypatch.setattr(module, "all_gather", lambda part, own=own: own.append(part) or [part])
         with pytest.raises(KeyError):
-            task.translations(task.model)  # alone it has not all
-        task.perplexity(task.model) if task.held_out.steps > task.process.rank else mine.append([])
+            task.translations(task.model)  # without the other parts
+        task.perplexity(task.model) if task.val_batches.steps > task.process.rank else own.append([])
     for task in parts:
-        gathered = iter([[mine[0] for mine in answers], [mine[1] for mine in answers]])
-        monkeypatch.setattr(module, "all_gather", lambda said, gathered=gathered: next(gathered))
+        gathered = iter([[own[0] for own in outputs], [own[1] for own in outputs]])
+        monkeypatch.setattr(module, "all_gather", lambda part, gathered=gathered: next(gathered))
         assert dict(task.evaluate(task.model)) == pytest.approx(whole, rel=1e-6)
 
 
-def test_the_first_sentences_alone_can_be_translated(loud):
+def test_only_the_first_sentences_can_be_translated(loud):
     task = loud(task={"val_sentences": 5})
     assert task.translations(task.model) == loud().translations(task.model)[:5]
 
 
-def test_what_a_person_sees_at_the_start(make):
+def test_the_table_at_the_start(make):
     lines = dict(make(model={"max_length": 9}).describe())
     assert "1 + 1 layers of 16" in lines["model"]
     assert "learned from the training text" in lines["vocabulary"]
-    assert "of over 9 tokens dropped" in lines["pairs"]
-    assert "12 held out" in lines["pairs"]
+    assert "with over 9 tokens dropped" in lines["pairs"]
+    assert "12 for validation" in lines["pairs"]
     assert "% padding" in lines["tokens"]
 
 
-def test_empty_and_long_pairs_are_told(make, text, tmp_path):
+def test_empty_and_long_pairs_are_counted(make, text, tmp_path):
     """How many, and with `error` which: the line of the file, whatever was left out before it."""
     for name in ("train", "val"):
         for end in ("en", "de"):
@@ -225,14 +230,16 @@ def test_empty_and_long_pairs_are_told(make, text, tmp_path):
             lines[2:2] = ["", "x"] if end == "en" else ["y", " "]
             (tmp_path / f"{name}.{end}").write_text("\n".join(lines), encoding="utf-8")
     root = {"root": str(tmp_path), "model": {"max_length": 64}}
-    assert "150 to learn from, 2 with an empty side left out; 14 held out" in dict(make(**root).describe())["pairs"]
+    assert (
+        "150 for training, 2 with an empty side left out; 14 for validation" in dict(make(**root).describe())["pairs"]
+    )
     for name, shorter in (("val", 0), ("train", 1)):
         with (tmp_path / f"{name}.en").open("a") as file:
             file.write(" and" * 40)
         sentences = (tmp_path / f"{name}.en").read_text(encoding="utf-8").splitlines()
-        told = dict(make(**root).describe())["pairs"]
-        assert "14 held out, 1 truncated" in told
-        assert ("149 to learn from, 1 of over 64 tokens dropped" in told) == bool(shorter)
+        pairs = dict(make(**root).describe())["pairs"]
+        assert "14 for validation, 1 truncated" in pairs
+        assert ("149 for training, 1 with over 64 tokens dropped" in pairs) == bool(shorter)
         with pytest.raises(UserError, match=f"{name}.en and {name}.de, line {len(sentences)} has") as caught:
             make(**root, long_sentences="error")
         assert "--data.long-sentences" in caught.value.hint
@@ -307,7 +314,7 @@ def test_a_run_is_opened_with_its_vocabulary_and_says_what_it_said(tmp_path, tra
         open_model(str(tmp_path / "run"))
 
 
-def test_changed_text_is_noticed_when_a_run_continues(tmp_path, train, text, interrupt_at, capsys):
+def test_changed_text_is_an_error_when_a_run_continues(tmp_path, train, text, interrupt_at, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(text, copy)
     interrupt_at(3)
@@ -315,10 +322,10 @@ def test_changed_text_is_noticed_when_a_run_continues(tmp_path, train, text, int
     lines = (copy / "train.de").read_text(encoding="utf-8")
     (copy / "train.de").write_text(lines.replace("hundert", "hunnert"), encoding="utf-8")
     assert train("run", "--data.root", str(copy)) == 2
-    assert "the vocabulary is not the checkpoint's" in capsys.readouterr().err
+    assert "the vocabulary differs from that of the checkpoint" in capsys.readouterr().err
 
 
-def test_changed_text_is_noticed_where_the_vocabulary_is_given(tmp_path, train, text, finished, interrupt_at, capsys):
+def test_changed_text_is_an_error_with_a_given_vocabulary(tmp_path, train, text, finished, interrupt_at, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(text, copy)
     flags = ("--data.root", str(copy), "--data.tokenizer", str(finished))
@@ -327,7 +334,7 @@ def test_changed_text_is_noticed_where_the_vocabulary_is_given(tmp_path, train, 
     lines = (copy / "train.de").read_text(encoding="utf-8")
     (copy / "train.de").write_text(lines.replace("hundert", "hunnert", 1), encoding="utf-8")
     assert train("run", *flags) == 2
-    assert "the training text is not the checkpoint's" in capsys.readouterr().err.splitlines()[-1]
+    assert "the training text differs from that of the checkpoint" in capsys.readouterr().err.splitlines()[-1]
     (copy / "train.de").write_text(lines, encoding="utf-8")
     assert train("run", *flags) == 0
 

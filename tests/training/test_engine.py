@@ -15,6 +15,7 @@ from pathlib import Path
 import processes
 import pytest
 import torch
+from numeric import gamma
 from torch import nn
 from toys import STEPS, TOYS, Distill, SelfDistill, Toy
 
@@ -84,6 +85,7 @@ def bare_loop(task: Toy, recipe) -> None:
             step += 1
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "adagrad"])
 @pytest.mark.parametrize(("clip", "parts"), [(None, 1), (0.05, 1), (0.05, 2)])
 def test_the_engine_is_the_bare_loop_to_the_bit(engine, toy_recipe, name, clip, parts):
@@ -94,8 +96,9 @@ def test_the_engine_is_the_bare_loop_to_the_bit(engine, toy_recipe, name, clip, 
     assert_same(weights(ours.model), weights(bare.model))
 
 
+@pytest.mark.isa
 def test_gradients_are_clipped_to_the_norm_of_all_of_them(engine, toy_recipe):
-    """With plain SGD (no momentum) of rate 1 a step is the gradient itself."""
+    """With plain SGD (no momentum) and learning rate 1, a step is the gradient itself."""
     optim = {"name": "sgd", "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0, "warmup_epochs": 0, "clip": 0.01}
     task = Toy()
     before = weights(task.model)
@@ -110,21 +113,27 @@ def test_gradients_are_clipped_to_the_norm_of_all_of_them(engine, toy_recipe):
 
     task.after_step = remember
     engine(task, toy_recipe(optim, epochs=1)).fit()
+    count = sum(tensor.numel() for tensor in before.values())  # squares in the sum of the norm
     for key, tensor in after["first"].items():
-        torch.testing.assert_close(tensor, before[key] - gradients[key] * 0.01 / norm, atol=1e-7, rtol=0)
+        step = gradients[key].double() * 0.01 / norm.double()
+        errors = (tensor - (before[key].double() - step)).abs()
+        assert (errors <= gamma(2) * before[key].abs() + gamma(count) * step.abs()).all(), key
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("name", ["regression", "distill"])
 @pytest.mark.parametrize("parts", [2, 4])
 def test_accumulated_parts_are_one_batch(engine, toy_recipe, name, parts):
-    """For losses that are means over samples."""
+    """For losses that are means over samples. With SGD: AdamW would divide a gradient's rounding by the gradient."""
     one, many = TOYS[name](), TOYS[name](parts=parts)
-    engine(one, toy_recipe({"lr": 1e-3}), "one").fit()
-    engine(many, toy_recipe({"lr": 1e-3}, accumulate=parts), "many").fit()
+    optim = {"name": "sgd", "lr": 1e-3, "momentum": 0.0}
+    engine(one, toy_recipe(optim), "one").fit()
+    engine(many, toy_recipe(optim, accumulate=parts), "many").fit()
     for key, tensor in weights(one.model).items():
         torch.testing.assert_close(weights(many.model)[key], tensor, atol=1e-6, rtol=0)
 
 
+@pytest.mark.isa
 def test_average_is_the_weighted_sum_of_all_weights(engine, toy_recipe):
     """w_n = prod(d) w_0 + sum over i of (1 - d_i) prod of later d times w_i, with d_i = min(decay, (1+i) / (10+i))."""
     task = Toy()
@@ -135,10 +144,10 @@ def test_average_is_the_weighted_sum_of_all_weights(engine, toy_recipe):
     decays = [min(0.6, (1 + i) / (10 + i)) for i in range(24)]
     assert len(history) == 25
     for key, tensor in weights(made.averages["ema"].module).items():
-        expected = history[0][key].double() * math.prod(decays)
+        expected, largest = history[0][key].double() * math.prod(decays), torch.stack([h[key].abs() for h in history])
         for i, decay in enumerate(decays):
             expected += (1 - decay) * math.prod(decays[i + 1 :]) * history[i + 1][key].double()
-        torch.testing.assert_close(tensor.double(), expected, atol=1e-6, rtol=0)
+        assert ((tensor - expected).abs() <= gamma(4 * 24) * largest.amax(0)).all(), key
 
 
 def test_average_copies_buffers_and_is_not_trained():
@@ -151,6 +160,7 @@ def test_average_copies_buffers_and_is_not_trained():
     assert not any(p.requires_grad for p in average.module.parameters())
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize(("count", "epochs"), [(1, 3), (3, 5), (4, 2)])
 def test_the_mean_of_the_last_epochs_is_that_of_the_weights_at_their_ends(engine, toy_recipe, count, epochs):
     task, ends = Toy(), []
@@ -159,7 +169,8 @@ def test_the_mean_of_the_last_epochs_is_that_of_the_weights_at_their_ends(engine
     progress = made.fit()
     for key, tensor in weights(made.kinds["avg"]).items():
         expected = sum(end[key].double() for end in ends[-count:]) / min(count, epochs)
-        torch.testing.assert_close(tensor.double(), expected, atol=1e-6, rtol=0)
+        largest = torch.stack([end[key].abs() for end in ends[-count:]]).amax(0)
+        assert ((tensor - expected).abs() <= gamma(4 * count) * largest).all(), key
     assert {entry["weights"] for entry in read_metrics(made.folder) if entry["kind"] == "eval"} == {"raw", "avg"}
     assert set(progress.last) == {"raw", "avg"}
     assert_same(read_tensors(made.checkpoints.path(epochs * STEPS) / "avg.safetensors"), weights(made.kinds["avg"]))

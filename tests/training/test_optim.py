@@ -14,7 +14,15 @@ from resmlp.config import Model, Optim
 from resmlp.config.model_config import SegmenterConfig
 from resmlp.config.vision import ARCHITECTURES
 from resmlp.models import Segmenter, build_segmenter
-from resmlp.training.optim import in_words, layers, learning_rate, make_optimizer, parameter_groups, roles, undecayed
+from resmlp.training.optim import (
+    layers,
+    learning_rate,
+    make_optimizer,
+    optimizer_summary,
+    parameter_groups,
+    roles,
+    undecayed,
+)
 from resmlp.utils.errors import UserError
 
 SMALL = {"dim": 12, "depth": 1}
@@ -206,6 +214,7 @@ def test_optimizers_take_their_settings(name):
         assert group.get("momentum") == (0.8 if name == "sgd" else None)
 
 
+@pytest.mark.isa
 def test_adagrad_divides_by_the_root_of_all_squared_gradients():
     """w -= lr g / (sqrt(sum of g^2 so far) + eps), Duchi et al. 2011."""
     layer = nn.Linear(1, 1, bias=False)
@@ -229,6 +238,7 @@ def test_an_embedding_is_not_decayed_even_where_it_is_the_output_matrix():
     assert undecayed(Tied()) == "Embedding 1, bias 1 tensors"
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
 def test_decay_is_felt_by_weights_alone(name):
     """With zero gradients the weight shrinks, by lr * decay where it is decoupled, and the bias stays."""
@@ -309,8 +319,8 @@ def test_an_inverse_root_needs_a_warm_up():
         (INVERSE, "adamw, effective lr 0.4, 16 warm-up steps (1.6 epochs), inverse square root of the step, to 0.16"),
         (
             Optim("adagrad", lr=0.2, schedule="constant", warmup_steps=32_000),
-            "adagrad, effective lr 0.2, 32,000 warm-up steps (3.2e+03 epochs), which is the whole run: it never "
-            "reaches that rate, constant",
+            "adagrad, effective lr 0.2, 32,000 warm-up steps (3.2e+03 epochs), the whole run: the learning rate never "
+            "reaches its peak, constant",
         ),
         (
             Optim("sgd", lr=0.1, schedule="step", milestones=(3, 6), warmup_epochs=0),
@@ -318,8 +328,8 @@ def test_an_inverse_root_needs_a_warm_up():
         ),
     ],
 )
-def test_the_schedule_in_words(optim, words):
-    assert in_words(optim, 10, 10) == words
+def test_optimizer_summary(optim, words):
+    assert optimizer_summary(optim, 10, 10) == words
 
 
 def test_rates_fall_from_step_to_step_after_the_warm_up():
