@@ -19,7 +19,7 @@ from resmlp.data import normalize
 from resmlp.exporters.export import trunk_of
 from resmlp.exporters.formats import check_packages
 from resmlp.models import Saved, Trunk, open_model, save_model
-from resmlp.models.gptq import moments, rounded
+from resmlp.models.gptq import compensated, moments
 from resmlp.models.quantize import CODES, Quantized, best_step, matrices, nearest, packed_state
 from resmlp.utils.errors import lookup
 from resmlp.utils.files import write_json
@@ -83,7 +83,7 @@ def quantize(weight: Tensor, moment: Tensor | None) -> Quantized:
         codes = nearest(rows, step)
     else:
         step = best_step(rows, moment.diagonal())
-        corrected = rounded(rows, moment, lambda column, _: nearest(column[:, None], step)[:, 0] * step)
+        corrected = compensated(rows, moment, lambda column, _: nearest(column[:, None], step)[:, 0] * step)
         codes = nearest(corrected, step)
     return Quantized(codes.view(weight.shape), step)
 
@@ -107,7 +107,7 @@ def write_masked(
 def masked(weight: Tensor, mask: Tensor, moment: Tensor | None) -> Tensor:
     """`weight`, R ..., with 0 where `mask` is False, on the CPU; with a moment the other weights are corrected."""
     rows, kept = weight.detach().cpu().flatten(1), mask.cpu().flatten(1).to(weight.dtype)
-    pruned = rows * kept if moment is None else rounded(rows, moment, lambda column, j: column * kept[:, j])
+    pruned = rows * kept if moment is None else compensated(rows, moment, lambda column, j: column * kept[:, j])
     return pruned.view_as(weight)
 
 

@@ -1,9 +1,9 @@
-"""Weights that are rounded or left out one column after the other, those that follow taking up what is lost.
+"""GPTQ: weights are rounded or removed one column after the other, and later columns compensate for the error.
 
-Of a product W x, W of R rows and C columns, the error over inputs X is `tr((W - Q) H (W - Q)^T)` with H = X^T X. When
-column j of W becomes that of Q, the least error is reached by moving the columns that are left by a closed form in
-the inverse of H (optimal brain surgeon, Hassibi and Stork 1993); in one fixed order its Cholesky factor has all that is
-needed (GPTQ, Frantar et al. 2023, and SparseGPT by the same authors for weights that are left out).
+The error of a product W x, W of R rows and C columns, over inputs X is `tr((W - Q) H (W - Q)^T)` with H = X^T X. After
+column j of W is replaced by that of Q, the optimal change of the later columns has a closed form in the inverse of H
+(optimal brain surgeon, Hassibi and Stork 1993). In one fixed order, the Cholesky factor of the inverse gives all
+changes (GPTQ, Frantar et al. 2023; SparseGPT by the same authors for weights that are removed).
 """
 
 from collections.abc import Callable, Iterable
@@ -15,31 +15,31 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 DAMPING = 0.01
-"""added to the diagonal of H, as a share of its mean: inputs that depend on each other leave it without an inverse"""
+"""added to the diagonal of H, as a share of its mean: without it, dependent inputs make H singular"""
 
 Round = Callable[[Tensor, int], Tensor]
-"""column R of W, its number -> the same column of Q"""
+"""column of W, R, and its number -> the column of Q, R"""
 
 
 class Moments(TorchFunctionMode):
-    """While it is entered, sums `X^T X` for each weight that is multiplied with: by its name, C C.
+    """While it is entered, sums `X^T X`, C C, of the inputs of each weight, by its name.
 
-    It watches the two functions that all products of weights go through, whatever module calls them.
+    It intercepts `F.linear` and `F.conv2d`, which all modules call for products with weights.
     """
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
-        self.found: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Sees a call, and lets it go on."""
+        """Add the inputs of a call, then run it."""
         kwargs = kwargs or {}
         if func in (F.linear, F.conv2d) and len(args) > 1 and (name := self.names.get(id(args[1]))):
             with torch.no_grad():
                 inputs = args[0].flatten(0, -2) if func is F.linear else _columns(*args, **kwargs)
                 if inputs is not None:
-                    self.found[name] = self.found.get(name, 0) + inputs.T @ inputs
+                    self.sums[name] = self.sums.get(name, 0) + inputs.T @ inputs
         return func(*args, **kwargs)
 
 
@@ -52,31 +52,31 @@ def _columns(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    """The rows that a convolution is a product of; None where each group has its own."""
+    """The inputs of a convolution as rows of a matrix product; None for several groups, which have separate inputs."""
     if groups > 1 or isinstance(padding, str):
         return None
-    parts = F.unfold(images, weight.shape[2:], dilation, padding, stride)  # B C places
+    parts = F.unfold(images, weight.shape[2:], dilation, padding, stride)  # B C positions
     return parts.transpose(1, 2).flatten(0, 1)
 
 
 @torch.no_grad()
 def moments(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, Tensor]:
-    """`X^T X` of the inputs of each weight of `model` while it sees `batches`, B 3 H W each; on the CPU."""
-    with Moments(model) as seen:
+    """`X^T X` of the inputs of each weight of `model` over `batches`, B 3 H W each; on the CPU."""
+    with Moments(model) as moments:
         for images in batches:
             model(images)
-    return {name: moment.cpu() for name, moment in seen.found.items()}
+    return {name: moment.cpu() for name, moment in moments.sums.items()}
 
 
-def rounded(weight: Tensor, moment: Tensor, round_column: Round) -> Tensor:
-    """Q for W, R C, and H, C C: `round_column` is asked for each column once, that of the largest inputs first."""
+def compensated(weight: Tensor, moment: Tensor, round_column: Round) -> Tensor:
+    """Q for W, R C, and H, C C: `round_column` is called once for each column, that of the largest inputs first."""
     moment = moment.double()
     diagonal = moment.diagonal()
     order = diagonal.argsort(descending=True)
     damped = moment + torch.diag(torch.full_like(diagonal, DAMPING * diagonal.mean().item() or 1.0))
     inverse = torch.linalg.inv(damped[order][:, order])
     factor = torch.linalg.cholesky(inverse, upper=True).to(weight.dtype)
-    left = weight.T[order].contiguous()  # C R: a column at a time is read and written
+    left = weight.T[order].contiguous()  # C R: columns are read and written one at a time
     result = torch.empty_like(left)
     for i, column in enumerate(order.tolist()):
         result[i] = round_column(left[i], column)

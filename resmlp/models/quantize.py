@@ -1,10 +1,10 @@
-"""Weights of 4 bits in a file like any other: two codes to a byte, and a step for each row.
+"""Weights in 4 bits: rounding to codes, files with codes, and rounding at random in training (Quant-Noise).
 
-A matrix W of the network, under its key in the file, is `KEY.codes` and `KEY.step`; a weight is `code * step` of its
-row. The paper counts how many of them become 0 in 4 bits (section on sparsity, Figure 3). Whoever reads the file gets
-floating-point weights: nothing but this module knows of codes.
+A weight is `code * step`, with codes -7 to 7 and one step for each row of its matrix. The paper counts the weights that
+become 0 in 4 bits (section on sparsity, Figure 3). In a file, the matrix KEY is stored as `KEY.codes`, two codes in a
+byte, and `KEY.step`; a reader gets floating-point weights, and only this module knows of codes.
 
-R rows, the first dimension of a weight, which are what it computes; C columns, all other dimensions.
+R rows of a weight, its first dimension, one for each output; C columns, all other dimensions.
 """
 
 from pathlib import Path
@@ -19,16 +19,16 @@ from resmlp.utils.checks import demand
 
 CODES, STEP = ".codes", ".step"
 LEVELS = 7
-"""codes are -7 to 7: symmetric, so that 0 stays 0"""
+"""codes are -7 to 7; the range is symmetric, so 0 stays 0"""
 OFFSET = 8
-"""a code c is stored as c + 8, a number of 4 bits"""
+"""a code c is stored as c + 8, in 4 bits"""
 SHARES = torch.linspace(0.4, 1.0, 61)
-"""steps that are tried, as shares of the one that reaches the row's largest magnitude"""
+"""candidates for a step, as shares of the step for the full range of the row"""
 HALF = torch.finfo(torch.float16)
 
 
 class Quantized(NamedTuple):
-    """A matrix of few values: `codes * step`."""
+    """A matrix as `codes * step`."""
 
     codes: Tensor
     """R ... int8, -7 to 7"""
@@ -41,45 +41,45 @@ class Quantized(NamedTuple):
 
 
 def matrices(model: nn.Module) -> dict[str, Tensor]:
-    """The weights of all linear layers and convolutions by their names: nearly all that a network is."""
+    """The weights of all linear layers and convolutions, by their keys."""
     parts = {name: part for name, part in model.named_modules() if isinstance(part, (nn.Linear, nn.Conv2d))}
     return {f"{name}.weight": part.weight for name, part in parts.items()}
 
 
 def rowwise(step: Tensor, like: Tensor) -> Tensor:
-    """R -> R 1 ..., to be multiplied with `like`, R ..."""
+    """R -> R 1 ..., which multiplies the rows of `like`, R ..."""
     return step.view(-1, *[1] * (like.ndim - 1))
 
 
 def nearest(weight: Tensor, step: Tensor) -> Tensor:
-    """R ... -> the nearest codes, R ... int8: at most half a step away, but beyond the largest code."""
+    """R ... -> the nearest codes, R ... int8; larger weights are clipped to the largest code."""
     step = rowwise(step, weight)
     return (weight / step).nan_to_num(0, 0, 0).round().clamp(-LEVELS, LEVELS).to(torch.int8)
 
 
-def widest(weight: Tensor) -> Tensor:
-    """R ... -> R: the step with which the largest magnitude of each row is code 7, and nothing is cut off."""
+def full_range_step(weight: Tensor) -> Tensor:
+    """R ... -> R: the step with which the largest magnitude of each row is code 7, so that nothing is clipped."""
     return weight.flatten(1).abs().amax(1) / LEVELS
 
 
 def best_step(weight: Tensor, importance: Tensor | None = None) -> Tensor:
-    """R ... -> R: of some shares of the widest step, that with the least squares of what rounding takes away.
+    """R ... -> R: the step with the least squared rounding error among `SHARES` of the full-range step.
 
-    A smaller step cuts off the few large weights of a row for the sake of the many small ones. `importance`, C, weighs
-    the squares. The steps are what the file will hold (`halved`).
+    A smaller step clips the few large weights of a row and is more exact for the many small ones. `importance`, C, are
+    weights of the squares. The steps are rounded as in a file (`to_half`).
     """
-    rows = weight.detach().flatten(1).double()  # whose squares do not vanish
+    rows = weight.detach().flatten(1).double()  # in which squares do not underflow
     importance = rows.new_ones(rows.shape[1]) if importance is None else importance
-    best, least = widest(rows), rows.new_full((len(rows),), torch.inf)
+    best, least = full_range_step(rows), rows.new_full((len(rows),), torch.inf)
     for share in SHARES.tolist():
-        step = halved(widest(rows).float() * share).double()
+        step = to_half(full_range_step(rows).float() * share).double()
         error = ((nearest(rows, step) * step[:, None] - rows).square() * importance).sum(1)
         best, least = torch.where(error < least, step, best), torch.minimum(error, least)
     return best.float()
 
 
-def halved(tensor: Tensor) -> Tensor:
-    """The same in 16 bits where each value stays within 1/2048 of itself, else as it is."""
+def to_half(tensor: Tensor) -> Tensor:
+    """The tensor in fp16 if this changes no value by more than 1/2048 of it, else unchanged."""
     magnitudes = tensor.abs()[tensor != 0]
     fits = not len(magnitudes) or bool(magnitudes.min() >= HALF.smallest_normal and magnitudes.max() <= HALF.max)
     return tensor.half() if fits else tensor
@@ -88,7 +88,7 @@ def halved(tensor: Tensor) -> Tensor:
 def pack(codes: Tensor) -> Tensor:
     """R ... int8 -> ceil(R / 2) ... uint8: row 2i in the low bits of row i, row 2i + 1 in the high bits.
 
-    Whatever the shape, no more than half a row is lost.
+    For any shape, at most half a row is padding.
     """
     even = (codes + OFFSET).to(torch.uint8)
     if len(codes) % 2:
@@ -103,39 +103,39 @@ def unpack(packed: Tensor, rows: int) -> Tensor:
 
 
 def packed_state(state: State, quantized: dict[str, Quantized]) -> State:
-    """What the file holds: codes and steps of what is quantized, and all else of `state` in 16 bits where that does."""
-    rest = {key: halved(tensor).contiguous() for key, tensor in state.items() if key not in quantized}
-    codes = {f"{key}{CODES}": pack(found.codes) for key, found in quantized.items()}
-    return rest | codes | {f"{key}{STEP}": halved(found.step) for key, found in quantized.items()}
+    """The tensors of a file: codes and steps of `quantized`, and all other tensors of `state` by `to_half`."""
+    rest = {key: to_half(tensor).contiguous() for key, tensor in state.items() if key not in quantized}
+    codes = {f"{key}{CODES}": pack(matrix.codes) for key, matrix in quantized.items()}
+    return rest | codes | {f"{key}{STEP}": to_half(matrix.step) for key, matrix in quantized.items()}
 
 
 def unpacked_state(file: Path, state: State) -> State:
-    """The tensors of `file` with its codes as float32 weights; others as they are.
+    """The tensors `state` of a file, with codes turned into float32 weights.
 
-    Raises `UserError` for codes that no compression wrote.
+    Raises `UserError`, with the name of `file`, for codes that `packed_state` does not write.
     """
-    found = {key: tensor for key, tensor in state.items() if key.endswith(CODES)}
-    rest = {key: tensor for key, tensor in state.items() if key not in found}
-    for name, codes in found.items():
+    packed = {key: tensor for key, tensor in state.items() if key.endswith(CODES)}
+    rest = {key: tensor for key, tensor in state.items() if key not in packed}
+    for name, codes in packed.items():
         key = name.removesuffix(CODES)
         step = rest.pop(f"{key}{STEP}", None)
-        hint = "is the file whole?"
-        demand(step is not None, f"{file}: {name} has no {key}{STEP} beside it", hint)
+        hint = "the file may be incomplete: copy it again"
+        demand(step is not None, f"{file}: {name} has no {key}{STEP}", hint)
         assert step is not None
-        demand(key not in rest, f"{file}: {key} is there twice, as codes and as it is", hint)
+        demand(key not in rest, f"{file} has {key} twice, as codes and as weights", hint)
         plain = all(tensor.layout == torch.strided and tensor.device.type == "cpu" for tensor in (codes, step))
         fits = plain and codes.dtype == torch.uint8 and codes.ndim > 1 and step.ndim == 1 and step.is_floating_point()
-        shapes = f"{tuple(codes.shape)} for {tuple(step.shape)}"
-        demand(fits and len(codes) == -(-len(step) // 2), f"{file}: {name} are no codes of 4 bits, {shapes}", hint)
+        shapes = f"{tuple(codes.shape)} for steps {tuple(step.shape)}"
+        demand(fits and len(codes) == -(-len(step) // 2), f"{file}: {name} is not in 4-bit codes, shape {shapes}", hint)
         rest[key] = Quantized(unpack(codes, len(step)), step).weight()
     return rest
 
 
 class QuantNoise:
-    """While it is entered, each weight of `model`'s matrices is rounded to 4 bits with probability `share`.
+    """Quant-Noise: while entered, each weight of the matrices of `model` is rounded to 4 bits with probability `share`.
 
-    For a forward pass and its backward pass; what is left afterwards is bit by bit what was there before. It draws from
-    torch's global generator.
+    Enter it for a forward pass and its backward pass. Afterwards the weights are bit-identical to those before. Random
+    numbers are from the global generator of torch.
     """
 
     def __init__(self, model: nn.Module, share: float):
@@ -148,7 +148,7 @@ class QuantNoise:
             return
         self.before = [weight.clone() for weight in self.weights]
         for weight in self.weights:
-            weight.copy_(noisy(weight, self.share))
+            weight.copy_(with_quant_noise(weight, self.share))
 
     @torch.no_grad()
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -157,8 +157,8 @@ class QuantNoise:
         self.before = []
 
 
-def noisy(weight: Tensor, share: float) -> Tensor:
-    """R ... -> the same with each weight rounded to 4 bits with probability `share`, by the widest step of its row."""
-    step = widest(weight)
+def with_quant_noise(weight: Tensor, share: float) -> Tensor:
+    """R ... -> R ..., each weight rounded to 4 bits with probability `share`, with the full-range step of its row."""
+    step = full_range_step(weight)
     rounded = nearest(weight, step) * rowwise(step, weight)
     return torch.where(torch.rand_like(weight) < share, rounded, weight)

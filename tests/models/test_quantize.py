@@ -1,4 +1,4 @@
-"""Codes of 4 bits against loops of numpy, steps against closed forms, files as others might write them."""
+"""4-bit codes against loops in NumPy, steps against an exhaustive search, and malformed files."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ from resmlp.models.quantize import (
     LEVELS,
     Quantized,
     best_step,
-    halved,
+    full_range_step,
     matrices,
     nearest,
     pack,
     packed_state,
+    to_half,
     unpack,
     unpacked_state,
-    widest,
 )
 from resmlp.utils.errors import UserError
 
@@ -37,9 +37,9 @@ def test_packing_against_a_loop(shape):
     assert torch.equal(unpack(packed, shape[0]), codes)
 
 
-def test_rounding_is_off_by_half_a_step_at_most():
+def test_rounding_errors_are_at_most_half_a_step():
     weight = torch.randn(13, 3, 5)
-    step = widest(weight)
+    step = full_range_step(weight)
     error = (Quantized(nearest(weight, step), step).weight() - weight).abs()
     assert (error <= step.view(-1, 1, 1) * (0.5 + 1e-5)).all()
     assert torch.equal(nearest(weight, step).abs().flatten(1).amax(1), torch.full((13,), LEVELS, dtype=torch.int8))
@@ -47,7 +47,7 @@ def test_rounding_is_off_by_half_a_step_at_most():
     assert torch.equal(Quantized(nearest(grid[None], torch.tensor([0.25])), torch.tensor([0.25])).weight()[0], grid)
 
 
-def test_the_best_step_against_trying_them_all():
+def test_the_best_step_against_an_exhaustive_search():
     weight, importance = torch.randn(4, 40), torch.rand(40)
     step = best_step(weight, importance)
 
@@ -55,23 +55,23 @@ def test_the_best_step_against_trying_them_all():
         codes = np.clip(np.round(row / step), -7, 7)
         return (importance.numpy() * (codes * step - row) ** 2).sum()
 
-    for row, found in zip(weight.numpy().astype(np.float64), step.tolist()):
+    for row, best in zip(weight.numpy().astype(np.float64), step.tolist()):
         tried = [loss(row, share * abs(row).max() / 7) for share in np.linspace(0.4, 1, 2000)]
-        assert loss(row, found) <= 1.05 * min(tried)
-        assert loss(row, found) <= loss(row, abs(row).max() / 7) * 1.001
+        assert loss(row, best) <= 1.05 * min(tried)
+        assert loss(row, best) <= loss(row, abs(row).max() / 7) * 1.001
 
 
 def test_a_row_of_zeros_and_one_of_tiny_numbers():
     weight = torch.stack([torch.zeros(6), torch.full((6,), 1e-30), torch.full((6,), 1e30)])
-    for step in (widest(weight), best_step(weight)):
+    for step in (full_range_step(weight), best_step(weight)):
         torch.testing.assert_close(Quantized(nearest(weight, step), step).weight(), weight, rtol=1e-3, atol=0)
 
 
-def test_sixteen_bits_where_they_suffice():
-    assert halved(torch.tensor([0.0, 1.0, -3.3])).dtype == torch.float16
-    assert halved(torch.tensor([0.0])).dtype == torch.float16
+def test_sixteen_bits_if_they_suffice():
+    assert to_half(torch.tensor([0.0, 1.0, -3.3])).dtype == torch.float16
+    assert to_half(torch.tensor([0.0])).dtype == torch.float16
     for odd in (1e-6, 1e6):
-        assert torch.equal(halved(torch.tensor([1.0, odd])), torch.tensor([1.0, odd]))
+        assert torch.equal(to_half(torch.tensor([1.0, odd])), torch.tensor([1.0, odd]))
 
 
 def small(**changes):
@@ -84,7 +84,7 @@ def test_bytes_as_counted_by_hand(tmp_path):
     model = small()
     weights = matrices(model)
     assert sum(w.numel() for w in weights.values()) == 9 * 9 + 2 * 8 * 32 + 8 * 12 + 3 * 8
-    quantized = {key: Quantized(nearest(w, widest(w)), widest(w)) for key, w in weights.items()}
+    quantized = {key: Quantized(nearest(w, full_range_step(w)), full_range_step(w)) for key, w in weights.items()}
     state = packed_state(model.state_dict(), quantized)
     codes = 5 * 9 + 16 * 8 + 4 * 32 + 4 * 12 + 2 * 8
     steps = 9 + 32 + 8 + 8 + 3
@@ -95,7 +95,7 @@ def test_bytes_as_counted_by_hand(tmp_path):
     assert read.keys() == model.state_dict().keys()
     for key, weight in weights.items():
         torch.testing.assert_close(read[key], quantized[key].weight(), rtol=1e-3, atol=0)
-        assert (read[key] - weight).abs().max() <= widest(weight).max() * 0.51
+        assert (read[key] - weight).abs().max() <= full_range_step(weight).max() * 0.51
 
 
 CODES, STEP = torch.full((2, 5), 0x97, dtype=torch.uint8), torch.ones(4)
@@ -105,14 +105,14 @@ CODES, STEP = torch.full((2, 5), 0x97, dtype=torch.uint8), torch.ones(4)
     ("tensors", "words"),
     [
         ({"a.codes": CODES}, "a.codes has no a.step"),
-        ({"a.codes": CODES, "a.step": STEP, "a": torch.ones(4, 5)}, "a is there twice"),
-        ({"a.codes": CODES, "a.step": torch.ones(5)}, "no codes of 4 bits, (2, 5) for (5,)"),
-        ({"a.codes": CODES, "a.step": torch.ones(2)}, "no codes of 4 bits"),
-        ({"a.codes": CODES, "a.step": torch.ones(4, 1)}, "no codes of 4 bits"),
-        ({"a.codes": CODES, "a.step": torch.ones(4, dtype=torch.int64)}, "no codes of 4 bits"),
-        ({"a.codes": CODES.float(), "a.step": STEP}, "no codes of 4 bits"),
-        ({"a.codes": CODES[0], "a.step": STEP}, "no codes of 4 bits"),
-        ({"a.codes": torch.zeros((), dtype=torch.uint8), "a.step": torch.zeros(0)}, "no codes of 4 bits"),
+        ({"a.codes": CODES, "a.step": STEP, "a": torch.ones(4, 5)}, "has a twice"),
+        ({"a.codes": CODES, "a.step": torch.ones(5)}, "a.codes is not in 4-bit codes, shape (2, 5) for steps (5,)"),
+        ({"a.codes": CODES, "a.step": torch.ones(2)}, "a.codes is not in 4-bit codes"),
+        ({"a.codes": CODES, "a.step": torch.ones(4, 1)}, "a.codes is not in 4-bit codes"),
+        ({"a.codes": CODES, "a.step": torch.ones(4, dtype=torch.int64)}, "a.codes is not in 4-bit codes"),
+        ({"a.codes": CODES.float(), "a.step": STEP}, "a.codes is not in 4-bit codes"),
+        ({"a.codes": CODES[0], "a.step": STEP}, "a.codes is not in 4-bit codes"),
+        ({"a.codes": torch.zeros((), dtype=torch.uint8), "a.step": torch.zeros(0)}, "a.codes is not in 4-bit codes"),
     ],
 )
 def test_hostile_files(tensors, words, tmp_path):
@@ -132,15 +132,16 @@ def test_hostile_files(tensors, words, tmp_path):
 )
 def test_a_network_with_hostile_codes(change, words, tmp_path):
     from resmlp.config.preprocessing import Preprocessing
-    from resmlp.models import load_saved, save_model
+    from resmlp.models import open_model, save_model
 
     model = small()
     save_model(tmp_path, model, (), Preprocessing((6, 6)))
-    quantized = {key: Quantized(nearest(w, widest(w)), widest(w)) for key, w in matrices(model).items()}
+    steps = {key: full_range_step(w) for key, w in matrices(model).items()}
+    quantized = {key: Quantized(nearest(w, steps[key]), steps[key]) for key, w in matrices(model).items()}
     state = packed_state(model.state_dict(), quantized)
     save_file(state, tmp_path / "model.safetensors")
-    load_saved(tmp_path)
+    open_model(tmp_path)
     save_file(state | change, tmp_path / "model.safetensors")
     with pytest.raises(UserError) as refused:
-        load_saved(tmp_path)
+        open_model(tmp_path)
     assert words in str(refused.value)
