@@ -100,11 +100,11 @@ def one_line(ended, *words: object) -> None:
         (["eval", "resmlp_s13"], ["unknown model 'resmlp_s13'", "did you mean", "resmlp_s12"]),
         (["eval", "runs/nothing"], ["no model at runs/nothing"]),
         (["eval", "nothing.safetensors"], ["nothing.safetensors"]),
-        (["eval", "resmlp_digits", "--data.root", "x", "--data.rooot", "y"], ["--data.rooot", "did you mean"]),
+        (["eval", "mixer_s32", "--data.root", "x", "--data.rooot", "y"], ["--data.rooot", "did you mean"]),
         (["predict"], ["MODEL"]),
-        (["predict", "resmlp_digits"], ["images"]),
-        (["predict", "resmlp_digits", "nothing.png"], ["no image at nothing.png"]),
-        (["predict", "resmlp_digits", ".", "--top", "0"], ["--top 0"]),
+        (["predict", "mixer_s32"], ["images"]),
+        (["predict", "mixer_s32", "nothing.png"], ["no image at nothing.png"]),
+        (["predict", "mixer_s32", ".", "--top", "0"], ["--top 0"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in (*VERBS, "trian", "--json") else "",
 )
@@ -552,7 +552,7 @@ def test_debug_shows_where_a_mistake_was_found(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError):
-        main(["predict", "resmlp_digits", "nothing.png", "--debug"])
+        main(["predict", "mixer_s32", "nothing.png", "--debug"])
 
 
 def test_a_fault_of_ours_is_one_line_and_exit_code_1(resmlp, monkeypatch):

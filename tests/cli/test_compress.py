@@ -103,12 +103,12 @@ def test_training_goes_on_with_noise(resmlp, train, trained, tree):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("resmlp_digits", "--to", "int5"), "int5"),
-        (("resmlp_digits",), "missing --to"),
-        (("resmlp_digits", "--to", "pruned", "--share", 1), "--share 1"),
-        (("resmlp_digits", "--to", "int4", "--images", 0), "--images 0"),
-        (("resmlp_digits", "--to", "int4", "--data.split", "val"), "--data.split"),
-        (("resmlp_digits", "--to", "int4", "--out", "file"), "--out file is a file"),
+        (("mixer_s32", "--to", "int5"), "int5"),
+        (("mixer_s32",), "missing --to"),
+        (("mixer_s32", "--to", "pruned", "--share", 1), "--share 1"),
+        (("mixer_s32", "--to", "int4", "--images", 0), "--images 0"),
+        (("mixer_s32", "--to", "int4", "--data.split", "val"), "--data.split"),
+        (("mixer_s32", "--to", "int4", "--out", "file"), "--out file is a file"),
         (("resmlp_mt_tiny", "--to", "int4"), "is the name of a translation model"),
         (("timm:resnet10t", "--to", "int4", "--data.root", "."), "is not a resmlp network"),
         (("nowhere/at/all", "--to", "int4"), "no model at nowhere/at/all"),
@@ -140,4 +140,4 @@ def test_a_translator_is_refused(resmlp, translator_run):
 
 def test_a_missing_package(resmlp, monkeypatch):
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
-    assert "which are not installed" in compress(resmlp, "resmlp_digits", "--to", "int8").error
+    assert "which are not installed" in compress(resmlp, "mixer_s32", "--to", "int8").error

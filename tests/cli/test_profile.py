@@ -101,13 +101,13 @@ def test_the_exported_network_agrees_with_torch(saved):
         (("timm:resnte50",), "timm has no model 'resnte50' (did you mean"),
         (("runs/none",), "no model at runs/none"),
         (("resmlp_mt_tiny",), "is the name of a translation model"),
-        (("resmlp_digits", "--batch", "0"), "--batch 0 (1 or more"),
-        (("resmlp_digits", "--batch", "4", "-1"), "--batch 4 -1 (1 or more"),
-        (("resmlp_digits", "--seconds", "0"), "--seconds 0"),
-        (("resmlp_digits", "--seconds", "inf"), "--seconds inf"),
-        (("resmlp_digits", "--backend", "onnx", "--precision", "bf16"), "--backend onnx has no bf16 (use openvino)"),
-        (("resmlp_digits", "--device", "cuda"), "device cuda is not available on this machine"),
-        (("resmlp_digits", "--precision", "fp8"), "fp8"),
+        (("mixer_s32", "--batch", "0"), "--batch 0 (1 or more"),
+        (("mixer_s32", "--batch", "4", "-1"), "--batch 4 -1 (1 or more"),
+        (("mixer_s32", "--seconds", "0"), "--seconds 0"),
+        (("mixer_s32", "--seconds", "inf"), "--seconds inf"),
+        (("mixer_s32", "--backend", "onnx", "--precision", "bf16"), "--backend onnx has no bf16 (use openvino)"),
+        (("mixer_s32", "--device", "cuda"), "device cuda is not available on this machine"),
+        (("mixer_s32", "--precision", "fp8"), "fp8"),
     ],
 )
 def test_mistakes_are_one_line(resmlp, monkeypatch, args, message):
@@ -119,7 +119,7 @@ def test_mistakes_are_one_line(resmlp, monkeypatch, args, message):
 
 def test_out_is_checked_before_anything_runs(resmlp, tmp_path):
     (tmp_path / "file").write_text("kept")
-    ended = resmlp("profile", "resmlp_digits", "--out", tmp_path / "file")
+    ended = resmlp("profile", "mixer_s32", "--out", tmp_path / "file")
     assert ended.code == 2
     assert "is a file" in ended.error
     assert (tmp_path / "file").read_text() == "kept"
