@@ -1,4 +1,4 @@
-"""Parallel text: where it comes from, how it becomes tokens; and the network that translates it."""
+"""Settings of parallel text and of the network that translates it."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal

@@ -10,7 +10,7 @@ from resmlp.utils.checks import ANY, check_choices, check_range, demand
 from resmlp.utils.errors import UserError, lookup
 from resmlp.utils.serialization import from_dict
 
-Mixer = Literal["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "none"]
+Mixer = Literal["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "globalfilter", "none"]
 Norm = Literal["affine", "layernorm", "batchnorm", "none"]
 Activation = Literal["gelu", "relu", "silu", "hardswish"]
 Scale = Literal["layerscale", "affine", "none"]
@@ -100,6 +100,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resmlp_s12_conv3x3": replace(S12, mixer="conv3x3"),
     "resmlp_s12_dwconv": replace(S12, mixer="dwconv"),
     "resmlp_s12_sepconv": replace(S12, mixer="sepconv"),
+    "resmlp_s12_globalfilter": replace(S12, mixer="globalfilter"),
     "mixer_s32": replace(MIXER, patch_size=32),
     "mixer_s16": MIXER,
     "mixer_b32": replace(MIXER_B, patch_size=32),
@@ -124,7 +125,7 @@ ALIASES = {
     **{f"Mixer-{size.upper()}_{patch}": f"mixer_{size}{patch}" for size in "sbl" for patch in (16, 32)},  # Google's
     "deit_small_patch16_224": "deit_s",
 }
-TIMM_NAMES = {ours: name for name, ours in ALIASES.items() if name.endswith("_224")}
+TIMM_NAMES = {model: name for name, model in ALIASES.items() if name.endswith("_224")}
 
 
 def canonical(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`resmlp train dino-folder`: with labels and without, what is refused, and what goes on from it."""
+"""`resmlp train dino-folder`: with and without labels, errors, and fine-tuning of its result."""
 
 import json
 import math
@@ -15,7 +15,7 @@ FAST = [
     *("--task.bottleneck", "8", "--optim.warmup-epochs", "0", "--run.epochs", "1", "--run.device", "cpu"),
     "--run.no-tensorboard",
 ]
-"""of `resmlp train dino-folder`, to be done in a moment"""
+"""flags of a fast `resmlp train dino-folder`"""
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def dino(resmlp, tree, tmp_path) -> Callable:
     return run
 
 
-def test_with_labels_it_says_the_k_nn_accuracy_and_finetune_goes_on(dino, resmlp, tree, tmp_path):
+def test_with_labels_it_reports_the_knn_accuracy_and_finetune_continues(dino, resmlp, tree, tmp_path):
     ended = dino("--task.local-crops", "interpolate", "--json")
     assert ended.code == 0, ended.err
     summary = json.loads(ended.out)
@@ -43,7 +43,7 @@ def test_with_labels_it_says_the_k_nn_accuracy_and_finetune_goes_on(dino, resmlp
     logged = {"loss", "teacher_entropy", "mean_entropy", "kl", "center_norm", "feature_rank"}
     assert logged <= next(line for line in lines if line["kind"] == "train").keys()
     again = resmlp("train", tmp_path / "run" / "recipe.json", "--out", tmp_path / "run", "--task.stop-on-collapse")
-    assert again.code == 0, "what only watches may change"
+    assert again.code == 0, "fields that only monitor may change"
     tuned = [*("--model.checkpoint", tmp_path / "run", "--data.root", tree, "--data.img-size", "12")]
     tuned += ["--data.batch-size", "8", "--data.workers", "0", "--run.epochs", "1", "--run.device", "cpu"]
     ended = resmlp("train", "finetune", *tuned, "--out", tmp_path / "tuned", "--run.no-tensorboard")
@@ -70,7 +70,7 @@ def test_batch_and_views_follow_a_small_folder_of_small_images(resmlp, tree, tmp
     assert "2 of 64x64, 2 of 32 (resize)" in " ".join(ended.err.split())
 
 
-def test_without_labels_it_needs_no_folders(dino, tree, tmp_path):
+def test_without_labels_no_class_folders_are_needed(dino, tree, tmp_path):
     flat = plant(tmp_path / "flat" / "deep", classes=("red",))
     ended = dino("--data.root", flat.parent, "--json")
     assert ended.code == 0, ended.err
@@ -79,7 +79,7 @@ def test_without_labels_it_needs_no_folders(dino, tree, tmp_path):
     assert "knn" not in json.loads(ended.out)
 
 
-def test_a_image_that_cannot_be_read_is_named(dino, tmp_path):
+def test_an_unreadable_image_is_reported(dino, tmp_path):
     root = plant(tmp_path / "data")
     (root / "red" / "00.png").write_bytes(b"no image")
     ended = dino("--data.root", root, "--task.labels", "none", "--data.batch-size", "36")
@@ -88,7 +88,7 @@ def test_a_image_that_cannot_be_read_is_named(dino, tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["unreadable"]
 
 
-def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
+def test_a_collapse_stops_the_run_on_request(dino, tmp_path):
     flags = ["--task.teacher-temp", "100", "--task.warmup-teacher-temp", "100", "--run.epochs", "3"]
     flags += ["--run.eval-every", "1"]
     ended = dino(*flags, "--task.stop-on-collapse")
@@ -99,14 +99,14 @@ def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
     assert ended.err.count("the teacher has collapsed") == 1
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     proof = [line["teacher_entropy"] for line in lines if line["kind"] == "train" and line["step"] == 6]
-    assert proof == [pytest.approx(math.log(16), rel=1e-3)], "the numbers that prove it are logged"
-    ended = dino(*flags)  # goes on from there, and says it
+    assert proof == [pytest.approx(math.log(16), rel=1e-3)], "the entropy of the collapse is logged"
+    ended = dino(*flags)  # continues from there with a warning
     assert ended.code == 0, ended.err
     assert ended.err.count("the teacher has collapsed") == 1
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         (["--data.batch-size", "1"], "--data.batch-size 1: DINO's center needs more than one image"),
         (["--task.local-crops", "interpolate", "--task.local-size", "5"], "--task.local-size 5x5 does not divide"),
@@ -124,9 +124,9 @@ def test_a_collapse_stops_where_it_is_asked_to(dino, tmp_path):
         (["--data.img-size", "9"], "--data.img-size 9x9 does not divide"),
     ],
 )
-def test_mistakes_are_said_in_a_line(dino, tmp_path, flags, says):
+def test_mistakes_are_errors_in_one_line(dino, tmp_path, flags, message):
     (tmp_path / "empty").mkdir()
     ended = dino(*flags)
     assert ended.code == 2
-    assert says in ended.error
+    assert message in ended.error
     assert not (tmp_path / "run").exists()

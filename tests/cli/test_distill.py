@@ -130,7 +130,7 @@ def test_a_run_may_use_a_cache_later(distill, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--task.teacher", "resmlp_digits"], "resmlp_digits has no trained weights"),
+        (["--task.teacher", "mixer_s32"], "mixer_s32 has no trained weights"),
         (["--task.teacher", "timm:resnet18"], "timm:resnet18 has no trained weights"),
         (["--task.teacher", "timm:resnet18.nowhere"], "Invalid pretrained tag"),
         (["--task.teacher", "timm:resnet1"], "timm has no model 'resnet1'"),

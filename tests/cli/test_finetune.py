@@ -1,4 +1,4 @@
-"""Fine-tuning: the trunk is the checkpoint's, tensor by tensor; the head is new where the classes are."""
+"""Fine-tuning: the trunk is that of the checkpoint; the head is new if the classes are."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ FAST = [
     *("--optim.lr", "1e-12", "--optim.warmup-epochs", "0", "--optim.min-lr", "0", "--run.device", "cpu"),
     *("--augment.policy", "none", "--augment.jitter", "0", "--model.drop-path", "0", "--run.no-tensorboard"),
 ]
-"""a rate so small that the trunk stays what it was"""
+"""a learning rate so small that the trunk does not change"""
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def two_classes(tree, tmp_path):
 
 
 @pytest.mark.parametrize("given", ["run folder", "file"])
-def test_the_network_is_the_checkpoints(resmlp, trained, two_classes, tmp_path, given):
+def test_the_network_is_that_of_the_checkpoint(resmlp, trained, two_classes, tmp_path, given):
     checkpoint = trained if given == "run folder" else trained / "model.safetensors"
     out = tmp_path / "tuned"
     flags = ["--model.checkpoint", str(checkpoint), "--data.root", str(two_classes), "--out", str(out)]
@@ -39,7 +39,7 @@ def test_the_network_is_the_checkpoints(resmlp, trained, two_classes, tmp_path, 
     assert card["model"]["architecture"] == was["model"]["architecture"]
 
 
-def test_the_head_is_kept_where_the_classes_are_as_many(resmlp, trained, tree, tmp_path):
+def test_the_head_is_kept_for_an_equal_number_of_classes(resmlp, trained, tree, tmp_path):
     flags = ["--model.checkpoint", str(trained), "--data.root", str(tree), "--out", str(tmp_path / "tuned")]
     ended = resmlp("train", "finetune", *FAST, *flags)
     assert ended.code == 0, ended.err
@@ -48,7 +48,7 @@ def test_the_head_is_kept_where_the_classes_are_as_many(resmlp, trained, tree, t
     torch.testing.assert_close(after["head.weight"], before["head.weight"], rtol=0, atol=1e-6)
 
 
-def test_the_head_is_new_where_as_many_classes_are_others(resmlp, trained, tree, tmp_path):
+def test_the_head_is_new_for_other_classes_of_equal_number(resmlp, trained, tree, tmp_path):
     shutil.copytree(tree, tmp_path / "renamed")
     (tmp_path / "renamed" / "red").rename(tmp_path / "renamed" / "crimson")
     flags = ["--model.checkpoint", str(trained), "--data.root", str(tmp_path / "renamed"), "--out", str(tmp_path / "x")]
@@ -58,7 +58,7 @@ def test_the_head_is_new_where_as_many_classes_are_others(resmlp, trained, tree,
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         ([], "give --model.checkpoint"),
         (["--model.checkpoint", "nowhere"], "unknown model 'nowhere'"),
@@ -69,11 +69,11 @@ def test_the_head_is_new_where_as_many_classes_are_others(resmlp, trained, tree,
         (["--model.checkpoint", "TRAINED", "--data.img-size", "9"], "patches of 2"),
     ],
 )
-def test_what_cannot_be_fine_tuned_is_said_in_a_line(resmlp, trained, tree, tmp_path, flags, says):
+def test_unsuitable_checkpoints_are_errors_in_one_line(resmlp, trained, tree, tmp_path, flags, message):
     flags = [str(trained) if flag == "TRAINED" else flag for flag in flags]
     ended = resmlp("train", "finetune", *FAST, "--data.root", str(tree), "--out", str(tmp_path / "x"), *flags)
     assert ended.code == 2
-    assert says in ended.error
+    assert message in ended.error
     assert not (tmp_path / "x").exists()
 
 
@@ -97,16 +97,16 @@ def finetune(resmlp, trained, tree, tmp_path):
 
 
 def test_another_size_with_layer_decay_and_a_frozen_trunk(finetune, two_classes, tmp_path):
-    """All of it at once, and the result predicts and is fine-tuned again."""
+    """All at once; the result predicts and is fine-tuned again."""
     flags = ["--data.img-size", "12", "16", "--optim.layer-decay", "0.75", "--optim.freeze-epochs", "1"]
     ended = finetune(*flags, "--run.epochs", 2, "--data.root", two_classes)
     assert ended.code == 0, ended.err
-    said = " ".join(ended.err.split())
+    output = " ".join(ended.err.split())
     for words in (
         "interpolated from 4x4 to 6x8 tokens, a new head for 2 classes",
         "each layer has 0.75 times the lr of the next, only the head for 1 of 2 epochs",
     ):
-        assert words in said
+        assert words in output
     card = json.loads((tmp_path / "tuned" / "model.json").read_text())
     assert card["model"]["size"] == card["preprocessing"]["size"] == [12, 16]
     again = finetune("--model.checkpoint", tmp_path / "tuned", "--run.epochs", 1, "--out", tmp_path / "again")
@@ -114,8 +114,8 @@ def test_another_size_with_layer_decay_and_a_frozen_trunk(finetune, two_classes,
     assert "at 12x16" in again.err
 
 
-def test_another_size_keeps_what_was_learned(resmlp, trained, tree, finetune, tmp_path):
-    """At a rate of next to nothing, colors are told apart at twice the size."""
+def test_another_size_keeps_the_accuracy(resmlp, trained, tree, finetune, tmp_path):
+    """With almost no learning rate, colors are classified at twice the size."""
     ended = finetune("--data.img-size", "16", "--optim.lr", "1e-12", "--optim.min-lr", "0", "--run.epochs", 1)
     assert ended.code == 0, ended.err
     assert json.loads((tmp_path / "tuned" / "summary.json").read_text())["top1"] == 1.0
@@ -124,7 +124,7 @@ def test_another_size_keeps_what_was_learned(resmlp, trained, tree, finetune, tm
     assert after["blocks.0.tokens.fn.weight"].shape == (64, 64)
 
 
-def test_a_frozen_trunk_stays_what_it_was_to_the_bit(finetune, trained, two_classes, tmp_path):
+def test_a_frozen_trunk_does_not_change(finetune, trained, two_classes, tmp_path):
     flags = ["--optim.freeze-epochs", "3", "--run.epochs", "3", "--optim.weight-decay", "0.5"]
     assert finetune(*flags, "--data.root", two_classes).code == 0
     checkpoint = next((tmp_path / "tuned" / "checkpoints").glob("step-*"))
@@ -135,7 +135,7 @@ def test_a_frozen_trunk_stays_what_it_was_to_the_bit(finetune, trained, two_clas
     assert len(optimizer["state"]) == 2, "no moments of frozen weights"
 
 
-def test_after_the_frozen_epochs_every_tensor_learns(finetune, trained, tmp_path):
+def test_after_the_frozen_epochs_every_tensor_is_trained(finetune, trained, tmp_path):
     assert finetune("--optim.freeze-epochs", 1, "--run.epochs", 2, "--optim.layer-decay", 0.5).code == 0
     checkpoint = max((tmp_path / "tuned" / "checkpoints").glob("step-*"))
     before, after = load_file(trained / "model.safetensors"), load_file(checkpoint / "raw.safetensors")
@@ -151,7 +151,7 @@ OWN = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7], "crop_ratio": 0.8, "inte
 
 @pytest.fixture
 def own(trained, tmp_path):
-    """The trained network with a preprocessing of its own."""
+    """The trained network with its own preprocessing."""
     shutil.copytree(trained, tmp_path / "own")
     card = json.loads((trained / "model.json").read_text())
     card["preprocessing"] |= OWN
@@ -159,7 +159,7 @@ def own(trained, tmp_path):
     return tmp_path / "own"
 
 
-def test_images_are_as_the_checkpoint_saw_them(finetune, own, tmp_path):
+def test_the_preprocessing_is_that_of_the_checkpoint(finetune, own, tmp_path):
     assert finetune("--model.checkpoint", own, "--run.epochs", 1).code == 0
     card, recipe = (json.loads((tmp_path / "tuned" / name).read_text()) for name in ("model.json", "recipe.json"))
     assert card["preprocessing"] == {"size": [8, 8], **OWN}
@@ -171,7 +171,7 @@ def test_images_are_as_the_checkpoint_saw_them(finetune, own, tmp_path):
     assert again.code == 0, "and the same command continues"
 
 
-def test_what_the_user_sets_wins(finetune, own, tmp_path):
+def test_flags_override_the_preprocessing(finetune, own, tmp_path):
     flags = ["--data.mean", "0", "0", "0", "--data.crop-ratio", "1", "--data.interpolation", "nearest"]
     assert finetune("--model.checkpoint", own, "--run.epochs", 1, *flags).code == 0
     found = json.loads((tmp_path / "tuned" / "model.json").read_text())["preprocessing"]
@@ -179,7 +179,7 @@ def test_what_the_user_sets_wins(finetune, own, tmp_path):
 
 
 @pytest.mark.parametrize("broken", [{"std": [0, 0, 0]}, {"size": [8]}, {"mean": "x"}, None, {"a\nb": 1}])
-def test_a_broken_preprocessing_is_named_in_a_line(finetune, own, tmp_path, broken):
+def test_a_damaged_preprocessing_is_an_error_in_one_line(finetune, own, tmp_path, broken):
     card = json.loads((own / "model.json").read_text())
     card["preprocessing"] = card["preprocessing"] | broken if broken else None
     (own / "model.json").write_text(json.dumps(card))

@@ -1,4 +1,4 @@
-"""`resmlp train probe`, and how a share of the training images is told of."""
+"""`resmlp train probe`, and training on a fraction of the images."""
 
 import json
 
@@ -18,7 +18,7 @@ MEAN, STD = (0.3,) * 3, (0.38,) * 3
 
 @pytest.fixture
 def frozen(tmp_path):
-    """A run folder as self-supervision leaves it: a trunk without a classifier, random here, for 8x8 images."""
+    """A run folder of self-supervision: a trunk without a classifier, with random weights, for 8x8 images."""
     torch.manual_seed(0)
     trunk = create_model("resmlp_digits", num_classes=0, img_size=8, depth=2, init="fan-in", layer_scale=1.0)
     (tmp_path / "dino").mkdir()
@@ -26,7 +26,7 @@ def frozen(tmp_path):
     return tmp_path / "dino"
 
 
-def test_the_head_learns_and_the_trunk_stays_to_the_bit(resmlp, frozen, tmp_path):
+def test_the_head_is_trained_and_the_trunk_does_not_change(resmlp, frozen, tmp_path):
     flags = ["--model.checkpoint", frozen, *DIGITS, *FAST, "--run.epochs", "6", "--out", tmp_path / "probe", "--json"]
     flags += ["--data.fraction", "0.4", "--data.batch-size", "32"]
     ended = resmlp("train", "probe", *flags)
@@ -56,7 +56,7 @@ def test_a_probe_is_a_linear_classifier():
     assert (recipe.data.img_size, recipe.data.mean) == (None, None), "as the checkpoint's"
 
 
-def test_a_share_is_shown_and_recorded(resmlp, frozen, tmp_path):
+def test_a_fraction_is_shown_and_recorded(resmlp, frozen, tmp_path):
     flags = ["--model.checkpoint", frozen, *DIGITS, *FAST, "--run.epochs", "1", "--out", tmp_path / "few"]
     ended = resmlp("train", "probe", *flags, "--data.fraction", "1e-9", "--data.batch-size", "10")
     assert ended.code == 0, ended.err
@@ -72,7 +72,7 @@ def test_a_share_is_shown_and_recorded(resmlp, frozen, tmp_path):
     assert f"note: {fitted}\n" in ended.err
 
 
-def test_a_network_without_a_classifier_says_how_to_measure_it(resmlp, frozen, tree):
+def test_a_network_without_a_classifier_is_an_error_with_the_protocols(resmlp, frozen, tree):
     ended = resmlp("eval", frozen, "--data.root", tree, "--protocol", "top1")
     assert ended.code == 2
     assert "has no classifier (--protocol knn or linear measures its features; " in ended.error

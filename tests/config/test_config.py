@@ -1,4 +1,4 @@
-"""Every bound of a field is checked when the value is made, and named in the words of the command line."""
+"""Every bound of a field is checked at construction, with an error that names the flag."""
 
 import json
 import re
@@ -53,9 +53,9 @@ BOUNDS = [
 ]
 
 
-@pytest.mark.parametrize(("cls", "values", "says"), BOUNDS, ids=[f"{c.__name__}-{v}" for c, v, _ in BOUNDS])
-def test_bounds(cls, values, says):
-    with pytest.raises(UserError, match=re.escape(says)) as error:
+@pytest.mark.parametrize(("cls", "values", "message"), BOUNDS, ids=[f"{c.__name__}-{v}" for c, v, _ in BOUNDS])
+def test_bounds(cls, values, message):
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         cls(**values)
     assert error.value.hint
 
@@ -81,13 +81,13 @@ NO_BOUND = [
 ]
 
 
-@pytest.mark.parametrize(("cls", "values", "says"), NO_BOUND, ids=[f"{c.__name__}-{v}" for c, v, _ in NO_BOUND])
-def test_values_that_no_run_can_mean(cls, values, says):
-    with pytest.raises(UserError, match=says):
+@pytest.mark.parametrize(("cls", "values", "message"), NO_BOUND, ids=[f"{c.__name__}-{v}" for c, v, _ in NO_BOUND])
+def test_values_without_meaning_are_errors(cls, values, message):
+    with pytest.raises(UserError, match=message):
         ImageRecipe("x", **{"task" if cls is Supervised else cls.__name__.lower(): cls(**values)})
 
 
-def test_values_at_the_bounds_are_taken():
+def test_values_at_the_bounds_are_valid():
     Model(drop_path=0.0)
     Data(img_size=(16, 32), batch_size=1, workers=0, crop_ratio=1.0)
     Augment(flip=0.0, mix_prob=1.0, switch_prob=0.0, erasing=1.0, repeats=1)
@@ -119,7 +119,7 @@ def test_a_size_the_patch_divides():
     ImageRecipe("x", model=Model("resmlp_s12_p14"), data=Data(img_size=(224, 280)))
 
 
-def test_a_backbone_that_takes_the_trunks_place_has_another_patch():
+def test_a_backbone_in_place_of_the_trunk_has_its_own_patch_size():
     data = Data(img_size=(70,))
     with pytest.raises(UserError, match="patches of 16"):
         ImageRecipe("x", task=Segment(), data=data)
@@ -138,7 +138,7 @@ def test_accumulation_divides_the_batch():
 
 
 @pytest.mark.parametrize("mix", [{"mixup": 0.8}, {"cutmix": 1.0}])
-def test_mixing_wants_an_even_number_of_images(mix):
+def test_mixing_needs_an_even_number_of_images(mix):
     for data, run in ((Data(batch_size=9), Run()), (Data(batch_size=6), Run(accumulate=2))):
         with pytest.raises(UserError, match="odd"):
             ImageRecipe("x", data=data, run=run, augment=Augment(**mix))
@@ -149,7 +149,7 @@ def test_mixing_wants_an_even_number_of_images(mix):
 # names and parts of networks
 
 
-def test_a_model_is_known_by_timms_name_too():
+def test_a_model_has_its_timm_name_as_alias():
     assert Model("resmlp_12_224").network() == Model("resmlp_s12").network()
     assert complete(ImageRecipe("x", model=Model("resmlp_12_224"))).model == Model("resmlp_s12")
     assert canonical("resmlp_big_24_224") == "resmlp_b24_p8"
@@ -162,18 +162,18 @@ def test_changes_apply_to_the_named_architecture_and_none_changes_nothing():
     assert Model("deit_s", pos_embed=False).network()[1].pos_embed is False
 
 
-def test_unknown_parts_are_named():
+def test_unknown_parts_are_errors():
     with pytest.raises(UserError, match="widht"):
         architecture("resmlp_s12", widht=3)
 
 
-def test_data_says_how_to_preprocess():
+def test_data_gives_the_preprocessing():
     pre = Data(img_size=(32, 64), crop_ratio=0.8, interpolation="nearest", mean=(0.1, 0.2, 0.3)).preprocessing()
     assert (pre.size, pre.crop_ratio, pre.interpolation, pre.mean) == ((32, 64), 0.8, "nearest", (0.1, 0.2, 0.3))
     assert Data(img_size=(48,)).preprocessing().size == (48, 48)
 
 
-def test_what_is_left_open_is_the_checkpoints(tmp_path):
+def test_unset_preprocessing_is_that_of_the_checkpoint(tmp_path):
     seen = Preprocessing((32, 64), 0.7, "nearest", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     left_open = Data(img_size=None, crop_ratio=None, interpolation=None, mean=None, std=None)
     assert left_open.completed(seen).preprocessing() == left_open.preprocessing(seen) == seen
@@ -188,12 +188,12 @@ def test_what_is_left_open_is_the_checkpoints(tmp_path):
     assert from_dict(ImageRecipe, to_dict(recipe)) == recipe
 
 
-def test_without_a_checkpoint_what_is_left_open_is_imagenets():
+def test_unset_preprocessing_without_a_checkpoint_is_that_of_imagenet():
     recipe = ImageRecipe("x", data=Data(img_size=None, mean=None))
     assert complete(recipe).data == Data()
 
 
-def test_what_published_weights_decide_is_completed_without_the_hub():
+def test_published_weights_complete_a_recipe_without_the_hub():
     left_open = Data(img_size=None, mean=None, std=None)
     recipe = ImageRecipe("x", task=Segment(), model=Model("resmlp_s12.fb_in1k"), data=left_open)
     assert recipe.data == left_open
@@ -248,7 +248,7 @@ def test_small_views_follow_the_image_size_in_whole_patches(size, model, local):
         assert complete(replace(recipe, task=task)).task == task
 
 
-def test_a_complete_recipe_says_which_network_the_checkpoint_has(tmp_path):
+def test_a_complete_recipe_has_the_network_of_the_checkpoint(tmp_path):
     network = architecture("resmlp_s12", mixer="mlp", dim=48, depth=3, token_hidden=20)
     card = ModelConfig(TrunkConfig("resmlp_s12", network, (32, 32), 5), Preprocessing((32, 32)))
     (tmp_path / "w.json").write_text(json.dumps(to_dict(card)))
@@ -262,8 +262,8 @@ def test_a_complete_recipe_says_which_network_the_checkpoint_has(tmp_path):
         complete(ImageRecipe("x", model=Model("checkpoint")))
 
 
-def test_settings_read_no_file_and_ask_no_hub():
-    """Config imports neither rooms that do, and making any recipe opens no file and no socket."""
+def test_settings_use_no_file_and_no_hub():
+    """Importing config and constructing any recipe opens no file and no socket."""
     script = """
 import sys
 import resmlp.config, resmlp.config.evaluation, resmlp.config.model_config, resmlp.config.tasks

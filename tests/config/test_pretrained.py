@@ -1,4 +1,4 @@
-"""The table of published weights against timm's own entries, and the names that mean them."""
+"""The table of published weights against timm's own entries, and their names."""
 
 import pytest
 import torch
@@ -59,12 +59,12 @@ PAPER = {  # Table 3, the rows that were released: top-1, ReaL, V2, in percent
 
 
 @pytest.mark.parametrize(("name", "row"), PAPER.items())
-def test_accuracies_are_table_3s(name, row):
+def test_accuracies_are_those_of_table_3(name, row):
     weights = PUBLISHED[name]
     assert tuple(round(100 * score, 1) for score in (weights.top1, weights.real, weights.v2)) == row
 
 
-def test_the_paper_says_what_distillation_gains():
+def test_the_gains_of_distillation_are_those_of_the_paper():
     """Table 3: +1.2, +1.4 and +2.6 points."""
     for model, gain in (("resmlp_s12", 1.2), ("resmlp_s24", 1.4), ("resmlp_b24_p8", 2.6)):
         with_teacher, without = (published(f"{model}.{tag}").top1 for tag in ("fb_distilled_in1k", "fb_in1k"))
@@ -82,18 +82,18 @@ def test_the_paper_says_what_distillation_gains():
         ("resmlp_s24", "resmlp_s24.fb_in1k"),
     ],
 )
-def test_names_of_others_mean_the_same(name, means):
+def test_aliases_of_weights(name, means):
     assert published(name).name == means
 
 
 @pytest.mark.parametrize(
     "name", ["resmlp_s12", "resmlp_s12.safetensors", "a/resmlp_s12.fb_in1k", "resnet50.a1_in1k", "x"]
 )
-def test_what_is_no_tagged_name(name):
+def test_names_without_a_tag(name):
     assert not is_tagged(name)
 
 
-def test_every_alias_of_timm_is_timms():
+def test_every_timm_alias_is_a_timm_model():
     assert set(TIMM_NAMES.values()) - {"deit_small_patch16_224"} <= set(mlp_mixer.default_cfgs)
 
 

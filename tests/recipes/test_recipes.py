@@ -1,4 +1,4 @@
-"""Recipes against the paper: section 3.1, Tables 1 and 3, and the authors' issue threads for what it leaves open."""
+"""Recipes against the paper: section 3.1, Tables 1 and 3, and the authors' issue threads for other settings."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_fixed_names_exist(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_carries_its_name_and_says_what_it_trains(name):
+def test_a_recipe_has_its_name_and_a_description(name):
     assert RECIPES[name].name == name
     assert RECIPES[name].about
     assert "\n" not in RECIPES[name].about
@@ -114,7 +114,7 @@ def test_old_fashioned_training(path):
 
 
 @pytest.mark.parametrize("name", ["imagenet-s12", "imagenet-s24", "imagenet-b24"])
-def test_no_fp16_and_an_average_beside_the_weights(name):
+def test_no_fp16_and_an_average_of_the_weights(name):
     assert RECIPES[name].run.precision in ("bf16", "fp32")
     assert RECIPES[name].run.ema
 
@@ -128,7 +128,7 @@ def test_no_fp16_and_an_average_beside_the_weights(name):
         ("imagenet-oldschool", "resmlp_s12", 0.0, 0.692),
     ],
 )
-def test_models_and_what_they_must_reach(name, model, drop_path, top1):
+def test_models_and_expected_results(name, model, drop_path, top1):
     recipe = RECIPES[name]
     assert (recipe.model.name, recipe.model.drop_path) == (model, drop_path)
     assert dict(recipe.expected)["top1"] == top1
@@ -160,12 +160,12 @@ def test_transfer(name):
 
 
 @pytest.mark.parametrize("name", ["finetune", *(f"finetune-{name}" for name in TRANSFER)])
-def test_fine_tuning_takes_images_as_the_checkpoint_did(name):
+def test_fine_tuning_has_the_preprocessing_of_the_checkpoint(name):
     data = RECIPES[name].data
     assert (data.img_size, data.mean, data.std, data.crop_ratio, data.interpolation) == (None,) * 5
 
 
-def test_by_way_of_imagenet_21k():
+def test_imagenet_21k_before_imagenet_1k():
     before, after = RECIPES["imagenet21k-b24"], RECIPES["imagenet-from21k"]
     assert (before.run.epochs, before.model.name, before.data.source) == (60, "resmlp_b24_p8", "folder")
     assert before.optim == RECIPES["imagenet-b24"].optim
@@ -174,7 +174,7 @@ def test_by_way_of_imagenet_21k():
     assert dict(after.expected) == {"top1": 0.844}
 
 
-def test_old_fashioned_and_modern_cifar_differ_in_training_alone():
+def test_old_fashioned_and_modern_cifar_differ_only_in_training():
     old, new = RECIPES["cifar10-oldschool"], RECIPES["cifar10"]
     assert (old.model, old.data, old.augment, old.run.epochs) == (new.model, new.data, new.augment, new.run.epochs)
     assert (old.optim.name, old.optim.momentum, old.optim.schedule) == ("sgd", 0.9, "step")
@@ -185,7 +185,7 @@ def test_old_fashioned_and_modern_cifar_differ_in_training_alone():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_an_ablation_changes_the_network_alone(variant):
+def test_an_ablation_changes_only_the_network(variant):
     recipe, base = RECIPES[f"s12-{variant}"], RECIPES["imagenet-s12"]
     assert recipe.model.name == f"resmlp_s12_{variant}"
     assert dict(recipe.expected) == {"top1": VARIANTS[variant]}
@@ -223,6 +223,6 @@ def test_translation(name):
 
 
 @pytest.mark.parametrize("name", ["numbers", "multi30k"])
-def test_translation_without_an_accelerator(name):
+def test_translation_without_a_gpu(name):
     assert isinstance(RECIPES[name], TextRecipe)
     assert RECIPES[name].expected

@@ -1,4 +1,4 @@
-"""DINO: its loss, schedules and monitor by hand, one trunk at two sizes, and a run that stops and goes on."""
+"""DINO: its loss, schedules and monitor by hand, one trunk at two sizes, and a run that stops and continues."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ IMAGES, STEPS = 48, 3  # of an epoch
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch):
-    """Of the digits, 48 to train on and 20 held out."""
+    """The digits, with 48 images for training and 20 for validation."""
 
     def few(data: Data, labels: bool = True) -> Collection:
         train, val, why = open_collection(data, labels)
@@ -124,7 +124,7 @@ def test_the_loss_is_the_mean_over_pairs_of_different_views(views):
 
 
 @pytest.mark.isa
-def test_loss_and_numbers_of_a_batch_by_hand():
+def test_loss_and_scalars_of_a_batch_by_hand():
     task, given = make(), batch()
     task.state.center.copy_(torch.linspace(-1, 1, 24))
     numbers = task.loss(task.model, given, step=0)
@@ -162,7 +162,7 @@ def test_the_center_moves_by_the_mean_over_all_parts_of_a_step():
 
 
 @pytest.mark.isa
-def test_one_step_is_that_of_the_published_algorithm(engine):
+def test_one_step_agrees_with_the_published_algorithm(engine):
     """Caron et al. 2021, algorithm 1, written again: loss, gradients, clip, SGD, teacher, and then the center."""
     settings = recipe(optim={"name": "sgd", "lr": 0.5, "weight_decay": 0.0, "final_weight_decay": None, "clip": 0.3})
     settings = replace(settings, optim=replace(settings.optim, momentum=0.0), task=replace(OPTIONS, freeze_last=0))
@@ -218,7 +218,7 @@ def test_one_step_is_that_of_the_published_algorithm(engine):
 
 
 @pytest.mark.isa
-def test_schedules_are_dinos():
+def test_schedules_are_those_of_dino():
     task = make()
     total, decays = 2 * STEPS, []
     rises = np.concatenate([0.04 + (0.07 - 0.04) * np.arange(STEPS) / STEPS, np.full(STEPS, 0.07)])
@@ -256,7 +256,7 @@ def test_the_engine_sets_the_weight_decay_of_what_decays(engine):
 
 
 @pytest.mark.isa
-def test_entropy_and_rank_are_numpys():
+def test_entropy_and_rank_agree_with_numpy():
     rng = np.random.default_rng(0)
     p = softmax(4 * rng.normal(size=(7, 30)))
     assert entropy(torch.from_numpy(p)).numpy() == pytest.approx(-(p * np.log(p)).sum(-1), rel=1e-6)
@@ -270,7 +270,7 @@ def test_entropy_and_rank_are_numpys():
     assert np.isnan(effective_rank(gram(torch.full((3, 2), torch.nan))))
 
 
-def test_a_collapse_is_told_from_training_that_goes_well():
+def test_diagnosis_of_a_collapse():
     limit = np.log(1000)
     assert diagnose(1000, 0.5 * limit, 0.9 * limit) is None
     assert diagnose(1000, 0.01, 0.9 * limit) is None, "sure of each image, and of each something else"
@@ -282,7 +282,7 @@ def test_a_collapse_is_told_from_training_that_goes_well():
 
 
 class Constant(nn.Module):
-    """A head that says the same of every view."""
+    """A head with the same output for every view."""
 
     def __init__(self, out: Tensor):
         super().__init__()
@@ -296,7 +296,7 @@ COLLAPSED = {"uniform over all": torch.zeros(24), "the same single dimension": 9
 
 
 @pytest.mark.parametrize("words", COLLAPSED)
-def test_a_collapse_is_said_once_or_stops_the_run(words, capsys):
+def test_a_collapse_is_a_single_warning_or_stops_the_run(words, capsys):
     ends_line = 3 * STEPS - 1
     for stop in (False, True):
         task = make(recipe(stop_on_collapse=stop))
@@ -319,7 +319,7 @@ def test_a_collapse_is_said_once_or_stops_the_run(words, capsys):
         assert "mean_entropy" not in numbers or numbers["mean_entropy"].item() >= 0
 
 
-def test_a_run_that_is_all_warm_up_is_watched_from_its_half_on(capsys):
+def test_a_run_of_only_warm_up_is_monitored_from_its_half(capsys):
     task = make(recipe(optim={"warmup_epochs": 2}, stop_on_collapse=True))  # of two epochs
     task.state.network.head = Constant(torch.zeros(24))
     task.loss(task.model, batch(), STEPS - 1)
@@ -329,7 +329,7 @@ def test_a_run_that_is_all_warm_up_is_watched_from_its_half_on(capsys):
 
 
 @pytest.mark.isa
-def test_numbers_at_the_end_of_a_line_of_the_log():
+def test_scalars_at_the_end_of_a_line_of_the_log():
     task, given = make(recipe(run={"log_every": 2})), batch()
     assert "feature_rank" not in task.loss(task.model, given, 0)
     numbers = task.loss(task.model, given, 1)
@@ -376,7 +376,7 @@ def test_a_head_gives_cosines():
     torch.testing.assert_close(head.last(F.normalize(x)), expected, rtol=0, atol=1e-12)
 
 
-def test_the_last_layer_rests_for_an_epoch(engine):
+def test_the_last_layer_is_frozen_for_an_epoch(engine):
     task = make()
     start = task.model.head.last.weight.detach().clone()
     seen, after = [], task.after_step
@@ -442,7 +442,7 @@ def test_the_gradient_of_interpolation_is_that_of_the_dense_formula():
 
 
 @pytest.mark.isa
-def test_interpolation_leaves_no_trace_in_a_checkpoint_and_can_be_compiled():
+def test_interpolation_adds_nothing_to_a_checkpoint_and_can_be_compiled():
     task = make(recipe(local_crops="interpolate"))
     assert not [key for key in task.model.state_dict() if "local" in key]
     assert sum(p.numel() for p in task.model.parameters()) == sum(p.numel() for p in make().model.parameters())
@@ -457,7 +457,7 @@ def test_interpolation_leaves_no_trace_in_a_checkpoint_and_can_be_compiled():
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-3 * gradients[0].abs().max().item())
 
 
-def test_a_padded_view_lies_whole_on_an_empty_canvas():
+def test_a_padded_view_is_complete_on_an_empty_canvas():
     pad, views = Pad((8, 12)), torch.rand(40, 3, 4, 5) + 1
     corners = set()
     for view, canvas in zip(views, pad.canvas(views)):
@@ -471,14 +471,14 @@ def test_a_padded_view_lies_whole_on_an_empty_canvas():
     assert torch.equal(Pad((4, 5)).canvas(views), views)
 
 
-def test_enlarged_views_are_what_the_trunk_sees():
+def test_the_trunk_gets_enlarged_views():
     views = torch.rand(2, 3, 4, 4)
     seen = Enlarge((8, 8))(lambda x: x, views)
     torch.testing.assert_close(seen, F.interpolate(views, (8, 8), mode="bicubic", align_corners=False, antialias=True))
 
 
 @pytest.mark.parametrize("mode", ["resize", "interpolate", "pad", "none", "no views"])
-def test_all_ways_train(mode, engine):
+def test_all_local_crops_train(mode, engine):
     views = {"local_views": 0} if mode == "no views" else {"local_crops": mode}
     views |= {"local_views": 0, "local_size": Dino().local_size} if mode.startswith("no") else {}
     settings = recipe(data={"batch_size": 20}, run={"epochs": 1, "log_every": 1}, **views)
@@ -499,7 +499,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("draft_figures")
-def test_a_run_stopped_in_mid_epoch_ends_in_the_same_bits(tmp_path, monkeypatch):
+def test_a_run_stopped_within_an_epoch_continues_bit_identically(tmp_path, monkeypatch):
     settings = recipe(run={"accumulate": 2, "precision": "bf16"}, local_crops="pad")
     settings = replace(settings, model=replace(settings.model, drop_path=0.2))
     train(settings, tmp_path / "whole")
@@ -519,7 +519,7 @@ def test_a_run_stopped_in_mid_epoch_ends_in_the_same_bits(tmp_path, monkeypatch)
     assert content(tmp_path / "torn") == content(tmp_path / "whole")
 
 
-def test_the_teachers_trunk_is_what_is_saved(tmp_path):
+def test_the_trunk_of_the_teacher_is_saved(tmp_path):
     from resmlp.models import open_model
 
     task = make()
@@ -534,7 +534,7 @@ def test_the_teachers_trunk_is_what_is_saved(tmp_path):
         assert torch.equal(saved.model.state_dict()[key], tensor)
 
 
-def test_two_processes_are_one(tmp_path):
+def test_two_processes_agree_with_one(tmp_path):
     from resmlp.models.weights import read_tensors
     from resmlp.utils.logger import read_metrics
 
@@ -552,9 +552,9 @@ def test_two_processes_are_one(tmp_path):
             assert shared[key] == pytest.approx(alone[key], rel=1e-3), (key, alone["step"])
 
 
-# --- what is refused, and the recipes
+# --- errors, and the recipes
 
-REFUSED: list[tuple[Callable[[], ImageRecipe], str]] = [
+ERRORS: list[tuple[Callable[[], ImageRecipe], str]] = [
     (lambda: recipe(data={"batch_size": 1}), "--data.batch-size 1: "),
     (lambda: recipe(run={"ema": 0.9}), "--run.ema 0.9"),
     (lambda: recipe(optim={"freeze_epochs": 1}), "--optim.freeze-epochs"),
@@ -583,14 +583,14 @@ REFUSED: list[tuple[Callable[[], ImageRecipe], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "says"), REFUSED, ids=[says for _, says in REFUSED])
-def test_what_cannot_be_trained_is_said_in_a_line(settings, says):
-    with pytest.raises(UserError, match=says) as refusal:
+@pytest.mark.parametrize(("settings", "message"), ERRORS, ids=[message for _, message in ERRORS])
+def test_unsuitable_settings_are_errors_in_one_line(settings, message):
+    with pytest.raises(UserError, match=message) as refusal:
         make(settings())
     assert "\n" not in str(refusal.value)
 
 
-def test_a_recipe_with_small_views_may_be_run_without_them():
+def test_a_recipe_with_small_views_can_be_run_without_them():
     cifar = RECIPES["dino-cifar10"]
     dino._check(replace(cifar, task=replace(cifar.task, local_crops="none")), replace(cifar.task, local_crops="none"))
     changed = replace(cifar.task, local_crops="none", local_size=(12,), local_scale=(0.1, 0.2))
@@ -621,7 +621,7 @@ def test_recipes_survive_json(name):
 
 
 @pytest.mark.isa
-def test_a_normalized_head_is_that_of_the_batch_in_training_and_evaluation():
+def test_a_head_with_batchnorm_uses_the_batch_in_training_and_evaluation():
     """BatchNorm over the views of a step, biased variance, written out; nothing of earlier batches is kept."""
     torch.manual_seed(0)
     head, x = ProjectionHead(6, 10, 4, 12, "batchnorm"), torch.randn(7, 6)
@@ -643,5 +643,5 @@ def test_a_normalized_head_is_that_of_the_batch_in_training_and_evaluation():
 
 
 def optimized_norms(head: ProjectionHead) -> set[str]:
-    """The roles of the head's parameters beside weights and biases."""
+    """The roles of the parameters of the head, without weights and biases."""
     return {role for _, role in roles(head)} - {"weight", "bias"}

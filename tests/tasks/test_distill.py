@@ -117,7 +117,7 @@ def test_the_loss_is_that_of_the_equations(targets, temperature, top_k, alpha):
         q_log = log_softmax(q / temperature)
         p_log = np.log(np.maximum(p, 1e-300))
         distill = temperature**2 * np.where(p > 0, p * (p_log - q_log), 0).sum(1).mean()
-        size = temperature**2 * np.where(p > 0, p * (np.abs(p_log) + np.abs(q_log)), 0).sum(1).mean()  # the terms cancel
+        size = temperature**2 * np.where(p > 0, p * (np.abs(p_log) + np.abs(q_log)), 0).sum(1).mean()  # terms cancel
     agreement = (q.argmax(1) == z.argmax(1)).mean()
     expected = {"ce": ce, "distill": distill, "loss": (1 - alpha) * ce + alpha * distill}
     bound = 2 * gamma(len(q) + q.shape[1] + 2 * EXP) * (ce + size)

@@ -1,4 +1,4 @@
-"""Classification as a task: its loss by hand, its data's troubles, its checkpoints."""
+"""Classification as a task: its loss by hand, unreadable images, and checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_loss_is_smoothed_cross_entropy_of_the_normalized_images(make, smoothing
 
 
 def test_mixed_images_have_mixed_targets(make):
-    """The loss of a mixed batch is linear in the targets: with one class's logit far above, it gives the shares."""
+    """The loss of a mixed batch is linear in the targets: with one logit much larger, it gives the mixing weights."""
     task = make(Augment("center", flip=0, mixup=1.0), smoothing=0.0)
     batch = next(task.batches(0, 0))
     seen = []
@@ -83,7 +83,7 @@ def test_mixed_images_have_mixed_targets(make):
     assert not torch.allclose(seen[0].double(), normalized(batch["image"]), atol=1e-3)
 
 
-def test_evaluation_is_the_share_of_right_answers(make):
+def test_evaluation_is_the_fraction_of_correct_predictions(make):
     task = make()
     images, labels = zip(*((batch["image"], batch["label"]) for batch in task.val))
     right = task.model.eval()(normalized(torch.cat(images)).float()).argmax(1) == torch.cat(labels)
@@ -107,7 +107,7 @@ def test_unreadable_images_are_counted_by_name(make, tree):
     assert task.notes()["unreadable"] == {str(tree / "train" / "red" / "3.png"): 3}
 
 
-def test_held_out_images_that_cannot_be_read_are_named_too(make, tree):
+def test_unreadable_validation_images_are_counted_by_name(make, tree):
     (tree / "val" / "red" / "3.png").write_bytes(b"no image")
     task = make()
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_held_out_images_that_cannot_be_read_are_named_too(make, tree):
     assert str(tree / "val" / "red" / "3.png") in str(task.notes())
 
 
-def test_strict_stops_at_the_first_and_names_it(make, tree):
+def test_strict_stops_at_the_first_unreadable_image(make, tree):
     (tree / "train" / "red" / "3.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"red/3\.png"):
         list(make(batch_size=24, strict=True).batches(0, 0))
@@ -130,7 +130,7 @@ def test_a_checkpoint_of_other_classes_keeps_the_new_head(make, tmp_path):
         assert key.startswith("head.") or torch.equal(tensor, old.state_dict()[key])
 
 
-def test_a_checkpoint_of_the_same_classes_is_taken_whole(make, tmp_path):
+def test_a_checkpoint_of_the_same_classes_keeps_its_head(make, tmp_path):
     old = create_model("resmlp_digits", img_size=8, num_classes=3)
     save_model(tmp_path / "old", old, ("blue", "green", "red"), Data(img_size=(8,)).preprocessing())
     model = make(model=Model("resmlp_digits", checkpoint=str(tmp_path / "old"))).model

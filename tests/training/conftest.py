@@ -24,7 +24,7 @@ TINY = [
     *("--model.depth", "1", "--data.batch-size", "240", "--run.epochs", "2", "--run.eval-every", "1"),
     *("--run.log-every", "1", "--run.no-tensorboard", "--run.device", "cpu"),
 ]
-"""five steps an epoch on the digits"""
+"""five steps per epoch on the digits"""
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def _draft_figures(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    """Toys are too small to share out."""
+    """Toy tasks are too small for several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -44,7 +44,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def toy_recipe() -> Callable[..., ImageRecipe]:
-    """A recipe whose engine settings count; `toy_recipe(optim={...}, epochs=3)`."""
+    """A recipe for toy tasks; `toy_recipe(optim={...}, epochs=3)`."""
 
     def make(optim: dict | None = None, **run) -> ImageRecipe:
         options = {"name": "adamw", "lr": 1e-2, "weight_decay": 0.1, "warmup_epochs": 0.5} | (optim or {})
@@ -75,7 +75,7 @@ def train_digits(folder: Path, *flags: str) -> int:
 
 @pytest.fixture
 def digits() -> Callable[..., int]:
-    """`digits(folder, *flags)`: the exit code of a small `resmlp train digits`, always from the same first weights."""
+    """`digits(folder, *flags)`: the exit code of a small `resmlp train digits`, with the same initial weights."""
     return train_digits
 
 
@@ -99,7 +99,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of ten steps that nothing disturbed. Not to be written to."""
+    """A run of ten steps without interruption. Read-only."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     assert train_digits(folder) == 0
     return folder
@@ -107,7 +107,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run interrupted after step 3. Not to be written to."""
+    """A run interrupted after step 3. Read-only."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, 2)

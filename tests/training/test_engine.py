@@ -55,7 +55,7 @@ def rate(optim, step: int, epochs: int) -> float:
 
 
 def bare_loop(task: Toy, recipe) -> None:
-    """What the engine does, as one would write it without one."""
+    """A plain training loop without the engine."""
     from timm.optim import Lamb
 
     model, optim = task.model, recipe.optim
@@ -88,7 +88,7 @@ def bare_loop(task: Toy, recipe) -> None:
 @pytest.mark.isa
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "adagrad"])
 @pytest.mark.parametrize(("clip", "parts"), [(None, 1), (0.05, 1), (0.05, 2)])
-def test_the_engine_is_the_bare_loop_to_the_bit(engine, toy_recipe, name, clip, parts):
+def test_the_engine_is_bit_identical_to_a_plain_loop(engine, toy_recipe, name, clip, parts):
     recipe = toy_recipe({"name": name, "clip": clip}, epochs=3, accumulate=parts, seed=5)
     ours, bare = (Toy(parts, dropout=0.2) for _ in range(2))
     engine(ours, recipe).fit()
@@ -176,7 +176,7 @@ def test_the_mean_of_the_last_epochs_is_that_of_the_weights_at_their_ends(engine
     assert_same(read_tensors(made.checkpoints.path(epochs * STEPS) / "avg.safetensors"), weights(made.kinds["avg"]))
 
 
-def test_a_mean_of_epochs_copies_whole_numbers():
+def test_a_mean_of_epochs_copies_integers():
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     average = EpochAverage(model, 2)
     for _ in range(3):
@@ -186,7 +186,7 @@ def test_a_mean_of_epochs_copies_whole_numbers():
     assert not any(p.requires_grad for p in average.module.parameters())
 
 
-def test_each_step_has_the_rate_of_its_schedule_and_the_log_says_so(engine, toy_recipe):
+def test_each_step_has_the_scheduled_learning_rate_in_the_log(engine, toy_recipe):
     recipe, rates, task = toy_recipe(epochs=3), [], Toy()
     made = engine(task, recipe)
     task.after_step = lambda model, step: rates.append([group["lr"] for group in made.optimizer.param_groups])
@@ -227,7 +227,7 @@ def test_the_last_and_the_best_checkpoint_are_kept(engine, toy_recipe):
     assert made.checkpoints.steps() == [8, 16]
 
 
-def test_evaluation_runs_as_often_as_asked_and_at_the_end(engine, toy_recipe):
+def test_evaluation_runs_every_n_epochs_and_at_the_end(engine, toy_recipe):
     made = engine(Toy(), toy_recipe(epochs=5, eval_every=2))
     made.fit()
     assert [entry["epoch"] for entry in read_metrics(made.folder) if entry["kind"] == "eval"] == [2, 4, 5]
@@ -291,7 +291,7 @@ def test_state_is_saved_but_not_optimized(engine, toy_recipe):
 
 @pytest.mark.parametrize("name", TOYS)
 @pytest.mark.parametrize("parts", [1, 2])
-def test_interrupted_in_an_epoch_every_task_continues_to_the_same_bits(engine, toy_recipe, name, parts):
+def test_every_task_continues_bit_identically_within_an_epoch(engine, toy_recipe, name, parts):
     recipe = toy_recipe({"name": "lamb"}, epochs=3, accumulate=parts, ema=0.9, average=2)
     whole = engine(TOYS[name](parts=parts), recipe, "whole")
     whole.fit()
@@ -317,7 +317,7 @@ def test_interrupted_in_an_epoch_every_task_continues_to_the_same_bits(engine, t
     assert progress.last == whole.progress.last
 
 
-def test_signals_mean_what_they_did_before(engine, toy_recipe):
+def test_signal_handlers_are_restored(engine, toy_recipe):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     engine(Toy(), toy_recipe()).fit()
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -348,7 +348,7 @@ def test_a_second_ctrl_c_stops_at_once(engine, toy_recipe):
         (False, RuntimeError, RuntimeError),
     ],
 )
-def test_what_fails_because_of_ctrl_c_is_an_interruption(engine, toy_recipe, signaled, failure, seen):
+def test_a_failure_after_ctrl_c_is_an_interruption(engine, toy_recipe, signaled, failure, seen):
     task = Toy()
 
     def failing(model, batch, step):
@@ -372,7 +372,7 @@ def poisoned(task: Toy, at: int, value: float) -> Toy:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(("at", "good"), [(2, None), (6, 4)])
-def test_a_loss_that_is_no_number_stops_the_run_and_names_the_way_back(engine, toy_recipe, value, at, good):
+def test_a_loss_that_is_not_finite_stops_the_run_with_a_hint(engine, toy_recipe, value, at, good):
     made = engine(poisoned(Toy(), at, value), toy_recipe())
     with pytest.raises(UserError) as caught:
         made.fit()
@@ -386,7 +386,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_way_back(engine, t
 
 # A gradient that is no number, under a loss that is one, ruins the weights; a checkpoint may follow at once.
 @pytest.mark.parametrize("at", [3, 7], ids=["at the end of an epoch", "at the end of the run"])
-def test_no_checkpoint_holds_weights_that_are_no_numbers(engine, toy_recipe, at):
+def test_no_checkpoint_has_weights_that_are_not_finite(engine, toy_recipe, at):
     task = Toy()
     loss = task.loss
 
@@ -411,7 +411,7 @@ def test_no_checkpoint_holds_weights_that_are_no_numbers(engine, toy_recipe, at)
 @pytest.mark.parametrize(
     ("target", "name"), [(Path, "write_bytes"), (Path, "write_text"), (os, "fsync"), (torch, "save")]
 )
-def test_a_full_disk_costs_the_new_checkpoint_and_not_the_old(engine, toy_recipe, monkeypatch, target, name):
+def test_a_full_disk_keeps_the_old_checkpoint(engine, toy_recipe, monkeypatch, target, name):
     whole = engine(Toy(), toy_recipe(), "whole")
     whole.fit()
     task, evaluated, real = Toy(), [], getattr(target, name)
@@ -439,7 +439,7 @@ def test_a_full_disk_costs_the_new_checkpoint_and_not_the_old(engine, toy_recipe
     assert_same(weights(again.raw), weights(whole.raw))
 
 
-def test_a_full_disk_in_the_log_is_a_line_for_the_user_too(engine, toy_recipe, monkeypatch):
+def test_a_full_disk_in_the_log_is_an_error_in_one_line(engine, toy_recipe, monkeypatch):
     made, real = engine(Toy(), toy_recipe()), Path.open
 
     def full(self, *args, **kwargs):
@@ -452,8 +452,8 @@ def test_a_full_disk_in_the_log_is_a_line_for_the_user_too(engine, toy_recipe, m
         made.fit()
 
 
-def test_a_file_the_system_cuts_short_is_one_line_and_no_crash(tmp_path, digits, interrupt_at):
-    """For real: the kernel refuses to write a file beyond a size, as it would on a full disk."""
+def test_a_file_size_limit_is_an_error_in_one_line(tmp_path, digits, interrupt_at):
+    """The kernel limits the size of a file, similar to a full disk."""
     folder = tmp_path / "run"
     interrupt_at(2)
     assert digits(folder) == 130
@@ -480,7 +480,7 @@ def test_a_file_the_system_cuts_short_is_one_line_and_no_crash(tmp_path, digits,
 
 @pytest.fixture
 def train(tmp_path) -> Callable[..., dict]:
-    """`train(folder, **run)`: the summary of a small run on the digits, from the same first weights."""
+    """`train(folder, **run)`: the summary of a small run on the digits, from the same initial weights."""
 
     def train(folder: str, *, model: dict | None = None, **run) -> dict:
         recipe = open_recipe("digits")
@@ -501,7 +501,7 @@ def model_bytes(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_the_seed_decides_the_first_weights_too(tmp_path):
+def test_the_seed_determines_the_initial_weights(tmp_path):
     digits = open_recipe("digits")
     still = replace(digits.optim, lr=1e-30, warmup_lr=0.0, weight_decay=0.0)
 
@@ -519,7 +519,7 @@ def test_the_seed_decides_the_first_weights_too(tmp_path):
 
 
 def test_checkpointed_activations_change_nothing(tmp_path, train):
-    """With stochastic depth on: the second forward pass must draw what the first did."""
+    """With stochastic depth: both forward passes must drop the same sublayers."""
     train("plain", model={"drop_path": 0.3})
     train("saving", model={"drop_path": 0.3}, checkpoint_activations=True)
     assert model_bytes(tmp_path / "plain") == model_bytes(tmp_path / "saving")
@@ -533,7 +533,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, train, monkeypatch):
     assert (model_bytes(tmp_path / "run"), (tmp_path / "run" / "metrics.jsonl").read_bytes()) == written
 
 
-def test_a_run_folder_is_whole(tmp_path, train):
+def test_a_run_folder_is_complete(tmp_path, train):
     summary = train("run", ema=0.9)
     folder = tmp_path / "run"
     assert read_json(folder / "summary.json") == summary
@@ -546,7 +546,7 @@ def test_a_run_folder_is_whole(tmp_path, train):
     assert_same(read_tensors(folder / "model.safetensors"), saved)
 
 
-def test_a_second_run_into_the_folder_is_refused(tmp_path, train):
+def test_a_second_run_into_the_folder_is_an_error(tmp_path, train):
     (tmp_path / "run").mkdir()
     code = (
         "import fcntl, sys; lock = open(sys.argv[1], 'a'); fcntl.flock(lock, fcntl.LOCK_EX);"
@@ -561,14 +561,14 @@ def test_a_second_run_into_the_folder_is_refused(tmp_path, train):
     train("run")
 
 
-def test_another_recipe_is_refused_by_the_names_of_its_fields(tmp_path, train):
+def test_another_recipe_is_an_error_with_the_fields(tmp_path, train):
     train("run")
     with pytest.raises(UserError, match=r"run\.seed: 0 -> 3; run\.ema: 0\.99 -> 0\.5"):
         train("run", seed=3, ema=0.5)
     train("run", log_every=2, save_minutes=3)  # these change nothing that is learned
 
 
-def test_images_seen_before_an_interruption_stay_counted(tmp_path, digits, interrupt_at, monkeypatch):
+def test_counts_of_unreadable_images_continue(tmp_path, digits, interrupt_at, monkeypatch):
     from resmlp.data import UnreadableImage
     from resmlp.imaging.image_file import Pixels
 
@@ -592,7 +592,7 @@ def test_images_seen_before_an_interruption_stay_counted(tmp_path, digits, inter
 
 
 @pytest.mark.slow
-def test_a_compiled_run_ends_near_the_plain_one(tmp_path, train):
+def test_a_compiled_run_agrees_with_a_plain_run(tmp_path, train):
     train("plain", ema=None)
     train("compiled", ema=None, compile=True)
     plain, compiled = (read_tensors(tmp_path / name / "model.safetensors") for name in ("plain", "compiled"))

@@ -106,14 +106,14 @@ def test_groups_hold_each_trainable_parameter_once_and_no_frozen_one():
 
 
 def test_a_weight_shared_by_two_modules_is_optimized_once():
-    """As in a translator whose embedding is its output matrix."""
+    """As in a translator with a shared embedding and output matrix."""
     model = nn.ModuleDict({"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)})
     model["two"].weight = model["one"].weight
     assert len(list(roles(model))) == 3
     make_optimizer(model, Optim("adamw"))
 
 
-def test_what_is_left_alone_is_counted_for_people():
+def test_parameters_without_decay_are_counted():
     model = create_model("resmlp_digits", img_size=8, num_classes=3, depth=1)
     assert undecayed(model) == "Affine 6, LayerScale 2, bias 5 tensors"
 
@@ -131,7 +131,7 @@ EXPECTED_LAYER = {
 }
 
 
-def test_each_layer_learns_at_its_share_of_the_rate():
+def test_each_layer_has_its_learning_rate():
     model = create_model("resmlp_s12", img_size=32, num_classes=5, dim=12, depth=3, pos_embed=True)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, 0.3, layer_decay=0.5)
@@ -143,12 +143,12 @@ def test_each_layer_learns_at_its_share_of_the_rate():
     assert together == decayed(model), "the roles stay"
 
 
-def test_without_layer_decay_there_are_two_groups_at_the_full_rate():
+def test_without_layer_decay_two_groups_have_the_full_learning_rate():
     model = create_model("resmlp_s12", img_size=32, num_classes=5, dim=12, depth=3)
     assert [group["lr_scale"] for group in parameter_groups(model, 0.3)] == [1, 1]
 
 
-def test_the_layers_of_a_wrapped_trunk_are_found_and_those_of_no_trunk_are_one():
+def test_the_layers_of_a_wrapped_trunk_and_of_a_network_without_trunk():
     model = nn.ModuleDict({"trunk": create_model("resmlp_s12", img_size=32, num_classes=0, dim=12, depth=1)})
     model["projection"] = nn.Linear(12, 4)
     layer = layers(model)
@@ -162,7 +162,7 @@ def scales(model: nn.Module, groups: list[dict]) -> dict[str, float]:
     return {names[id(p)]: group["lr_scale"] for group in groups for p in group["params"]}
 
 
-def test_a_decoder_learns_at_the_full_rate_and_the_trunk_below_as_in_a_classifier():
+def test_a_decoder_has_the_full_learning_rate_and_its_trunk_layer_decay():
     shape = {"dim": 12, "depth": 3, "pos_embed": True}
     classifier = create_model("resmlp_s12", img_size=32, num_classes=5, **shape)
     model, _ = build_segmenter(Model("resmlp_s12", **shape), (32, 32), 5, width=8, auxiliary=4)
@@ -182,7 +182,7 @@ def on_timm(name: str) -> nn.Module:
 @pytest.mark.parametrize(
     "name", ["deit_tiny_patch16_224", "convnext_atto", "swin_tiny_patch4_window7_224", "resnet18", "vgg11"]
 )
-def test_below_a_decoder_timms_layers_learn_as_timm_has_it(name):
+def test_a_timm_backbone_has_the_layer_decay_of_timm(name):
     model, prefix = on_timm(name), "backbone.net.model."
     with torch.device("meta"):
         whole = timm.create_model(name)
@@ -194,7 +194,7 @@ def test_below_a_decoder_timms_layers_learn_as_timm_has_it(name):
     assert {scale for key, scale in found.items() if not key.startswith(prefix)} == {1}
 
 
-def test_layers_that_timm_does_not_tell_apart():
+def test_a_timm_network_without_groups_is_an_error():
     model = on_timm("caformer_s18")
     assert len(parameter_groups(model, 0.3)) == 2
     with pytest.raises(UserError, match="which layers caformer_s18 has.*--optim.layer-decay"):
@@ -202,7 +202,7 @@ def test_layers_that_timm_does_not_tell_apart():
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "adagrad"])
-def test_optimizers_take_their_settings(name):
+def test_optimizers_have_their_settings(name):
     optim = Optim(name, lr=0.5, weight_decay=0.25, momentum=0.8, beta2=0.95)
     made = make_optimizer(nn.Linear(3, 2), optim)
     assert type(made).__name__.lower() == name
@@ -228,7 +228,7 @@ def test_adagrad_divides_by_the_root_of_all_squared_gradients():
         assert layer.weight.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_an_embedding_is_not_decayed_even_where_it_is_the_output_matrix():
+def test_an_embedding_is_not_decayed_even_as_the_output_matrix():
     class Tied(nn.Module):
         def __init__(self):
             super().__init__()
@@ -240,7 +240,7 @@ def test_an_embedding_is_not_decayed_even_where_it_is_the_output_matrix():
 
 @pytest.mark.isa
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
-def test_decay_is_felt_by_weights_alone(name):
+def test_decay_applies_only_to_weights(name):
     """With zero gradients the weight shrinks, by lr * decay where it is decoupled, and the bias stays."""
     layer = nn.Linear(3, 2)
     before = layer.weight.detach().clone(), layer.bias.detach().clone()
@@ -270,7 +270,7 @@ COSINE = Optim(lr=0.2, min_lr=0.02, warmup_epochs=2, warmup_lr=0.01, schedule="c
     ],
 )
 def test_warm_up_then_half_a_cosine(step, expected):
-    """Ten steps an epoch, ten epochs, two of them warm-up."""
+    """Ten steps per epoch, ten epochs, two of them warm-up."""
     assert learning_rate(COSINE, step, 10, 10) == pytest.approx(expected, rel=1e-12)
 
 
@@ -287,18 +287,18 @@ INVERSE = Optim("adamw", lr=0.4, schedule="inverse-sqrt", warmup_steps=16, warmu
     ("step", "expected"), [(0, 0.0), (1, 0.025), (15, 0.375), (16, 0.4), (64, 0.2), (100, 0.16), (1600, 0.04)]
 )
 def test_the_inverse_root_of_the_step(step, expected):
-    """Vaswani et al. 2017, equation 3, with the peak as the rate: lr * min(step / warm-up, sqrt(warm-up / step))."""
+    """Vaswani et al. 2017, equation 3, with the peak learning rate: lr * min(step / warm-up, sqrt(warm-up / step))."""
     for steps_per_epoch in (1, 10, 7777):  # it counts in steps
         assert learning_rate(INVERSE, step, steps_per_epoch, 10) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (8_000, 0.05), (32_000, 0.2), (10**6, 0.2)])
-def test_a_constant_rate_after_the_warm_up(step, expected):
+def test_a_constant_learning_rate_after_the_warm_up(step, expected):
     optim = Optim("adagrad", lr=0.2, schedule="constant", warmup_steps=32_000, warmup_lr=0.0)
     assert learning_rate(optim, step, 5_000, 300) == pytest.approx(expected, rel=1e-12)
 
 
-def test_warm_up_steps_stand_in_for_epochs():
+def test_warm_up_steps_replace_epochs():
     steps, epochs = Optim(warmup_steps=20), Optim(warmup_epochs=2)
     assert [learning_rate(steps, i, 10, 10) for i in range(100)] == [
         learning_rate(epochs, i, 10, 10) for i in range(100)
@@ -332,7 +332,7 @@ def test_optimizer_summary(optim, words):
     assert optimizer_summary(optim, 10, 10) == words
 
 
-def test_rates_fall_from_step_to_step_after_the_warm_up():
+def test_the_learning_rate_falls_after_the_warm_up():
     rates = [learning_rate(COSINE, step, 10, 10) for step in range(100)]
     assert all(a < b for a, b in zip(rates[:20], rates[1:21]))
     assert all(a > b for a, b in zip(rates[20:], rates[21:]))
@@ -343,7 +343,7 @@ def test_a_warm_up_as_long_as_the_run_is_no_error():
 
 
 @pytest.mark.parametrize("power", [1.0, 0.9])
-def test_poly_is_a_power_of_what_is_left(power):
+def test_poly_is_a_power_of_the_remaining_fraction(power):
     optim = Optim(lr=0.4, schedule="poly", power=power, warmup_steps=10, warmup_lr=0.0, min_lr=0.1)
     rates = [learning_rate(optim, step, steps_per_epoch=10, epochs=6) for step in range(61)]
     assert rates[5] == pytest.approx(0.2), "the middle of the warm-up"

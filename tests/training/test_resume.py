@@ -50,21 +50,21 @@ def lines_of(folder: Path, kind: str) -> list[dict]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Everything of a finished run that must not depend on how it came about."""
+    """The results of a finished run that must not depend on interruptions."""
     files = [folder / "model.safetensors", folder / "model.json", *folder.glob("checkpoints/step-*/*.safetensors")]
     files += folder.glob("checkpoints/step-*/optimizer.pt")
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def timeless(value):
-    """The value without whatever is measured by a clock."""
+    """The value without measured times."""
     if isinstance(value, dict):
         return {key: timeless(inner) for key, inner in value.items() if key not in TIMING}
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path):
+def test_a_run_killed_repeatedly_is_bit_identical(tmp_path):
     whole, torn, rng = tmp_path / "whole", tmp_path / "torn", random.Random(20260421)
     assert processes.end(start(whole)) == 0, (tmp_path / "whole.log").read_text()
 
@@ -109,7 +109,7 @@ def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, whole, digits, in
 
 
 @pytest.mark.parametrize("step", [2, 7], ids=["while the trunk is frozen", "after"])
-def test_fine_tuning_continues_to_the_same_bits(tmp_path, whole, digits, interrupt_at, step):
+def test_fine_tuning_continues_bit_identically(tmp_path, whole, digits, interrupt_at, step):
     """Another size, layer decay, a frozen trunk in the first of two epochs."""
     start = ("--model.checkpoint", str(whole), "--data.img-size", "12")
     flags = (*start, "--optim.layer-decay", "0.7", "--optim.freeze-epochs", "1")
@@ -132,7 +132,7 @@ def test_ctrl_c_in_the_last_step_changes_nothing(tmp_path, digits, interrupt_at)
     assert (tmp_path / "run" / "summary.json").is_file()
 
 
-def test_what_a_kill_left_half_written_is_cleared_away(stopped, whole, digits):
+def test_incomplete_files_of_a_kill_are_removed(stopped, whole, digits):
     part = stopped / "checkpoints" / ".step-00000004.part"
     part.mkdir()
     (part / "raw.safetensors").write_bytes(b"\x10\x00")
@@ -166,7 +166,7 @@ def corrupt(kind: str, file: Path) -> None:
         *(("progress.json", kind) for kind in ("cut", "empty", "[]", "missing")),
     ],
 )
-def test_a_corrupt_checkpoint_is_named_in_one_line(tmp_path, stopped, digits, capsys, name, kind):
+def test_a_corrupt_checkpoint_is_an_error_in_one_line(tmp_path, stopped, digits, capsys, name, kind):
     corrupt(kind, stopped / "checkpoints" / "step-00000003" / name)
     capsys.readouterr()
     code, err = digits(stopped), capsys.readouterr().err
@@ -177,7 +177,7 @@ def test_a_corrupt_checkpoint_is_named_in_one_line(tmp_path, stopped, digits, ca
     assert (stopped / "checkpoints" / "step-00000003").is_dir(), "nothing is deleted for the user"
 
 
-def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path, stopped, digits, capsys):
+def test_a_checkpoint_of_another_network_is_an_error_in_one_line(tmp_path, stopped, digits, capsys):
     other = tmp_path / "other"
     shutil.copytree(stopped / "checkpoints", other / "checkpoints")
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Toy tasks in the shapes of those to come: two models, a teacher that follows, dense targets, sentences."""
+"""Toy tasks of several shapes: a frozen teacher, an EMA teacher, dense targets, sentences."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -15,7 +15,7 @@ SAMPLES, STEPS = 8, 4
 
 
 class Toy(Task):
-    """Regression of random vectors by a small network; the others change its parts."""
+    """Regression of random vectors by a small network; the base of the other tasks."""
 
     metric = "score"
     steps_per_epoch, samples_per_step = STEPS, SAMPLES
@@ -51,7 +51,7 @@ class Toy(Task):
 
 
 class Distill(Toy):
-    """(i) A student learns from a frozen teacher, which has dropout that must stay off."""
+    """(i) A student learns from a frozen teacher, with dropout that must be off."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -59,15 +59,15 @@ class Distill(Toy):
 
     def loss(self, model, batch, step):
         with torch.no_grad():
-            wanted = self.teacher(batch["x"])
+            targets = self.teacher(batch["x"])
         student = model(batch["x"]).float()
         hard = F.cross_entropy(student, batch["y"].argmax(1))
-        soft = F.kl_div(student.log_softmax(1), wanted.softmax(1), reduction="batchmean")
+        soft = F.kl_div(student.log_softmax(1), targets.softmax(1), reduction="batchmean")
         return {"loss": hard + soft, "hard": hard, "soft": soft}
 
 
 class Follower(nn.Module):
-    """A teacher and the center of what it says."""
+    """A teacher and the center of its outputs."""
 
     def __init__(self, student: nn.Module):
         super().__init__()
@@ -76,7 +76,7 @@ class Follower(nn.Module):
 
 
 class SelfDistill(Toy):
-    """(ii) A teacher follows the student, as in DINO: it and the center are state, and two noisy views agree."""
+    """(ii) An EMA teacher and a center as state, as in DINO, with two noisy views."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -85,19 +85,19 @@ class SelfDistill(Toy):
     def loss(self, model, batch, step):
         one, two = (batch["x"] + 0.1 * torch.randn_like(batch["x"]) for _ in range(2))
         with torch.no_grad():
-            said = self.state.teacher(one)
-            self.state.center.mul_(0.9).add_(0.1 * said.mean(0))
-        targets = ((said - self.state.center) / 0.5).softmax(1)
+            outputs = self.state.teacher(one)
+            self.state.center.mul_(0.9).add_(0.1 * outputs.mean(0))
+        targets = ((outputs - self.state.center) / 0.5).softmax(1)
         return {"loss": -(targets * model(two).float().log_softmax(1)).sum(1).mean()}
 
     @torch.no_grad()
     def after_step(self, model, step):
-        for mine, theirs in zip(self.state.teacher.parameters(), model.parameters()):
-            mine.lerp_(theirs, 0.2)
+        for average, parameter in zip(self.state.teacher.parameters(), model.parameters()):
+            average.lerp_(parameter, 0.2)
 
 
 class Dense(Toy):
-    """(iii) A class for every pixel; evaluated by the mean intersection over union."""
+    """(iii) Semantic segmentation; evaluated by the mean intersection over union."""
 
     metric = "miou"
 
@@ -128,7 +128,7 @@ class Dense(Toy):
 
 
 class Copier(nn.Module):
-    """Says the next word from the present one."""
+    """Predicts the next word from the current one."""
 
     def __init__(self, words: int):
         super().__init__()
