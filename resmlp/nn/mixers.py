@@ -21,6 +21,7 @@ from resmlp.nn.diagonal import Branch, Diagonal, fold_around, fold_ends, fold_ma
 from resmlp.nn.grid import MIX, READ, WRITE, Grid, Rule
 from resmlp.nn.init import local_matrix
 from resmlp.nn.layers import ACTIVATIONS, Mlp
+from resmlp.nn.products import TokenMlp, TokenProduct
 
 
 class TokenMixer(nn.Module):
@@ -198,32 +199,6 @@ class AttentionMixer(TokenMixer):
     def fold(self, first: Diagonal, last: Diagonal) -> Branch:
         """The projections take both."""
         return fold_ends(self, "qkv", "proj", first, last)
-
-
-class TokenProduct(nn.Module):
-    """A linear layer over the tokens, as a product from the left."""
-
-    def __init__(self, linear: nn.Linear):
-        super().__init__()
-        self.weight = linear.weight
-        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach()[:, None], requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """B N D -> B M D"""
-        mixed = torch.matmul(self.weight, x)
-        return mixed if self.bias is None else mixed + self.bias
-
-
-class TokenMlp(nn.Module):
-    """`MlpMixer`, as products from the left."""
-
-    def __init__(self, mixer: MlpMixer):
-        super().__init__()
-        self.enter, self.act, self.leave = TokenProduct(mixer.fc1), mixer.act, TokenProduct(mixer.fc2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """B N D -> B N D"""
-        return self.leave(self.act(self.enter(x)))
 
 
 MIXERS: dict[str, type[TokenMixer]] = {
