@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from resmlp.config.vision import Architecture
 from resmlp.nn.diagonal import Branch, Diagonal, fold_around, fold_ends, fold_matrix, of_zeros
-from resmlp.nn.grid import MIX, READ, WRITE, Grid, Rule
+from resmlp.nn.grid import MIX, READ, WRITE, Grid, Resampling, Rule
 from resmlp.nn.init import local_matrix
 from resmlp.nn.layers import ACTIVATIONS, Mlp
 from resmlp.nn.products import TokenMlp, TokenProduct
@@ -201,6 +201,87 @@ class AttentionMixer(TokenMixer):
         return fold_ends(self, "qkv", "proj", first, last)
 
 
+class GlobalFilterMixer(TokenMixer):
+    """A product in the frequency domain: irfft2(filter * rfft2(x)), a complex weight per frequency and channel.
+
+    That is a circular convolution with a kernel of the size of the grid (GFNet, Rao et al. 2021, equation 3).
+    """
+
+    decayed = ("filter",)
+
+    def __init__(self, grid: Grid, dim: int):
+        super().__init__()
+        self.grid = grid
+        self.filter = nn.Parameter(0.02 * torch.randn(grid[0], grid[1] // 2 + 1, dim, 2))  # real and imaginary parts
+
+    @classmethod
+    def build(cls, grid: Grid, arch: Architecture) -> Self:
+        """A filter for each channel."""
+        return cls(grid, arch.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B N D -> B N D"""
+        spectrum = torch.fft.rfft2(x.unflatten(1, self.grid), dim=(1, 2))  # B h w/2+1 D
+        filtered = spectrum * torch.view_as_complex(self.filter)
+        return torch.fft.irfft2(filtered, self.grid, dim=(1, 2)).flatten(1, 2)
+
+    def fold(self, first: Diagonal, last: Diagonal) -> Branch:
+        """The filter takes both gains."""
+        bias = of_zeros(self, first, last, math.prod(self.grid))
+        self.filter *= (first.gain * last.gain)[:, None]
+        return Branch(self, bias=bias)
+
+    def lowered(self) -> nn.Module:
+        """The transforms as matrix products."""
+        return FourierProducts(self)
+
+    def extra_macs(self, x: Tensor) -> int:
+        """Two fast Fourier transforms of N log2 N a channel each."""
+        return 2 * x.numel() * math.ceil(math.log2(x.shape[1]))
+
+
+def resize_spectrum(filter: Tensor, step: Resampling) -> Tensor:
+    """h w/2+1 D 2 -> h' w'/2+1 D 2: bicubic over the frequencies, as GFNet's authors resize it."""
+    size = (step.new[0], step.new[1] // 2 + 1)
+    return F.interpolate(filter.permute(2, 3, 0, 1), size, mode="bicubic").permute(2, 3, 0, 1).contiguous()
+
+
+def tokens_of_spectrum(filter: Tensor, grid: Grid) -> int | None:
+    """N of a filter; half a spectrum fits two widths: that of `grid` if it fits, else a square."""
+    if filter.ndim != 4:
+        return None
+    return math.prod(grid) if filter.shape[:2] == (grid[0], grid[1] // 2 + 1) else filter.shape[0] ** 2
+
+
+GlobalFilterMixer.resize_rules = {"filter": Rule(resize_spectrum, tokens_of_spectrum)}
+
+
+class FourierProducts(nn.Module):
+    """`GlobalFilterMixer`, its transforms as products with N x N matrices of cosines and sines."""
+
+    cos: Tensor
+    sin: Tensor
+    real: Tensor
+    imag: Tensor
+
+    def __init__(self, mixer: GlobalFilterMixer):
+        super().__init__()
+        height, width = mixer.grid
+        place = torch.arange(height * width)
+        row, column = (place // width).to(mixer.filter.dtype), (place % width).to(mixer.filter.dtype)
+        angle = 2 * math.pi * (row[:, None] * row / height + column[:, None] * column / width)
+        kernel = torch.fft.irfft2(torch.view_as_complex(mixer.filter.detach()), mixer.grid, dim=(0, 1))
+        whole = torch.fft.fft2(kernel, dim=(0, 1)).flatten(0, 1) / (height * width)  # N D
+        for name, part in {"cos": angle.cos(), "sin": angle.sin(), "real": whole.real, "imag": whole.imag}.items():
+            self.register_buffer(name, part.contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B N D -> B N D"""
+        real, imag = self.cos @ x, -(self.sin @ x)
+        filtered = real * self.real - imag * self.imag, real * self.imag + imag * self.real
+        return self.cos @ filtered[0] - self.sin @ filtered[1]
+
+
 MIXERS: dict[str, type[TokenMixer]] = {
     "linear": LinearMixer,
     "mlp": MlpMixer,
@@ -208,4 +289,5 @@ MIXERS: dict[str, type[TokenMixer]] = {
     "dwconv": DepthwiseConvMixer,
     "sepconv": SeparableConvMixer,
     "attention": AttentionMixer,
+    "globalfilter": GlobalFilterMixer,
 }

@@ -18,6 +18,15 @@ def row(variant: str, paper: str, top1: float) -> ImageRecipe:
     )
 
 
+GLOBAL_FILTER = replace(
+    S12,
+    name="s12-globalfilter",
+    about="ablation on ImageNet-1k: linear -> global filter (GFNet); not a row of the paper",
+    paper="",
+    model=replace(S12.model, name="resmlp_s12_globalfilter"),
+    expected=(),
+)
+
 RECIPES = (
     row("layernorm", "normalization, Aff -> LayerNorm", 0.777),
     row("classmlp", "pooling, average pooling -> Class-MLP", 0.775),
@@ -26,6 +35,7 @@ RECIPES = (
     row("conv3x3", "patch communication, linear -> conv 3x3", 0.773),
     row("dwconv", "patch communication, linear -> conv 3x3 depth-wise", 0.763),
     row("sepconv", "patch communication, linear -> conv 3x3 depth-separable", 0.770),
+    GLOBAL_FILTER,
     row("p14", "patch size, 16x16 -> 14x14", 0.769),
     row("p8", "patch size, 16x16 -> 8x8", 0.791),
 )

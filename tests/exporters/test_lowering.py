@@ -10,7 +10,9 @@ from resmlp.exporters.lowering import Patches, RowMlp, lower
 from resmlp.models import Trunk, TrunkConfig
 from resmlp.models.folding import fold
 from resmlp.nn import LinearMixer, Mlp, PatchEmbed
-from resmlp.nn.mixers import TokenMlp, TokenProduct
+from resmlp.nn.products import TokenMlp, TokenProduct
+
+pytestmark = pytest.mark.isa
 
 BASE = Architecture(patch_size=2, dim=6, depth=2, heads=2, token_hidden=5)
 
@@ -39,8 +41,8 @@ def test_all_parts_are_replaced():
 
 @torch.no_grad()
 def test_a_product_with_a_bias():
-    mixer = LinearMixer(4, 4)
-    x = torch.randn(2, 4, 3)
+    mixer = LinearMixer(4, 4).double()
+    x = torch.randn(2, 4, 3, dtype=torch.float64)
     torch.testing.assert_close(TokenProduct(mixer)(x), mixer(x))
 
 

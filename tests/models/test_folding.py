@@ -17,7 +17,7 @@ from resmlp.nn.diagonal import Diagonal, fold_after, fold_before
 from resmlp.utils.errors import UserError
 
 pytestmark = pytest.mark.isa
-MIXERS = ["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "none"]
+MIXERS = ["linear", "mlp", "conv3x3", "dwconv", "sepconv", "attention", "globalfilter", "none"]
 NORMS = ["affine", "layernorm", "batchnorm", "none"]
 BASE = Architecture(patch_size=2, dim=6, depth=2, heads=2, token_hidden=5)
 
