@@ -1,8 +1,9 @@
-"""Weights of others under our names: one pure renaming function for each dialect, told apart by their keys.
+"""Weights of other code bases: their keys converted to resmlp's, and the network guessed from the tensors.
 
-The authors' and timm's differ from ours by names alone, so one table reads both ways; Google's also lays out its arrays
-in another order. A name in front of all keys (`module.`, `backbone.`, `teacher.`) and the dictionaries that training
-scripts put around the weights are taken off here as well.
+Each dialect has one pure renaming function, and is recognized by a key. The dialects of the authors and of timm differ
+from resmlp's only by names, so one table serves both directions; Google's also has other axis orders. A prefix of all
+keys (`module.`, `backbone.`, `teacher.`) and the dictionaries that training scripts put around weights are removed.
+`infer` then describes a network whose file has no configuration.
 """
 
 import math
@@ -39,7 +40,7 @@ OFFICIAL: Names = (
     (".channels.fn.", ".mlp."),
     (".channels.scale.gamma", ".gamma_2"),
 )
-"""ours, the authors' (facebookresearch/deit: `resmlp_models.py`, and `models_v2.py` for the attention baseline)"""
+"""resmlp's names, the authors' (facebookresearch/deit: `resmlp_models.py`; attention baseline: `models_v2.py`)"""
 TIMM: Names = (
     ("embed.patches.", "stem."),
     *BLOCK,
@@ -49,7 +50,7 @@ TIMM: Names = (
     (".channels.fn.", ".mlp_channels."),
     (".channels.scale.gamma", ".ls2"),
 )
-"""ours, timm's (`timm/models/mlp_mixer.py`), whose Affines have the shape (1, 1, d)"""
+"""resmlp's names, timm's (`timm/models/mlp_mixer.py`); Affines of timm have the shape (1, 1, d)"""
 GOOGLE = (
     (r"^stem/kernel$", "embed.patches.proj.weight"),
     (r"^stem/bias$", "embed.patches.proj.bias"),
@@ -62,11 +63,11 @@ GOOGLE = (
     (r"^head/", "head."),
     (r"(scale|kernel)$", "weight"),
 )
-"""patterns of google-research/vision_transformer's MLP-Mixer archives, and what each becomes"""
+"""patterns in the MLP-Mixer archives of google-research/vision_transformer -> replacements"""
 
 
 def _rename(state: State, names: Names) -> State:
-    """Each fragment of a key replaced; one that does not begin with a dot stands at the key's start."""
+    """Replace fragments of keys; a fragment that does not begin with a dot must be at the start of the key."""
 
     def renamed(key: str) -> str:
         for old, new in names:
@@ -78,22 +79,22 @@ def _rename(state: State, names: Names) -> State:
 
 
 def _reversed(names: Names) -> Names:
-    return tuple((theirs, ours) for ours, theirs in names)
+    return tuple((new, old) for old, new in names)
 
 
 def from_official(state: State) -> State:
-    """The authors' keys -> ours."""
+    """Keys of the authors -> resmlp's."""
     return _rename(state, _reversed(OFFICIAL))
 
 
 def from_timm(state: State) -> State:
-    """timm's keys -> ours; Affines (1, 1, d) -> (d)."""
+    """Keys of timm -> resmlp's; Affines (1, 1, d) -> (d)."""
     flat = {key: tensor.flatten() if _is_affine(key) else tensor for key, tensor in state.items()}
     return _rename(flat, _reversed(TIMM))
 
 
 def to_timm(state: State) -> State:
-    """Our keys -> timm's; Affines (d) -> (1, 1, d)."""
+    """Keys of resmlp -> timm's; Affines (d) -> (1, 1, d)."""
     wide = {key: tensor.view(1, 1, -1) if _is_affine(key) else tensor for key, tensor in state.items()}
     return _rename(wide, TIMM)
 
@@ -103,17 +104,17 @@ def _is_affine(key: str) -> bool:
 
 
 def from_google(state: State) -> State:
-    """Keys of Google's MLP-Mixer -> ours; kernels (in, out) -> (out, in), (h, w, in, out) -> (out, in, h, w)."""
+    """Keys of Google's MLP-Mixer -> resmlp's; kernels (in, out) -> (out, in), (h, w, in, out) -> (out, in, h, w)."""
 
     def renamed(key: str) -> str:
         for pattern, new in GOOGLE:
             key = re.sub(pattern, new, key)
         return key
 
-    def turned(tensor: Tensor) -> Tensor:
+    def permuted(tensor: Tensor) -> Tensor:
         return tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor.t() if tensor.ndim == 2 else tensor
 
-    return {renamed(key): turned(tensor).contiguous() for key, tensor in state.items()}
+    return {renamed(key): permuted(tensor).contiguous() for key, tensor in state.items()}
 
 
 DIALECTS: dict[str, Callable[[State], State]] = {
@@ -122,40 +123,38 @@ DIALECTS: dict[str, Callable[[State], State]] = {
     "stem.proj.weight": from_timm,
     "stem/kernel": from_google,
 }
-"""a key that only this dialect has -> its renaming function"""
+"""a key that only one dialect has -> the renaming function of the dialect"""
 
 PREFERRED = ("teacher.", "ema.", "")
-"""of several networks side by side, the one in front of whose keys this stands; any other last"""
+"""prefixes of the network to take from a file with several, in order of preference; other prefixes come last"""
 
 
 def to_ours(state: State) -> State | None:
-    """The network in `state` under our names, whatever stands before its keys; None where no dialect is recognized.
+    """The network in `state` with resmlp's keys, without a common prefix; None if no dialect is recognized.
 
-    What lies beside that network is left out: DINO's projection head beside its `backbone.`, a student beside its
-    teacher.
+    Other tensors are dropped, such as DINO's projection head, or the student in a file with a teacher.
     """
-    found = [(marker, key.removesuffix(marker)) for key in state for marker in DIALECTS if key.endswith(marker)]
-    found = [(marker, front) for marker, front in found if not front or front[-1] in "./"]
-    if not found:
+    matches = [(marker, key.removesuffix(marker)) for key in state for marker in DIALECTS if key.endswith(marker)]
+    matches = [(marker, prefix) for marker, prefix in matches if not prefix or prefix[-1] in "./"]
+    if not matches:
         return None
-    rank = {front: next(i for i, word in enumerate(PREFERRED) if word in front) for _, front in found}
-    marker, front = min(found, key=lambda candidate: (rank[candidate[1]], len(candidate[1])))
-    own = {key.removeprefix(front): tensor for key, tensor in state.items() if key.startswith(front)}
+    rank = {prefix: next(i for i, word in enumerate(PREFERRED) if word in prefix) for _, prefix in matches}
+    marker, prefix = min(matches, key=lambda match: (rank[match[1]], len(match[1])))
+    own = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
     return DIALECTS[marker](own)
 
 
 WRAPPERS = ("teacher", "state_dict_ema", "model", "state_dict", "student")
-"""what training scripts call the weights in a checkpoint, in the order of our preference: DINO's evaluation takes the
-teacher, timm's the average, DeiT's the raw weights"""
-
-
-MAX_WRAPPERS = 4  # a dictionary may hold itself
+"""keys of the weights in checkpoints of training scripts, in order of preference: the evaluation of DINO uses the
+teacher, that of timm the average, that of DeiT the raw weights"""
+MAX_WRAPPERS = 4
+"""nested dictionaries that are unwrapped; a dictionary may contain itself"""
 
 
 def unwrapped(loaded: Any) -> State | None:
-    """The tensors of what a file holds, by name, out of the dictionaries around them; None where it has no dictionary.
+    """The tensors in the content of a file, by key, out of nested dictionaries; None if it is not a dictionary.
 
-    Arrays of numpy become tensors.
+    NumPy arrays become tensors.
     """
     for _ in range(MAX_WRAPPERS):
         inner = [w for w in WRAPPERS if isinstance(loaded, dict) and isinstance(loaded.get(w), dict)]
@@ -167,22 +166,23 @@ def unwrapped(loaded: Any) -> State | None:
 
 
 def infer(state: State, source: str) -> ModelConfig:
-    """The card of a ResMLP or MLP-Mixer state in our names, on a square grid; preprocessing is as its authors' is.
+    """The configuration of a ResMLP or MLP-Mixer with a square grid, guessed from its tensors.
 
-    Raises `UserError` where the weights are of another family, or the tokens form no square.
+    `state` has resmlp's keys; preprocessing is that of the authors. Raises `UserError`, with the name `source`, for
+    weights of another family, and for tokens that form no square.
     """
     hint = "give its network by name: create_model(NAME, checkpoint=FILE), or --model NAME --model.checkpoint FILE"
-    wanted = {"embed.patches.proj.weight": 4, "blocks.0.channels.fn.fc1.weight": 2}
-    for key, ndim in wanted.items():
-        demand(key in state and state[key].ndim == ndim, f"cannot tell which network {source} is of: no {key}", hint)
+    required = {"embed.patches.proj.weight": 4, "blocks.0.channels.fn.fc1.weight": 2}
+    for key, ndim in required.items():
+        demand(key in state and state[key].ndim == ndim, f"unknown network in {source}: it has no {key}", hint)
     linear, mlp = "blocks.0.tokens.fn.weight", "blocks.0.tokens.fn.fc1.weight"
     mixing = state.get(linear, state.get(mlp))
     if mixing is None or mixing.ndim != 2 or {"embed.position.embedding", "embed.cls.token"} & state.keys():
-        raise UserError(f"cannot tell which network {source} is of: it is no plain ResMLP or MLP-Mixer", hint)
+        raise UserError(f"unknown network in {source}: it is not a plain ResMLP or MLP-Mixer", hint)
     dim, _, patch, _ = state["embed.patches.proj.weight"].shape
     side = math.isqrt(mixing.shape[1])
     demand(side**2 == mixing.shape[1], f"{source}: {mixing.shape[1]} tokens form no square grid", hint)
-    found = Architecture(
+    arch = Architecture(
         patch_size=patch,
         dim=dim,
         depth=len({key.split(".")[1] for key in state if key.startswith("blocks.")}),
@@ -192,12 +192,12 @@ def infer(state: State, source: str) -> ModelConfig:
         norm="affine" if "norm.alpha" in state else "layernorm",
         scale=_scale(state),
     )
-    named = {replace(arch, layer_scale=None): name for name, arch in reversed(ARCHITECTURES.items())}
+    names = {replace(named, layer_scale=None): name for name, named in reversed(ARCHITECTURES.items())}
     size = (side * patch, side * patch)
-    mixer = found.mixer == "mlp" and found.norm == "layernorm"
+    is_mixer = arch.mixer == "mlp" and arch.norm == "layernorm"
     classes = len(state["head.weight"]) if "head.weight" in state else 0
-    network = TrunkConfig(named.get(found, "mixer_s16" if mixer else "resmlp_s12"), found, size, classes)
-    return ModelConfig(network, replace(MIXER_GOOGLE if mixer else Preprocessing(size), size=size))
+    network = TrunkConfig(names.get(arch, "mixer_s16" if is_mixer else "resmlp_s12"), arch, size, classes)
+    return ModelConfig(network, replace(MIXER_GOOGLE if is_mixer else Preprocessing(size), size=size))
 
 
 def _scale(state: State) -> Scale:

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds, as Table 1 and 3 count them."""
+"""Parameters and multiply-adds, counted as in Tables 1 and 3."""
 
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,9 +12,10 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def count_macs(model: nn.Module, *inputs: Tensor) -> int:
-    """Multiply-adds of one forward pass: matrix products and convolutions, as the paper's "FLOPs".
+    """Multiply-adds of one forward pass, which the paper calls FLOPs: those of matrix products and convolutions.
 
-    Runs in evaluation mode on whatever device the model and `inputs` are; nothing is computed on "meta".
+    A token mixer may add its own (`TokenMixer.extra_macs`). The model runs in evaluation mode, on the device of the
+    model and `inputs`; on "meta" nothing is computed.
     """
     training = model.training
     model.eval()

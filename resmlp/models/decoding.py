@@ -1,8 +1,8 @@
-"""A copy of a network that translates, made for decoding: it gives the same, sooner.
+"""A faster copy of a translation network for decoding, with the same outputs.
 
-A step of the decoder is a few large matrices times one token of each hypothesis. The Affine and LayerScale beside a
-matrix are folded into it, and oneDNN lays it out once, as it reads it best: else it is laid out again in each step,
-which for few hypotheses takes longer than to multiply.
+A step of the decoder multiplies a few large matrices by one token of each hypothesis. The Affine and LayerScale next to
+a matrix are folded into it, and oneDNN stores the matrix once in its own layout. Otherwise each step converts the
+layout, which for few hypotheses takes longer than the product.
 """
 
 from copy import deepcopy
@@ -31,7 +31,7 @@ ENDS: dict[type, tuple[str, str]] = {
     CausalAttention: ("qkv", "proj"),
     MaskedAttention: ("qkv", "proj"),
 }
-"""modules of a sublayer -> the linear layer over channels that reads its input, and the one that makes its output"""
+"""module of a sublayer -> names of the linear layers over channels that read its input and write its output"""
 
 POINTWISE: dict[type, str] = {
     nn.Identity: "none",
@@ -40,17 +40,17 @@ POINTWISE: dict[type, str] = {
     nn.SiLU: "swish",
     nn.Hardswish: "hardswish",
 }
-"""what oneDNN calls an activation"""
+"""activation -> its name in oneDNN"""
 
 FEWEST = 4
-"""rows at a time: oneDNN takes longer for one or two (8.9 and 10.5 ms for a step of resmlp_mt6) than for four (6.8)"""
+"""rows of a product: oneDNN takes longer for 1 or 2 (8.9 and 10.5 ms for a step of resmlp_mt6) than for 4 (6.8)"""
 
 
 @torch.no_grad()
 def prepare(model: Seq2Seq) -> Seq2Seq:
-    """A copy of `model` for `translate`, in evaluation mode. It is not to be trained, moved or saved.
+    """A copy of `model` for `translate`, in evaluation mode. Do not train, move or save it.
 
-    Folded anywhere; laid out by oneDNN where that is at hand: on a CPU, with numbers of 32 bits.
+    Its layers are folded on any device, and stored by oneDNN on a CPU in fp32.
     """
     copy = deepcopy(model).eval().requires_grad_(False)
     head = linear_of(copy.embedding.weight, None)
@@ -70,7 +70,7 @@ def prepare(model: Seq2Seq) -> Seq2Seq:
 
 
 def fold(sublayer: Sublayer) -> None:
-    """Take the Affine before a sublayer and the LayerScale behind it into its first and its last linear layer."""
+    """Fold the Affine before a sublayer into its first linear layer, and the LayerScale after it into its last."""
     fn, (first, last) = sublayer.fn, ENDS[type(sublayer.fn)]
     enter, leave = getattr(fn, first), getattr(fn, last)
     if isinstance(sublayer.norm, Affine):
@@ -82,19 +82,19 @@ def fold(sublayer: Sublayer) -> None:
 
 
 def packed(linear: nn.Linear, act: nn.Module | None = None) -> nn.Module:
-    """`act(linear(x))` in the fastest way there is."""
+    """`act(linear(x))`, by oneDNN if it supports the layer."""
     act = nn.Identity() if act is None else act
     return PackedLinear(linear, POINTWISE[type(act)]) if packable(linear.weight) else nn.Sequential(linear, act)
 
 
 def packable(weight: Tensor) -> bool:
-    """Whether oneDNN lays out such a matrix. Inductor packs with the same operators, which have no public name."""
-    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return there and weight.device.type == "cpu" and weight.dtype == torch.float32
+    """Whether oneDNN can store the matrix. Inductor uses the same operators; they have no public name."""
+    has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return has_onednn and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 class PackedLinear(nn.Module):
-    """`act(W x + b)`, W laid out by oneDNN."""
+    """`act(W x + b)`, with W in the layout of oneDNN."""
 
     def __init__(self, linear: nn.Linear, act: str):
         super().__init__()
@@ -114,7 +114,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedEmbedding(SharedEmbedding):
-    """A shared embedding whose logits another matrix gives: the Affine before it is in there."""
+    """A shared embedding with another matrix for the logits, which contains the Affine before it."""
 
     def __init__(self, embedding: SharedEmbedding, head: nn.Module):
         nn.Embedding.__init__(self, embedding.num_embeddings, embedding.embedding_dim, device="meta")

@@ -1,4 +1,4 @@
-"""What a frozen network makes of images: the input of its head, or of several of its layers.
+"""Features of a frozen network: the input of its head, or the outputs of its last layers.
 
 B images of a batch, D the embedding dimension, L layers.
 """
@@ -15,7 +15,7 @@ Network = Callable[[Tensor], Tensor]
 
 
 class Pixels(nn.Module):
-    """The features that cost nothing, to compare others with: the normalized pixels, B 3 H W -> B 3*H*W."""
+    """The normalized pixels as features, a baseline without a network: B 3 H W -> B 3*H*W."""
 
     num_classes = 0
 
@@ -25,9 +25,9 @@ class Pixels(nn.Module):
 
 
 def pooled(model: nn.Module) -> Network:
-    """What the head of a network sees: normalized images B 3 H W -> B D, after the last norm and the pooling.
+    """The input of the head of a network: normalized images B 3 H W -> B D, after the last norm and the pooling.
 
-    For our networks and for timm's. Raises `UserError` for one that does not tell its features from its head.
+    Networks of resmlp and timm are supported. Raises `UserError` for a network that has no separate head.
     """
     if isinstance(model, Pixels):
         return model
@@ -35,23 +35,23 @@ def pooled(model: nn.Module) -> Network:
         return lambda images: model.pool(model.forward_features(images))
     body, head = getattr(model, "forward_features", None), getattr(model, "forward_head", None)
     if not (callable(body) and callable(head)):
-        raise UserError(f"{type(model).__name__} has no features apart from its output", "take another network")
+        raise UserError(f"{type(model).__name__} has no features apart from its output", "use another network")
     return lambda images: head(body(images), pre_logits=True)
 
 
 def last_layers(model: nn.Module, count: int) -> Network:
-    """B 3 H W -> B count*D: the means over the tokens of the last `count` layers, each after the last norm.
+    """B 3 H W -> B count*D: the mean tokens of the last `count` layers, each after the last norm.
 
-    The deepest comes last and is what `pooled` gives. (DINO, appendix F.2, concatenates 4 for its smaller networks.)
-    Raises `UserError` for a network that has fewer layers, and for several layers of one that is not ours.
+    The deepest layer comes last and equals `pooled`. (DINO, appendix F.2, concatenates 4 for its smaller networks.)
+    Raises `UserError` for a network with fewer layers, and for several layers of a network of timm.
     """
     if count == 1:
         return pooled(model)
     if not isinstance(model, Trunk):
-        raise UserError(f"{count} layers of {type(model).__name__}", "only of our own networks: take 1")
+        raise UserError(f"{count} layers of {type(model).__name__}, which is not a resmlp network", "use 1 layer")
     depth = len(model.blocks)
     if count > depth:
-        raise UserError(f"the last {count} layers of a network of {depth}", f"take at most {depth}")
+        raise UserError(f"{count} layers of a network with {depth}", f"use at most {depth}")
 
     def concatenated(images: Tensor) -> Tensor:
         last, before = model.forward_layers(images, list(range(depth - count, depth - 1)))

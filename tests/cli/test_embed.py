@@ -53,7 +53,7 @@ def test_rows_are_what_the_head_sees_in_order_of_path(embed, trained, divided, t
     assert about["paths"] == paths
     assert about["labels"] == [None if name == "alone.png" else name.split("/")[1] for name in paths]
     assert rows.dtype == np.float32
-    assert np.allclose(rows, features_of(trained, files), atol=1e-5)
+    assert np.allclose(rows, features_of(trained, files), atol=1e-4)
     assert (result["images"], result["dim"], result["unreadable"]) == (52, rows.shape[1], [])
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"f.npy", "f.json"}
 
@@ -72,7 +72,7 @@ def test_an_archive_and_a_flat_folder(embed, trained, tree, tmp_path):
         assert about["tree.tar"][key] == about["colors"][key]
     assert about["colors"]["labels"] == [name for name in sorted(COLORS) for _ in range(12)]
     assert about["flat"]["labels"] == [None] * 12
-    assert np.allclose(rows["flat"], rows["colors"][24:], atol=1e-6)
+    assert np.allclose(rows["flat"], rows["colors"][24:], atol=1e-4)
 
 
 READ = [(np.load, "npy"), (lambda path: json.loads(path.read_text()), "json")]
@@ -249,7 +249,7 @@ def test_classes_are_matched_by_name(evaluate, trained, divided, tmp_path):
         (["--knn.k", "37"], "k = 37, but only 36 training images"),
         (["--knn.k", "0"], "--knn.k 0"),
         (["--knn.temperature", "0"], "--knn.temperature 0"),
-        (["--linear.layers", "2", "--protocol", "linear"], "the last 2 layers of a network of 1"),
+        (["--linear.layers", "2", "--protocol", "linear"], "2 layers of a network with 1"),
         (["--linear.epochs", "0"], "--linear.epochs 0"),
         (["--data.root", "undivided"], "36 images are to be learned from and evaluated on"),
         (["--train", "nowhere"], "nowhere: no such file or folder"),

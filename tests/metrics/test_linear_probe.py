@@ -15,12 +15,22 @@ from resmlp.metrics.linear_probe import LEARNING_RATES, Settings, fit, standardi
 from resmlp.models.features import last_layers, pooled
 from resmlp.utils.errors import UserError
 
+pytestmark = pytest.mark.isa
+
+
+@pytest.fixture
+def float64_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
 
 def some(images: int = 50, dim: int = 12, classes: int = 3, views: int = 2):
     labels = torch.randint(classes, (images,))
     return torch.randn(classes, dim)[labels] + torch.randn(views, images, dim), labels
 
 
+@pytest.mark.usefixtures("float64_by_default")
 def test_a_classifier_alone_equals_that_of_the_grid():
     train, labels = some()
     options = {"epochs": 10, "batch_size": 16, "seed": 5}
@@ -29,7 +39,7 @@ def test_a_classifier_alone_equals_that_of_the_grid():
         assert heads.shape == (3, 3, width + 1)
         for rate, head in zip((0.01, 0.1, 1.0), heads):
             alone = fit(train, labels, 3, [width], Settings((rate,), **options))[0][0]
-            assert torch.allclose(head, alone, atol=1e-5)
+            assert torch.allclose(head, alone, rtol=0, atol=1e-11)
             assert head.abs().max() > 0.01, "the training has an effect"
 
 
@@ -38,9 +48,10 @@ def test_a_diverging_classifier_does_not_change_the_others():
     with_it = fit(train * 1e18, labels, 3, [12], Settings((1e-20, 1e30), epochs=3))[0]
     alone = fit(train * 1e18, labels, 3, [12], Settings((1e-20,), epochs=3))[0]
     assert not with_it[1].isfinite().all()
-    assert torch.allclose(with_it[0], alone[0])
+    assert (with_it[0] - alone[0]).norm() <= 1e-3 * alone[0].norm()  # float32, in which the other classifier diverges
 
 
+@pytest.mark.usefixtures("float64_by_default")
 def test_training_equals_that_of_torch():
     """With all images in a batch there is no order: SGD with momentum and a cosine, of the mean cross-entropy."""
     train, labels = some(views=1)
@@ -55,7 +66,7 @@ def test_training_equals_that_of_torch():
         nn.functional.cross_entropy(layer(train[0]), labels).backward()
         optimizer.step()
     expected = torch.cat([layer.weight, layer.bias[:, None]], 1).detach()
-    assert torch.allclose(head, expected, atol=1e-5)
+    assert torch.allclose(head, expected, rtol=0, atol=1e-11)
 
 
 def test_the_best_is_as_good_as_logistic_regression():
@@ -97,25 +108,25 @@ def test_few_classes_and_features_that_are_not_finite():
 
 
 def test_last_layers_equal_the_outputs_that_hooks_record():
-    model = package.create_model("resmlp_s12", dim=8, depth=5, patch_size=4, img_size=8, num_classes=3).eval()
+    model = package.create_model("resmlp_s12", dim=8, depth=5, patch_size=4, img_size=8, num_classes=3).double().eval()
     seen = []
     for block in model.blocks:
         block.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    images = torch.randn(2, 3, 8, 8)
+    images = torch.randn(2, 3, 8, 8).double()
     found = last_layers(model, 4)(images)
     assert torch.allclose(found, torch.cat([model.norm(x).mean(1) for x in seen[-4:]], 1))
     assert torch.allclose(found[:, -8:], pooled(model)(images))
     assert torch.allclose(model.head(found[:, -8:]), model(images))
-    with pytest.raises(UserError, match="the last 6 layers of a network of 5"):
+    with pytest.raises(UserError, match="6 layers of a network with 5"):
         last_layers(model, 6)
 
 
 def test_features_of_timm_networks():
     timm = pytest.importorskip("timm")
-    model = timm.create_model("resnet18", pretrained=False).eval()
-    images = torch.randn(2, 3, 64, 64)
-    assert torch.allclose(model.fc(pooled(model)(images)), model(images), atol=1e-5)
-    with pytest.raises(UserError, match="only of our own"):
+    model = timm.create_model("resnet18", pretrained=False).double().eval()
+    images = torch.randn(2, 3, 64, 64).double()
+    assert torch.allclose(model.fc(pooled(model)(images)), model(images))
+    with pytest.raises(UserError, match="not a resmlp network"):
         last_layers(model, 4)
     with pytest.raises(UserError, match="no features apart"):
         pooled(nn.Linear(3, 3))

@@ -92,7 +92,7 @@ def test_logits_equal_googles_mixer(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["resmlp_12_224", "resmlp_24_224", "resmlp_36_224", "mixer_s32_224", "mixer_b16_224"])
-def test_ours_to_timm_and_back_is_exact(name):
+def test_to_timm_and_back_is_exact(name):
     with torch.device("meta"):
         shapes = timm.create_model(name).state_dict()
         ours = create_model(name).state_dict()
@@ -105,7 +105,7 @@ def test_ours_to_timm_and_back_is_exact(name):
 
 
 @pytest.mark.isa
-def test_timm_computes_the_same_from_our_weights():
+def test_timm_computes_the_same_from_converted_weights():
     ours = create_model("resmlp_s12", dim=24, depth=2, patch_size=4, img_size=16, num_classes=7, scale="layerscale")
     torch.nn.init.normal_(ours.norm.beta)
     sizes = {"num_classes": 7, "img_size": 16, "patch_size": 4, "embed_dim": 24, "num_blocks": 2, "mlp_ratio": 4}
@@ -118,7 +118,7 @@ def test_timm_computes_the_same_from_our_weights():
 
 
 @pytest.mark.isa
-def test_timm_computes_what_the_attention_baseline_does_from_deits_keys(tmp_path):
+def test_the_attention_baseline_equals_timm_from_the_keys_of_deit(tmp_path):
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 6, "num_classes": 7}
     theirs = VisionTransformer(**sizes).eval()
     for parameter in theirs.parameters():
@@ -198,7 +198,7 @@ WRAPPINGS = {
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_what_is_around_the_weights_is_taken_off(wrapping, state, tmp_path):
+def test_dictionaries_and_prefixes_around_weights_are_removed(wrapping, state, tmp_path):
     ours, theirs = state
     torch.save(WRAPPINGS[wrapping](theirs), tmp_path / "weights.pth")
     read = read_weights(tmp_path / "weights.pth").state
@@ -220,7 +220,7 @@ class Evil:
         return (print, ("executed",))
 
 
-def test_code_beside_a_namespace_is_still_refused(tmp_path, capsys):
+def test_code_next_to_a_namespace_is_refused(tmp_path, capsys):
     torch.save({"model": {"a": torch.ones(1)}, "args": argparse.Namespace(x=Evil())}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="more than tensors"):
         read_weights(tmp_path / "evil.pth")
@@ -238,7 +238,7 @@ def test_objects_in_an_npz_are_refused(tmp_path, capsys):
     assert "executed" not in capsys.readouterr().out
 
 
-def test_an_npz_that_claims_too_much_is_refused(tmp_path, monkeypatch):
+def test_an_npz_with_a_huge_unpacked_size_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "bomb.npz", **{"stem/kernel": np.zeros((1, 1, 3, 100_000), np.float32)})
     monkeypatch.setattr("resmlp.models.weights.MAX_ARCHIVE", 2**20)
     with pytest.raises(UserError, match="claims"):
@@ -275,7 +275,7 @@ def test_a_pickle_named_npz_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
     "name", ["resmlp_s12", "resmlp_s24", "resmlp_s12_p14", "resmlp_cifar", "mixer_s32", "mixer_b16"]
 )
-def test_the_network_is_read_off_the_tensors(name, tmp_path):
+def test_the_network_is_guessed_from_the_tensors(name, tmp_path):
     patch = ARCHITECTURES[name].patch_size
     model = create_model(name, img_size=patch * 8, num_classes=11)
     save_file(to_timm(model.state_dict()), tmp_path / "weights.safetensors")
@@ -290,7 +290,7 @@ def test_the_network_is_read_off_the_tensors(name, tmp_path):
 @pytest.mark.parametrize(
     "changes", [{"img_size": (8, 16)}, {"pos_embed": True}, {"mixer": "dwconv"}, {"mixer": "none"}], ids=str
 )
-def test_a_network_that_tensors_do_not_tell_is_asked_for(changes, tmp_path):
+def test_a_network_that_tensors_do_not_determine_is_refused(changes, tmp_path):
     model = create_model("resmlp_s12", **{"dim": 8, "depth": 1, "patch_size": 4, "img_size": 8} | changes)
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match="by name"):
