@@ -1,5 +1,7 @@
 """Weights into our networks by timm's own roads: checkpoint_path, load_checkpoint, pretrained with another file."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from resmlp.models import save_model
 from resmlp.utils.errors import UserError
 
 
+@pytest.mark.isa
 def test_our_saved_file(make, make_ours, shake, images, tmp_path, name):
     ours, x = shake(make_ours(name)), images()
     save_model(tmp_path, ours, tuple("abcde"), Preprocessing(ours.config.size))
@@ -41,6 +44,7 @@ def pretrained(make, file, **options):
     return make("resmlp_s12", pretrained=True, pretrained_cfg_overlay=overlay, **options).eval()
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("dialect", ["ours", "timm", "official"])
 def test_pretrained_reads_every_dialect(dialect, make, shake, images, tmp_path):
     source, x = shake(theirs()), images()
@@ -55,32 +59,36 @@ def test_pretrained_reads_every_dialect(dialect, make, shake, images, tmp_path):
             state = {key.replace(old, new): tensor for key, tensor in state.items()}
         state = {k: t.flatten() if k.endswith((".alpha", ".beta")) else t for k, t in state.items()}
     save_file(state, tmp_path / "weights.safetensors")
-    torch.testing.assert_close(pretrained(make, tmp_path / "weights.safetensors")(x), source(x), rtol=0, atol=1e-5)
+    model, x = pretrained(make, tmp_path / "weights.safetensors").double(), x.double()
+    torch.testing.assert_close(model(x), source.double()(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.isa
 def test_pretrained_to_other_classes_channels_and_features(make, shake, images, tmp_path):
     source, file = shake(theirs()), tmp_path / "weights.safetensors"
     save_file(source.state_dict(), file)
-    x = images()
-    assert pretrained(make, file, num_classes=3)(x).shape == (2, 3)
-    headless = pretrained(make, file, num_classes=0)
-    torch.testing.assert_close(headless(x), source.forward_features(x).mean(1), rtol=0, atol=1e-5)
-    gray = pretrained(make, file, in_chans=1)
+    assert pretrained(make, file, num_classes=3)(images()).shape == (2, 3)
+    x, close = images().double(), partial(torch.testing.assert_close, rtol=0, atol=1e-12)
+    source.double()
+    headless = pretrained(make, file, num_classes=0).double()
+    close(headless(x), source.forward_features(x).mean(1))
+    gray = pretrained(make, file, in_chans=1).double()  # its kernel is the float32 sum of three
     torch.testing.assert_close(gray(x[:, :1]), source(x[:, :1].expand(-1, 3, -1, -1)), rtol=0, atol=1e-5)
-    features = pretrained(make, file, features_only=True, out_indices=(2,))
-    expected = source.forward_intermediates(x, [2], intermediates_only=True)
-    torch.testing.assert_close(features(x), expected, rtol=0, atol=1e-5)
+    features = pretrained(make, file, features_only=True, out_indices=(2,)).double()
+    close(features(x), source.forward_intermediates(x, [2], intermediates_only=True))
 
 
+@pytest.mark.isa
 def test_headless_weights_whose_file_has_a_head_all_the_same(make, shake, images, tmp_path):
     source, file = shake(theirs()), tmp_path / "dino.safetensors"
     save_file(source.state_dict(), file)
     overlay = {"file": str(file), "num_classes": 0}
     model = make("resmlp_s12", pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0).eval()
-    x = images()
-    torch.testing.assert_close(model(x), source.forward_features(x).mean(1), rtol=0, atol=1e-5)
+    x = images().double()
+    torch.testing.assert_close(model.double()(x), source.double().forward_features(x).mean(1), rtol=0, atol=1e-12)
 
 
+@pytest.mark.isa
 def test_googles_npz(make, shake, images, tmp_path):
     source, x = shake(make("mixer_s16")), images()
     names = {"head.": "head/", "embed.patches.proj.": "stem/", "norm.": "pre_head_layer_norm/"}
@@ -105,7 +113,7 @@ def test_googles_npz(make, shake, images, tmp_path):
         arrays[new] = tensor.permute(kernel).numpy()
     np.savez(tmp_path / "mixer.npz", **arrays)
     model = make("mixer_s16", checkpoint_path=str(tmp_path / "mixer.npz")).eval()
-    torch.testing.assert_close(model(x), source(x), rtol=0, atol=1e-5)
+    torch.testing.assert_close(model.double()(x.double()), source.double()(x.double()), rtol=0, atol=1e-12)
 
 
 def test_weights_that_do_not_fit_are_refused(make, tmp_path):

@@ -53,8 +53,9 @@ def by_hand(model, x):
     return model.norm(x), grids
 
 
+@pytest.mark.isa
 def test_intermediates_are_the_layers_run_by_hand(make, shake, images, name):
-    model, x = shake(make(name)), images()
+    model, x = shake(make(name)).double(), images().double()
     tokens, grids = by_hand(model, x)
     final, found = model.forward_intermediates(x)
     torch.testing.assert_close(final, tokens)
@@ -78,9 +79,10 @@ def test_stop_early_runs_no_later_layer(make, images, name):
         model.forward_intermediates(images(), output_fmt="NHWC")
 
 
+@pytest.mark.isa
 def test_features_only(make, shake, images, name):
-    whole, x = shake(make(name)), images()
-    features = make(name, features_only=True, out_indices=(0, 1)).eval()
+    whole, x = shake(make(name)).double(), images().double()
+    features = make(name, features_only=True, out_indices=(0, 1)).double().eval()
     features.model.load_state_dict(whole.state_dict(), strict=False)
     torch.testing.assert_close(features(x), by_hand(whole, x)[1][:2])
     assert features.feature_info.channels() == [12, 12]
@@ -91,8 +93,9 @@ def test_features_only(make, shake, images, name):
     torch.testing.assert_close(scripted(x), features(x))
 
 
+@pytest.mark.isa
 def test_pruning_keeps_the_logits_or_leaves_the_tokens(make, shake, images, name):
-    model, x = shake(make(name)), images()
+    model, x = shake(make(name)).double(), images().double()
     kept = copy.deepcopy(model)
     assert kept.prune_intermediate_layers([2], prune_head=False) == [2]
     torch.testing.assert_close(kept(x), model(x))
@@ -107,8 +110,9 @@ def test_pruning_keeps_the_logits_or_leaves_the_tokens(make, shake, images, name
             cut.reset_classifier(4, "token")
 
 
+@pytest.mark.isa
 def test_the_classifier_and_the_pooling(make, shake, images, name):
-    model, x = shake(make(name)), images()
+    model, x = shake(make(name)).double(), images().double()
     tokens, _ = by_hand(model, x)
     own = tokens.mean(1) if model.global_pool == "avg" else tokens[:, 0]
     torch.testing.assert_close(model.forward_head(tokens, pre_logits=True), own)
@@ -119,7 +123,7 @@ def test_the_classifier_and_the_pooling(make, shake, images, name):
     torch.testing.assert_close(model(x), own)
     model.reset_classifier(0, "avg")
     torch.testing.assert_close(model(x), tokens[:, -6:].mean(1))
-    assert torch.equal(make(name, num_classes=0, global_pool="")(x).squeeze(-1)[:, 0, 0] * 0, torch.zeros(2))
+    assert torch.equal(make(name, num_classes=0, global_pool="")(images()).squeeze(-1)[:, 0, 0] * 0, torch.zeros(2))
     model.to(torch.float64).reset_classifier(3)
     assert model.head.weight.dtype == torch.float64
     assert model.num_classes == model.config.num_classes == 3
@@ -173,8 +177,9 @@ def test_layer_decay_covers_every_parameter_once(make, name):
     assert len(found) == len(set(found)) == len(list(model.parameters()))
 
 
+@pytest.mark.isa
 def test_graphs_scripts_and_exports_give_the_same_logits(make, shake, images, name):
-    model, x = shake(make(name, drop_path_rate=0.2)), images()
+    model, x = shake(make(name, drop_path_rate=0.2)).double(), images().double()
     expected = model(x)
     torch.testing.assert_close(symbolic_trace(model)(x), expected)
     torch.testing.assert_close(torch.jit.script(model)(x), expected)
@@ -187,8 +192,9 @@ def test_a_graph_of_a_training_network_drops_paths(make, images):
     assert not torch.equal(graph(images()), graph(images())), "new paths at each call"
 
 
+@pytest.mark.isa
 def test_fx_features_are_the_tokens_of_the_layers(make, shake, images):
-    model, x = shake(make("resmlp_s12")), images()
+    model, x = shake(make("resmlp_s12")).double(), images().double()
     grids = by_hand(model, x)[1]
     found = FeatureGraphNet(model, (0, 2))(x)
     torch.testing.assert_close(found, [grids[i].flatten(2).transpose(1, 2) for i in (0, 2)])

@@ -70,6 +70,7 @@ def test_receptive_fields_of_convolutions_grow_by_one_patch_a_layer(kind):
     assert all(parameter.requires_grad for parameter in trunk.parameters())
 
 
+@pytest.mark.isa
 def test_the_receptive_field_of_a_linear_layer_is_its_row():
     trunk = network(norm="none", layer_scale=0.5, depth=1)
     with torch.no_grad():
@@ -81,6 +82,7 @@ def test_the_receptive_field_of_a_linear_layer_is_its_row():
     np.testing.assert_allclose(field.ravel(), np.abs(expected), rtol=1e-5)
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("changes", [{"mixer": "attention", "heads": 2, "pool": "classtoken"}, {"pool": "classmlp"},
                                      {"residual": "post", "norm": "layernorm"}, {"mixer": "mlp"}])  # fmt: skip
 def test_receptive_fields_by_the_whole_jacobian(changes):
