@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp.models.folding import split
+from resmlp.models.folding import split_diagonal
 from resmlp.models.seq2seq import Seq2Seq
 from resmlp.nn import (
     Affine,
@@ -55,7 +55,7 @@ def prepare(model: Seq2Seq) -> Seq2Seq:
     copy = deepcopy(model).eval().requires_grad_(False)
     head = linear_of(copy.embedding.weight, None)
     if isinstance(copy.decoder_norm, Affine):
-        copy.decoder_norm, last = split(copy.decoder_norm, head.weight[0])
+        copy.decoder_norm, last = split_diagonal(copy.decoder_norm, head.weight[0])
         head = fold_before(last, head)
     for part in list(copy.modules()):
         if isinstance(part, Sublayer) and type(part.fn) in ENDS:
@@ -74,10 +74,10 @@ def fold(sublayer: Sublayer) -> None:
     fn, (first, last) = sublayer.fn, ENDS[type(sublayer.fn)]
     enter, leave = getattr(fn, first), getattr(fn, last)
     if isinstance(sublayer.norm, Affine):
-        sublayer.norm, diagonal = split(sublayer.norm, enter.weight[0])
+        sublayer.norm, diagonal = split_diagonal(sublayer.norm, enter.weight[0])
         setattr(fn, first, fold_before(diagonal, enter))
     if isinstance(sublayer.scale, LayerScale):
-        sublayer.scale, diagonal = split(sublayer.scale, leave.bias)
+        sublayer.scale, diagonal = split_diagonal(sublayer.scale, leave.bias)
         setattr(fn, last, fold_after(leave, diagonal))
 
 

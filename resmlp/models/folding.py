@@ -1,9 +1,7 @@
-"""A copy of a trunk for inference, in which what only scales and shifts channels is part of the products beside it.
+"""Folding: a copy of a trunk for inference, with scales and shifts of channels folded into the products next to them.
 
-`D(x) = a x + b` for each channel is an Affine, a LayerScale, a BatchNorm in evaluation, the end of a LayerNorm. It
-folds into a matrix over the channels beside it. A matrix over the tokens is the same for every channel, and has no
-place for it: there `D2(A D1(x) + b)` becomes `s * (A x) + M`, with s of each channel, and M of each token and channel,
-which is what the branch makes of zeros. That holds for every mixer that is linear in x, convolutions at the border too.
+An Affine, a LayerScale, a BatchNorm in evaluation and the end of a LayerNorm are `D(x) = a x + b` for each channel.
+`resmlp.nn.diagonal` has the algebra, and a token mixer folds itself (`TokenMixer.fold`).
 
 B images, N tokens, D channels.
 """
@@ -33,10 +31,11 @@ from resmlp.nn.pool import TokenGather
 from resmlp.utils.checks import demand
 
 
-def split(part: nn.Module, like: Tensor) -> tuple[nn.Module, Diagonal]:
-    """A norm or scale as what cannot be folded, and the diagonal behind it; of the channels, type and device of `like`.
+def split_diagonal(part: nn.Module, like: Tensor) -> tuple[nn.Module, Diagonal]:
+    """A norm or scale as a module that cannot be folded, and the diagonal after it.
 
-    Of a LayerNorm the normalization stays, of what is not known all of it.
+    Of a LayerNorm the module is the normalization, of an unknown part the part itself. `like`, D, has the type and
+    device of the channels.
     """
     one, zero = torch.ones_like(like), torch.zeros_like(like)
     match part:
@@ -57,25 +56,25 @@ FOLDS: dict[type, Callable[..., Branch]] = {
     Mlp: lambda fn, first, last: fold_ends(fn, "fc1", "fc2", first, last),
     TokenGather: fold_matrix,
 }
-"""modules of a sublayer that are no token mixers -> how they fold"""
+"""modules of a sublayer other than token mixers -> how they fold"""
 
 
 def fold_branch(fn: nn.Module, first: Diagonal, last: Diagonal) -> Branch:
-    """`last(fn(first(x)))`: a mixer folds itself, and what is not known stays as it is."""
+    """`last(fn(first(x)))`: a mixer folds itself, and an unknown module is not changed."""
     if isinstance(fn, TokenMixer):
         return fn.fold(first, last)
     return FOLDS.get(type(fn), fold_around)(fn, first, last)
 
 
 def multiply_add(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """`gain * x + bias` in one pass; None is 1 and 0."""
+    """`gain * x + bias` in one pass; None means gain 1 or bias 0."""
     if gain is None:
         return x if bias is None else x + bias
     return gain * x if bias is None else torch.addcmul(bias, gain, x)
 
 
 class FoldedSublayer(nn.Module):
-    """`norm(skip * x + gain * fn(x) + bias)`, of which what does nothing is left out."""
+    """`norm(skip * x + gain * fn(x) + bias)`, without factors of 1 and a bias of 0."""
 
     skip: Tensor | None
     gain: Tensor | None
@@ -91,36 +90,36 @@ class FoldedSublayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B N D -> B N D"""
-        return self.beside(x, self.fn(x))
+        return self.combine(x, self.fn(x))
 
-    def beside(self, x: Tensor, y: Tensor) -> Tensor:
-        """The skip connection B N D, and what `fn` gave, B N D -> B N D"""
+    def combine(self, x: Tensor, y: Tensor) -> Tensor:
+        """The input and the output of `fn`, B N D each -> B N D"""
         return self.norm(multiply_add(y, self.gain, multiply_add(x, self.skip, self.bias)))
 
 
 class FoldedQuery(FoldedSublayer):
-    """The same of a Class-MLP's weighted sum, which reads all tokens and updates the class token."""
+    """A folded sublayer of Class-MLP, which reads all tokens and updates the class token."""
 
     def forward(self, cls: Tensor, patches: Tensor) -> Tensor:  # type: ignore[override]
         """B 1 D, B N D -> B 1 D"""
-        return self.beside(cls, self.fn(torch.cat([cls, patches], dim=1)))
+        return self.combine(cls, self.fn(torch.cat([cls, patches], dim=1)))
 
 
 def fold_sublayer(sublayer: nn.Module, like: Tensor) -> FoldedSublayer:
-    """A `Residual`, a `PostResidual`, or a Class-MLP's query (pre-norm), folded. Takes its parts; it is used up.
+    """A `Residual`, a `PostResidual` or a `ClassQuery` of Class-MLP, folded. `sublayer` cannot be used afterwards.
 
-    `like` has the D channels. Raises `UserError` for a scale that is no scale.
+    `like`, D, has the type and device of the channels. Raises `UserError` for an unknown scale.
     """
     fn = sublayer.get_submodule("fn")
-    stays, scale = split(sublayer.get_submodule("scale"), like)
+    rest, scale = split_diagonal(sublayer.get_submodule("scale"), like)
     kind = type(sublayer.get_submodule("scale")).__name__
-    demand(isinstance(stays, nn.Identity), f"a sublayer that ends in a {kind} cannot be folded", "use another scale")
-    kept, norm = split(sublayer.get_submodule("norm"), like)
+    demand(isinstance(rest, nn.Identity), f"a sublayer that ends in a {kind} cannot be folded", "use another scale")
+    kept, norm = split_diagonal(sublayer.get_submodule("norm"), like)
     if isinstance(sublayer, PostResidual):
-        nothing = Diagonal(torch.ones_like(like), torch.zeros_like(like))
+        identity = Diagonal(torch.ones_like(like), torch.zeros_like(like))
         if not isinstance(kept, nn.Identity):
-            return FoldedSublayer(fold_branch(fn, nothing, scale), norm=sublayer.norm)
-        return FoldedSublayer(fold_branch(fn, nothing, norm.after(scale)), skip=norm.gain)
+            return FoldedSublayer(fold_branch(fn, identity, scale), norm=sublayer.norm)
+        return FoldedSublayer(fold_branch(fn, identity, norm.after(scale)), skip=norm.gain)
     branch = fold_branch(fn, norm, scale)
     if not isinstance(kept, nn.Identity):
         branch = branch._replace(fn=nn.Sequential(kept, branch.fn))
@@ -129,19 +128,19 @@ def fold_sublayer(sublayer: nn.Module, like: Tensor) -> FoldedSublayer:
 
 @dataclass(frozen=True)
 class FoldedConfig:
-    """What a folded network was made of: its weights are no longer those of `network`, and fit nothing else."""
+    """The network that was folded. The weights of the folded network do not fit `network`."""
 
     network: TrunkConfig
     folded: bool = True
 
     @property
     def num_classes(self) -> int:
-        """0: features, no classifier"""
+        """Number of classes; 0 for features without a classifier."""
         return self.network.num_classes
 
 
 class FoldedTrunk(nn.Module):
-    """A trunk made for inference, equal to what it was made of but for rounding. See `fold`."""
+    """A folded trunk, with the outputs of the original trunk up to rounding. See `fold`."""
 
     def __init__(self, trunk: Trunk, tail: nn.Module):
         super().__init__()
@@ -149,25 +148,26 @@ class FoldedTrunk(nn.Module):
         self.embed, self.blocks, self.tail = trunk.embed, nn.Sequential(*trunk.blocks), tail
 
     def forward(self, images: Tensor) -> Tensor:
-        """B 3 H W -> B K, or features B D where there is no classifier. Raises `UserError` for another H or W."""
+        """B 3 H W -> B K, or features B D without a classifier. Raises `UserError` for images of another size."""
         check_size(images, self.config.network)
         return self.tail(self.blocks(self.embed(images)))
 
     def train(self, mode: bool = True) -> "FoldedTrunk":
-        """Evaluation alone; raises `UserError` for training."""
-        demand(not mode, "a folded network cannot be trained", "train the network it was made of, and fold that")
+        """Stay in evaluation mode. Raises `UserError` for training mode."""
+        demand(not mode, "a folded network cannot be trained", "train the original network, then fold it")
         return super().train(False)
 
 
 @torch.no_grad()
 def fold(model: Trunk) -> FoldedTrunk:
-    """A copy of any vision trunk for inference alone, folded in 64 bits: it gives the same, in fewer passes.
+    """A copy of a vision trunk for inference, folded in float64: the same outputs, in fewer passes over the tokens.
 
-    What stays: the normalization of a LayerNorm; an Affine before an MLP over tokens (`fold_around`); of a network
-    without classifier the last Affine, after pooling. `config.network` is that of `model`, which is left as it is. The
-    copy is not to be trained or saved. Raises `UserError`.
+    Not folded are the normalization of a LayerNorm, an Affine before an MLP over tokens (`fold_around`) and, without a
+    classifier, the last Affine, after pooling. `config.network` is the configuration of `model`, which is not changed.
+    The copy cannot be trained or saved. Raises `UserError` for another network.
     """
-    demand(isinstance(model, Trunk), "it is no vision trunk of ours", "a translator: resmlp.models.decoding.prepare")
+    is_trunk = isinstance(model, Trunk)
+    demand(is_trunk, "not a resmlp vision network", "fold a translator by resmlp.models.decoding.prepare")
     own = next(model.parameters())
     copy = deepcopy(model).cpu().double().requires_grad_(False).eval()
     like = torch.ones(model.config.architecture.dim, dtype=torch.float64)
@@ -181,8 +181,8 @@ def fold(model: Trunk) -> FoldedTrunk:
 
 
 def _tail(trunk: Trunk, like: Tensor) -> nn.Module:
-    """Norm, pool and head: the norm's gain and bias pass through either pool, and of a first token alone all of it."""
-    kept, last = split(trunk.norm, like)
+    """Norm, pool and head: gain and bias of the norm fold into the head; the rest of it may follow a `FirstToken`."""
+    kept, last = split_diagonal(trunk.norm, like)
     head = fold_before(last, trunk.head) if isinstance(trunk.head, nn.Linear) else last.affine()
     parts = [trunk.pool, kept] if isinstance(trunk.pool, FirstToken) else [kept, trunk.pool]
     return nn.Sequential(*(part for part in parts if not isinstance(part, nn.Identity)), head)

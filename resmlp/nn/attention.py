@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def split(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+def split_heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
     """B N parts*D -> `parts` tensors B H N D/H"""
     return x.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
 
 
-def join(x: Tensor) -> Tensor:
+def join_heads(x: Tensor) -> Tensor:
     """B H N D/H -> B N D"""
     return x.transpose(1, 2).flatten(2)
 
@@ -27,4 +27,4 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: 
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             return attend(q.float(), k.float(), v.float(), mask, causal).to(q.dtype)
-    return join(F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal))
+    return join_heads(F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal))

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp.nn.attention import attend, split
+from resmlp.nn.attention import attend, split_heads
 from resmlp.nn.layers import Part
 from resmlp.nn.mixers import AttentionMixer, LinearMixer
 from resmlp.nn.residual import Residual
@@ -99,7 +99,7 @@ class MaskedAttention(AttentionMixer):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """B S D, mask B S (true for tokens) -> B S D"""
-        q, k, v = split(self.qkv(x), 3, self.heads)
+        q, k, v = split_heads(self.qkv(x), 3, self.heads)
         return self.proj(attend(q, k, v, mask[:, None, None]))
 
 
@@ -111,7 +111,7 @@ class CausalAttention(AttentionMixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """B T D -> B T D"""
-        q, k, v = split(self.qkv(x), 3, self.heads)
+        q, k, v = split_heads(self.qkv(x), 3, self.heads)
         return self.proj(attend(q, k, v, causal=True))
 
     def step(self, x: Tensor, cache: LayerCache) -> Tensor:
@@ -119,8 +119,8 @@ class CausalAttention(AttentionMixer):
         dim = x.shape[2]
         q, states = self.qkv(x).split((dim, 2 * dim), dim=2)
         cache.write(states)
-        (q,) = split(q.reshape(-1, 1, dim), 1, self.heads)  # B*K H 1 D/H
-        k, v = split(cache.table[cache.rows], 2, self.heads)  # B*K H t D/H
+        (q,) = split_heads(q.reshape(-1, 1, dim), 1, self.heads)  # B*K H 1 D/H
+        k, v = split_heads(cache.table[cache.rows], 2, self.heads)  # B*K H t D/H
         return self.proj(attend(q, k, v).view_as(x))
 
 
@@ -136,11 +136,11 @@ class CrossAttention(nn.Module):
 
     def read(self, states: Tensor) -> Tensor:
         """B S D -> 2 B H S D/H: the keys and values of the source, computed once for a sentence"""
-        return torch.stack(split(self.kv(states), 2, self.heads))
+        return torch.stack(split_heads(self.kv(states), 2, self.heads))
 
     def forward(self, x: Tensor, keys_values: Tensor, mask: Tensor) -> Tensor:
         """B T D (or B K D), keys and values from `read`, mask B S (true for tokens) -> B T D"""
-        (q,) = split(self.q(x), 1, self.heads)
+        (q,) = split_heads(self.q(x), 1, self.heads)
         k, v = keys_values.unbind()
         return self.proj(attend(q, k, v, mask[:, None, None]))
 

@@ -1,4 +1,4 @@
-"""The folded copy against the network itself, in 64 bits, where what is left of a difference is a mistake."""
+"""The folded copy against the network itself, in float64, where a difference is an error."""
 
 from dataclasses import replace
 from itertools import product
@@ -11,7 +11,7 @@ from torch import nn
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import Architecture
 from resmlp.models import Trunk, TrunkConfig, save_model
-from resmlp.models.folding import FoldedTrunk, fold, split
+from resmlp.models.folding import FoldedTrunk, fold, split_diagonal
 from resmlp.nn import Affine, LayerScale, TokenBatchNorm
 from resmlp.nn.diagonal import Diagonal, fold_after, fold_before
 from resmlp.utils.errors import UserError
@@ -23,7 +23,7 @@ BASE = Architecture(patch_size=2, dim=6, depth=2, heads=2, token_hidden=5)
 
 
 def network(classes: int = 3, **changes) -> Trunk:
-    """On a grid of 3x4 tokens, every number of it random."""
+    """A network on a grid of 3x4 tokens, with random parameters."""
     model = Trunk(TrunkConfig("it", replace(BASE, **changes), (6, 8), classes)).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -37,11 +37,11 @@ def network(classes: int = 3, **changes) -> Trunk:
 
 @torch.no_grad()
 def difference(model: Trunk) -> float:
-    """Largest of the copy's from the network's outputs, over the largest output."""
+    """Largest difference of the outputs, relative to the largest output."""
     images = torch.randn(3, 3, 6, 8, dtype=torch.float64)
-    wanted, found = model(images), fold(model)(images)
-    assert found.shape == wanted.shape
-    return float((found - wanted).abs().max() / wanted.abs().max())
+    expected, outputs = model(images), fold(model)(images)
+    assert outputs.shape == expected.shape
+    return float((outputs - expected).abs().max() / expected.abs().max())
 
 
 def fits(mixer: str, pool: str) -> bool:
@@ -51,7 +51,7 @@ def fits(mixer: str, pool: str) -> bool:
 @pytest.mark.parametrize("residual", ["pre", "post"])
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_gives_the_same(mixer, norm, residual):
+def test_outputs_are_the_same(mixer, norm, residual):
     pools, scales = ("mean", "classmlp", "classtoken"), ("layerscale", "affine", "none")
     for number, (pool, scale) in enumerate(product(pools, scales), NORMS.index(norm)):
         classes = 3 * (number % 2)  # a classifier or features, in turn
@@ -63,7 +63,7 @@ def test_gives_the_same(mixer, norm, residual):
 @pytest.mark.parametrize("scale", ["layerscale", "affine"])
 @pytest.mark.parametrize("pool", ["mean", "classmlp", "classtoken"])
 @pytest.mark.parametrize("mixer", [mixer for mixer in MIXERS if mixer != "mlp"])
-def test_no_pass_over_channels_is_left(mixer, pool, scale):
+def test_no_pass_over_channels_remains(mixer, pool, scale):
     if not fits(mixer, pool):
         pytest.skip("a class token has no place on a grid")
     for norm, residual in product(("affine", "batchnorm"), ("pre", "post")):
@@ -71,7 +71,7 @@ def test_no_pass_over_channels_is_left(mixer, pool, scale):
         assert not any(isinstance(part, Affine | LayerScale | TokenBatchNorm) for part in folded.modules())
 
 
-def test_an_mlp_over_tokens_keeps_what_is_before_it_alone():
+def test_an_mlp_over_tokens_keeps_only_the_affine_before_it():
     kept = [type(part) for part in fold(network(mixer="mlp")).modules()]
     assert (kept.count(Affine), kept.count(LayerScale)) == (2, 0)
 
@@ -92,8 +92,8 @@ def test_the_linear_mixer_by_the_equation():
 
 
 @torch.no_grad()
-def test_beta_does_not_reach_beyond_the_border():
-    """At the border a convolution meets zeros, where the Affine before it would have put beta inside."""
+def test_beta_does_not_extend_beyond_the_border():
+    """Beyond the border a convolution reads zeros, without the beta of the Affine before it."""
     bias = fold(network(mixer="dwconv")).blocks[0][0].bias.view(3, 4, 6)
     torch.testing.assert_close(bias[1, 1], bias[1, 2])
     for place in ((0, 0), (0, 1), (1, 0), (2, 3)):
@@ -112,13 +112,13 @@ def test_diagonals():
     torch.testing.assert_close(both.gain * x + both.bias, second.gain * (first.gain * x + first.bias) + second.bias)
     norm = TokenBatchNorm(5).double().eval()
     norm.running_mean.normal_(), norm.running_var.uniform_(0.3, 3)
-    stays, diagonal = split(norm, x[0, 0])
-    assert isinstance(stays, nn.Identity)
+    rest, diagonal = split_diagonal(norm, x[0, 0])
+    assert isinstance(rest, nn.Identity)
     torch.testing.assert_close(diagonal.gain * x + diagonal.bias, norm(x))
 
 
-def test_a_mixer_that_is_not_known_stays_as_it_is():
-    """One that reads its left neighbor, as docs/architecture.md adds it."""
+def test_an_unknown_mixer_is_not_changed():
+    """A module that is not a `TokenMixer`, and not linear."""
 
     class Shift(nn.Module):
         def forward(self, x):
@@ -131,15 +131,15 @@ def test_a_mixer_that_is_not_known_stays_as_it_is():
         assert difference(model) < 1e-11
 
 
-def test_a_scale_that_is_not_known_is_refused():
+def test_an_unknown_scale_is_refused():
     model = network()
     model.blocks[0].channels.scale = nn.Tanh()
     with pytest.raises(UserError, match="ends in a Tanh"):
         fold(model)
 
 
-def test_zero_gains_are_no_trouble():
-    """Where a post-norm's alpha is zero, nothing may be divided by it."""
+def test_zero_gains():
+    """An alpha of zero in a post-norm, which must not be a divisor."""
     model = network(residual="post")
     with torch.no_grad():
         for part in model.modules():
@@ -156,7 +156,7 @@ def test_rounding_in_32_bits():
     assert_rounded(folded(images), model, images)
 
 
-def test_leaves_the_network_as_it_was():
+def test_the_network_is_not_changed():
     model = network().train()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     folded = fold(model)
@@ -171,7 +171,7 @@ def test_leaves_the_network_as_it_was():
     assert not shared & {tensor.data_ptr() for tensor in folded.state_dict().values()}
 
 
-def test_is_not_to_be_trained_or_saved(tmp_path):
+def test_the_copy_cannot_be_trained_or_saved(tmp_path):
     folded = fold(network())
     assert isinstance(folded.eval(), FoldedTrunk)
     assert not any(parameter.requires_grad for parameter in folded.parameters())
