@@ -228,7 +228,7 @@ class GlobalFilterMixer(TokenMixer):
     def fold(self, first: Diagonal, last: Diagonal) -> Branch:
         """The filter takes both gains."""
         bias = of_zeros(self, first, last, math.prod(self.grid))
-        self.filter *= (first.gain * last.gain)[:, None]
+        self.filter.mul_((first.gain * last.gain)[:, None])
         return Branch(self, bias=bias)
 
     def lowered(self) -> nn.Module:

@@ -3,21 +3,25 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resmlp.analysis.page import code, duration, element, image, page, section, table
 from resmlp.analysis.style import printable
-from resmlp.reproduction.record import LOCAL, Record
+from resmlp.reproduction.plan import LOCAL
 from resmlp.reproduction.statistics import Stat
+
+if TYPE_CHECKING:
+    from resmlp.reproduction.record import Record
 
 STYLE = "main { max-width: 80rem; }\ntable { overflow-wrap: normal; }\n"
 
 
-def title(record: Record) -> str:
+def title(record: "Record") -> str:
     """`Table 3 at small scale`"""
     return f"{record.table[:-1].capitalize()} {record.table[-1]} at {record.scale} scale"
 
 
-def heading(record: Record) -> list[str]:
+def heading(record: "Record") -> list[str]:
     """Headings of the columns: for each number the paper's, and ours if there is any."""
     head = ["row", "what"]
     for column in record.columns:
@@ -25,7 +29,7 @@ def heading(record: Record) -> list[str]:
     return [*head, *(["difference: paper", "ours"] if _compared(record) else []), "seeds", "time per seed"]
 
 
-def lines(record: Record) -> Iterator[list[str]]:
+def lines(record: "Record") -> Iterator[list[str]]:
     """The cells of the table, row by row."""
     for row in record.rows:
         cells = [row.row, row.what]
@@ -54,7 +58,7 @@ def mean_and_std(stat: Stat | None, factor: float, sign: str = "") -> str:
     return f"{mean:{sign},.{digits}f}{deviation}"
 
 
-def remarks(record: Record) -> Iterator[str]:
+def remarks(record: "Record") -> Iterator[str]:
     """Remarks on the table, one or two sentences each."""
     if record.scale != "paper":
         yield "Our accuracies are of small networks on small data: compare differences, not numbers."
@@ -84,7 +88,7 @@ def remarks(record: Record) -> Iterator[str]:
             yield f"{row.row} failed: {row.failed}"
 
 
-def left_out(record: Record) -> list[tuple[str, str]]:
+def left_out(record: "Record") -> list[tuple[str, str]]:
     """(reason, names of the rows that are not run for this reason)."""
     names: dict[str, list[str]] = {}
     for row in record.rows:
@@ -93,20 +97,20 @@ def left_out(record: Record) -> list[tuple[str, str]]:
     return [(reason, ", ".join(rows)) for reason, rows in names.items()]
 
 
-def machine(record: Record) -> str:
+def machine(record: "Record") -> str:
     """Machine, total time and versions."""
     versions = " · ".join(f"{name} {version}" for name, version in record.versions.items())
     total = f"{duration(record.seconds)} in total" if record.seconds else ""
     return " · ".join(part for part in (record.machine, total, versions) if part)
 
 
-def figures(record: Record) -> list[tuple[str, str]]:
+def figures(record: "Record") -> list[tuple[str, str]]:
     """(file, alternative text) of each figure."""
     pairs = [(file, f"{record.what}: {row.what}") for row in record.rows for file in row.figures]
     return pairs + [(file, record.what) for file in record.figures]
 
 
-def markdown(record: Record) -> str:
+def markdown(record: "Record") -> str:
     """The record as a page of Markdown."""
     rows = [[_cell(cell) for cell in row] for row in lines(record)]
     head = heading(record)
@@ -124,7 +128,7 @@ def markdown(record: Record) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def html(record: Record, out: Path) -> str:
+def html(record: "Record", out: Path) -> str:
     """The record as a page of HTML, with the figures in the folder `out` embedded."""
     runs = [[row.row, row.run, row.command] for row in record.rows if row.run]
     drawn = [image(out / file, text, text) for file, text in figures(record) if (out / file).is_file()]
@@ -141,11 +145,11 @@ def html(record: Record, out: Path) -> str:
     return page(title(record), parts, STYLE)
 
 
-def _measured(record: Record, column: str) -> bool:
+def _measured(record: "Record", column: str) -> bool:
     return any(column in row.ours for row in record.rows)
 
 
-def _compared(record: Record) -> bool:
+def _compared(record: "Record") -> bool:
     return any(row.difference for row in record.rows)
 
 

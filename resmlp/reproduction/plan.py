@@ -6,6 +6,9 @@ from typing import Any, TypeVar
 
 from resmlp.config import Recipe
 
+LOCAL = "the token mixers start as 3x3 convolutions (init local)"
+"""what a record says of a run that starts so"""
+
 
 @dataclass(frozen=True)
 class Training:

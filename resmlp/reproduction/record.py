@@ -10,13 +10,12 @@ from resmlp.config import Model
 from resmlp.paper import Column, Row, Table
 from resmlp.reproduction.commands import command, whole_command
 from resmlp.reproduction.measured import Runs, read_runs
-from resmlp.reproduction.plan import Plan, Training, Weights
+from resmlp.reproduction.plan import LOCAL, Plan, Training, Weights
 from resmlp.reproduction.statistics import Stat, spearman
 from resmlp.utils.serialization import to_dict
 
 DIGITS = 9
 """decimals of a difference, so that equal differences are equal in spite of rounding errors"""
-LOCAL = "the token mixers start as 3x3 convolutions (init local)"
 Counts = Callable[[str], dict[str, float]]
 """name of a network -> its parameters and multiply-adds"""
 
