@@ -492,7 +492,7 @@ def train(tmp_path) -> Callable[..., dict]:
             run=replace(recipe.run, **settings),
         )
         torch.manual_seed(0)
-        return resmlp.train(recipe, tmp_path / folder)
+        return resmlp.train(recipe, tmp_path / folder).to_dict()
 
     return train
 
@@ -580,7 +580,7 @@ def test_counts_of_unreadable_images_continue(tmp_path, digits, interrupt_at, mo
 
         return read
 
-    for way in ("read", "part"):
+    for way in ("read", "read_region"):
         monkeypatch.setattr(Pixels, way, damaged(getattr(Pixels, way)))
     assert digits(tmp_path / "whole", "--data.batch-size", "1437") == 0
     whole = read_json(tmp_path / "whole" / "summary.json")["unreadable"]
