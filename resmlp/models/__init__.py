@@ -1,4 +1,4 @@
-"""Networks: one vision trunk for all of them, names, weights of every dialect, and the model file."""
+"""Networks: the vision trunk, segmenters and translators; their weights in every dialect, and model files."""
 
 from resmlp.config.model_config import TrunkConfig
 from resmlp.models.beam_search import Hypothesis, translate

@@ -1,4 +1,4 @@
-"""Names to networks."""
+"""Vision networks by name."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -16,7 +16,7 @@ from resmlp.utils.errors import UserError, notice
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names for `create_model`, those that match the shell `pattern`."""
+    """The names for `create_model` that match the shell `pattern`."""
     return [name for name in ARCHITECTURES if fnmatch(name, pattern)]
 
 
@@ -29,19 +29,22 @@ def create_model(
     drop_path: float = 0.0,
     **changes: Any,
 ) -> Trunk:
-    """A network of `list_models()`, or of timm's name or its authors' for it.
+    """The network of a name in `list_models()`, or of its name in timm or by its authors.
 
-    With `pretrained`, its published weights: those of the tag in `create_model("resmlp_s24.fb_distilled_in1k")`, or the
-    first that `resmlp list weights` has for a name without one. `checkpoint` is a file of weights in any known dialect,
-    a run folder, or `hf-hub:ORG/NAME`. `num_classes` is that of the weights, or 1000; another one gives a new head, 0
-    features. `img_size` is one number or (height, width), in pixels, that of the weights, or 224; every side must be a
-    multiple of the patch, and weights of another size are interpolated (`resmlp.models.resize`). `drop_path` is the
-    probability of stochastic depth. `changes` replace parts of the architecture:
-    `create_model("resmlp_s12", mixer="dwconv", depth=6)`. Raises `UserError`.
+    - `pretrained`: load the published weights of the tag, as in `create_model("resmlp_s24.fb_distilled_in1k")`; for a
+      name without a tag, the first weights in `resmlp list weights`.
+    - `checkpoint`: a file of weights in any known dialect, a run folder, or `hf-hub:ORG/NAME`.
+    - `num_classes`: default that of the weights, or 1000. Another number gives a new head, 0 features.
+    - `img_size`: one number or (height, width), in pixels, multiples of the patch size; default that of the weights, or
+      224. Weights of another size are interpolated (`resmlp.models.resize`).
+    - `drop_path`: the probability of stochastic depth.
+    - `changes`: replaced parts of the architecture, as in `create_model("resmlp_s12", mixer="dwconv", depth=6)`.
+
+    Raises `UserError`.
     """
     tag = published(name) if pretrained or is_tagged(name) else None
     if tag:
-        demand(not (pretrained and checkpoint), "both pretrained and checkpoint are given", "choose one of them")
+        demand(not (pretrained and checkpoint), "both pretrained and checkpoint are set", "choose one of them")
         name, checkpoint = tag.model, tag.name if pretrained else checkpoint
     source = resolve(checkpoint) if checkpoint else None
     name, arch = canonical(name), architecture(name, **changes)
@@ -51,7 +54,7 @@ def create_model(
     weights = read_weights(source) if source else None
     if num_classes is None:
         num_classes = weights.num_classes if weights else 1000
-    demand(type(num_classes) is int, f"num_classes {num_classes!r}", "a whole number; 0 gives features")
+    demand(type(num_classes) is int, f"num_classes is {num_classes!r}", "give a whole number; 0 gives features")
     config, resized = TrunkConfig(name, arch, size, num_classes, drop_path), ""
     if weights:
         weights, config, resized = resize_to(weights, config, trained_at)
@@ -60,16 +63,16 @@ def create_model(
     if weights and resized:
         notice(f"{weights.source}: {resized}")
     if weights and swapped and num_classes:
-        had = f"its own for {weights.num_classes}" if weights.num_classes else "none"
-        notice(f"{weights.source}: a new, untrained head for {num_classes} classes in place of {had}")
+        old = f"the one for {weights.num_classes}" if weights.num_classes else "none"
+        notice(f"{weights.source}: a new, untrained head for {num_classes} classes instead of {old}")
     return model
 
 
 def _sides(img_size: int | Sequence[int] | None, default: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of what a person gives as `img_size`."""
+    """(height, width) of an `img_size`."""
     if img_size is None:
         return default
     sides = tuple(img_size) if isinstance(img_size, Sequence) else (img_size,)
     if len(sides) not in (1, 2) or not all(type(side) is int for side in sides):
-        raise UserError(f"img_size {img_size!r}", "one number of pixels, or (height, width)")
+        raise UserError(f"img_size is {img_size!r}", "give one number of pixels, or (height, width)")
     return sides[0], sides[-1]

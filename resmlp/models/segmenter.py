@@ -1,4 +1,4 @@
-"""A network that labels each pixel: a backbone, UPerNet over its features, logits at the image's resolution."""
+"""Segmentation networks: a backbone, UPerNet over its features, and logits at the resolution of the image."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -19,15 +19,15 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 THREE_QUARTERS = 2
-"""which of the four maps the auxiliary head reads"""
+"""index of the map that the auxiliary head reads"""
 
 
 class Segmenter(nn.Module):
     """Backbone -> pyramid -> UPerNet's decoder -> classifier, and an auxiliary head on the features after 3/4.
 
-    `forward` gives logits B K H W; in training a tuple of them, one for each head, the auxiliary one last (where
-    `config.auxiliary` is 0, there is one). It reads images of `config.size`; `at` moves it to another size. A
-    `backbone` that has been built already, with pretrained weights, takes the place of a random one.
+    `forward` returns logits B K H W; in training a tuple of logits, those of the auxiliary head last, if
+    `config.auxiliary` is not 0. Images have `config.size`; `at` moves the network to another size. `backbone` is a
+    built backbone, for example pretrained, in place of a random one.
     """
 
     def __init__(self, config: SegmenterConfig, backbone: Backbone | None = None):
@@ -52,14 +52,14 @@ class Segmenter(nn.Module):
         logits = [self.classifier(self.decoder(self.neck(maps)))]
         if self.training and self.auxiliary is not None:
             logits.append(self.auxiliary(maps[THREE_QUARTERS]))
-        stretched = [F.interpolate(x, images.shape[-2:], mode="bilinear", align_corners=False) for x in logits]
-        return tuple(stretched) if self.training else stretched[0]
+        resized = [F.interpolate(x, images.shape[-2:], mode="bilinear", align_corners=False) for x in logits]
+        return tuple(resized) if self.training else resized[0]
 
     def at(self, size: Size) -> "Segmenter":
-        """The same network for images of `size` (height, width), to label a whole image at once in evaluation.
+        """The same network in evaluation mode for images of `size` (height, width), such as whole images.
 
-        It is in evaluation mode and shares all parameters that are not fixed to the grid. Raises `UserError` for a size
-        that does not divide into patches, and for a backbone that cannot be moved.
+        It shares all parameters that are not fixed to the grid. Raises `UserError` for a size that does not divide into
+        patches, and for a backbone that cannot be moved.
         """
         backbone = self.backbone.at(size)
         shared = {id(parameter): parameter for parameter in self.parameters()}
@@ -69,7 +69,7 @@ class Segmenter(nn.Module):
         return other.eval()
 
     def whole_patches(self, size: Size) -> Size:
-        """The least size, not below `size` (height, width), that the positions of the backbone's coarsest map tile."""
+        """`size` (height, width), rounded up to multiples of the largest stride of the backbone."""
         side = max(self.backbone.strides)
         height, width = (-(-own // side) * side for own in size)
         return height, width
@@ -78,17 +78,17 @@ class Segmenter(nn.Module):
         height, width = self.config.size
         if images.shape[-2:] != (height, width):
             what = f"the segmenter was built for windows of {height}x{width}, got {tuple(images.shape)}"
-            raise UserError(what, "cut or pad them, or move it there by segmenter.at(size)")
+            raise UserError(what, "crop or pad them, or use segmenter.at(size)")
         if self.training and len(images) == 1:
-            alone = any(type(part) is nn.BatchNorm2d and part.training for part in self.decoder.modules())
+            normed = any(type(part) is nn.BatchNorm2d and part.training for part in self.decoder.modules())
             what = "UPerNet pools an image to one value a channel, and BatchNorm cannot train on one image"
-            demand(not alone, what, "give a process --data.batch-size 2 or more in each step")
+            demand(not normed, what, "use --data.batch-size 2 or more for each process and step")
 
 
 def synchronize(model: Segmenter) -> None:
-    """Have BatchNorm of the neck and the heads count the images of all processes (CUDA's alone can), in place.
+    """Synchronize BatchNorm of the neck and the heads over processes, in place (CUDA only).
 
-    So BEiT, XCiT and MMSegmentation train UPerNet, with two images a GPU. The backbone's own norms stay.
+    BEiT, XCiT and MMSegmentation train UPerNet so, with two images a GPU. Norms of the backbone are not changed.
     """
     for name, part in list(model.named_children()):
         if part is not model.backbone:
@@ -103,23 +103,23 @@ def build_segmenter(
     width: int = 512,
     auxiliary: int = 256,
 ) -> tuple[Segmenter, str]:
-    """The recipe's segmenter for windows of `size` (height, width), and in words where its weights come from.
+    """The segmenter of a recipe for windows of `size` (height, width), and a description of its weights.
 
-    The trunk is that of `model` with the weights of its checkpoint: their head is left behind, and what is fixed to
-    another grid of tokens is interpolated. `backbone`, a name of timm's, takes its place, pretrained where it has a
-    tag. `width` and `auxiliary` are channels (`SegmenterConfig`).
+    The trunk is that of `model` with the weights of its checkpoint, without the head, interpolated from another grid of
+    tokens. `backbone`, the name of a timm network, replaces it, and is pretrained if it has a tag. `width` and
+    `auxiliary` are channels (`SegmenterConfig`).
     """
     if backbone:
-        foreign = TimmFeatures(backbone, size, pretrained="." in backbone)
+        timm_backbone = TimmFeatures(backbone, size, pretrained="." in backbone)
         parts = SegmenterConfig(size, num_classes, None, backbone, width, auxiliary)
-        return Segmenter(parts, foreign), f"timm:{backbone}" if "." in backbone else "new"
+        return Segmenter(parts, timm_backbone), f"timm:{backbone}" if "." in backbone else "new"
     trunk, words = _pretrained(TrunkConfig(*model.network(), size, 0, model.drop_path), model.start)
     own = TrunkFeatures(trunk)
     return Segmenter(SegmenterConfig(size, num_classes, trunk.config, None, width, auxiliary), own), words
 
 
 def preprocessing_of(model: Model, backbone: str | None = None) -> Preprocessing | None:
-    """How the weights that `build_segmenter` begins from were shown images; None for new ones, or where unknown."""
+    """The preprocessing of the weights that `build_segmenter` starts from; None for new or unknown ones."""
     if backbone:
         return timm_preprocessing(backbone)
     described = resolve(model.start).expect(ModelConfig) if model.start else None
@@ -127,7 +127,7 @@ def preprocessing_of(model: Model, backbone: str | None = None) -> Preprocessing
 
 
 def _pretrained(network: TrunkConfig, source: str | None) -> tuple[Trunk, str]:
-    """A trunk without a classifier, with the weights of `source` moved to its grid, and in words where from."""
+    """A trunk without a classifier, with the weights of `source` on its grid, and a description of the weights."""
     if source is None:
         return Trunk(network), "new"
     start = resolve(source)

@@ -1,4 +1,4 @@
-"""The vision trunk: ResMLP, MLP-Mixer, the ablations and the attention baseline are all this, with other parts."""
+"""The vision trunk: ResMLP, MLP-Mixer, the ablations and the attention baseline, which differ in their parts."""
 
 import math
 from collections import OrderedDict
@@ -29,9 +29,9 @@ from resmlp.utils.errors import UserError
 Make = Callable[[], nn.Module]
 
 
-@torch.fx.wrap  # an image that is traced has no size to compare
+@torch.fx.wrap  # a traced image has no size
 def check_size(images: Tensor, config: TrunkConfig) -> None:
-    """Raises `UserError` for images B 3 H W of another size than the network's."""
+    """Raise `UserError` for images B 3 H W of another size than that of the network."""
     height, width = config.size
     if images.shape[-2:] != (height, width):
         raise UserError(
@@ -43,8 +43,8 @@ def check_size(images: Tensor, config: TrunkConfig) -> None:
 class Trunk(nn.Module):
     """Patches -> layers -> norm -> pool -> head.
 
-    `forward` gives logits B K (features B D where `num_classes` is 0), `forward_features` the tokens B N D after the
-    last norm, and `checkpoint_activations = True` trades time for memory in training.
+    `forward` returns logits B K (features B D if `num_classes` is 0), `forward_features` the tokens B N D after the
+    last norm. `checkpoint_activations = True` trades time for memory in training.
     """
 
     def __init__(self, config: TrunkConfig, in_chans: int = 3):
@@ -81,9 +81,9 @@ class Trunk(nn.Module):
         self.reset_classifier(config.num_classes)
 
     def forward_layers(self, images: Tensor, kept: list[int], stop: bool = False) -> tuple[Tensor, list[Tensor]]:
-        """B 3 H W -> B N D after the last layer, and B N D after each of those whose numbers, from 0, are in `kept`.
+        """B 3 H W -> tokens B N D after the last layer, and B N D after each layer in `kept`, numbered from 0.
 
-        With `stop`, the last of `kept` is the last layer to run.
+        With `stop`, the last layer in `kept` is the last one to run.
         """
         check_size(images, self.config)
         x = self.embed(images)
@@ -108,7 +108,7 @@ class Trunk(nn.Module):
         return self.forward_head(self.forward_features(images))
 
     def reset_classifier(self, num_classes: int) -> None:
-        """A new linear head for `num_classes`, or none for 0: the network then gives features B D."""
+        """Make a new linear head for `num_classes`, or none for 0, so that the network returns features B D."""
         own, dim = next(self.parameters()), self.config.architecture.dim
         self.config = replace(self.config, num_classes=num_classes)
         linear = partial(nn.Linear, device=own.device, dtype=own.dtype)

@@ -1,7 +1,7 @@
-"""UPerNet over four maps of features: a neck that makes a pyramid of them, the decoder, and the auxiliary head.
+"""UPerNet over four maps of features: a neck that makes a pyramid, the decoder, and the auxiliary head.
 
-As BEiT and XCiT build it (their `semantic_segmentation` folders, on mmsegmentation's UPerHead and FCNHead). B images,
-D channels of the backbone, C of a head, h x w positions.
+As in BEiT and XCiT (their `semantic_segmentation` folders, with UPerHead and FCNHead of mmsegmentation). B images, D
+channels of the backbone, C channels of a head, h x w positions.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,11 @@ PUBLISHED_WIDTH = 512  # of the decoder
 
 
 class PyramidNeck(nn.Module):
-    """Four maps of one resolution, of stride p, become a pyramid of strides p/4, p/2, p and 2p.
+    """Turns four maps of one resolution, of stride p, into a pyramid of strides p/4, p/2, p and 2p.
 
-    Two transposed convolutions with a norm and GELU between, one, none, and max pooling: BEiT's and XCiT's `fpn1` to
-    `fpn4` for patches of 16. They move the pyramid of patches of 8 by an octave; here it stays relative to the patch.
+    Its levels are two transposed convolutions with a norm and GELU between, one, none, and max pooling: `fpn1` to
+    `fpn4` of BEiT and XCiT for patches of 16. For patches of 8 they shift the levels by one, which keeps the strides in
+    pixels; here the strides stay relative to the patch.
     """
 
     def __init__(self, dim: int):
@@ -28,7 +29,7 @@ class PyramidNeck(nn.Module):
                 nn.Sequential(_doubled(dim), nn.BatchNorm2d(dim), nn.GELU(), _doubled(dim)),
                 _doubled(dim),
                 nn.Identity(),
-                nn.MaxPool2d(2, ceil_mode=True),  # a grid with an odd side loses no token
+                nn.MaxPool2d(2, ceil_mode=True),  # keeps all tokens of a grid with an odd side
             ]
         )
 
@@ -43,10 +44,10 @@ def _doubled(dim: int) -> nn.ConvTranspose2d:
 
 
 class Decoder(nn.Module):
-    """UPerNet's pyramid pooling (bins 1, 2, 3, 6), top-down path and fusion (arXiv:1807.10221), C channels wide.
+    """Pyramid pooling (bins 1, 2, 3, 6), top-down path and fusion of UPerNet (arXiv:1807.10221), with C channels.
 
-    This is segmentation-models-pytorch's decoder, without the LayerNorm that it puts before each map: UPerNet has none.
-    Raises `UserError` where that package is missing.
+    This is the decoder of segmentation-models-pytorch without its LayerNorm before each map, which UPerNet does not
+    have. Raises `UserError` if the package is missing.
     """
 
     def __init__(self, channels: Sequence[int], width: int):
@@ -60,8 +61,8 @@ class Decoder(nn.Module):
         self.upernet.feature_norms = nn.ModuleList(nn.Identity() for _ in channels)
 
     def forward(self, pyramid: list[Tensor]) -> Tensor:
-        """Maps, the finest first -> B C h w at the resolution of the finest"""
-        return self.upernet([pyramid[0], pyramid[0], *pyramid])  # it skips two, an encoder's of strides 1 and 2
+        """Maps, finest first -> B C h w at the resolution of the finest"""
+        return self.upernet([pyramid[0], pyramid[0], *pyramid])  # the first two, of strides 1 and 2, are not used
 
 
 def classifier(width: int, num_classes: int) -> nn.Sequential:
@@ -76,10 +77,10 @@ def fcn_head(dim: int, width: int, num_classes: int) -> nn.Sequential:
 
 
 def initialize(head: nn.Module) -> None:
-    """mmseg's start, in place: He et al. by the outputs, but std 0.01 for the classifier, which has a bias.
+    """Initialize as in mmsegmentation, in place: He et al. with fan-out, but std 0.01 for classifiers (with a bias).
 
-    That is of 512 channels. A narrower one starts larger, by the inverse of its width: from 0.01 a head 32 wide tells
-    digits apart far later than from 0.2.
+    This std is for 512 channels, and inversely proportional to them: with 0.01, a head of 32 channels learns to tell
+    digits apart far later than with 0.16.
     """
     for module in head.modules():
         if isinstance(module, nn.Conv2d) and module.bias is None:
