@@ -1,5 +1,6 @@
 """The files of `push`: timm and transformers build the same network from them, and no name breaks the model card."""
 
+import copy
 import functools
 import json
 import re
@@ -119,15 +120,16 @@ def head_of(readme):
 # the network
 
 
+@pytest.mark.isa
 @pytest.mark.parametrize("name", NETWORKS)
 def test_timm_builds_the_same_network(name, network):
     model, _, folder = network(name)
     of_timm = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     assert type(of_timm).__name__ == ("MlpMixer" if name in TIMMS else "TimmTrunk")
     assert of_timm.pretrained_cfg["architecture"] == TIMMS.get(name, NETWORKS[name]["name"])
-    images = torch.randn(2, 3, *model.config.size)
+    images, exact = torch.randn(2, 3, *model.config.size).double(), copy.deepcopy(model).double()
     with torch.no_grad():
-        torch.testing.assert_close(of_timm(images), model(images), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(of_timm.double()(images), exact(images), atol=1e-11, rtol=0)
     data = timm.data.resolve_model_data_config(of_timm)
     assert data["input_size"] == (3, *model.config.size)
     assert (data["crop_pct"], data["interpolation"], data["crop_mode"]) == (0.8, "bilinear", "center")
@@ -143,10 +145,11 @@ def test_transformers_builds_the_same_network(name, network):
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     assert of_transformers.config.id2label == dict(enumerate(CLASSES))
     image = Image.effect_noise((70, 90), 60).convert("RGB")
-    images = torch.randn(2, 3, *model.config.size)
+    images, exact = torch.randn(2, 3, *model.config.size).double(), copy.deepcopy(model).double()
     with torch.no_grad():
-        torch.testing.assert_close(of_transformers(pixel_values=images).logits, model(images), atol=1e-5, rtol=1e-5)
         logits = of_transformers(**processor(image, return_tensors="pt")).logits
+        outputs = of_transformers.double()(pixel_values=images).logits
+        torch.testing.assert_close(outputs, exact(images), atol=1e-11, rtol=0)
     torch.testing.assert_close(logits, load(run, "cpu").logits([image]), atol=1e-4, rtol=1e-4)
 
 

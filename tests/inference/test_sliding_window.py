@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from resmlp.inference import sliding_window
 from resmlp.inference.sliding_window import likeliest, sliding, starts, stretched
 
+pytestmark = pytest.mark.isa
+
 K, FILL = 7, (9, 9, 9)
 WEIGHT = torch.randn(K, 3, generator=torch.Generator().manual_seed(0))
 
