@@ -1,4 +1,4 @@
-"""A segmenter: its parts against the published UPerNet, its features against the backbones' own, and its file."""
+"""Segmenters: parts against the published UPerNet, features against those of the backbones, and files."""
 
 import json
 import shutil
@@ -67,7 +67,7 @@ def segmenter(**options):
 
 
 def scramble(model):
-    """Every tensor another than the initial one, running statistics included."""
+    """Change every tensor, also running statistics."""
     with torch.no_grad():
         for tensor in model.state_dict().values():
             if tensor.is_floating_point():
@@ -103,29 +103,29 @@ def test_parameters_of_neck_and_heads_in_closed_form(dim, width, auxiliary, clas
 
 
 @pytest.mark.isa
-def test_the_heads_compute_what_transformers_upernet_does():
+def test_the_heads_equal_upernet_of_transformers():
     from transformers import UperNetConfig
     from transformers.models.upernet.modeling_upernet import UperNetFCNHead, UperNetHead
 
     model = scramble(segmenter(dim=12)).double().eval()
     known = UperNetConfig(hidden_size=8, auxiliary_channels=6, num_labels=len(CLASSES))
-    theirs, fcn = (head(known, [12] * 4).double().eval() for head in (UperNetHead, UperNetFCNHead))
-    ours = model.decoder.upernet
+    reference, fcn = (head(known, [12] * 4).double().eval() for head in (UperNetHead, UperNetFCNHead))
+    upernet = model.decoder.upernet
     blocks = [
-        *((ours.psp.blocks[i][1], theirs.psp_modules.blocks[i].layers[1]) for i in range(4)),
-        (ours.psp.out_conv, theirs.bottleneck),
-        *((ours.fpn_lateral_blocks[i].conv_norm_relu, theirs.lateral_convs[2 - i]) for i in range(3)),
-        *((ours.fpn_conv_blocks[i], theirs.fpn_convs[2 - i]) for i in range(3)),
-        (ours.fusion_block, theirs.fpn_bottleneck),
+        *((upernet.psp.blocks[i][1], reference.psp_modules.blocks[i].layers[1]) for i in range(4)),
+        (upernet.psp.out_conv, reference.bottleneck),
+        *((upernet.fpn_lateral_blocks[i].conv_norm_relu, reference.lateral_convs[2 - i]) for i in range(3)),
+        *((upernet.fpn_conv_blocks[i], reference.fpn_convs[2 - i]) for i in range(3)),
+        (upernet.fusion_block, reference.fpn_bottleneck),
         (model.auxiliary[:3], fcn.convs[0]),
     ]
     for mine, other in blocks:
         other.conv.load_state_dict(mine[0].state_dict())
         other.batch_norm.load_state_dict(mine[1].state_dict())
-    theirs.classifier.load_state_dict(model.classifier[1].state_dict())
+    reference.classifier.load_state_dict(model.classifier[1].state_dict())
     fcn.classifier.load_state_dict(model.auxiliary[4].state_dict())
     maps = [torch.randn(2, 12, 16 >> i, 24 >> i).double() for i in range(4)]
-    torch.testing.assert_close(model.classifier(model.decoder(list(maps))), theirs(maps))
+    torch.testing.assert_close(model.classifier(model.decoder(list(maps))), reference(maps))
     torch.testing.assert_close(model.auxiliary(maps[2]), fcn(maps))
 
 
@@ -148,7 +148,7 @@ def test_a_narrower_classifier_starts_larger(width, std):
 
 
 @pytest.mark.isa
-def test_transposed_convolutions_of_the_neck_paint_each_token():
+def test_transposed_convolutions_of_the_neck_act_on_each_token():
     neck = PyramidNeck(3).double().eval()
     maps = [torch.randn(2, 3, 3, 5).double() for _ in range(4)]
     fine, double, same, half = neck(maps)
@@ -228,12 +228,12 @@ def test_maps_of_a_convolutional_network_are_a_pyramid():
         ("resnet81", SIZE, "no model 'resnet81'"),
         ("hf-hub:timm/resnet18", SIZE, "no model"),
         ("local-dir:/tmp", SIZE, "no model"),
-        ("resnet18.nothing", SIZE, "cannot make resnet18.nothing"),
+        ("resnet18.nothing", SIZE, "cannot build resnet18.nothing"),
         ("levit_128s", (64, 64), "3 levels"),
         ("deit_tiny_patch16_224", (32, 40), "40 does not divide"),
     ],
 )
-def test_backbones_that_cannot_be(name, size, message):
+def test_unsupported_backbones(name, size, message):
     with pytest.raises(UserError, match=message):
         TimmFeatures(name, size)
 
@@ -255,7 +255,7 @@ def test_gradients_reach_every_parameter(options):
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_the_auxiliary_loss_leaves_the_last_quarter_alone():
+def test_the_auxiliary_loss_has_no_gradient_in_the_last_quarter():
     model = segmenter().train()
     model(torch.randn(2, 3, *SIZE))[1].sum().backward()
     reached = [i for i, block in enumerate(model.backbone.trunk.blocks) if next(block.parameters()).grad is not None]
@@ -269,7 +269,7 @@ def test_without_an_auxiliary_head_there_is_one_output():
 
 
 @pytest.mark.isa
-def test_logits_are_stretched_without_aligned_corners():
+def test_logits_are_interpolated_without_aligned_corners():
     model, images = scramble(segmenter()).double().eval(), torch.randn(1, 3, *SIZE).double()
     fine = model.classifier(model.decoder(model.neck(model.backbone(images))))
     assert fine.shape[2:] == (16, 24)
@@ -298,7 +298,7 @@ def test_another_size_is_named():
             segmenter(**options).eval()(torch.randn(1, 3, 48, 32))
 
 
-def test_a_window_that_does_not_divide():
+def test_a_window_that_does_not_divide_into_patches():
     with pytest.raises(UserError, match="36x48 does not divide into patches of 8"):
         segmenter(size=(36, 48))
     with pytest.raises(UserError, match="32x50 does not divide into patches of 8"):
@@ -335,13 +335,13 @@ def test_data_parallel_finds_no_parameter_without_a_gradient(options, tmp_path):
         torch.distributed.destroy_process_group()
 
 
-def test_a_backbone_that_cannot_give_features_is_refused_in_a_line():
-    with pytest.raises(UserError, match="timm cannot make hardcorenas_a"):
+def test_a_backbone_without_features_is_refused_in_one_line():
+    with pytest.raises(UserError, match="timm cannot build hardcorenas_a"):
         TimmFeatures("hardcorenas_a", SIZE)
 
 
-def test_synchronized_heads_are_the_same_network_and_the_trunk_stays():
-    """Only CUDA can train them; evaluated, the same tensors give the same logits."""
+def test_synchronized_heads_equal_the_original_and_the_trunk_is_not_changed():
+    """Only CUDA can train them; in evaluation they give the same logits."""
     plain, images = scramble(segmenter(norm="batchnorm")).eval(), torch.randn(2, 3, *SIZE)
     both = deepcopy(plain)
     synchronize(both)
@@ -358,22 +358,22 @@ def test_synchronized_heads_are_the_same_network_and_the_trunk_stays():
 @pytest.mark.isa
 def test_checkpointed_activations_give_the_same_gradients():
     for options in ({}, {"backbone": "deit_tiny_patch16_224"}):
-        model, images, found = segmenter(**options).double().train(), torch.randn(2, 3, *SIZE).double(), []
+        model, images, gradients = segmenter(**options).double().train(), torch.randn(2, 3, *SIZE).double(), []
         for part in model.modules():
             part.p = 0.0 if isinstance(part, nn.Dropout2d) else getattr(part, "p", None)
         for on in (False, True):
             model.backbone.checkpoint_activations(on)
             model.zero_grad()
             model(images)[0].square().sum().backward()
-            found.append([p.grad.clone() for p in model.backbone.parameters() if p.grad is not None])
-        torch.testing.assert_close(*found)
+            gradients.append([p.grad.clone() for p in model.backbone.parameters() if p.grad is not None])
+        torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("vgg11", "--run.checkpoint-activations: timm's vgg11 has no such switch"),
-        ("resnet18", "--run.checkpoint-activations would count the statistics of BatchNorm in timm's resnet18 twice"),
+        ("vgg11", "--run.checkpoint-activations: timm's vgg11 does not support it"),
+        ("resnet18", "--run.checkpoint-activations would update the BatchNorm statistics of timm's resnet18 twice"),
     ],
 )
 def test_activations_that_cannot_be_checkpointed(name, message):
@@ -400,8 +400,8 @@ def test_at_another_size(options):
     model.eval()
     assert torch.equal(model(images), before)
     torch.testing.assert_close(model.at(SIZE)(images), before)
-    ours = {parameter.data_ptr() for parameter in model.parameters()}
-    apart = [name for name, parameter in moved.named_parameters() if parameter.data_ptr() not in ours]
+    shared = {parameter.data_ptr() for parameter in model.parameters()}
+    apart = [name for name, parameter in moved.named_parameters() if parameter.data_ptr() not in shared]
     assert all(".tokens.fn." in name or "pos" in name for name in apart)
     assert Segmenter(moved.config).load_state_dict(moved.state_dict())
 
@@ -415,20 +415,20 @@ def test_a_linear_mixer_moves_by_resampling():
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swin_s3_tiny_224"])
-def test_swin_moves_with_the_windows_of_its_attention_as_they_were(name):
-    """A network that timm builds for the larger image has the windows that it was published with."""
+def test_swin_keeps_its_attention_windows_at_another_size(name):
+    """Against a network that timm builds for the larger image."""
     features, images = TimmFeatures(name, (224, 224)).double().eval(), torch.randn(1, 3, 224, 448).double()
     whole = timm.create_model(name, img_size=(224, 448), features_only=True, feature_cls="getter").eval()
     whole.double().load_state_dict(features.net.state_dict())
     moved = features.at((224, 448))
     with torch.no_grad():
-        for ours, theirs in zip(moved(images), whole(images), strict=True):
-            torch.testing.assert_close(ours, theirs)
+        for outputs, reference in zip(moved(images), whole(images), strict=True):
+            torch.testing.assert_close(outputs, reference)
     assert {p.data_ptr() for p in moved.parameters()} == {p.data_ptr() for p in features.parameters()}
 
 
-def test_at_for_a_backbone_that_is_fixed():
-    with pytest.raises(UserError, match="resmlp_12_224 is fixed to its window"):
+def test_at_for_a_backbone_with_a_fixed_size():
+    with pytest.raises(UserError, match="resmlp_12_224 has a fixed image size"):
         segmenter(backbone="resmlp_12_224").at((64, 96))
 
 
@@ -461,17 +461,17 @@ def test_build_from_a_classifier(name, tmp_path):
         ("inception_v3.tv_in1k", 299, (0.5,) * 3, (0.5,) * 3),
     ],
 )
-def test_a_backbones_weights_say_how_they_were_shown_images(name, size, mean, std):
-    found = preprocessing_of(Model(), name)
-    assert (found.size, found.mean, found.std) == ((size, size), mean, std)
+def test_preprocessing_of_a_pretrained_backbone(name, size, mean, std):
+    preprocessing = preprocessing_of(Model(), name)
+    assert (preprocessing.size, preprocessing.mean, preprocessing.std) == ((size, size), mean, std)
 
 
-def test_new_weights_say_nothing_of_images():
+def test_new_weights_have_no_preprocessing():
     for backbone in (None, "vit_small_patch16_224", "resnet18.nothing", "no.such"):
         assert preprocessing_of(Model(), backbone) is None
 
 
-def test_build_anew_and_from_timm():
+def test_build_with_new_weights_and_from_timm():
     small = {key: value for key, value in SMALL.items() if key != "heads"}
     model, words = build_segmenter(Model("resmlp_s12", **small), SIZE, 4, width=8, auxiliary=0)
     assert words == "new"
@@ -498,13 +498,13 @@ def test_round_trip_is_exact(options, tmp_path):
     assert torch.equal(open_segmenter(tmp_path / "model.safetensors").model(images), model(images))
 
 
-def test_tensors_that_are_in_no_file_are_there(tmp_path):
+def test_tensors_that_are_not_in_the_file(tmp_path):
     model = segmenter(size=(28, 42), backbone="eva02_tiny_patch14_224").eval()  # rotary embeddings
     images = torch.randn(1, 3, 28, 42)
     assert torch.equal(open_segmenter(saved(tmp_path, model)).model(images), model(images))
 
 
-def test_each_kind_is_told_from_the_other(tmp_path):
+def test_another_kind_of_model_is_refused(tmp_path):
     saved(tmp_path / "segmenter", segmenter())
     save_model(tmp_path / "classifier", Trunk(trunk_config(num_classes=4)), CLASSES, Preprocessing(SIZE))
     for kind in ("segmenter", "classifier"):
@@ -523,12 +523,12 @@ def create_from(source):
 
 
 @pytest.mark.parametrize("source", ["", "nowhere", "resmlp_s12", "a/b", "a\0b", "x" * 5000])
-def test_nothing_there(source):
+def test_missing_files(source):
     with pytest.raises(UserError, match="unknown model|no model at|a segmenter is expected here"):
         open_segmenter(source)
 
 
-def test_folders_in_pieces(tmp_path):
+def test_incomplete_folders(tmp_path):
     folder = saved(tmp_path / "run", segmenter())
     with pytest.raises(UserError, match=r"no model\.safetensors"):
         open_segmenter(tmp_path)
@@ -569,7 +569,7 @@ def test_folders_in_pieces(tmp_path):
         ("format", 2, "newer resmlp"),
     ],
 )
-def test_hostile_cards(path, value, message, hostile):
+def test_hostile_model_configs(path, value, message, hostile):
     described = json.loads((hostile / "model.json").read_text())
     *parents, last = path.split(".")
     inner = described
