@@ -1,6 +1,6 @@
-"""Beam search: the likeliest translations that a network gives.
+"""Beam search for the likeliest translations of a network.
 
-B sentences still searched, K hypotheses of each, D channels, V tokens there are.
+B sentences in the search, K hypotheses of each, D channels, V tokens in the vocabulary.
 """
 
 import math
@@ -15,7 +15,7 @@ from resmlp.config.seq2seq import BOS, EOS, PAD, SEARCH
 from resmlp.models.seq2seq import Seq2Seq
 from resmlp.utils.checks import check_range, demand
 
-BLOCK = 128  # tokens of the vocabulary of which one maximum is kept
+BLOCK = 128  # tokens of the vocabulary with one maximum in `likeliest`
 LOG2_E = math.log2(math.e)
 
 
@@ -24,31 +24,35 @@ class Hypothesis:
     """One translation of a sentence."""
 
     tokens: tuple[int, ...]
-    """neither `BOS` nor `EOS`"""
+    """without `BOS` and `EOS`"""
     score: float
-    """log-probability of the tokens and the `EOS` after them, over the length penalty"""
+    """log-probability of the tokens and `EOS`, divided by the length penalty"""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How translations are looked for."""
+    """Settings of the search."""
 
     beam: int = 4
-    """hypotheses that are followed at a time; 1: greedy"""
+    """hypotheses of a sentence at a time; 1: greedy"""
     length_penalty: float = 0.6
     """a of ((5 + n) / 6)^a, by which the log-probability of n tokens is divided (Wu et al. 2016, equation 14)"""
     n_best: int = 1
-    """translations wanted"""
+    """translations of a sentence in the result"""
     limit: int = 256
-    """most tokens of a translation, its `EOS` included"""
+    """tokens of the longest translation, with `EOS`"""
 
     def __post_init__(self) -> None:
         check_range("", self, **SEARCH)
-        demand(1 <= self.n_best <= self.beam, f"{self.n_best} best of a beam of {self.beam}", "at most the beam")
-        demand(self.limit >= 1, f"translations of {self.limit} tokens", "the end of a sentence takes one")
+        demand(
+            1 <= self.n_best <= self.beam,
+            f"{self.n_best} translations from a beam of {self.beam}",
+            "use at most the beam",
+        )
+        demand(self.limit >= 1, f"translations of {self.limit} tokens", "the end of a sentence needs one")
 
     def penalty(self, length: int) -> float:
-        """What the log-probability of so many tokens is divided by."""
+        """The divisor of the log-probability of `length` tokens."""
         return ((5 + length) / 6) ** self.length_penalty
 
 
@@ -62,41 +66,41 @@ def translate(
     max_length: int | None = None,
     batch_size: int = 32,
 ) -> list[list[Hypothesis]]:
-    """The `n_best` translations of each of `sources`, which are token numbers with `EOS` last, best first.
+    """The `n_best` translations of each of `sources` (token numbers with `EOS` last), best first.
 
-    A beam of 1 is greedy. No translation has more than `max_length` tokens, its `EOS` included: as many as the network
-    takes, where it is None. Sentences of like length are searched together, `batch_size` at a time; what becomes of one
-    does not depend on the others. Fewer than `n_best` come back where the beam ended in fewer. Raises `UserError`.
+    A beam of 1 is greedy. Translations have at most `max_length` tokens with their `EOS`; None: the longest sentence of
+    the network. Sentences of similar length are searched together, `batch_size` at a time; the result for a sentence
+    does not depend on the others. There may be fewer than `n_best` if fewer hypotheses ended. Raises `UserError`.
     """
     most = model.config.architecture.max_length
     limit = most if max_length is None else min(max_length, most)
     search = Search(beam, length_penalty, n_best, limit)
-    demand(batch_size >= 1, f"batches of {batch_size} sentences", "32 is usual")
+    demand(batch_size >= 1, f"batches of {batch_size} sentences", "use 32, for example")
     for number, source in enumerate(sources):
         _check(number, source, model)
-    found: list[list[Hypothesis]] = [[] for _ in sources]
+    translations: list[list[Hypothesis]] = [[] for _ in sources]
     training = model.training
     model.eval()
     try:
         for numbers in _batches(sources, batch_size):
             batch = _padded([sources[number] for number in numbers], model.embedding.weight.device)
             for number, hypotheses in zip(numbers, beam_search(model, batch, search)):
-                found[number] = hypotheses
+                translations[number] = hypotheses
     finally:
         model.train(training)
-    return found
+    return translations
 
 
 def beam_search(model: Seq2Seq, source: Tensor, search: Search) -> list[list[Hypothesis]]:
-    """B S tokens, filled up with `PAD` -> the best hypotheses of each sentence, best first.
+    """B S tokens, padded with `PAD` -> the best hypotheses of each sentence, best first.
 
-    In each step a sentence's K likeliest continuations that do not end it go on, and of its K likeliest of all those
-    that end are kept. It is done when none that goes on can become better than those wanted, by growing to twice its
-    length. To stop as soon as K have ended, as others do, loses the best one where poor ones end early.
+    In each step, the K likeliest continuations of a sentence that do not end go on, and those among the K likeliest of
+    all that end are kept. The search of a sentence stops if no hypothesis can become better than the kept ones by
+    growing to twice its length. Stopping when K hypotheses have ended, as is common, loses the best one if poor ones end early.
     """
     cache = model.start(model.encode(source), search.beam, search.limit)
     beams = Beams.of(source, search.n_best)
-    found: list[list[Hypothesis]] = [[] for _ in source]
+    ended: list[list[Hypothesis]] = [[] for _ in source]
     greedy = search.beam == 1  # the first end is the only one
     for length in range(1, search.limit + 1):
         logits = model.step(beams.tokens, cache)
@@ -109,9 +113,9 @@ def beam_search(model: Seq2Seq, source: Tensor, search: Search) -> list[list[Hyp
             texts = cache.text(choices.parents[ends])[:, 1:].tolist()
             numbers = beams.sentences[ends.nonzero()[:, 0]].tolist()
             for number, text, score in zip(numbers, texts, penalized[ends].tolist()):
-                found[number].append(Hypothesis(tuple(text), score))
+                ended[number].append(Hypothesis(tuple(text), score))
             beams.keep(penalized.where(ends, -torch.inf))
-        parents = beams.follow(choices, search.beam)
+        parents = beams.advance(choices, search.beam)
         reachable = beams.scores[:, 0] / search.penalty(min(2 * length, search.limit))
         done = (reachable <= beams.best[:, -1]) | (ends.any(1) & greedy)
         going = (~done).nonzero()[:, 0]
@@ -120,69 +124,69 @@ def beam_search(model: Seq2Seq, source: Tensor, search: Search) -> list[list[Hyp
         if len(going) < len(parents):
             beams, parents, cache.memory = beams.select(going), parents[going], cache.memory.select(going)
         cache.reorder(parents)
-    what = f"{model.config.name} finds no translation: its logits are not finite"
-    demand(all(found), what, "its training went wrong; take an earlier one")
-    return [sorted(some, key=lambda hypothesis: -hypothesis.score)[: search.n_best] for some in found]
+    what = f"{model.config.name} gives no translation: its logits are not finite"
+    demand(all(ended), what, "use a checkpoint from before the training diverged")
+    return [sorted(some, key=lambda hypothesis: -hypothesis.score)[: search.n_best] for some in ended]
 
 
 class Choices(NamedTuple):
-    """The C likeliest continuations of each sentence's hypotheses, each B C, likeliest first."""
+    """The C likeliest continuations of the hypotheses of each sentence, B C each, likeliest first."""
 
     scores: Tensor
     """log-probabilities"""
     tokens: Tensor
-    """what continues"""
+    """the next tokens"""
     parents: Tensor
-    """which hypothesis, counted over all B*K there are"""
+    """positions of the hypotheses among all B*K"""
 
 
 @dataclass
 class Beams:
-    """The hypotheses of the sentences that are still searched."""
+    """The hypotheses of the sentences in the search."""
 
     sentences: Tensor
-    """B: their numbers in the batch that came in"""
+    """B: positions of the sentences in the batch"""
     tokens: Tensor
-    """B K: the newest of each hypothesis"""
+    """B K: the newest token of each hypothesis"""
     scores: Tensor
     """B K: log-probabilities, highest first"""
     best: Tensor
-    """B n_best: their highest scores, penalized"""
+    """B n_best: the highest scores of ended hypotheses, with the length penalty"""
 
     @classmethod
     def of(cls, source: Tensor, n_best: int) -> "Beams":
-        """One hypothesis for each sentence of B S, which has no token yet."""
+        """One hypothesis without tokens for each sentence of B S."""
         sentences = torch.arange(len(source), device=source.device)
         tokens = source.new_full((len(source), 1), BOS)
         scores = torch.zeros(tokens.shape, device=source.device)
         return cls(sentences, tokens, scores, scores.new_full((len(source), n_best), -torch.inf))
 
     def choices(self, values: Tensor, words: Tensor, count: int) -> Choices:
-        """B K M log-probabilities of M tokens after each hypothesis, and B K M tokens -> the `count` likeliest."""
+        """B K M log-probabilities of M next tokens, and these tokens B K M -> the `count` likeliest continuations."""
         scores, index = _top((self.scores.unsqueeze(2) + values).flatten(1), count)
         first = torch.arange(len(scores), device=scores.device).unsqueeze(1) * self.scores.shape[1]
         return Choices(scores, words.flatten(1).gather(1, index), first + index // words.shape[2])
 
     def keep(self, scores: Tensor) -> None:
-        """Note translations that are complete: B C penalized scores, -inf for none."""
+        """Record ended hypotheses: their scores with the penalty, B C, -inf for none."""
         self.best = torch.cat([self.best, scores], dim=1).topk(self.best.shape[1]).values
 
-    def follow(self, choices: Choices, beam: int) -> Tensor:
-        """Go on with the `beam` likeliest that are not complete; returns their parents, B K."""
+    def advance(self, choices: Choices, beam: int) -> Tensor:
+        """Continue with the `beam` likeliest that have not ended; returns their parents, B K."""
         self.scores, index = _top(choices.scores.masked_fill(choices.tokens == EOS, -torch.inf), beam)
         self.tokens = choices.tokens.gather(1, index)
         return choices.parents.gather(1, index)
 
     def select(self, sentences: Tensor) -> "Beams":
-        """Those sentences alone, by their numbers among the B."""
+        """The beams of the sentences at these positions."""
         return Beams(*(getattr(self, field.name)[sentences] for field in fields(self)))
 
 
 def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """B K V -> B K count: log-probabilities of the likeliest tokens and their numbers, likeliest first.
 
-    The `count` largest lie in the `count` blocks of largest maxima and in the rest that fills no block, so that few
-    are sorted. Overwrites `logits`.
+    The `count` largest are in the `count` blocks with the largest maxima, and in the rest that fills no block, so only
+    few are sorted. Overwrites `logits`.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     whole = logits.shape[2] // BLOCK * BLOCK
@@ -197,7 +201,7 @@ def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
         values, index = _top(values, count)
         words = words.gather(2, index)
     largest = values[..., :1]
-    total = logits.sub_(largest).mul_(LOG2_E).exp2_().sum(2, keepdim=True)  # 2^x, of which a CPU makes more than of e^x
+    total = logits.sub_(largest).mul_(LOG2_E).exp2_().sum(2, keepdim=True)  # 2^x is faster than e^x on a CPU
     return values - largest - total.log(), words
 
 
@@ -208,26 +212,28 @@ def ending(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest along the last dimension, largest first, and where they are; all of them where they are fewer."""
+    """The `count` largest along the last dimension, or all if there are fewer, largest first; and their positions."""
     return values.topk(min(count, values.shape[-1]))
 
 
 def _batches(sources: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Numbers of sentences of like length, the longest first: what does not fit in memory fails at once."""
+    """Positions of sentences of similar length; the longest come first, so that a lack of memory shows at once."""
     order = sorted(range(len(sources)), key=lambda number: -len(sources[number]))
     for first in range(0, len(order), size):
         yield order[first : first + size]
 
 
 def _padded(sentences: list[Sequence[int]], device: torch.device) -> Tensor:
-    """B S, filled up with `PAD`."""
+    """B S, padded with `PAD`."""
     longest = max(map(len, sentences))
     return torch.tensor([[*sentence, *[PAD] * (longest - len(sentence))] for sentence in sentences], device=device)
 
 
 def _check(number: int, source: Sequence[int], model: Seq2Seq) -> None:
-    """Raises `UserError` for a sentence that the network cannot take."""
+    """Raise `UserError` for a sentence that is empty or has unknown tokens."""
     name, vocabulary = f"sentence {number}, from 0,", model.config.vocabulary
     demand(len(source) > 0, f"{name} has no tokens", f"end each with {EOS}")
     inside = min(source) >= 0 and max(source) < vocabulary
-    demand(inside, f"{name} has tokens from {min(source)} to {max(source)}", f"there are 0 to {vocabulary - 1}")
+    demand(
+        inside, f"{name} has tokens from {min(source)} to {max(source)}", f"the vocabulary has 0 to {vocabulary - 1}"
+    )

@@ -1,6 +1,6 @@
-"""The network that translates (section 2, "Sequence-to-Sequence ResMLP"); with other parts, a Transformer.
+"""The translation network (section 2, "Sequence-to-Sequence ResMLP"); with other parts, a Transformer.
 
-B sentences, S source and T target tokens, K hypotheses of each sentence, D channels, V tokens there are.
+B sentences, S source and T target tokens, K hypotheses of each sentence, D channels, V tokens in the vocabulary.
 """
 
 from collections.abc import Callable
@@ -31,17 +31,17 @@ Make = Callable[[], nn.Module]
 
 
 class Memory(NamedTuple):
-    """What the decoder knows of the source sentences."""
+    """The encoded source sentences, for the decoder."""
 
     states: Tensor
     """B S D, after the encoder's last norm"""
     mask: Tensor
-    """B S, true for tokens and false for padding"""
+    """B S, true for tokens, false for padding"""
     layers: list[Tensor]
-    """2 B H S D/H for each decoder layer: keys and values, which all hypotheses of a sentence share"""
+    """2 B H S D/H for each decoder layer: keys and values, shared by all hypotheses of a sentence"""
 
     def select(self, sentences: Tensor) -> "Memory":
-        """Those sentences alone, by their numbers."""
+        """The memory of the sentences at these positions."""
         layers = [keys_values.index_select(1, sentences) for keys_values in self.layers]
         return Memory(self.states[sentences], self.mask[sentences], layers)
 
@@ -54,20 +54,20 @@ class Cache:
     tables: list[Tensor]
     """rows x width for each decoder layer"""
     tokens: Tensor
-    """rows: the token that was put in for each"""
+    """rows: the input token of each row"""
     rows: Tensor
     """B*K t: the rows of each hypothesis"""
     used: int = 0
-    """rows that are written"""
+    """number of rows in use"""
 
     @property
     def length(self) -> int:
-        """Steps taken, t."""
+        """Number of steps so far, t."""
         return self.rows.shape[1]
 
     def extend(self, tokens: Tensor) -> None:
-        """A new row for each hypothesis, and B K tokens in it."""
-        if not self.length:  # the empty hypothesis of a sentence may become any number of them
+        """Add a row for each hypothesis, with its token of B K."""
+        if not self.length:  # the empty hypothesis of a sentence may fork into any number
             self.rows = self.rows.new_empty(tokens.numel(), 0)
         new = torch.arange(self.used, self.used + tokens.numel(), device=tokens.device)
         self.tokens[self.used : self.used + tokens.numel()] = tokens.flatten()
@@ -79,11 +79,11 @@ class Cache:
         return [LayerCache(table, self.rows, self.used - len(self.rows)) for table in self.tables]
 
     def reorder(self, hypotheses: Tensor) -> None:
-        """Make B K hypotheses of those at these numbers, which count over all B*K there are: some fork, some end."""
+        """Replace the hypotheses by those at B K positions among all B*K; some fork, some end."""
         self.rows = self.rows[hypotheses.flatten()]
 
     def text(self, hypotheses: Tensor) -> Tensor:
-        """n t: the tokens that were put in for n hypotheses, by their numbers."""
+        """The input tokens, n t, of n hypotheses, by their positions."""
         return self.tokens[self.rows[hypotheses]]
 
 
@@ -101,7 +101,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Token mixing that looks back alone, attention to the source, then the feed-forward sublayer."""
+    """Causal token mixing, attention to the source, then the feed-forward sublayer."""
 
     def __init__(self, tokens: Sublayer, source: Sublayer, channels: Sublayer):
         super().__init__()
@@ -114,15 +114,15 @@ class DecoderLayer(nn.Module):
         return self.channels(self.source(self.tokens(x), keys_values, mask))
 
     def step(self, x: Tensor, keys_values: Tensor, mask: Tensor, cache: LayerCache) -> Tensor:
-        """B K D, 2 B H S D/H, B S -> B K D: the newest token of each hypothesis."""
+        """B K D, 2 B H S D/H, B S -> B K D: the newest token of each hypothesis"""
         return self.channels(self.source(self.tokens.step(x, cache), keys_values, mask))
 
 
 class Seq2Seq(nn.Module):
-    """Tokens of a sentence and of the beginning of its translation -> logits of what comes next.
+    """Tokens of a sentence and of a prefix of its translation -> logits of the next token.
 
-    `forward` sees whole translations, as in training. `encode`, `start`, then `step` after `step` see one token more of
-    each hypothesis at a time, and give the same logits. A sentence gives the same alone and in any batch.
+    `forward` reads whole translations, as in training. `encode`, `start` and repeated `step` read one more token of
+    each hypothesis at a time, and return the same logits. The result for a sentence does not depend on its batch.
     """
 
     def __init__(self, config: Seq2SeqConfig):
@@ -156,7 +156,7 @@ class Seq2Seq(nn.Module):
         self.apply(lambda module: INITS["fan-in"](module, (arch.max_length, 1)))
 
     def encode(self, source: Tensor) -> Memory:
-        """B S token numbers, filled up with `PAD` -> what the decoder needs of them. Raises `UserError` if too long."""
+        """B S token numbers, padded with `PAD` -> the memory of the decoder. Raises `UserError` if too long."""
         mask = source != PAD
         x = self._embed(source)
         for layer in self.encoder:
@@ -165,7 +165,7 @@ class Seq2Seq(nn.Module):
         return Memory(states, mask, [layer.source.fn.read(states) for layer in self.decoder])
 
     def decode(self, target: Tensor, memory: Memory) -> Tensor:
-        """B T tokens, `BOS` first -> B T D: the states of which `logits` says the token after each."""
+        """B T tokens, `BOS` first -> B T D: states, which `logits` takes to the token after each."""
         x = self._embed(target)
         for layer, keys_values in zip(self.decoder, memory.layers):
             x = layer(x, keys_values, memory.mask)
@@ -176,11 +176,11 @@ class Seq2Seq(nn.Module):
         return self.embedding.logits(states)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """B S, B T -> B T V: logits of the token after each of `target`, which begins with `BOS`."""
+        """B S, B T -> B T V: logits of the token after each of `target`, which starts with `BOS`"""
         return self.logits(self.decode(target, self.encode(source)))
 
     def start(self, memory: Memory, beams: int, steps: int | None = None) -> Cache:
-        """An empty cache for at most `beams` hypotheses of each sentence and `steps`, or all that the network takes."""
+        """An empty cache for up to `beams` hypotheses of each sentence, and `steps` or the longest sentence."""
         arch = self.config.architecture
         rows = len(memory.mask) * beams * (steps or arch.max_length)
         tables = [memory.states.new_empty(rows, layer.tokens.fn.cache_width * arch.dim) for layer in self.decoder]
@@ -188,11 +188,11 @@ class Seq2Seq(nn.Module):
         return Cache(memory, tables, tokens, tokens.new_empty(0, 0))
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """B K tokens, the newest of each hypothesis -> B K V: what `forward` says after them. Not for training."""
+        """B K tokens, the newest of each hypothesis -> B K V: the logits of `forward`. Not for training."""
         return self.logits(self.advance(tokens, cache))
 
     def advance(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """B K -> B K D: as `step`, short of the logits."""
+        """B K -> B K D: as `step`, without the logits"""
         x = self._embed(tokens.view(-1, 1), cache.length).view(*tokens.shape, -1)
         cache.extend(tokens)
         for layer, keys_values, own in zip(self.decoder, cache.memory.layers, cache.layers()):
@@ -200,11 +200,11 @@ class Seq2Seq(nn.Module):
         return self.decoder_norm(x)
 
     def _embed(self, tokens: Tensor, first: int = 0) -> Tensor:
-        """B N -> B N D, the tokens being those at `first` and after."""
+        """B N tokens, at the positions from `first` on -> B N D"""
         self._check_length(first + tokens.shape[1])
         return self.dropout(self.positions(self.embedding(tokens), first))
 
     def _check_length(self, length: int) -> None:
         most = self.config.architecture.max_length
-        what = f"a sentence of {length} tokens; {self.config.name} takes {most}, the end included"
+        what = f"a sentence of {length} tokens is too long for {self.config.name}: at most {most} with its end"
         demand(length <= most, what, "shorten it, or train with a larger --model.max-length")

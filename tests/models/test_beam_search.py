@@ -1,4 +1,4 @@
-"""Beam search against all translations there are, greedy against the whole network, batches against each alone."""
+"""Beam search against an exhaustive search, greedy search against `forward`, and batches against single sentences."""
 
 from dataclasses import replace
 from itertools import product
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.isa
 
 
 def network(name, vocabulary, longest=12, seed=3):
-    """A tiny network of random weights that prefers some tokens to others, and ends sentences at various lengths.
+    """A tiny network with random weights that prefers some tokens, and ends sentences at various lengths.
 
     It computes in float64, so that no rounding decides between two hypotheses. Only the last `EOS` is scored in
     float32: the tolerance of 1e-4 allows it.
@@ -45,13 +45,13 @@ def draw(model, count, seed=0):
 
 @torch.no_grad()
 def log_probability(model, source, text):
-    """Of the tokens and the end after them, from the network as a whole."""
+    """Log-probability of the tokens and the end after them, by `forward`."""
     return log_probabilities(model, source, [text])[0]
 
 
 @torch.no_grad()
 def log_probabilities(model, source, texts):
-    """Of texts of one length, each with the end after it."""
+    """Log-probabilities of texts of one length, each with the end after it."""
     target = torch.tensor([[*text, EOS] for text in texts])
     given = torch.cat([torch.full((len(texts), 1), BOS), target[:, :-1]], dim=1)
     logits = model(torch.tensor([source] * len(texts)), given).double().log_softmax(2)
@@ -60,7 +60,7 @@ def log_probabilities(model, source, texts):
 
 @torch.no_grad()
 def greedy(model, source, limit):
-    """The likeliest token after each, by a whole pass for each."""
+    """Greedy search, by `forward` for each token."""
     tokens = []
     while len(tokens) < limit - 1:
         following = model(torch.tensor([source]), torch.tensor([[BOS, *tokens]]))[0, -1].argmax().item()
@@ -72,33 +72,33 @@ def greedy(model, source, limit):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("vocabulary", [6, 300])
-def test_a_beam_of_one_takes_the_likeliest_token_each_time(name, vocabulary):
+def test_a_beam_of_one_is_greedy_search(name, vocabulary):
     model = network(name, vocabulary)
     sources = draw(model, 12)
-    found = translate(model, sources, beam=1, length_penalty=0.6)
-    for source, (best,) in zip(sources, found):
+    results = translate(model, sources, beam=1, length_penalty=0.6)
+    for source, (best,) in zip(sources, results):
         assert best.tokens == greedy(model, source, 12)
         expected = log_probability(model, source, best.tokens) / ((6 + len(best.tokens)) / 6) ** 0.6
         assert best.score == pytest.approx(expected, abs=1e-4)
-    assert len({best.tokens for (best,) in found}) > 3  # they differ
+    assert len({best.tokens for (best,) in results}) > 3  # they differ
     if vocabulary == 6:
-        assert len({len(best.tokens) for (best,) in found}) > 2  # and end at different steps
+        assert len({len(best.tokens) for (best,) in results}) > 2  # and end at different steps
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
 def test_a_wide_beam_finds_the_best_of_all(name, penalty):
-    """A beam as wide as all texts there are, of up to 3 tokens of 5 and the end."""
-    model, limit, wanted = network(name, vocabulary=6), 4, 10
+    """The beam holds all texts of up to 3 tokens of 5 and the end."""
+    model, limit, n_best = network(name, vocabulary=6), 4, 10
     sources = draw(model, 3)
     others = [token for token in range(6) if token != EOS]
     of_length = [list(product(others, repeat=n)) for n in range(limit)]
     texts = [text for some in of_length for text in some]
-    found = translate(model, sources, beam=len(texts), length_penalty=penalty, n_best=wanted, max_length=limit)
-    for source, hypotheses in zip(sources, found):
+    results = translate(model, sources, beam=len(texts), length_penalty=penalty, n_best=n_best, max_length=limit)
+    for source, hypotheses in zip(sources, results):
         likely = [value for some in of_length for value in log_probabilities(model, source, some)]
         scores = {text: value / ((6 + len(text)) / 6) ** penalty for text, value in zip(texts, likely)}
-        best = sorted(texts, key=lambda text: -scores[text])[:wanted]
+        best = sorted(texts, key=lambda text: -scores[text])[:n_best]
         assert [hypothesis.tokens for hypothesis in hypotheses] == best
         assert [hypothesis.score for hypothesis in hypotheses] == pytest.approx([scores[t] for t in best], abs=1e-4)
 
@@ -107,7 +107,7 @@ def test_penalty_decides_between_short_and_long():
     model = network("resmlp_mt_tiny", vocabulary=6)
     sources = draw(model, 10)
     short, long = (translate(model, sources, beam=8, length_penalty=a) for a in (0.0, 3.0))
-    lengths = [sum(len(best.tokens) for (best, *_) in found) for found in (short, long)]
+    lengths = [sum(len(best.tokens) for (best, *_) in results) for results in (short, long)]
     assert lengths[0] < lengths[1]
 
 
@@ -125,7 +125,7 @@ def test_a_sentence_translates_the_same_in_any_batch(name, beam, vocabulary):
             assert [h.score for h in one] == pytest.approx([h.score for h in other], abs=1e-4)
 
 
-def test_more_beams_find_no_worse_and_all_that_is_found_is_true():
+def test_more_beams_are_no_worse_and_all_scores_are_right():
     model = network("resmlp_mt_tiny", vocabulary=40, seed=2)
     sources = draw(model, 10)
     one, eight = (translate(model, sources, beam=beam, n_best=beam) for beam in (1, 8))
@@ -142,7 +142,7 @@ def test_more_beams_find_no_worse_and_all_that_is_found_is_true():
 
 @pytest.mark.parametrize("vocabulary", [5, 127, 128, 129, 1000])
 @pytest.mark.parametrize("count", [2, 8, 200])
-def test_likeliest_are_those_of_a_sort(vocabulary, count):
+def test_likeliest_against_a_sort(vocabulary, count):
     logits = torch.randn(2, 3, vocabulary) * 5
     where = logits.sort(descending=True).indices
     values, words = beam_search.likeliest(logits.clone(), count)
@@ -150,7 +150,7 @@ def test_likeliest_are_those_of_a_sort(vocabulary, count):
     assert torch.equal(words, where[..., :count])
 
 
-def test_training_mode_comes_back_and_drops_nothing():
+def test_training_mode_is_restored_and_dropout_is_off():
     model = network("resmlp_mt_tiny", vocabulary=40)
     model.dropout.p = 0.9
     sources = draw(model, 4)
@@ -172,23 +172,23 @@ def test_limits():
     ("sources", "options", "words"),
     [
         ([[5, EOS], []], {}, "sentence 1, from 0, has no tokens"),
-        ([[5, 40]], {}, "there are 0 to 39"),
-        ([[-1]], {}, "there are 0 to 39"),
-        ([[5] * 13], {}, "13 tokens; resmlp_mt_tiny takes 12"),
+        ([[5, 40]], {}, "the vocabulary has 0 to 39"),
+        ([[-1]], {}, "the vocabulary has 0 to 39"),
+        ([[5] * 13], {}, "13 tokens is too long for resmlp_mt_tiny: at most 12"),
         ([[5]], {"beam": 0}, "beam 0"),
-        ([[5]], {"beam": 2, "n_best": 3}, "3 best of a beam of 2"),
+        ([[5]], {"beam": 2, "n_best": 3}, "3 translations from a beam of 2"),
         ([[5]], {"length_penalty": -1.0}, "length-penalty -1.0"),
         ([[5]], {"length_penalty": float("nan")}, "length-penalty nan"),
         ([[5]], {"max_length": 0}, "translations of 0 tokens"),
         ([[5]], {"batch_size": 0}, "batches of 0 sentences"),
     ],
 )
-def test_what_cannot_be_is_said(sources, options, words):
+def test_wrong_arguments_are_refused(sources, options, words):
     with pytest.raises(UserError, match=words):
         translate(network("resmlp_mt_tiny", vocabulary=40), sources, **options)
 
 
-def test_a_network_without_numbers_is_said():
+def test_logits_that_are_not_finite_are_refused():
     model = network("resmlp_mt_tiny", vocabulary=40)
     with torch.no_grad():
         model.decoder_norm.alpha.fill_(float("nan"))

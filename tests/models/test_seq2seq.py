@@ -1,4 +1,4 @@
-"""The network that translates: against numpy, against PyTorch's Transformer, and step by step against itself."""
+"""Translation networks: against NumPy, against the Transformer of PyTorch, and `step` against `forward`."""
 
 import math
 from dataclasses import replace
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.isa
 
 
 def network(name, dropout=0.0, **changes):
-    """A tiny network whose every parameter is random, in evaluation mode."""
+    """A tiny network with random parameters, in evaluation mode."""
     config = Seq2SeqConfig(name, replace(SEQ2SEQ[name], **{**SIZES, **changes}), VOCABULARY, dropout)
     model = Seq2Seq(config).eval()
     generator = torch.Generator().manual_seed(0)
@@ -43,7 +43,7 @@ def gelu(x):
 
 
 def written_out(p, source, target, depth):
-    """Logits T V of `resmlp_mt_*`; `p` its parameters by name."""
+    """Logits T V of `resmlp_mt_*` with the parameters `p`, by name."""
 
     def affine(name, x):
         return p[f"{name}.alpha"] * x + p[f"{name}.beta"]
@@ -87,7 +87,7 @@ def written_out(p, source, target, depth):
     return affine("decoder_norm", x) @ p["embedding.weight"].T
 
 
-def test_forward_is_the_network_in_numpy():
+def test_forward_equals_the_network_in_numpy():
     model = network("resmlp_mt_tiny").double()
     source, target = sentences(3, 7), sentences(3, 5)
     source[1, 3:] = PAD
@@ -140,7 +140,7 @@ def pytorchs(model):
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
-def test_attention_baseline_is_pytorchs_transformer():
+def test_attention_baseline_equals_the_transformer_of_pytorch():
     model = network("transformer_mt_tiny").double()
     source, target = sentences(3, 7), sentences(3, 5)
     source[1, 3:] = PAD
@@ -184,7 +184,7 @@ def test_a_future_token_changes_no_logit_before_it(name):
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_steps_give_the_logits_of_forward(name):
-    """Hypotheses fork and end, sentences leave, one hypothesis becomes three: logits are always those of the text."""
+    """Hypotheses fork and end, sentences end, one hypothesis becomes three."""
     model, source = network(name).double(), sentences(4, 7)
     source[1, 3:] = PAD
     cache = model.start(model.encode(source), 3)
@@ -210,11 +210,13 @@ def test_steps_give_the_logits_of_forward(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_too_long_a_sentence_is_said(name):
+def test_a_sentence_that_is_too_long_is_refused(name):
     model, fits, longer = network(name), sentences(1, LONGEST), sentences(1, LONGEST + 1)
     assert model(fits, fits).shape == (1, LONGEST, VOCABULARY)
     for pair in ((longer, fits), (fits, longer)):
-        with pytest.raises(UserError, match=rf"{LONGEST + 1} tokens; {name} takes {LONGEST}.*max-length"):
+        with pytest.raises(
+            UserError, match=rf"{LONGEST + 1} tokens is too long for {name}: at most {LONGEST}.*max-length"
+        ):
             model(*pair)
     with torch.inference_mode():
         cache = model.start(model.encode(fits), 1)
@@ -238,8 +240,8 @@ def test_parameters_by_closed_form(name):
     assert count_parameters(model) == vocabulary * d + encoder + decoder
 
 
-def test_a_state_is_the_whole_network():
-    """What a file holds is all there is: built without values and filled, it says the same."""
+def test_the_state_determines_the_network():
+    """A network that is built on "meta" and loaded gives the same outputs."""
     for name in NAMES:
         model, source, target = network(name), sentences(2, 6), sentences(2, 5)
         with torch.device("meta"):
@@ -248,7 +250,7 @@ def test_a_state_is_the_whole_network():
         assert torch.equal(other.eval()(source, target), model(source, target))
 
 
-def test_decay_is_of_the_linear_layers_alone():
+def test_weight_decay_acts_on_linear_layers_only():
     model = network("resmlp_mt_tiny")
     decayed = {parameter for parameter, role in roles(model) if role == "weight"}
     named = {name for name, parameter in model.named_parameters() if parameter in decayed}
@@ -261,7 +263,7 @@ def test_decay_is_of_the_linear_layers_alone():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_learns(name):
-    """From a batch with padding on both sides; of a triangular matrix, the part that is used."""
+    """On a batch with padding on both sides; of a triangular matrix, the part in use."""
     model = network(name, dropout=0.1).train()
     source, target = sentences(3, LONGEST), sentences(3, LONGEST)
     source[1, 3:], target[2, 4:] = PAD, PAD
