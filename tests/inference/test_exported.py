@@ -133,8 +133,8 @@ def changed(folder, place, **changes):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"files": ["../model.onnx"]}, "names alone"),
-        ({"files": []}, "names alone"),
+        ({"files": ["../model.onnx"]}, "not plain file names"),
+        ({"files": []}, "not plain file names"),
         ({"files": ["nothing.bin"]}, "no nothing.bin in"),
         ({"to": "tvm"}, "to"),
         ({"to": "torch"}, "may hold any program"),
