@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from resmlp.hub.resolve import Source, resolve
-from resmlp.utils.files import exists
 from resmlp.models.convert import DIALECTS, State, to_ours, unwrapped
 from resmlp.models.quantize import unpacked_state
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
+from resmlp.utils.files import exists
 
 MAX_ARCHIVE = 16 * 2**30  # bytes of an .npz when unpacked: eight times the largest Mixer there is
 EMPTY = torch.empty(0, 0)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.models import create_model, load_into, open_model, open_model, read_weights, save_model
+from resmlp.models import create_model, load_into, open_model, read_weights, save_model
 from resmlp.models.resize import resize
 from resmlp.utils.errors import UserError
 
