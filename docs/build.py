@@ -1,8 +1,8 @@
 """Write the tables of README.md and docs/*.md from results/*.json; with --check, fail where a table is stale.
 
-`<!-- results -->` and `<!-- /results -->` enclose the table of all results. `<!-- results dino knn -->` starts the table
-of those whose file names begin with `dino`, then of those that begin with `knn`. README.md shows the numbers that have
-a target, docs/*.md show all. `<!-- models -->` and `<!-- /models -->` enclose the table of published weights.
+`<!-- results -->` and `<!-- /results -->` enclose the table of all results. `<!-- results dino knn -->` starts the
+table of those whose file names begin with `dino`, then of those that begin with `knn`. README.md shows the numbers that
+have a target, docs/*.md show all. `<!-- models -->` and `<!-- /models -->` enclose the table of published weights.
 """
 
 import json
