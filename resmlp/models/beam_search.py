@@ -96,7 +96,8 @@ def beam_search(model: Seq2Seq, source: Tensor, search: Search) -> list[list[Hyp
 
     In each step, the K likeliest continuations of a sentence that do not end go on, and those among the K likeliest of
     all that end are kept. The search of a sentence stops if no hypothesis can become better than the kept ones by
-    growing to twice its length. Stopping when K hypotheses have ended, as is common, loses the best one if poor ones end early.
+    growing to twice its length. Stopping when K hypotheses have ended, as is common, loses the best one if poor ones
+    end early.
     """
     cache = model.start(model.encode(source), search.beam, search.limit)
     beams = Beams.of(source, search.n_best)

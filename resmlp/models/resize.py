@@ -1,7 +1,7 @@
-"""Another image size: weights and trunks moved to another grid of tokens, by the rules of `resmlp.nn.grid`.
+"""Another image size: parameters moved to another grid of tokens, by the rules of `resmlp.nn.grid`.
 
-`resize_to` and `resize` move weights once, before they are loaded. `ResizedTrunk` runs a trunk at another size with its
-present parameters, in each forward pass.
+`resize_to` and `resize` move weights once, before they are loaded. `ResizedTrunk` moves the current parameters of a
+trunk in each forward pass, to train it on images of several sizes.
 """
 
 import math
@@ -26,48 +26,48 @@ Size = tuple[int, int]
 """height, width in pixels"""
 
 MIXER_KEY = re.compile(r"blocks\.\d+\.tokens\.fn\.(.+)")
-"""a key of a token mixer's parameter, and the parameter's own name"""
+"""the key of a parameter of a token mixer; its group is the name in the mixer"""
 
 
-def gather(tensor: Tensor, r: Resampling) -> Tensor:
-    """Class-MLP's weights over [class; patches]: 1 1+N -> 1 1+M"""
+def move_gather(tensor: Tensor, r: Resampling) -> Tensor:
+    """Weights of Class-MLP over [class; patches]: 1 1+N -> 1 1+M"""
     return torch.cat([tensor[:, :1], read(tensor[:, 1:], r)], dim=1)
 
 
-def gathered(tensor: Tensor, grid: Grid) -> int | None:
-    """The patches that Class-MLP's weights read."""
+def patches_of_gather(tensor: Tensor, grid: Grid) -> int | None:
+    """The number of patches that weights of Class-MLP read."""
     width = columns(tensor, grid)
     return None if width is None else width - 1
 
 
-def place(tensor: Tensor, r: Resampling) -> Tensor:
-    """A positional embedding; that of a class token stays: 1 N D -> 1 M D, 1 1+N D -> 1 1+M D"""
+def move_position(tensor: Tensor, r: Resampling) -> Tensor:
+    """A positional embedding, unchanged for a class token: 1 N D -> 1 M D, 1 1+N D -> 1 1+M D"""
     extra = tensor.shape[1] - r.values.shape[1]
     return torch.cat([tensor[:, :extra], r.values @ tensor[:, extra:]], dim=1)
 
 
 POSITION = "embed.position.embedding"
 RULES: dict[str, Rule] = {
-    r"blocks\.\d+\.gathers\.\d+\.fn\.weight": Rule(gather, gathered),
-    re.escape(POSITION): Rule(place),
+    r"blocks\.\d+\.gathers\.\d+\.fn\.weight": Rule(move_gather, patches_of_gather),
+    re.escape(POSITION): Rule(move_position),
 }
-"""keys outside token mixers that are fixed to the grid -> how each moves"""
+"""keys of other parameters that are fixed to the grid -> how each moves"""
 
 
 def rule_of(key: str, arch: Architecture) -> Rule | None:
-    """How the tensor of this key moves to another grid; None: it fits any."""
+    """How the tensor of this key moves to another grid; None if it does not depend on the grid."""
     if own := MIXER_KEY.fullmatch(key):
         return mixer_of(arch).resize_rules.get(own[1])
     return next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, key)), None)
 
 
 def mixer_of(arch: Architecture) -> type[TokenMixer]:
-    """The token mixer of an architecture; one without parameters where it has none."""
+    """The token mixer class of an architecture; the base class for an architecture without a mixer."""
     return MIXERS.get(arch.mixer, TokenMixer)
 
 
 def with_sizes_of(state: Mapping[str, Tensor], arch: Architecture) -> Architecture:
-    """`arch` with the sizes that the mixers of `state` have, so that another grid does not change them."""
+    """`arch` with the sizes of the mixers in `state`, which otherwise would follow from the new grid."""
     front = "blocks.0.tokens.fn."
     own = {key.removeprefix(front): tensor for key, tensor in state.items() if key.startswith(front)}
     return mixer_of(arch).sizes_of(own, arch)
@@ -76,8 +76,8 @@ def with_sizes_of(state: Mapping[str, Tensor], arch: Architecture) -> Architectu
 def resize(state: State, arch: Architecture, old: Grid, new: Grid) -> State:
     """The tensors of a network of `arch`, moved from the grid of `old` tokens to that of `new` (rows, columns).
 
-    Sizes that a mixer took from the old grid, such as the hidden width of an MLP, stay. With the same grid the very
-    tensors are returned.
+    Sizes that a mixer took from the old grid, such as the hidden width of an MLP, do not change. For the same grid the
+    same tensors are returned.
     """
     if old == new:
         return dict(state)
@@ -86,13 +86,13 @@ def resize(state: State, arch: Architecture, old: Grid, new: Grid) -> State:
 
 
 def _moved(tensor: Tensor, rule: Rule | None, r: Resampling) -> Tensor:
-    if rule is None or not _fits(rule, tensor, r):  # of another shape than its key says: `load_into` names it
+    if rule is None or not _fits(rule, tensor, r):  # `load_into` names a tensor of the wrong shape
         return tensor
-    return rule.move(tensor.cpu().double(), r).to(tensor)  # not every device has doubles
+    return rule.move(tensor.cpu().double(), r).to(tensor)  # not every device supports float64
 
 
 def _fits(rule: Rule, tensor: Tensor, r: Resampling) -> bool:
-    """Whether the rule takes a tensor of this shape, tried without memory."""
+    """Whether the rule supports a tensor of this shape, tried on "meta"."""
     meta = r._replace(values=r.values.to("meta"), weights=r.weights.to("meta"))
     try:
         rule.move(torch.empty_like(tensor, dtype=torch.float64, device="meta"), meta)
@@ -104,9 +104,9 @@ def _fits(rule: Rule, tensor: Tensor, r: Resampling) -> bool:
 def resize_to(weights: Weights, config: TrunkConfig, size: Size | None) -> tuple[Weights, TrunkConfig, str]:
     """Weights that were trained at `size` (height, width; None: unknown, a square) for the network of `config`.
 
-    Returns the weights; the config, with the sizes of the weights' mixers; and a description of the change, empty where
-    the grid is the same. Weights of another model are returned unchanged, for `load_into` to name. Raises `UserError`
-    where `size` is unknown and the tokens form no square.
+    Returns the weights; the config, with the sizes of their mixers; and a description of the change, empty if the grid
+    is the same. Weights of another model are returned unchanged, and `load_into` refuses them. Raises `UserError` if
+    `size` is unknown and the tokens form no square.
     """
     new = config.grid
     trained = None if size is None else _grid_at(config, size)
@@ -122,7 +122,7 @@ def resize_to(weights: Weights, config: TrunkConfig, size: Size | None) -> tuple
 
 
 def tokens_of(state: State, arch: Architecture, grid: Grid) -> int | None:
-    """How many patches a state is fixed to; None where it fits any grid. Shapes that fit several fit `grid`."""
+    """The number of patches that a state is fixed to; None if it fits any grid. See `Rule.tokens` for `grid`."""
     for key, tensor in state.items():
         if key == POSITION and tensor.ndim == 3:
             return tensor.shape[1] - ("embed.cls.token" in state)
@@ -134,27 +134,27 @@ def tokens_of(state: State, arch: Architecture, grid: Grid) -> int | None:
 
 
 def _square(weights: Weights, tokens: int, new: Grid) -> Grid:
-    """The grid of weights without a known size: that of the network where it has as many tokens, else a square."""
+    """The grid of weights with an unknown size: that of the network if it has as many tokens, else a square."""
     if tokens == math.prod(new):
         return new
     side = math.isqrt(tokens)
     what = f"{weights.source} has {tokens} tokens, which form no square, and its image size is unknown"
-    demand(side**2 == tokens, what, "put its model.json beside it, or give the --data.img-size that it was trained at")
+    demand(side**2 == tokens, what, "put its model.json next to it, or give the --data.img-size of its training")
     return side, side
 
 
 def _grid_at(config: TrunkConfig, size: Size) -> Grid:
-    """The grid at another size; a remainder, which only another network has, is cut off."""
+    """The grid at another size; a remainder, which only another network has, is dropped."""
     patch = config.architecture.patch_size
     return size[0] // patch, size[1] // patch
 
 
 class ResizedTrunk(nn.Module):
-    """Runs the trunk of `config` on images of `size` (height, width), its token mixers moved to their grid.
+    """Runs a trunk of `config` on images of `size` (height, width), with its parameters moved to their grid.
 
-    The parameters are moved in each forward pass, and gradients flow back to them: the linear mixer's A runs as
-    U+ A U. This module has no parameters and adds nothing to a checkpoint. Raises `UserError` for a size that does not
-    divide into patches.
+    Gradients flow back to the parameters of the trunk: for smaller images, A of the linear mixer runs as U+ A U. This
+    module has no parameters and adds nothing to a checkpoint. Raises `UserError` for a size that does not divide into
+    patches.
     """
 
     values: Tensor
@@ -172,11 +172,11 @@ class ResizedTrunk(nn.Module):
         self.register_buffer("weights", weights.float(), persistent=False)
 
     def forward(self, trunk: Trunk, images: Tensor) -> Tensor:
-        """The trunk, and B 3 h w -> its features B D"""
+        """The trunk, images B 3 h w -> features B D, or logits B K"""
         (shape,), arch = self.trunk, trunk.config.architecture
         r = Resampling(self.old, self.new, self.values, self.weights)
         moved = {}
-        with torch.autocast(images.device.type, enabled=False):  # in bf16 U+ A U would lose what A learns
+        with torch.autocast(images.device.type, enabled=False):  # in bf16, U+ A U would lose small changes of A
             for key, tensor in (*trunk.named_parameters(), *trunk.named_buffers()):
                 rule = rule_of(key, arch)
                 moved[key] = rule.move(tensor, r) if rule else tensor

@@ -1,4 +1,4 @@
-"""Another grid of tokens: against a loop over pixels, by what the moved matrices do to images, and there and back."""
+"""Another grid of tokens: against a loop over pixels, by the action of matrices on images, and back again."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,7 @@ def cubic(t: float) -> float:
 
 
 def enlarged(image: Tensor, new: tuple[int, int]) -> Tensor:
-    """Bicubic interpolation of an image h w, pixel by pixel, from the 16 pixels around; beyond the border, the last."""
+    """Bicubic interpolation of an image h w, in a loop over pixels, with the border pixels repeated."""
     h, w = image.shape
     out = torch.zeros(new, dtype=image.dtype)
     for y in range(new[0]):
@@ -42,24 +42,24 @@ def enlarged(image: Tensor, new: tuple[int, int]) -> Tensor:
 
 
 def smooth(grid: tuple[int, int]) -> Tensor:
-    """The same gentle landscape, sampled at the centers of any grid, as tokens N."""
+    """A smooth function, sampled at the centers of a grid, as tokens N."""
     y, x = ((torch.arange(side, dtype=torch.float64) + 0.5) / side for side in grid)
     return (torch.cos(2.2 * y + 0.3)[:, None] * torch.sin(1.7 * x + 0.5)[None]).flatten()
 
 
 @pytest.mark.parametrize(("old", "new"), [((3, 4), (5, 6)), ((2, 5), (7, 5)), ((4, 3), (8, 6))])
-def test_what_new_tokens_take_over_is_a_loop_over_pixels(old, new):
+def test_values_of_new_tokens_against_a_loop_over_pixels(old, new):
     image = torch.rand(*old, dtype=torch.float64)
-    found = resampling(old, new).values @ image.flatten()
-    torch.testing.assert_close(found.view(new), enlarged(image, new), rtol=0, atol=1e-12)
+    result = resampling(old, new).values @ image.flatten()
+    torch.testing.assert_close(result.view(new), enlarged(image, new), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("old", "new"), [((3, 4), (5, 6)), ((4, 3), (4, 7))])
-def test_a_moved_matrix_mixes_an_enlarged_image_as_the_old_one_did_the_image(old, new):
-    """A' up(x) = up(A x), with `up` the loop over pixels: for every x, so this settles A' on all enlarged images."""
+def test_a_moved_matrix_acts_on_enlarged_images_as_the_old_one_on_images(old, new):
+    """A' up(x) = up(A x) for random x, with `up` the loop over pixels."""
     a, x = torch.randn(math.prod(old), math.prod(old), dtype=torch.float64), torch.randn(*old, dtype=torch.float64)
-    found = mix(a, resampling(old, new)) @ enlarged(x, new).flatten()
-    torch.testing.assert_close(found.view(new), enlarged((a @ x.flatten()).view(old), new), rtol=0, atol=1e-9)
+    result = mix(a, resampling(old, new)) @ enlarged(x, new).flatten()
+    torch.testing.assert_close(result.view(new), enlarged((a @ x.flatten()).view(old), new), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("new", [(6, 6), (5, 9), (2, 3), (3, 6)])
@@ -70,27 +70,27 @@ def test_rows_of_equal_sum_keep_it(new):
 
 
 @pytest.mark.parametrize("new", [(28, 28), (20, 17), (14, 15)])
-def test_there_and_back_is_the_same(new):
+def test_to_a_larger_grid_and_back(new):
     a = torch.randn(196, 196, dtype=torch.float64)
-    there = mix(a, resampling((14, 14), new))
-    torch.testing.assert_close(mix(there, resampling(new, (14, 14))), a, rtol=0, atol=1e-9)
+    moved = mix(a, resampling((14, 14), new))
+    torch.testing.assert_close(mix(moved, resampling(new, (14, 14))), a, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("new", [(20, 20), (24, 10), (8, 9)])
 def test_a_local_matrix_acts_alike_on_a_smooth_image(new):
-    """A blur of 3x3 on the old grid, against the same image sampled on the new one: within a hundredth inside."""
+    """A 3x3 blur on the old grid, against the same function sampled on the new one, within 0.02."""
     old = (12, 12)
     kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
     a = convolution_matrix(kernel, old).double()
     a /= a.sum(1, keepdim=True)
-    wanted = enlarged((a @ smooth(old)).view(old), new)
-    found = (mix(a, resampling(old, new)) @ smooth(new)).view(new)
+    expected = enlarged((a @ smooth(old)).view(old), new)
+    result = (mix(a, resampling(old, new)) @ smooth(new)).view(new)
     nearest = [[min(int((i + 0.5) * b / n), b - 1) for i in range(n)] for b, n in zip(old, new)]
     pick = torch.tensor([row * old[1] + column for row in nearest[0] for column in nearest[1]])
     by_nearest = a[pick][:, pick] * (math.prod(old) / math.prod(new))
-    error = (found - wanted).abs().max()
+    error = (result - expected).abs().max()
     assert error < 0.02
-    assert error < (by_nearest @ smooth(new) - wanted.flatten()).abs().max() / 3
+    assert error < (by_nearest @ smooth(new) - expected.flatten()).abs().max() / 3
 
 
 def test_the_same_grid_is_the_same_bits():
@@ -114,8 +114,8 @@ NETWORKS = ["resmlp_s12", "resmlp_s12_mlp", "resmlp_s12_classmlp", "mixer_s16", 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_another_size(name, new):
     model = create_model(name, img_size=64, **SMALL)
-    wanted = TrunkConfig(name, replace(ARCHITECTURES[name], dim=12, depth=2), new, 3)
-    weights, config, words = resize_to(Weights(model.state_dict(), "it"), wanted, (64, 64))
+    expected = TrunkConfig(name, replace(ARCHITECTURES[name], dim=12, depth=2), new, 3)
+    weights, config, words = resize_to(Weights(model.state_dict(), "it"), expected, (64, 64))
     assert bool(words) == (name != "resmlp_s12_dwconv")
     moved = create_model(name, img_size=new, **SMALL, token_hidden=config.architecture.token_hidden)
     load_into(moved, weights)
@@ -128,8 +128,8 @@ def test_every_network_takes_another_size(name, new):
 
 @pytest.mark.isa
 @pytest.mark.parametrize("name", ["resmlp_s12", "resmlp_s12_mlp", "resmlp_s12_classmlp"])
-def test_an_enlarged_grid_sees_what_the_small_one_saw(name):
-    """Tokens enlarged by the loop over pixels, through the first layers of both networks (no head, linear parts)."""
+def test_a_network_on_a_larger_grid_equals_the_old_one_on_enlarged_tokens(name):
+    """Tokens, enlarged by the loop over pixels, in the first mixer or gather of both networks."""
     old, new = (3, 4), (5, 6)
     arch = {"dim": 4, "depth": 1, "num_classes": 3, "activation": "gelu", "patch_size": 8, "layer_scale": 1.0}
     small = create_model(name, img_size=(24, 32), **arch).double()
@@ -139,33 +139,33 @@ def test_an_enlarged_grid_sees_what_the_small_one_saw(name):
     tokens = torch.randn(12, 4, dtype=torch.float64)
     up = torch.stack([enlarged(column.view(old), new).flatten() for column in tokens.T], 1)
     if name == "resmlp_s12_classmlp":
-        found, wanted = (
+        result, expected = (
             model.blocks[1].gathers[0].fn(torch.cat([torch.ones(1, 1, 4).double(), x[None]], 1))
             for model, x in ((large, up), (small, tokens))
         )
-        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
         return
     mixed = small.blocks[0].tokens.fn(tokens[None])[0]
-    wanted = torch.stack([enlarged(column.view(old), new).flatten() for column in mixed.T], 1)
-    torch.testing.assert_close(large.blocks[0].tokens.fn(up[None])[0], wanted, rtol=0, atol=1e-6)
+    expected = torch.stack([enlarged(column.view(old), new).flatten() for column in mixed.T], 1)
+    torch.testing.assert_close(large.blocks[0].tokens.fn(up[None])[0], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.isa
-def test_a_position_is_enlarged_and_the_class_tokens_kept():
+def test_a_positional_embedding_is_enlarged_but_not_that_of_the_class_token():
     state = create_model("deit_s", img_size=(48, 64), **SMALL).state_dict()
     before = state["embed.position.embedding"]
     after = resize(state, ARCHITECTURES["deit_s"], (3, 4), (6, 5))["embed.position.embedding"]
     assert torch.equal(after[:, 0], before[:, 0])
     for channel in (0, 7):
-        wanted = enlarged(before[0, 1:, channel].view(3, 4).double(), (6, 5))
-        torch.testing.assert_close(after[0, 1:, channel].view(6, 5).double(), wanted, rtol=0, atol=1e-6)
+        expected = enlarged(before[0, 1:, channel].view(3, 4).double(), (6, 5))
+        torch.testing.assert_close(after[0, 1:, channel].view(6, 5).double(), expected, rtol=0, atol=1e-6)
 
 
 def config(size: tuple[int, int], **changes) -> TrunkConfig:
     return TrunkConfig("resmlp_s12", replace(ARCHITECTURES["resmlp_s12"], dim=12, depth=2, **changes), size, 3)
 
 
-def test_without_a_card_the_grid_is_a_square():
+def test_with_an_unknown_size_the_grid_is_a_square():
     weights = Weights(create_model("resmlp_s12", img_size=64, **SMALL).state_dict(), "it")
     moved, _, words = resize_to(weights, config((96, 96)), None)
     assert words == "interpolated from 4x4 to 6x6 tokens"
@@ -173,21 +173,21 @@ def test_without_a_card_the_grid_is_a_square():
     assert torch.equal(moved.state["blocks.0.tokens.fn.weight"], expected["blocks.0.tokens.fn.weight"])
 
 
-def test_without_a_card_another_grid_is_asked_for():
+def test_with_an_unknown_size_another_grid_is_refused():
     weights = Weights(create_model("resmlp_s12", img_size=(48, 64), **SMALL).state_dict(), "it.pth")
     with pytest.raises(UserError, match=r"it.pth has 12 tokens, which form no square"):
         resize_to(weights, config((96, 96)), None)
     assert resize_to(weights, config((48, 64)), None) == (weights, config((48, 64)), "")
 
 
-def test_a_grid_of_as_many_tokens_is_another_grid():
+def test_another_grid_with_as_many_tokens():
     weights = Weights(create_model("resmlp_s12", img_size=(32, 128), **SMALL).state_dict(), "it")
     moved, _, words = resize_to(weights, config((64, 64)), (32, 128))
     assert "from 2x8 to 4x4" in words
     assert not torch.equal(moved.state["blocks.0.tokens.fn.weight"], weights.state["blocks.0.tokens.fn.weight"])
 
 
-def test_a_grid_too_large_for_the_memory_is_no_matter_of_shapes(monkeypatch):
+def test_a_lack_of_memory_is_not_taken_for_a_wrong_shape(monkeypatch):
     def huge(tensor: Tensor, r: Resampling) -> Tensor:
         return mix(tensor, r) if tensor.is_meta else torch.empty(2**58)
 
@@ -198,8 +198,8 @@ def test_a_grid_too_large_for_the_memory_is_no_matter_of_shapes(monkeypatch):
 
 @pytest.mark.parametrize("broken", [torch.zeros(16), torch.zeros(2, 2, 2), torch.zeros(5, 16), torch.zeros(0, 0)])
 @pytest.mark.parametrize("block", [0, 1])
-def test_tensors_of_a_strange_shape_are_left_for_the_loader_to_name(broken, block):
+def test_tensors_of_a_wrong_shape_are_refused_by_the_loader(broken, block):
     state = create_model("resmlp_s12", img_size=64, **SMALL).state_dict() | {f"blocks.{block}.tokens.fn.weight": broken}
-    weights, wanted, _ = resize_to(Weights(state, "it"), config((96, 96)), (64, 64))
+    weights, expected, _ = resize_to(Weights(state, "it"), config((96, 96)), (64, 64))
     with pytest.raises(UserError, match=r"blocks\.\d\.tokens\.fn"):
         load_into(create_model("resmlp_s12", img_size=96, **SMALL), weights)
