@@ -1,7 +1,7 @@
-"""Our networks for timm: `import resmlp.timm`, then `timm.create_model("resmlp_s12", num_classes=10)`.
+"""The networks of resmlp in timm: `import resmlp.timm`, then `timm.create_model("resmlp_s12", num_classes=10)`.
 
-A network is our trunk with timm's protocol around it: the keys, initialization and logits of `resmlp.create_model`, and
-the methods that timm's scripts call. B images, N tokens (h x w, row by row), D channels.
+A network is a trunk with the interface of timm: it has the keys, initialization and logits of `resmlp.create_model`,
+and the methods that the scripts of timm call. B images, N tokens (h x w, row by row), D channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +32,11 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 POOLS = {"mean": "avg", "classmlp": "token", "classtoken": "token"}
-"""our poolings, as timm calls them"""
+"""pooling -> its name in timm"""
 
 
 class GridMean(nn.Module):
-    """The mean of the grid's tokens, without the class token that may stand before them."""
+    """The mean of the tokens of the grid, without a class token before them."""
 
     def __init__(self, tokens: int):
         super().__init__()
@@ -48,11 +48,11 @@ class GridMean(nn.Module):
 
 
 class TimmTrunk(Trunk):
-    """A trunk that speaks timm's protocol.
+    """A trunk with the interface of timm.
 
-    `global_pool` is "avg", "token" where there is a class token, "" for the tokens themselves, None for the
-    architecture's own. `drop_rate` is dropout before the head, `drop_path_rate` stochastic depth. `changes` replace
-    parts of the architecture, in our words or timm's. Raises `UserError`, and `TypeError` for an unknown word.
+    `global_pool` is "avg"; "token" for networks with a class token; "" for the tokens themselves; None for the pooling
+    of the architecture. `drop_rate` is dropout before the head, `drop_path_rate` stochastic depth. `changes` replace
+    parts of the architecture, by the names of resmlp or timm. Raises `UserError`, and `TypeError` for an unknown name.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TimmTrunk(Trunk):
         **changes: Any,
     ):
         demand(in_chans > 0, f"in_chans={in_chans}", "an image has at least one channel")
-        arch = architecture(name, **in_our_words(name, changes))
+        arch = architecture(name, **architecture_fields(name, changes))
         config = TrunkConfig(name, arch, tuple(to_2tuple(img_size)), num_classes, drop_path_rate)
         with torch.device(device) if device is not None else nullcontext():
             super().__init__(config, in_chans)
@@ -87,7 +87,7 @@ class TimmTrunk(Trunk):
         self.to(dtype=dtype)
 
     def _set_pool(self, word: str) -> None:
-        """`word` is one of timm's; "token" needs a class token at the end of the network."""
+        """`word` is a name of timm; "token" requires a class token at the end of the network."""
         pools: dict[str, nn.Module] = {"": nn.Identity(), "avg": GridMean(self.grid[0] * self.grid[1])}
         if self.config.architecture.pool == "classtoken" or any(isinstance(block, ClassMlp) for block in self.blocks):
             pools["token"] = FirstToken()
@@ -95,7 +95,7 @@ class TimmTrunk(Trunk):
         self.global_pool, self.pool = word, pools[word]
 
     def forward_layers(self, images: Tensor, kept: list[int], stop: bool = False) -> tuple[Tensor, list[Tensor]]:
-        """As `Trunk.forward_layers`, but TorchScript reads it: a script checks no size, and runs all layers."""
+        """As `Trunk.forward_layers`, for TorchScript as well: a script checks no image size and runs all layers."""
         if not torch.jit.is_scripting():
             return super().forward_layers(images, kept, stop)
         x = self.embed(images)
@@ -107,7 +107,7 @@ class TimmTrunk(Trunk):
         return x, outputs
 
     def forward_head(self, tokens: Tensor, pre_logits: bool = False) -> Tensor:
-        """B N D -> B K, or B D with `pre_logits`; B N K and B N D where the pooling is off"""
+        """B N D -> B K, or B D with `pre_logits`; B N K and B N D without pooling"""
         x = self.head_drop(self.pool(tokens))
         return x if pre_logits else self.head(x)
 
@@ -120,11 +120,11 @@ class TimmTrunk(Trunk):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Union[list[Tensor], tuple[Tensor, list[Tensor]]]:  # noqa: UP007
-        """B 3 H W -> the tokens B N D as from `forward_features`, and the grid after each layer of `indices`.
+        """B 3 H W -> the tokens B N D of `forward_features`, and the grid after each layer of `indices`.
 
-        A grid is B D h w, or B h*w D as "NLC", without a class token. `indices` is the last so many layers, or their
-        numbers; None: all. With `norm`, each goes through the last norm. With `stop_early`, no layer runs after the
-        last one asked for, and the first result is what that layer gives.
+        A grid is B D h w, or B h*w D for "NLC", without a class token. `indices` is a number of last layers, or a list of
+        layers; None: all. With `norm`, the last norm is applied to each grid. With `stop_early`, the last layer of
+        `indices` is the last one to run, and the first result is its output.
         """
         assert output_fmt in ("NCHW", "NLC"), "output_fmt is NCHW or NLC"
         taken, _ = feature_take_indices(self.num_layers, indices)
@@ -143,12 +143,12 @@ class TimmTrunk(Trunk):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Cut off the layers after the last of `indices`; returns their numbers.
+        """Remove the layers after the last of `indices`; returns these indices.
 
-        `prune_head` takes Class-MLP, the pooling and the classifier away, `prune_norm` the last norm.
+        `prune_head` removes Class-MLP, the pooling and the classifier, `prune_norm` the last norm.
         """
         taken, last = feature_take_indices(self.num_layers, indices)
-        tail = self.blocks[self.num_layers :]  # Class-MLP, where there is one
+        tail = self.blocks[self.num_layers :]  # Class-MLP, if present
         self.blocks = self.blocks[: last + 1] if prune_head else self.blocks[: last + 1] + tail
         self.num_layers = last + 1
         if prune_norm:
@@ -158,7 +158,7 @@ class TimmTrunk(Trunk):
         return taken
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new head for `num_classes`, none for 0; None leaves the pooling as it is."""
+        """Make a new head for `num_classes`, none for 0; with None, the pooling does not change."""
         super().reset_classifier(num_classes)
         self.num_classes = num_classes
         if global_pool is not None:
@@ -176,44 +176,44 @@ class TimmTrunk(Trunk):
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
-        """Names of what is not decayed, by role and not by number of dimensions: see `resmlp.training.optim.roles`."""
+        """Names of parameters without weight decay, by role, not by dimensions: see `resmlp.training.optim.roles`."""
         names = {parameter: name for name, parameter in self.named_parameters()}
         return {names[parameter] for parameter, role in roles(self) if role != "weight"}
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns for layer-wise decay: the embedding, each layer, the last norm with the last of them, the head."""
+        """Patterns for layer-wise decay: the embedding, each layer (the last norm in the last one), the head."""
         return {"stem": r"^embed", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
 
     @torch.jit.ignore
     def load_pretrained(self, checkpoint_path: str, prefix: str = "") -> None:
-        """Weights of a file of any dialect, also Google's .npz; all must fit. Raises `UserError`."""
+        """Load weights in any dialect, also .npz files of Google. Raises `UserError` unless all tensors fit."""
         load_into(self, read_weights(Path(checkpoint_path)))
 
 
-def in_our_words(name: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """`changes` as parts of an `Architecture`; raises `TypeError` for one that is none, as timm's networks do."""
-    ours = {TIMM_FIELDS.get(word, word): value for word, value in changes.items()}
-    parts = {field.name for field in fields(Architecture)}
-    unknown = ", ".join(sorted(set(ours) - parts))
-    if unknown or len(ours) < len(changes):
-        raise TypeError(f"{name} got {unknown or 'a part by two names'}; its parts are {', '.join(sorted(parts))}")
-    return ours
+def architecture_fields(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """`changes` as fields of an `Architecture`. Raises `TypeError` for an unknown one, as networks of timm do."""
+    changed = {TIMM_FIELDS.get(word, word): value for word, value in changes.items()}
+    known = {field.name for field in fields(Architecture)}
+    unknown = ", ".join(sorted(set(changed) - known))
+    if unknown or len(changed) < len(changes):
+        raise TypeError(f"{name} got {unknown or 'a part by two names'}; its parts are {', '.join(sorted(known))}")
+    return changed
 
 
-def from_any_dialect(state: State, model: nn.Module) -> State:
-    """timm's `pretrained_filter_fn`: a state of any dialect -> ours, without a head for a network that has none."""
-    ours = to_ours(state)
-    if ours is None:
-        raise UserError("these weights are of no ResMLP or MLP-Mixer that we know", "see `resmlp list weights`")
-    return {key: tensor for key, tensor in ours.items() if model.num_classes or not key.startswith("head.")}
+def pretrained_filter(state: State, model: nn.Module) -> State:
+    """The `pretrained_filter_fn` of timm: a state of any dialect -> resmlp's, with a head if the network has one."""
+    own = to_ours(state)
+    if own is None:
+        raise UserError("the weights are in no known dialect of ResMLP or MLP-Mixer", "see `resmlp list weights`")
+    return {key: tensor for key, tensor in own.items() if model.num_classes or not key.startswith("head.")}
 
 
 def _cfg(preprocessing: Preprocessing, num_classes: int = 1000, **source: Any) -> dict[str, Any]:
-    seen = asdict(preprocessing)
-    size, crop = seen.pop("size"), seen.pop("crop_ratio")
+    values = asdict(preprocessing)
+    size, crop = values.pop("size"), values.pop("crop_ratio")
     return {
-        **seen,
+        **values,
         "input_size": (3, *size),
         "crop_pct": crop,
         "num_classes": num_classes,
@@ -242,7 +242,7 @@ def _cfgs() -> dict[str, Any]:
 
 
 default_cfgs = generate_default_cfgs(_cfgs())
-"""where timm looks for what it knows of a name, and of its published weights"""
+"""the configurations of names and of published weights, where timm looks for them"""
 
 
 def _entrypoint(name: str) -> Callable[..., nn.Module]:
@@ -252,7 +252,7 @@ def _entrypoint(name: str) -> Callable[..., nn.Module]:
             name,
             pretrained,
             feature_cfg={"out_indices": kwargs.pop("out_indices", 3), "feature_cls": "getter"},
-            pretrained_filter_fn=from_any_dialect,
+            pretrained_filter_fn=pretrained_filter,
             **kwargs,
         )
 

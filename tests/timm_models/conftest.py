@@ -1,10 +1,10 @@
-"""Our networks in timm, made small by timm's own keywords, and the same made by ours."""
+"""Small resmlp networks, created by timm with its own keywords and by `resmlp.create_model`."""
 
 import pytest
 import timm
 import torch
 
-import resmlp.timm  # noqa: F401  registers them
+import resmlp.timm  # noqa: F401  registers the networks
 from resmlp.models import create_model
 
 OURS = {"dim": 12, "depth": 3, "patch_size": 4}
@@ -24,12 +24,12 @@ def tiny(name, **options):
     return timm.create_model(name, **small | options)
 
 
-def tiny_of_ours(name, **options):
+def tiny_of_resmlp(name, **options):
     return create_model(name, **OURS | {"img_size": SIZE, "num_classes": 5} | options)
 
 
-def shaken(model):
-    """Every parameter random, so that no part is the identity or zero."""
+def randomized(model):
+    """Make every parameter random, so that no part is the identity or zero."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -47,12 +47,12 @@ def make():
 
 @pytest.fixture
 def make_ours():
-    return tiny_of_ours
+    return tiny_of_resmlp
 
 
 @pytest.fixture
 def shake():
-    return shaken
+    return randomized
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Weights into our networks by timm's own roads: checkpoint_path, load_checkpoint, pretrained with another file."""
+"""Weights loaded by timm: checkpoint_path, load_checkpoint, and pretrained with another file."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from resmlp.utils.errors import UserError
 
 
 @pytest.mark.isa
-def test_our_saved_file(make, make_ours, shake, images, tmp_path, name):
+def test_a_saved_file_of_resmlp(make, make_ours, shake, images, tmp_path, name):
     ours, x = shake(make_ours(name)), images()
     save_model(tmp_path, ours, tuple("abcde"), Preprocessing(ours.config.size))
     file = str(tmp_path / "model.safetensors")
@@ -24,7 +24,7 @@ def test_our_saved_file(make, make_ours, shake, images, tmp_path, name):
     torch.testing.assert_close(again(x), ours(x), rtol=0, atol=0)
 
 
-def test_a_checkpoint_of_timms_training_script(make, shake, images, tmp_path, name):
+def test_a_checkpoint_of_the_training_script_of_timm(make, shake, images, tmp_path, name):
     trained, x = shake(make(name)), images()
     state = {f"module.{key}": tensor for key, tensor in trained.state_dict().items()}
     torch.save({"epoch": 3, "arch": name, "state_dict": {}, "state_dict_ema": state}, tmp_path / "last.pth.tar")
@@ -32,14 +32,14 @@ def test_a_checkpoint_of_timms_training_script(make, shake, images, tmp_path, na
     torch.testing.assert_close(again(x), trained(x), rtol=0, atol=0)
 
 
-def theirs(**options):
-    """timm's own ResMLP of the same sizes."""
+def timm_resmlp(**options):
+    """The ResMLP of timm with the same sizes."""
     sizes = {"img_size": (8, 12), "patch_size": 4, "embed_dim": 12, "num_blocks": 3, "mlp_ratio": 4, "num_classes": 5}
     return mlp_mixer.MlpMixer(**sizes | options, block_layer=mlp_mixer.ResBlock, norm_layer=mlp_mixer.Affine)
 
 
 def pretrained(make, file, **options):
-    """What a timm user writes to start from a file; the hub's weights take the same road."""
+    """How a user of timm starts from a file; weights of the hub are loaded in the same way."""
     overlay = {"file": str(file), "num_classes": 5}
     return make("resmlp_s12", pretrained=True, pretrained_cfg_overlay=overlay, **options).eval()
 
@@ -47,7 +47,7 @@ def pretrained(make, file, **options):
 @pytest.mark.isa
 @pytest.mark.parametrize("dialect", ["ours", "timm", "official"])
 def test_pretrained_reads_every_dialect(dialect, make, shake, images, tmp_path):
-    source, x = shake(theirs()), images()
+    source, x = shake(timm_resmlp()), images()
     state = source.state_dict()
     if dialect == "ours":
         state = shake(make("resmlp_s12")).state_dict()
@@ -65,7 +65,7 @@ def test_pretrained_reads_every_dialect(dialect, make, shake, images, tmp_path):
 
 @pytest.mark.isa
 def test_pretrained_to_other_classes_channels_and_features(make, shake, images, tmp_path):
-    source, file = shake(theirs()), tmp_path / "weights.safetensors"
+    source, file = shake(timm_resmlp()), tmp_path / "weights.safetensors"
     save_file(source.state_dict(), file)
     assert pretrained(make, file, num_classes=3)(images()).shape == (2, 3)
     x, close = images().double(), partial(torch.testing.assert_close, rtol=0, atol=1e-12)
@@ -79,8 +79,8 @@ def test_pretrained_to_other_classes_channels_and_features(make, shake, images, 
 
 
 @pytest.mark.isa
-def test_headless_weights_whose_file_has_a_head_all_the_same(make, shake, images, tmp_path):
-    source, file = shake(theirs()), tmp_path / "dino.safetensors"
+def test_headless_weights_from_a_file_with_a_head(make, shake, images, tmp_path):
+    source, file = shake(timm_resmlp()), tmp_path / "dino.safetensors"
     save_file(source.state_dict(), file)
     overlay = {"file": str(file), "num_classes": 0}
     model = make("resmlp_s12", pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0).eval()
@@ -89,7 +89,7 @@ def test_headless_weights_whose_file_has_a_head_all_the_same(make, shake, images
 
 
 @pytest.mark.isa
-def test_googles_npz(make, shake, images, tmp_path):
+def test_an_npz_file_of_google(make, shake, images, tmp_path):
     source, x = shake(make("mixer_s16")), images()
     names = {"head.": "head/", "embed.patches.proj.": "stem/", "norm.": "pre_head_layer_norm/"}
     parts = {"tokens.norm.": "LayerNorm_0/", "channels.norm.": "LayerNorm_1/"}
@@ -118,7 +118,7 @@ def test_googles_npz(make, shake, images, tmp_path):
 
 def test_weights_that_do_not_fit_are_refused(make, tmp_path):
     save_file({"some.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match="no ResMLP or MLP-Mixer"):
+    with pytest.raises(UserError, match="no known dialect of ResMLP or MLP-Mixer"):
         pretrained(make, tmp_path / "other.safetensors")
     np.savez(tmp_path / "other.npz", a=np.zeros(2))
     with pytest.raises(UserError, match="dialect"):

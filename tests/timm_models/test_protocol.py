@@ -1,4 +1,4 @@
-"""timm's protocol on our networks, against our own `create_model` and against the layers run by hand."""
+"""The interface of timm, against `resmlp.create_model` and against layers run by hand."""
 
 import copy
 
@@ -17,24 +17,24 @@ from resmlp.utils.errors import UserError
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_keys_and_logits_are_those_of_our_create_model(name, make, make_ours, shake, images):
-    ours, theirs = shake(make_ours(name)), make(name).eval()
-    theirs.load_state_dict(ours.state_dict(), strict=True)
+def test_keys_and_logits_equal_those_of_create_model(name, make, make_ours, shake, images):
+    ours, timm_model = shake(make_ours(name)), make(name).eval()
+    timm_model.load_state_dict(ours.state_dict(), strict=True)
     x = images()
-    torch.testing.assert_close(theirs(x), ours(x), rtol=0, atol=0)
-    theirs.train()(x).square().sum().backward()
-    assert all(p.grad is not None for p in theirs.parameters())
+    torch.testing.assert_close(timm_model(x), ours(x), rtol=0, atol=0)
+    timm_model.train()(x).square().sum().backward()
+    assert all(p.grad is not None for p in timm_model.parameters())
 
 
-def test_the_initialization_is_ours(make, make_ours, name):
+def test_the_initialization_equals_that_of_create_model(make, make_ours, name):
     torch.manual_seed(4)
     ours = make_ours(name).state_dict()
     torch.manual_seed(4)
-    theirs = make(name).state_dict()
-    assert all(torch.equal(theirs[key], tensor) for key, tensor in ours.items())
+    timm_model = make(name).state_dict()
+    assert all(torch.equal(timm_model[key], tensor) for key, tensor in ours.items())
 
 
-def test_changes_in_both_languages(make):
+def test_changes_by_names_of_timm_and_resmlp(make):
     model = make("resmlp_s12", mixer="dwconv", num_blocks=2, embed_dim=16, mlp_ratio=3, in_chans=1, drop_path_rate=0.3)
     arch = model.config.architecture
     assert (arch.mixer, arch.depth, arch.dim, arch.mlp_ratio, model.config.drop_path) == ("dwconv", 2, 16, 3, 0.3)
@@ -54,7 +54,7 @@ def by_hand(model, x):
 
 
 @pytest.mark.isa
-def test_intermediates_are_the_layers_run_by_hand(make, shake, images, name):
+def test_intermediates_equal_the_layers_run_by_hand(make, shake, images, name):
     model, x = shake(make(name)).double(), images().double()
     tokens, grids = by_hand(model, x)
     final, found = model.forward_intermediates(x)
@@ -200,14 +200,14 @@ def test_fx_features_are_the_tokens_of_the_layers(make, shake, images):
     torch.testing.assert_close(found, [grids[i].flatten(2).transpose(1, 2) for i in (0, 2)])
 
 
-def test_a_image_of_another_size_is_named(make, name):
+def test_an_image_of_another_size_is_refused(make, name):
     with pytest.raises(UserError, match="8x12"):
         make(name)(torch.randn(1, 3, 12, 12))
     with pytest.raises(UserError, match="multiple of 4"):
         make(name, img_size=9)
 
 
-def test_timm_rebuilds_it_from_what_it_remembers(make, name):
+def test_timm_rebuilds_it_from_its_arguments(make, name):
     from timm.models._input import get_model_args
 
     model = make(name, in_chans=1)

@@ -1,4 +1,4 @@
-"""What timm knows of our networks once `resmlp.timm` is imported, and not before."""
+"""The registry of timm after `resmlp.timm` is imported, and before."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from resmlp.config.pretrained import PUBLISHED
 from resmlp.config.vision import ALIASES, ARCHITECTURES
 
 
-def test_every_name_is_registered_and_none_of_timms_is_taken():
+def test_every_name_is_registered_and_names_of_timm_are_not_replaced():
     assert set(ARCHITECTURES) == set(list_models(module="timm"))
     assert timm.list_models("resmlp_s1*") == sorted((n for n in ARCHITECTURES if "resmlp_s1" in n), key=len_then_name)
     for alias in ("resmlp_12_224", "mixer_b16_224", "deit_small_patch16_224"):
@@ -60,10 +60,10 @@ def test_published_weights_are_listed_with_their_own_preprocessing():
         (0,) * 3,
         "bilinear",
     )
-    assert timm.models.get_pretrained_cfg("resmlp_s12").tag == "fb_in1k", "the default is the first of our list"
+    assert timm.models.get_pretrained_cfg("resmlp_s12").tag == "fb_in1k", "the default is the first in the list"
 
 
-def test_the_data_config_is_our_preprocessing(make):
+def test_the_data_config_is_the_preprocessing(make):
     data = timm.data.resolve_model_data_config(make("mixer_s16"))
     assert (data["mean"], data["std"], data["crop_pct"]) == ((0.5,) * 3, (0.5,) * 3, 0.875)
     sized = timm.create_model("resmlp_cifar", pretrained_cfg_overlay={"input_size": (3, 16, 24)})
@@ -72,6 +72,6 @@ def test_the_data_config_is_our_preprocessing(make):
 
 
 @pytest.mark.parametrize("options", [{"nonsense": 1}, {"embed_dim": 8, "dim": 8}, {"norm_layer": torch.nn.LayerNorm}])
-def test_a_word_that_is_no_part_is_a_type_error_as_in_timm(options):
+def test_an_unknown_part_is_a_type_error_as_in_timm(options):
     with pytest.raises(TypeError, match="resmlp_s12 got"):
         timm.create_model("resmlp_s12", **options)
