@@ -1,19 +1,25 @@
-"""Processes for tests about processes. They are forks of this one: a new Python needs 3 seconds to import torch."""
+"""Processes for tests about processes. They are forks of one server: a new Python needs 3 seconds to import torch.
 
-import gc
+The server imports torch and the package, and computes nothing: PyTorch's autograd does not survive a fork after a
+backward pass, so a process of pytest itself cannot be forked.
+"""
+
 import multiprocessing
 import os
+import signal
 import sys
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import torch
 
-import resmlp.training.train  # noqa: F401  imported once, for all forks
 from resmlp.cli.main import main
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["resmlp.training.train", "resmlp.cli.main", "resmlp.tasks", "processes"])
 
 
 def start(
@@ -26,31 +32,43 @@ def start(
 ) -> BaseProcess:
     """Run `function(*args)` in a process and a session of its own; the exit code is the number that it returns, or 0.
 
-    Both outputs are appended to the file `log`, or standard error to `errors`. `env` is the whole environment. The
-    packages `anew` are imported again where they are used: those that read the environment once.
+    Both outputs are appended to the file `log`, or standard error to `errors`. `env` is the whole environment, by
+    default that of this process. The packages `anew` are imported again where they are used: those that read the
+    environment once.
     """
-
-    def run() -> None:
-        os.setsid()
-        if env is not None:
-            os.environ.clear()
-            os.environ.update(env)
-        for name in [name for name in sys.modules if name.partition(".")[0] in anew]:
-            del sys.modules[name]
-        for path, descriptor in ((log, 1), (errors or log, 2)):
-            with path.open("ab", 0) as file:
-                os.dup2(file.fileno(), descriptor)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
-        gc.freeze()  # the parent's objects may hold threads, which a fork lacks: nothing may collect them here
-        torch.set_num_threads(1)
-        code = function(*args)
-        sys.exit(code if isinstance(code, int) else 0)
-
-    process = multiprocessing.get_context("fork").Process(target=run)
-    with warnings.catch_warnings():  # from Python 3.12: the child has this thread alone
-        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-        process.start()
+    module = sys.modules[function.__module__]
+    by_value = not module.__name__.startswith("resmlp")  # the server cannot import modules of tests
+    if by_value:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        call = cloudpickle.dumps((function, args))
+    finally:
+        if by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+    outputs = str(log), str(errors or log)
+    options = (call, outputs, dict(os.environ if env is None else env), str(Path.cwd()), tuple(anew))
+    process = SERVER.Process(target=run, args=options)
+    process.start()
     return process
+
+
+def run(call: bytes, outputs: tuple[str, str], env: dict[str, str], folder: str, anew: Collection[str]) -> None:
+    """In the new process: set up what `start` promises, and call the function."""
+    os.setsid()
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(env)
+    for name in [name for name in sys.modules if name.partition(".")[0] in anew]:
+        del sys.modules[name]
+    for path, descriptor in zip(outputs, (1, 2)):
+        with Path(path).open("ab", 0) as file:
+            os.dup2(file.fileno(), descriptor)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+    torch.set_num_threads(1)
+    function, args = cloudpickle.loads(call)
+    code = function(*args)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def resmlp(*args: object, **options: Any) -> BaseProcess:

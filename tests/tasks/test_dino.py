@@ -59,15 +59,22 @@ RECIPE = ImageRecipe(
 IMAGES, STEPS = 48, 3  # of an epoch
 
 
+def open_few(data: Data, labels: bool = True) -> Collection:
+    """The digits, with 48 images for training and 20 for validation."""
+    train, val, why = open_collection(data, labels)
+    return Collection(train.subset(range(IMAGES)), val.subset(range(20)), why)
+
+
+def train_on_few(settings: ImageRecipe, out: Path) -> None:
+    """The same in a process of its own, which has no fixtures."""
+    dino.open_collection = open_few
+    train(settings, out)
+
+
 @pytest.fixture(autouse=True)
 def _few(monkeypatch):
-    """The digits, with 48 images for training and 20 for validation."""
 
-    def few(data: Data, labels: bool = True) -> Collection:
-        train, val, why = open_collection(data, labels)
-        return Collection(train.subset(range(IMAGES)), val.subset(range(20)), why)
-
-    monkeypatch.setattr(dino, "open_collection", few)
+    monkeypatch.setattr(dino, "open_collection", open_few)
 
 
 def recipe(data: dict | None = None, run: dict | None = None, optim: dict | None = None, **task) -> ImageRecipe:
@@ -539,7 +546,7 @@ def test_two_processes_agree_with_one(tmp_path):
     from resmlp.utils.logger import read_metrics
 
     settings = recipe(run={"log_every": 1}, local_crops="interpolate")
-    processes.together(train, settings, tmp_path / "two", folder=tmp_path)
+    processes.together(train_on_few, settings, tmp_path / "two", folder=tmp_path)
     train(settings, tmp_path / "one")
     step = f"checkpoints/step-{2 * STEPS:08d}/task.safetensors"
     one, two = (read_tensors(tmp_path / name / step) for name in ("one", "two"))
