@@ -122,8 +122,8 @@ class TimmTrunk(Trunk):
     ) -> Union[list[Tensor], tuple[Tensor, list[Tensor]]]:  # noqa: UP007
         """B 3 H W -> the tokens B N D of `forward_features`, and the grid after each layer of `indices`.
 
-        A grid is B D h w, or B h*w D for "NLC", without a class token. `indices` is a number of last layers, or a list of
-        layers; None: all. With `norm`, the last norm is applied to each grid. With `stop_early`, the last layer of
+        A grid is B D h w, or B h*w D for "NLC", without a class token. `indices` is a number of last layers, or a list
+        of layers; None: all. With `norm`, the last norm is applied to each grid. With `stop_early`, the last layer of
         `indices` is the last one to run, and the first result is its output.
         """
         assert output_fmt in ("NCHW", "NLC"), "output_fmt is NCHW or NLC"
