@@ -191,7 +191,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
                     yield page, list(takewhile(lambda word: word not in "<>", words))
 
 
-@pytest.mark.parametrize(("page", "words"), commands(), ids=lambda value: " ".join(value) if value else "")
+@pytest.mark.parametrize(("page", "words"), list(commands()), ids=lambda value: " ".join(value) if value else "")
 def test_every_command_in_the_pages_is_understood(page, words, capsys):
     """The command line parses it: the verb, the recipe, every flag and every value. It is not run."""
     with contextlib.suppress(SystemExit):  # --help; an error is a UserError
