@@ -45,7 +45,7 @@ class Translate(Verb):
     """sentences that are translated at once"""
     device: Device = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("--", self, **SEARCH, n_best=(1, ANY), batch_size=(1, ANY))
         few = self.beam is not None and self.n_best > self.beam
         demand(not few, f"--n-best {self.n_best} of --beam {self.beam}", "the search keeps no more than its beam")

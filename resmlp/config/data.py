@@ -42,7 +42,7 @@ class Data:
     strict: bool = False
     """stop at an unreadable image; by default it is reported, counted and replaced by another image"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sides = self.img_size or (1,)
         demand(
             self.img_size != () and len(sides) in (1, 2) and min(sides) > 0,
@@ -107,7 +107,7 @@ class Augment:
     repeats: int = 1
     """repeated augmentation: views of an image per epoch; with 3, an epoch has a third of the images"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--augment.", self)
         probability = (0, 1)
         check_range("--augment.", self, flip=probability, mix_prob=probability, switch_prob=probability)

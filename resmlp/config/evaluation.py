@@ -26,7 +26,7 @@ class EvalData:
     strict: bool = False
     """stop at an unreadable image; by default it is reported and left out"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), crop_ratio=(POSITIVE, 1))
 
 
@@ -39,7 +39,7 @@ class Knn:
     temperature: float = 0.07
     """a neighbor's vote has the weight exp(cosine similarity / temperature)"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("--knn.", self, k=(1, ANY), temperature=(0.001, ANY))
 
 
@@ -56,7 +56,7 @@ class Linear:
     batch_size: int = 256
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         demand(bool(self.lr), "--linear.lr has no value", "give one or more")
         check_range("--linear.", self, lr=(POSITIVE, ANY), layers=(1, ANY), seed=(0, 2**63 - 1))
         check_range("--linear.", self, epochs=(1, ANY), batch_size=(1, ANY))

@@ -30,7 +30,7 @@ class TrunkConfig:
     """0: no classifier; the output is the features"""
     drop_path: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("", self, size=(1, 2**15), num_classes=(0, 2**24), drop_path=(0, BELOW_ONE))
 
     @property
@@ -61,7 +61,7 @@ class SegmenterConfig:
     auxiliary: int = 256
     """channels of the auxiliary decoder; 0: none"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("", self, size=(1, 2**15), num_classes=(1, 2**16), width=(1, 2**14), auxiliary=(0, 2**14))
         one = "a segmenter has either a trunk or a timm backbone"
         demand((self.trunk is None) != (self.backbone is None), one, "give one of them")
@@ -81,7 +81,7 @@ class Seq2SeqConfig:
     """number of tokens in the vocabulary"""
     dropout: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("", self, vocabulary=(4, 2**24), dropout=(0, BELOW_ONE))
 
 
@@ -95,7 +95,7 @@ class ModelConfig:
     """class names, in the order of the logits; empty if unknown"""
     format: int = FORMAT
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits, counts, "was it changed by hand?")
@@ -119,7 +119,7 @@ class SegmenterModelConfig:
     kind: Literal["segmenter"] = "segmenter"
     format: int = FORMAT
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("", self, base_size=(1, 2**15), stride=STRIDE)
         demand(self.base_size is None or len(self.base_size) in (1, 2), "its base_size", "one or two numbers")
         names = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
@@ -144,7 +144,7 @@ class TranslatorModelConfig:
     kind: Literal["translator"] = "translator"
     format: int = FORMAT
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("", self, **SEARCH)
 
 
@@ -169,7 +169,7 @@ class ExportedModelConfig:
     kind: Literal["exported"] = "exported"
     format: int = FORMAT
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("", self)
         plain = all(name not in ("", ".", "..") and not set("/\\\0") & set(name) for name in self.files)
         demand(plain and bool(self.files), "its files are not plain file names", "was it changed by hand?")

@@ -24,7 +24,7 @@ class Preprocessing:
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("", self)
         check_range("", self, size=(1, 2**15), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
         check_range("--data.", self, mean=(-ANY, ANY))

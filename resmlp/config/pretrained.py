@@ -6,6 +6,7 @@ are from the authors' repository (facebookresearch/deit, README_resmlp.md), thos
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ALIASES, ARCHITECTURES, TIMM_NAMES, canonical
@@ -69,7 +70,15 @@ MIXER_GOOGLE = Preprocessing((224, 224), 0.875, "bicubic", (0.5,) * 3, (0.5,) * 
 MIXER_MIIL = Preprocessing((224, 224), 0.875, "bilinear", (0.0,) * 3, (1.0,) * 3)
 
 
-def _resmlp(model: str, tag: str, file: str, top1: float | None = None, real=None, v2=None, **others) -> Published:
+def _resmlp(
+    model: str,
+    tag: str,
+    file: str,
+    top1: float | None = None,
+    real: float | None = None,
+    v2: float | None = None,
+    **others: Any,
+) -> Published:
     return Published(model, tag, AUTHORS + file, top1, real, v2, **others)
 
 

@@ -31,7 +31,7 @@ class Recipe:
     expected: Suppress[tuple[tuple[str, float], ...]] = ()
     """target results, as (metric, value)"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         demand(
             self.name.replace("-", "").isalnum(),
             f"a recipe cannot have the name {self.name!r}",
@@ -47,7 +47,7 @@ class TextRecipe(Recipe):
     model: Seq2Seq = Seq2Seq()
     data: Text = Text()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         demand(isinstance(self.task, Translate), "the task is not for text", "use Translate")
         parts, tokens = self.run.accumulate, self.data.batch_size
@@ -69,7 +69,7 @@ class ImageRecipe(Recipe):
     data: Data = Data()
     augment: Augment = Augment()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         demand(not isinstance(self.task, Translate), "the task is for text", "use a task for images")
         if not (isinstance(self.task, Segment) and self.task.backbone):  # a backbone replaces the trunk

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from resmlp.utils.checks import ANY, check_choices, check_range, demand
 from resmlp.utils.errors import UserError, lookup
@@ -43,7 +43,7 @@ class Seq2SeqArchitecture:
     max_length: int = 256
     """tokens of the longest sentence, including its end: the size of the matrix of a linear mixer"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--model.", self)
         check_range("--model.", self, dim=(1, 2**14), hidden=(1, 2**16), heads=(1, 2**10), layer_scale=(0, ANY))
         check_range("--model.", self, encoder_depth=(1, 2**8), decoder_depth=(1, 2**8), max_length=(2, 2**14))
@@ -54,7 +54,7 @@ class Seq2SeqArchitecture:
 MT6 = Seq2SeqArchitecture()
 SMALL = replace(MT6, dim=256, hidden=1024, encoder_depth=3, decoder_depth=3, heads=4, max_length=64)
 TINY = replace(MT6, dim=128, hidden=256, encoder_depth=2, decoder_depth=2, heads=4, max_length=32)
-ATTENTION: dict = {"mixer": "attention", "norm": "layernorm", "layer_scale": 0.0}
+ATTENTION: dict[str, Any] = {"mixer": "attention", "norm": "layernorm", "layer_scale": 0.0}
 
 SEQ2SEQ: dict[str, Seq2SeqArchitecture] = {
     "resmlp_mt6": MT6,
@@ -68,7 +68,7 @@ SEQ2SEQ: dict[str, Seq2SeqArchitecture] = {
 }
 
 
-def changed(name: str, **changes) -> Seq2SeqArchitecture:
+def changed(name: str, **changes: Any) -> Seq2SeqArchitecture:
     """The named architecture with those of `changes` that are not None; unknown names raise `UserError`."""
     base, known = lookup("model that translates", name, SEQ2SEQ), {f.name for f in fields(Seq2SeqArchitecture)}
     for key in changes:

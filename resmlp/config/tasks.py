@@ -22,7 +22,7 @@ class Supervised(Task):
 
     label_smoothing: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("--task.", self, label_smoothing=(0, BELOW_ONE))
 
 
@@ -48,7 +48,7 @@ class Distill(Task):
     cache: str | None = None
     """folder for the teacher's outputs; later runs with the same data, augmentation, seed and batches reuse them"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--task.", self)
         check_range("--task.", self, alpha=(0, 1), temperature=(POSITIVE, ANY), label_smoothing=(0, BELOW_ONE))
         check_range("--task.", self, teacher_size=(1, 2**15), top_k=(0, ANY))
@@ -102,7 +102,7 @@ class Dino(Task):
     stop_on_collapse: bool = False
     """stop if the teacher has the same output for all images; by default, print a warning"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--task.", self)
         check_range("--task.", self, local_views=(0, ANY), local_size=(1, 2**15), blur=(0, ANY), out_dim=(2, 2**24))
         check_range("--task.", self, global_scale=(POSITIVE, 1), local_scale=(POSITIVE, 1), knn_images=(0, ANY))
@@ -175,7 +175,7 @@ class Segment(Task):
     whole: bool = False
     """evaluation: segment the whole image at once, with the network resized to it, without a sliding window"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         share = (POSITIVE, 1)
         check_range("--task.", self, ignore_index=(0, 2**16 - 1), base_size=(1, 2**15), scale=(POSITIVE, 2**8))
         check_range("--task.", self, max_class_share=share, stride=STRIDE, flip=(0, 1), jitter=(0, 2))
@@ -205,6 +205,6 @@ class Translate(Task):
     val_sentences: int = 0
     """first validation sentences to translate in each evaluation during training; 0: all"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--task.", self)
         check_range("--task.", self, label_smoothing=(0, BELOW_ONE), **SEARCH, val_sentences=(0, ANY))

@@ -38,7 +38,7 @@ class Text:
     workers: int = 0
     """no effect: sentences are encoded once, before training"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), vocabulary=(260, 2**20))
         demand(bool(self.train), "--data.train has no value", "for train.en and train.de, give train")

@@ -40,7 +40,7 @@ class Optim:
     freeze_epochs: int = 0
     """first epochs in which only the head is trained"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--optim.", self)
         check_range("--optim.", self, lr=(POSITIVE, ANY), weight_decay=(0, ANY), clip=(POSITIVE, ANY))
         check_range("--optim.", self, power=(POSITIVE, ANY), momentum=(0, BELOW_ONE), beta2=(0, BELOW_ONE))
@@ -87,7 +87,7 @@ class Run:
     wandb: bool = False
     """also log to Weights & Biases, if it is installed"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--run.", self)
         check_range("--run.", self, epochs=(1, ANY), accumulate=(1, ANY), eval_every=(1, ANY), log_every=(1, ANY))
         check_range(

@@ -4,7 +4,7 @@ Sources: ResMLP Table 3 (sizes, ablation rows) and Table 6 (S36); MLP-Mixer Tabl
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from resmlp.utils.checks import ANY, check_choices, check_range, demand
 from resmlp.utils.errors import UserError, lookup
@@ -58,7 +58,7 @@ class Architecture:
     """paper: truncated normal with std 0.02, as the authors; fan-in: std by the width of each layer, for small
     networks; local: fan-in, and a linear mixer starts as a random 3x3 convolution, as it learns (Figure 2)"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choices("--model.", self)
         check_range("--model.", self, patch_size=(1, 2**12), dim=(1, 2**14), depth=(1, 2**10))
         check_range("--model.", self, mlp_ratio=(1 / self.dim, 2**10), layer_scale=(-ANY, ANY))
@@ -135,12 +135,12 @@ def canonical(name: str) -> str:
     return name
 
 
-def architecture(name: str, **changes) -> Architecture:
+def architecture(name: str, **changes: Any) -> Architecture:
     """The named architecture with those of `changes` that are not None; unknown names raise `UserError`."""
     return changed(ARCHITECTURES[canonical(name)], **changes)
 
 
-def changed(base: Architecture, **changes) -> Architecture:
+def changed(base: Architecture, **changes: Any) -> Architecture:
     """`base` with those of `changes` that are not None."""
     known = {f.name for f in fields(Architecture)}
     for key in changes:

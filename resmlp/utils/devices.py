@@ -40,13 +40,13 @@ def find_device(name: str) -> torch.device:
 @contextmanager
 def this_process(device: str) -> Iterator[Process]:
     """Joins the processes of `torchrun` or `accelerate launch`; without them, this process is the only one."""
-    found = find_device(device)
+    torch_device = find_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Process(found)
+        yield Process(torch_device)
         return
     from accelerate import PartialState
 
-    state = PartialState(cpu=found.type == "cpu")
+    state = PartialState(cpu=torch_device.type == "cpu")
     yield Process(state.device, state.process_index, state.num_processes)
     state.destroy_process_group()  # not after a failure, when the other processes may still wait in it
 

@@ -1,4 +1,4 @@
-"""Atomic files: written beside their place, flushed to the disk, then renamed."""
+"""Atomic files: written next to the final path, flushed to the disk, then renamed."""
 
 import fcntl
 import json
@@ -79,7 +79,7 @@ def check_writable(what: str, path: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write(aside)`, which fills a file beside `path`, then rename that file to `path`."""
+    """Call `write(aside)`, which fills a file next to `path`, then rename that file to `path`."""
     write_together({path: write})
 
 

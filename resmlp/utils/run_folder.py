@@ -6,7 +6,7 @@ RECIPE, SUMMARY, METRICS = "recipe.json", "summary.json", "metrics.jsonl"
 WEIGHTS, CONFIG = "model.safetensors", "model.json"
 REPORT, FIGURES = "report.html", "figures"
 COMPRESSION = "compress.json"
-"""beside weights that `resmlp compress` wrote"""
+"""next to weights that `resmlp compress` wrote"""
 CHECKPOINTS = "checkpoints"
 OPTIMIZER, PROGRESS = "optimizer.pt", "progress.json"
 AVERAGES = {"ema": "--run.ema", "avg": "--run.average"}
