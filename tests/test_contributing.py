@@ -47,6 +47,26 @@ def resmlp(copy: Path, *args: str) -> dict:
     return json.loads(python(copy, "-m", "resmlp", *args, "--json"))
 
 
+COMMANDS = """
+import contextlib, io, json, sys
+from resmlp.cli.main import main
+
+results = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main([*words, "--json"])
+    if code:
+        sys.exit(code)
+    results.append(json.loads(out.getvalue()))
+print(json.dumps(results))
+"""
+
+
+def resmlp_together(copy: Path, *commands: list[str], code: str = "") -> list[dict]:
+    """The objects that commands print, one after the other in one process, which then runs `code`."""
+    return json.loads(python(copy, "-c", COMMANDS + code, json.dumps(commands)))
+
+
 def test_the_changed_files_pass_the_linter_and_the_import_layers(copy):
     tools, env = Path(sys.executable).parent, {**os.environ, "PYTHONPATH": str(copy)}
     files = sorted(set(re.findall(r"^\+\+\+ b/(.*)$", "".join(DIFFS), re.MULTILINE)))
@@ -61,24 +81,21 @@ def test_the_new_mixer_is_listed_built_trained_and_saved(copy):
     code = """
 import torch, resmlp
 from resmlp.nn.mixers import MIXERS
-assert resmlp.__file__.startswith({root!r})
+assert resmlp.__file__.startswith(ROOT)
 x = torch.randn(2, 9, 4)
 assert torch.equal(MIXERS["shift"]()(x)[:, 1:], x[:, :-1])
 model = resmlp.create_model("resmlp_s12_shift", depth=2, dim=32, img_size=32, num_classes=5)
 assert model(torch.randn(3, 3, 32, 32)).shape == (3, 5)
 """
-    python(copy, "-c", code.format(root=str(copy)))
-    out = copy / "shift"
-    resmlp(copy, "train", "digits", "--model.mixer", "shift", *SMALL, *SHORT[2:-1], "--out", str(out))
-    assert 0 <= resmlp(copy, "eval", str(out))["top1"] <= 1
+    out = str(copy / "shift")
+    train = ["train", "digits", "--model.mixer", "shift", *SMALL, *SHORT[2:-1], "--out", out]
+    _, result = resmlp_together(copy, train, ["eval", out], code=code.replace("ROOT", repr(str(copy))))
+    assert 0 <= result["top1"] <= 1
 
 
 def test_the_new_task_is_trained_by_its_recipe(copy):
     assert "digits-focal" in [recipe["name"] for recipe in resmlp(copy, "list", "recipes")["recipes"]]
     out = copy / "focal"
-    summary = resmlp(copy, "train", "digits-focal", "--task.gamma", "1", *SMALL, *SHORT[2:-1], "--out", str(out))
-    assert 0 <= summary["top1"] <= 1
-    assert json.loads((out / "recipe.json").read_text())["task"]["gamma"] == 1
     code = """
 import torch
 import torch.nn.functional as F
@@ -88,7 +105,10 @@ focal = object.__new__(Focal)
 focal.gamma = 0.0
 torch.testing.assert_close(focal.cross_entropy(logits, targets), F.cross_entropy(logits, targets))
 """
-    python(copy, "-c", code)
+    train = ["train", "digits-focal", "--task.gamma", "1", *SMALL, *SHORT[2:-1], "--out", str(out)]
+    (summary,) = resmlp_together(copy, train, code=code)
+    assert 0 <= summary["top1"] <= 1
+    assert json.loads((out / "recipe.json").read_text())["task"]["gamma"] == 1
 
 
 def test_the_new_data_set_is_read_and_trained_on(copy, tmp_path):
@@ -102,9 +122,9 @@ def test_the_new_data_set_is_read_and_trained_on(copy, tmp_path):
             rows.append(f"{part}{i}.png,{label}\n")
         (tmp_path / f"{part}.csv").write_text("".join(rows))
     source = ("--data.source", "csv", "--data.root", str(tmp_path))
-    out = copy / "csv"
-    resmlp(copy, "train", "folder", *source, *SMALL, *SHORT[:-1], "--out", str(out))
-    result = resmlp(copy, "eval", str(out))
+    out = str(copy / "csv")
+    train = ["train", "folder", *source, *SMALL, *SHORT[:-1], "--out", out]
+    _, result = resmlp_together(copy, train, ["eval", out])
     assert result["images"] == 4
     assert set(result["per_class"]) == {"dark", "light"}
 
