@@ -30,8 +30,8 @@ from resmlp.analysis.profiling.subjects import blank
 from resmlp.config.vision import ARCHITECTURES, Architecture
 from resmlp.inference.gpu import fastest
 from resmlp.models import Trunk, count_macs, create_model
-from resmlp.models.convert import to_timm
 from resmlp.models.folding import FoldedTrunk, fold
+from resmlp.models.weight_formats import to_timm
 
 NETWORKS = ("resmlp_s12", "resmlp_b24")
 BATCHES, TRAINED = (1, 32, 256, 1024), 256

@@ -19,7 +19,7 @@ from decoding_peers import Sentences, Translate, ctranslate2_transformer, marian
 from machine import machine
 from torch import Tensor
 
-from resmlp.config.model_config import Seq2SeqConfig
+from resmlp.config.model_json import Seq2SeqConfig
 from resmlp.config.seq2seq import EOS, SEQ2SEQ
 from resmlp.models import Seq2Seq, translate
 from resmlp.models.decoding import prepare

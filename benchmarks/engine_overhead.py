@@ -22,7 +22,7 @@ from resmlp.config import ImageRecipe, Optim, Run
 from resmlp.models import create_model
 from resmlp.tasks import Batch, Task
 from resmlp.training.engine import Engine
-from resmlp.training.optim import parameter_groups
+from resmlp.training.optimizers import parameter_groups
 
 BATCH, TURNS, STEPS = 128, 24, 4
 RECIPE = ImageRecipe(

@@ -35,8 +35,8 @@ from resmlp.exporters.export import export_saved
 from resmlp.exporters.formats import quiet, write_network
 from resmlp.exporters.lowering import lower
 from resmlp.models import Saved, Trunk, count_macs, create_model
-from resmlp.models.convert import to_timm
 from resmlp.models.folding import fold
+from resmlp.models.weight_formats import to_timm
 
 MAIN = "resmlp_s12"
 BATCHES = {"resmlp_s12": (1, 32), "resmlp_s24": (1, 8), "resmlp_b24": (1, 8), "mixer_b16": (1, 8)}
@@ -157,7 +157,7 @@ def compare(both: Pair, batch: int, runs: Runs, seconds: float, sides: Sequence[
             sys.exit(f"error: {name} differs by {off:.1e}: it runs another network, and nothing is measured")
     names, limits = list(runs.all()), products(sides)
     works = [Work(partial(run, images), batch) for run in runs.all().values()]
-    found = measure([*works, *limits.values()], seconds, time.perf_counter, tell=tell(f"{both.name} at {batch}"))
+    found = measure([*works, *limits.values()], seconds, time.perf_counter, progress=tell(f"{both.name} at {batch}"))
     rates = dict(zip(names, found))
     full = max(found[len(names) :], key=lambda product: product.rate.median)
     flops = 2 * count_macs(both.ours, torch.zeros(1, 3, *both.size))

@@ -177,7 +177,7 @@ def main() -> int:
     }
     works = [Work(run, len(files)) for run in runs.values()] + [Work(small(1024), 1024)]
     measured = measure(
-        works, options.seconds, time.perf_counter, tell=lambda text: print(text, file=sys.stderr, flush=True)
+        works, options.seconds, time.perf_counter, progress=lambda text: print(text, file=sys.stderr, flush=True)
     )
     rates = dict(zip([*runs, "cifar10"], (one.rates for one in measured)))
     best = [max(pair) for pair in zip(rates["timm_train"], rates["timm_train_prefetcher"])]

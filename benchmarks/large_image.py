@@ -20,7 +20,7 @@ from machine import machine
 from PIL import Image
 
 from resmlp.config import Data, Model
-from resmlp.config.model_config import SegmenterModelConfig
+from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data.masks.classnames import palette
 from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import build_segmenter

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 import resmlp
 from resmlp.analysis.profiling import rss
 from resmlp.analysis.profiling.rounds import Work, measure, spread
-from resmlp.models.convert import from_timm
+from resmlp.models.weight_formats import from_timm
 from resmlp.nn import fused
 
 OURS, THEIRS = "resmlp_s12", "resmlp_12_224"
@@ -169,7 +169,7 @@ def compare(peers: Iterable[str], batch: int, seconds: float, threads: int) -> d
     kept = {name: subject.kept() for name, subject in subjects.items()}
     works = [Work(subject.step, batch) for subject in subjects.values()]
     found = dict(
-        zip(subjects, measure(works, seconds, time.perf_counter, tell=lambda text: print(text, file=sys.stderr)))
+        zip(subjects, measure(works, seconds, time.perf_counter, progress=lambda text: print(text, file=sys.stderr)))
     )
     ratios = {}
     for name in subjects.keys() - {"ours"}:

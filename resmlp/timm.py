@@ -17,17 +17,17 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from resmlp.config.model_config import TrunkConfig
+from resmlp.config.model_json import TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.pretrained import MIXER_GOOGLE, PUBLISHED
 from resmlp.config.vision import ARCHITECTURES, Architecture, architecture
 from resmlp.hub.config_json import TIMM_FIELDS
-from resmlp.models.convert import State, to_ours
 from resmlp.models.trunk import Trunk
+from resmlp.models.weight_formats import State, to_resmlp
 from resmlp.models.weights import load_into, read_weights
 from resmlp.nn import ClassMlp, FirstToken
 from resmlp.recipes.small import CIFAR10, DIGITS
-from resmlp.training.optim import roles
+from resmlp.training.optimizers import roles
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -176,7 +176,7 @@ class TimmTrunk(Trunk):
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters without weight decay, by role, not by dimensions: see `resmlp.training.optim.roles`."""
+        """Names of parameters without weight decay, by role: see `resmlp.training.optimizers.roles`."""
         names = {parameter: name for name, parameter in self.named_parameters()}
         return {names[parameter] for parameter, role in roles(self) if role != "weight"}
 
@@ -203,7 +203,7 @@ def architecture_fields(name: str, changes: dict[str, Any]) -> dict[str, Any]:
 
 def pretrained_filter(state: State, model: nn.Module) -> State:
     """The `pretrained_filter_fn` of timm: a state of any dialect -> resmlp's, with a head if the network has one."""
-    own = to_ours(state)
+    own = to_resmlp(state)
     if own is None:
         raise UserError("the weights are in no known dialect of ResMLP or MLP-Mixer", "see `resmlp list weights`")
     return {key: tensor for key, tensor in own.items() if model.num_classes or not key.startswith("head.")}

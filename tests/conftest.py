@@ -47,7 +47,7 @@ def translator_run(tmp_path_factory) -> Path:
     Its weights are random and large, so that what it says depends on what it is told.
     """
     from resmlp.config import Text, TextRecipe
-    from resmlp.config.model_config import Seq2SeqConfig, TranslatorModelConfig
+    from resmlp.config.model_json import Seq2SeqConfig, TranslatorModelConfig
     from resmlp.config.seq2seq import changed
     from resmlp.data import Tokenizer, open_pairs
     from resmlp.inference.translator import save_translator

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from resmlp.analysis.style import INK, SMALL, WIDTH, new_figure, shorten
-from resmlp.config.model_config import SegmenterModelConfig
+from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data.masks.classnames import palette
 from resmlp.inference.segmenter import Example
 

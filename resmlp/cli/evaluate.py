@@ -10,7 +10,7 @@ from resmlp.cli.base import Device, Verb
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
 from resmlp.evaluation.evaluate import evaluate
 from resmlp.evaluation.protocols import PROTOCOLS
-from resmlp.inference.kinds import KINDS
+from resmlp.inference.model_kinds import KINDS
 
 ABOUT = "; ".join(f"{name}: {protocol.about}" for name, protocol in PROTOCOLS.items())
 USUAL = ", ".join(dict.fromkeys(kind.protocol for kind in KINDS.values()))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Verb
-from resmlp.config.model_config import Target
+from resmlp.config.model_json import Target
 from resmlp.utils.checks import ANY, POSITIVE, check_range
 
 

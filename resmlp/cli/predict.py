@@ -51,7 +51,7 @@ class Predict(Verb):
         from resmlp.imaging.inputs import read_image
         from resmlp.imaging.listing import list_images
         from resmlp.inference import Classifier, load
-        from resmlp.inference.kinds import KINDS
+        from resmlp.inference.model_kinds import KINDS
         from resmlp.inference.prediction import warn_untrained
 
         source = resolve(self.model)

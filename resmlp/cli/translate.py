@@ -57,7 +57,7 @@ class Translate(Verb):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # as the input is, whatever the terminal
         with self.opened() as file:
-            from resmlp.config.model_config import TranslatorModelConfig
+            from resmlp.config.model_json import TranslatorModelConfig
             from resmlp.hub.resolve import resolve
             from resmlp.inference import Translator, load
 

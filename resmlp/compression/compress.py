@@ -15,7 +15,7 @@ from resmlp.compression import MethodName
 from resmlp.compression.calibration import calibration_images
 from resmlp.compression.methods import SHARE, contiguous, find_method
 from resmlp.config.evaluation import EvalData
-from resmlp.config.model_config import ModelConfig
+from resmlp.config.model_json import ModelConfig
 from resmlp.evaluation.classification import top1
 from resmlp.evaluation.evaluator import Evaluator
 from resmlp.exporters.export import trunk_of

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from resmlp.backends.runtimes import INPUT
-from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, TrunkConfig
+from resmlp.config.model_json import MODEL_JSON, ExportedModelConfig, TrunkConfig
 from resmlp.data import normalize
 from resmlp.exporters.export import TOLERANCE, difference, export_saved, probes, trunk_of
 from resmlp.exporters.formats import FORMATS, export_program

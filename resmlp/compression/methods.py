@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from resmlp.compression.int8 import write_int8
-from resmlp.config.model_config import ModelConfig
+from resmlp.config.model_json import ModelConfig
 from resmlp.data import normalize
 from resmlp.exporters.export import trunk_of
 from resmlp.exporters.formats import check_packages

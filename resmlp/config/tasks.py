@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from resmlp.config.model_config import STRIDE
+from resmlp.config.model_json import STRIDE
 from resmlp.config.seq2seq import SEARCH
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 from resmlp.utils.errors import UserError

@@ -9,7 +9,7 @@ from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
 from resmlp.evaluation.evaluator import Evaluator
 from resmlp.evaluation.protocols import PROTOCOLS
 from resmlp.hub.resolve import Source, resolve
-from resmlp.inference.kinds import KINDS
+from resmlp.inference.model_kinds import KINDS
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
-from resmlp.inference.kinds import KINDS, open_source
+from resmlp.inference.model_kinds import KINDS, open_source
 from resmlp.utils.errors import UserError
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 

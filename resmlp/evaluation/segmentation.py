@@ -50,7 +50,7 @@ def miou(evaluator: Evaluator) -> Scores:
 
 def open_predictor(evaluator: Evaluator) -> "SegmentationPredictor":
     """The model with the weights that were asked for, on the device of this process."""
-    from resmlp.config.model_config import SegmenterModelConfig
+    from resmlp.config.model_json import SegmenterModelConfig
     from resmlp.inference import SegmentationPredictor
 
     demand(not evaluator.data.crop_ratio, "--data.crop-ratio: a segmenter sees the whole image", "leave it out")

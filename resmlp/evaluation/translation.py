@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from resmlp.config import Text
-from resmlp.config.model_config import TranslatorModelConfig
+from resmlp.config.model_json import TranslatorModelConfig
 from resmlp.evaluation.datasets import own_data
 from resmlp.evaluation.evaluator import Evaluator, Scores, open_weights
 from resmlp.utils.checks import demand

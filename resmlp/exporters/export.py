@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp.config.model_config import MODEL_JSON, ExportedModelConfig, ModelConfig, Output, Target
+from resmlp.config.model_json import MODEL_JSON, ExportedModelConfig, ModelConfig, Output, Target
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import eval_transform, normalize
 from resmlp.exporters.formats import FORMATS, Forward, check_packages, export_program, quiet

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from resmlp.config.model_config import ModelConfig
+from resmlp.config.model_json import ModelConfig
 from resmlp.config.pretrained import Published
 from resmlp.exporters.export import trunk_of
 from resmlp.exporters.modelcard import model_card
@@ -21,7 +21,7 @@ from resmlp.hub.client import check_settings, client_settings, explain, is_trans
 from resmlp.hub.config_json import timm_name, to_hub
 from resmlp.hub.resolve import Source, resolve
 from resmlp.models import open_model
-from resmlp.models.convert import to_timm
+from resmlp.models.weight_formats import to_timm
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
 from resmlp.utils.files import write_folder, write_json, write_text

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from math import prod
 from typing import Any
 
-from resmlp.config.model_config import ModelConfig, TrunkConfig, config_from
+from resmlp.config.model_json import ModelConfig, TrunkConfig, config_from
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ARCHITECTURES, TIMM_NAMES, Architecture, canonical
 from resmlp.utils.checks import demand

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from resmlp.config import Recipe
-from resmlp.config.model_config import (
+from resmlp.config.model_json import (
     AnyConfig,
     ExportedModelConfig,
     ModelConfig,

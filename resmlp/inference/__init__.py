@@ -33,7 +33,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from resmlp.inference.exported import ExportedPredictor
-    from resmlp.inference.kinds import load
+    from resmlp.inference.model_kinds import load
     from resmlp.inference.prediction import Classifier, Embedding, Prediction, Predictor
     from resmlp.inference.predictor import TorchPredictor
     from resmlp.inference.segmenter import Segmentation, SegmentationPredictor

@@ -12,7 +12,7 @@ from PIL import Image
 
 from resmlp.backends.autotune import Autotuned
 from resmlp.backends.runtimes import Precision, open_engine
-from resmlp.config.model_config import ExportedModelConfig
+from resmlp.config.model_json import ExportedModelConfig
 from resmlp.hub.resolve import Source, resolve
 from resmlp.imaging.crop import eval_crop, to_array
 from resmlp.imaging.decode import to_rgb

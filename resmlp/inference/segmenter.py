@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig
+from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig
 from resmlp.data import BaseSize, MaskSet, UnreadableImage, normalize
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import ImagePredictor
 from resmlp.inference.sliding_window import sliding
-from resmlp.models.saved import save_network
+from resmlp.models.model_files import save_network
 from resmlp.models.segmenter import Segmenter
 from resmlp.models.weights import Weights, load_into, read_own_weights
 from resmlp.utils.checks import demand

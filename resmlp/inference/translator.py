@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import torch
 
-from resmlp.config.model_config import TranslatorModelConfig
+from resmlp.config.model_json import TranslatorModelConfig
 from resmlp.config.seq2seq import EOS
 from resmlp.data.text.tokenizer import FILE, Tokenizer
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import Predictor
 from resmlp.models import translate
 from resmlp.models.decoding import prepare
-from resmlp.models.saved import save_network
+from resmlp.models.model_files import save_network
 from resmlp.models.seq2seq import Seq2Seq
 from resmlp.models.weights import load_into, read_own_weights
 from resmlp.utils.checks import demand

@@ -1,11 +1,11 @@
 """Networks: the vision trunk, segmenters and translators; their weights in every dialect, and model files."""
 
-from resmlp.config.model_config import TrunkConfig
+from resmlp.config.model_json import TrunkConfig
 from resmlp.models.beam_search import Hypothesis, translate
 from resmlp.models.build import create_model, list_models
 from resmlp.models.count import count_macs, count_parameters
 from resmlp.models.folding import FoldedTrunk, fold
-from resmlp.models.saved import Saved, open_model, save_model
+from resmlp.models.model_files import Saved, open_model, save_model
 from resmlp.models.segmenter import Segmenter, build_segmenter, preprocessing_of, synchronize
 from resmlp.models.seq2seq import Cache, Memory, Seq2Seq
 from resmlp.models.trunk import Trunk

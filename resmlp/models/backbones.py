@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resmlp.config.model_config import SegmenterConfig
+from resmlp.config.model_json import SegmenterConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.models.resize import Size, resize, with_sizes_of
 from resmlp.models.trunk import Trunk

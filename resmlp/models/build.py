@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import Any
 
-from resmlp.config.model_config import ModelConfig, TrunkConfig
+from resmlp.config.model_json import ModelConfig, TrunkConfig
 from resmlp.config.pretrained import is_tagged, published
 from resmlp.config.vision import ARCHITECTURES, architecture, canonical
 from resmlp.hub.resolve import resolve

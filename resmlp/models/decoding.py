@@ -23,7 +23,7 @@ from resmlp.nn import (
     SharedEmbedding,
     Sublayer,
 )
-from resmlp.nn.diagonal import fold_after, fold_before, linear_of
+from resmlp.nn.channel_scaling import fold_after, fold_before, linear_of
 
 ENDS: dict[type, tuple[str, str]] = {
     Mlp: ("fc1", "fc2"),

@@ -1,7 +1,7 @@
 """Folding: a copy of a trunk for inference, with scales and shifts of channels folded into the products next to them.
 
 An Affine, a LayerScale, a BatchNorm in evaluation and the end of a LayerNorm are `D(x) = a x + b` for each channel.
-`resmlp.nn.diagonal` has the algebra, and a token mixer folds itself (`TokenMixer.fold`).
+`resmlp.nn.channel_scaling` has the algebra, and a token mixer folds itself (`TokenMixer.fold`).
 
 B images, N tokens, D channels.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resmlp.config.model_config import TrunkConfig
+from resmlp.config.model_json import TrunkConfig
 from resmlp.models.trunk import Trunk, check_size
 from resmlp.nn import (
     Affine,
@@ -26,8 +26,8 @@ from resmlp.nn import (
     TokenBatchNorm,
     TokenMixer,
 )
-from resmlp.nn.diagonal import Branch, Diagonal, fold_around, fold_before, fold_ends, fold_matrix
-from resmlp.nn.pool import TokenGather
+from resmlp.nn.channel_scaling import Branch, Diagonal, fold_around, fold_before, fold_ends, fold_matrix
+from resmlp.nn.heads import TokenGather
 from resmlp.utils.checks import demand
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from resmlp.models.convert import State
+from resmlp.models.weight_formats import State
 from resmlp.utils.checks import demand
 
 CODES, STEP = ".codes", ".step"

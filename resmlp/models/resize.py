@@ -1,4 +1,4 @@
-"""Another image size: parameters moved to another grid of tokens, by the rules of `resmlp.nn.grid`.
+"""Another image size: parameters moved to another grid of tokens, by the rules of `resmlp.nn.grid_resampling`.
 
 `resize_to` and `resize` move weights once, before they are loaded. `ResizedTrunk` moves the current parameters of a
 trunk in each forward pass, to train it on images of several sizes.
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from resmlp.config.model_config import TrunkConfig
+from resmlp.config.model_json import TrunkConfig
 from resmlp.config.vision import Architecture
-from resmlp.models.convert import State
 from resmlp.models.trunk import Trunk
+from resmlp.models.weight_formats import State
 from resmlp.models.weights import Weights
 from resmlp.nn import MIXERS, TokenMixer
-from resmlp.nn.grid import Grid, Resampling, Rule, columns, read, resampling
+from resmlp.nn.grid_resampling import Grid, Resampling, Rule, columns, read, resampling
 from resmlp.utils.checks import demand
 
 Size = tuple[int, int]

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.config import Model
-from resmlp.config.model_config import ModelConfig, SegmenterConfig, TrunkConfig
+from resmlp.config.model_json import ModelConfig, SegmenterConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.hub.resolve import resolve
 from resmlp.models.backbones import Backbone, TimmFeatures, TrunkFeatures, make_backbone, timm_preprocessing
 from resmlp.models.resize import Size, resize_to
+from resmlp.models.segmentation_head import Decoder, PyramidNeck, classifier, fcn_head, initialize
 from resmlp.models.trunk import Trunk
-from resmlp.models.upernet import Decoder, PyramidNeck, classifier, fcn_head, initialize
 from resmlp.models.weights import load_into, read_weights
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from resmlp.config.model_config import Seq2SeqConfig
+from resmlp.config.model_json import Seq2SeqConfig
 from resmlp.config.seq2seq import PAD
 from resmlp.nn import (
     ACTIVATIONS,

@@ -11,7 +11,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from resmlp.config.model_config import TrunkConfig
+from resmlp.config.model_json import TrunkConfig
 from resmlp.nn import (
     ACTIVATIONS,
     HEADS,

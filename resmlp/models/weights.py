@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from resmlp.hub.resolve import Source, resolve
-from resmlp.models.convert import DIALECTS, State, to_ours, unwrapped
 from resmlp.models.quantize import unpacked_state
+from resmlp.models.weight_formats import DIALECTS, State, to_resmlp, unwrapped
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import exists
@@ -119,7 +119,7 @@ def read_weights(model: str | Path | Source) -> Weights:
     """
     source = resolve(model)
     file = source.file
-    state = to_ours(unpacked_state(file, read_tensors(file)))
+    state = to_resmlp(unpacked_state(file, read_tensors(file)))
     if state is None:
         known = ", ".join(DIALECTS)
         raise UserError(f"{file} is of an unknown dialect", f"a known one has a key that ends in one of {known}")

@@ -4,6 +4,7 @@ Shapes everywhere: B images, N tokens (h x w, row by row), D channels.
 """
 
 from resmlp.nn.embed import ClassToken, PatchEmbed, PositionalEmbedding
+from resmlp.nn.heads import HEADS, ClassMlp, FirstToken, Head, MeanPool
 from resmlp.nn.init import INITS, convolution_matrix
 from resmlp.nn.layers import ACTIVATIONS, NORMS, SCALES, Affine, DropPath, LayerScale, Mlp, TokenBatchNorm
 from resmlp.nn.mixers import (
@@ -14,9 +15,7 @@ from resmlp.nn.mixers import (
     LinearMixer,
     MlpMixer,
     SeparableConvMixer,
-    TokenMixer,
 )
-from resmlp.nn.pool import HEADS, ClassMlp, FirstToken, Head, MeanPool
 from resmlp.nn.residual import WIRINGS, PostResidual, Residual
 from resmlp.nn.sequence import (
     SEQUENCE_MIXERS,
@@ -30,6 +29,7 @@ from resmlp.nn.sequence import (
     Sublayer,
     TriangularMixer,
 )
+from resmlp.nn.token_mixer import TokenMixer
 
 __all__ = [
     "ACTIVATIONS",

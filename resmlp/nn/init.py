@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from resmlp.nn.grid import Grid
+from resmlp.nn.grid_resampling import Grid
 
 
 def paper(module: nn.Module, grid: Grid) -> None:

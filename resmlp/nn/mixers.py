@@ -10,53 +10,19 @@ B images, N tokens of a grid h x w (row by row), D channels. Each mixer maps B N
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.config.vision import Architecture
-from resmlp.nn.diagonal import Branch, Diagonal, fold_around, fold_ends, fold_matrix, of_zeros
-from resmlp.nn.grid import MIX, READ, WRITE, Grid, Resampling, Rule
+from resmlp.nn.channel_scaling import Branch, Diagonal, fold_ends, fold_matrix, of_zeros
+from resmlp.nn.grid_resampling import MIX, READ, WRITE, Grid, Resampling, Rule
 from resmlp.nn.init import local_matrix
 from resmlp.nn.layers import ACTIVATIONS, Mlp
-from resmlp.nn.products import TokenMlp, TokenProduct
-
-
-class TokenMixer(nn.Module):
-    """The interface of a mixer. The defaults suit a mixer for any grid, without sizes of its own."""
-
-    resize_rules: ClassVar[Mapping[str, Rule]] = {}
-    """own parameters that are fixed to the grid, by name -> how each moves to another grid"""
-    decayed: ClassVar[tuple[str, ...]] = ()
-    """names of own parameters with weight decay, besides the `weight` of linear layers and convolutions"""
-
-    @classmethod
-    def build(cls, grid: Grid, arch: Architecture) -> Self:
-        """The mixer for this grid and the sizes of this architecture."""
-        return cls()
-
-    @classmethod
-    def sizes_of(cls, weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
-        """`arch` with the sizes of `weights`, by own names, for sizes that `build` otherwise takes from the grid."""
-        return arch
-
-    def initialize_local(self, grid: Grid) -> bool:
-        """Initialize as a local operation on the grid, in place (`init` local). False: `init` fan-in is used."""
-        return False
-
-    def fold(self, first: Diagonal, last: Diagonal) -> Branch:
-        """`last(self(first(x)))` in as few passes over x as possible. This mixer cannot be used afterwards."""
-        return fold_around(self, first, last)
-
-    def lowered(self) -> nn.Module:
-        """The mixer, after `fold`, in operations that all export formats have and that run fastest on a CPU."""
-        return self
-
-    def extra_macs(self, x: Tensor) -> int:
-        """Multiply-adds of `forward` on x, B N D, other than torch's matrix products, convolutions and attention."""
-        return 0
+from resmlp.nn.lowered_layers import TokenMlp, TokenProduct
+from resmlp.nn.token_mixer import TokenMixer
 
 
 class LinearMixer(TokenMixer, nn.Linear):

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from resmlp.reproduction.measured import Runs
+from resmlp.reproduction.measured_json import Runs
 from resmlp.reproduction.plan import Plan, sets
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from resmlp.config import Model
 from resmlp.paper import Column, Row, Table
 from resmlp.reproduction.commands import command, whole_command
-from resmlp.reproduction.measured import Runs, read_runs
+from resmlp.reproduction.measured_json import Runs, read_runs
 from resmlp.reproduction.plan import LOCAL, Plan, Training, Weights
 from resmlp.reproduction.statistics import Stat, spearman
 from resmlp.utils.serialization import to_dict

@@ -12,7 +12,7 @@ from resmlp.config import Recipe
 from resmlp.paper import TABLES
 from resmlp.reproduction.figure4 import with_figure
 from resmlp.reproduction.measure import MEASURES, Case, Evaluate, count, evaluate_model
-from resmlp.reproduction.measured import MEASURED, read_measured
+from resmlp.reproduction.measured_json import MEASURED, read_measured
 from resmlp.reproduction.pages import html, markdown
 from resmlp.reproduction.plan import Plan, Plans, Training, Weights, changed, sets
 from resmlp.reproduction.record import Record, make_record

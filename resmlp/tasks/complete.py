@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from resmlp.config import ImageRecipe, Recipe, TextRecipe
 from resmlp.config.data import INHERITED
-from resmlp.config.model_config import ModelConfig
+from resmlp.config.model_json import ModelConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.tasks import Dino, Distill, Segment
 from resmlp.hub.resolve import resolve

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from resmlp import config
 from resmlp.config import Augment
 from resmlp.config import tasks as settings
-from resmlp.config.model_config import SegmenterModelConfig
+from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data import (
     IGNORED,
     EvalPairs,

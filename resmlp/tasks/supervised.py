@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resmlp import config
 from resmlp.config import tasks as settings
-from resmlp.config.model_config import ModelConfig
+from resmlp.config.model_json import ModelConfig
 from resmlp.data import BatchAugment, EvalBatches, TrainBatches, count_mismatch, normalize, open_splits
 from resmlp.hub.resolve import resolve
 from resmlp.metrics import classify

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from resmlp import config
 from resmlp.config import tasks as settings
-from resmlp.config.model_config import Seq2SeqConfig, TranslatorModelConfig
+from resmlp.config.model_json import Seq2SeqConfig, TranslatorModelConfig
 from resmlp.config.seq2seq import EOS, PAD
 from resmlp.data.text.sources import Pairs, open_pairs
 from resmlp.data.text.token_batches import TokenBatches

@@ -16,7 +16,7 @@ from resmlp.models.quantize import QuantNoise
 from resmlp.tasks import Batch, Task
 from resmlp.training.checkpoint import Checkpoints, Progress
 from resmlp.training.ema import Average, EpochAverage, MovingAverage
-from resmlp.training.optim import learning_rate, make_optimizer, set_schedule, weight_decay
+from resmlp.training.optimizers import learning_rate, make_optimizer, set_schedule, weight_decay
 from resmlp.utils.errors import UserError
 from resmlp.utils.logger import Bar, Logger, Window, console
 from resmlp.utils.seeding import seed_all

@@ -23,8 +23,8 @@ from resmlp.recipes import open_recipe
 from resmlp.tasks import Segment, Task, complete, make_task
 from resmlp.tasks.fit_batch import scale_batch
 from resmlp.training.checkpoint import Progress
-from resmlp.training.describe import describe
 from resmlp.training.engine import Engine
+from resmlp.training.settings_table import describe
 from resmlp.utils.devices import Process, find_device
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from resmlp.analysis.layers.inspection import inspect
-from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig, TrunkConfig
+from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import Segmenter, create_model

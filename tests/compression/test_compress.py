@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from resmlp.compression import int8
 from resmlp.compression.compress import Accuracy, compress_saved
 from resmlp.compression.methods import largest, masked, methods, quantize, two_of_four
-from resmlp.config.model_config import ExportedModelConfig
+from resmlp.config.model_json import ExportedModelConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import normalize
 from resmlp.hub.resolve import read_config

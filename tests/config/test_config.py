@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Preprocessing, Run
-from resmlp.config.model_config import ModelConfig, TrunkConfig
+from resmlp.config.model_json import ModelConfig, TrunkConfig
 from resmlp.config.tasks import Dino, Distill, Segment, Supervised
 from resmlp.config.vision import ARCHITECTURES, architecture, canonical
 from resmlp.tasks import complete
@@ -266,7 +266,7 @@ def test_settings_use_no_file_and_no_hub():
     """Importing config and constructing any recipe opens no file and no socket."""
     script = """
 import sys
-import resmlp.config, resmlp.config.evaluation, resmlp.config.model_config, resmlp.config.tasks
+import resmlp.config, resmlp.config.evaluation, resmlp.config.model_json, resmlp.config.tasks
 print(*{"resmlp.hub", "resmlp.hub.resolve", "resmlp.utils.files", "huggingface_hub", "socket"} & set(sys.modules))
 from resmlp.recipes import RECIPES
 from resmlp.utils.serialization import from_dict, to_dict

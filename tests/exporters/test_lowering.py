@@ -10,7 +10,7 @@ from resmlp.exporters.lowering import Patches, RowMlp, lower
 from resmlp.models import Trunk, TrunkConfig
 from resmlp.models.folding import fold
 from resmlp.nn import LinearMixer, Mlp, PatchEmbed
-from resmlp.nn.products import TokenMlp, TokenProduct
+from resmlp.nn.lowered_layers import TokenMlp, TokenProduct
 
 pytestmark = pytest.mark.isa
 

@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 
-from resmlp.config.model_config import ModelConfig, TrunkConfig
+from resmlp.config.model_json import ModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ARCHITECTURES, TIMM_NAMES, Architecture, architecture
 from resmlp.hub.config_json import from_hub, timm_name, to_hub

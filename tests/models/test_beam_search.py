@@ -7,7 +7,7 @@ import pytest
 import torch
 from numeric import assert_rounded
 
-from resmlp.config.model_config import Seq2SeqConfig
+from resmlp.config.model_json import Seq2SeqConfig
 from resmlp.config.seq2seq import BOS, EOS, SEQ2SEQ
 from resmlp.models import Seq2Seq, beam_search, translate
 from resmlp.utils.errors import UserError

@@ -7,7 +7,7 @@ import torch
 from numeric import assert_rounded
 from torch import nn
 
-from resmlp.config.model_config import Seq2SeqConfig
+from resmlp.config.model_json import Seq2SeqConfig
 from resmlp.config.seq2seq import BOS, EOS, PAD, SEQ2SEQ
 from resmlp.models import Seq2Seq, translate
 from resmlp.models.decoding import PackedLinear, packed, prepare

@@ -13,7 +13,7 @@ from resmlp.config.vision import Architecture
 from resmlp.models import Trunk, TrunkConfig, save_model
 from resmlp.models.folding import FoldedTrunk, fold, split_diagonal
 from resmlp.nn import Affine, LayerScale, TokenBatchNorm
-from resmlp.nn.diagonal import Diagonal, fold_after, fold_before
+from resmlp.nn.channel_scaling import Diagonal, fold_after, fold_before
 from resmlp.utils.errors import UserError
 
 pytestmark = pytest.mark.isa

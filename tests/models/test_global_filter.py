@@ -15,7 +15,7 @@ from resmlp.models.folding import fold
 from resmlp.models.resize import ResizedTrunk, resize_to
 from resmlp.nn import Affine, LayerScale, TokenMixer
 from resmlp.nn.mixers import GlobalFilterMixer
-from resmlp.training.optim import roles
+from resmlp.training.optimizers import roles
 
 SMALL = {"dim": 6, "depth": 2, "patch_size": 2, "num_classes": 3, "layer_scale": 0.5}
 

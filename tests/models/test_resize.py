@@ -12,7 +12,7 @@ from resmlp.config.vision import ARCHITECTURES
 from resmlp.models import TrunkConfig, Weights, load_into
 from resmlp.models.resize import resize, resize_to
 from resmlp.nn import LinearMixer
-from resmlp.nn.grid import Resampling, Rule, along, interpolation, mix, resampling
+from resmlp.nn.grid_resampling import Resampling, Rule, along, interpolation, mix, resampling
 from resmlp.nn.init import convolution_matrix
 from resmlp.utils.errors import UserError
 

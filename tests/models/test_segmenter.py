@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from resmlp.config import ImageRecipe, Model
-from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig
+from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig
 from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resmlp.config.tasks import Segment
 from resmlp.config.vision import architecture
@@ -32,10 +32,10 @@ from resmlp.models import (
     save_model,
 )
 from resmlp.models.backbones import TimmFeatures, TrunkFeatures, quarters
+from resmlp.models.segmentation_head import PyramidNeck, initialize
 from resmlp.models.segmenter import synchronize
-from resmlp.models.upernet import PyramidNeck, initialize
 from resmlp.nn import TokenBatchNorm
-from resmlp.nn.grid import resampling
+from resmlp.nn.grid_resampling import resampling
 from resmlp.tasks import complete
 from resmlp.utils.errors import UserError
 

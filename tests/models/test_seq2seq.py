@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from resmlp.config.model_config import Seq2SeqConfig
+from resmlp.config.model_json import Seq2SeqConfig
 from resmlp.config.seq2seq import BOS, PAD, SEQ2SEQ
 from resmlp.models import Seq2Seq, count_parameters
-from resmlp.training.optim import roles
+from resmlp.training.optimizers import roles
 from resmlp.utils.errors import UserError
 
 DIM, HIDDEN, HEADS, LONGEST, VOCABULARY = 8, 12, 2, 11, 13

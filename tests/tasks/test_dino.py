@@ -25,13 +25,13 @@ from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
 from resmlp.models import Trunk
 from resmlp.models.resize import ResizedTrunk, resize
 from resmlp.nn.dino_head import ProjectionHead, UnitLinear
-from resmlp.nn.grid import along
+from resmlp.nn.grid_resampling import along
 from resmlp.recipes import RECIPES
 from resmlp.tasks import dino, make_task
 from resmlp.tasks.dino import Dino as Task
 from resmlp.tasks.dino_views import Enlarge, Pad, dino_loss
 from resmlp.training.engine import Engine
-from resmlp.training.optim import roles, weight_decay
+from resmlp.training.optimizers import roles, weight_decay
 from resmlp.training.train import make_accelerator, train
 from resmlp.utils.devices import Process
 from resmlp.utils.errors import UserError

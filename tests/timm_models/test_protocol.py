@@ -12,7 +12,7 @@ from torch.fx import symbolic_trace
 
 from resmlp.config.vision import ARCHITECTURES
 from resmlp.nn import ClassMlp
-from resmlp.training.optim import parameter_groups, roles
+from resmlp.training.optimizers import parameter_groups, roles
 from resmlp.utils.errors import UserError
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resmlp.analysis.style import shorten
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ALIASES
-from resmlp.inference.kinds import open_source
+from resmlp.inference.model_kinds import open_source
 from resmlp.models import Segmenter, Seq2Seq, Trunk
 from resmlp.models.backbones import TrunkFeatures
 from resmlp.nn import (

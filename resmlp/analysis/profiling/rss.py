@@ -82,7 +82,7 @@ def _main(request: dict[str, Any]) -> None:
     from torch import nn
 
     from resmlp.analysis.profiling.subjects import blank, open_subject
-    from resmlp.config.model_config import SegmenterModelConfig
+    from resmlp.config.model_json import SegmenterModelConfig
     from resmlp.hub.resolve import resolve
 
     segments = isinstance(resolve(request["model"]).config, SegmenterModelConfig)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resmlp.inference.kinds import open_source
+from resmlp.inference.model_kinds import open_source
 from resmlp.models import Segmenter, Seq2Seq, count_macs, count_parameters
 from resmlp.utils.errors import UserError
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise, starmap
 
 from resmlp.config import Text
-from resmlp.data.text.pairs import Pairs, make_pairs
+from resmlp.data.text.files import Pairs, make_pairs
 from resmlp.utils.errors import lookup
 
 TOP = 10**6

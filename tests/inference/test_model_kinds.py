@@ -6,13 +6,13 @@ import torch
 from PIL import Image
 
 import resmlp
-from resmlp.config.model_config import SegmenterConfig, SegmenterModelConfig, TrunkConfig
+from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import architecture
 from resmlp.hub.resolve import resolve
 from resmlp.imaging.inputs import read_image, read_images
 from resmlp.inference import Classifier, Embedding, Prediction, Segmentation, SegmentationPredictor, Translator
-from resmlp.inference.kinds import KINDS, load, open_source
+from resmlp.inference.model_kinds import KINDS, load, open_source
 from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import Segmenter, create_model, save_model
 from resmlp.utils.errors import UserError

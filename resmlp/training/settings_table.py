@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from resmlp.config import Recipe
 from resmlp.models import count_parameters
 from resmlp.tasks import Task
-from resmlp.training.optim import optimizer_summary, undecayed
+from resmlp.training.optimizers import optimizer_summary, undecayed
 from resmlp.utils.errors import counted
 
 

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from resmlp.config.model_config import ModelConfig, TrunkConfig
+from resmlp.config.model_json import ModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.hub.resolve import TIMM, Source, resolve
 from resmlp.models.backbones import timm_network
 from resmlp.models.build import create_model
-from resmlp.models.convert import infer
 from resmlp.models.folding import FoldedTrunk
 from resmlp.models.trunk import Trunk
+from resmlp.models.weight_formats import guess_config
 from resmlp.models.weights import load_into, read_weights
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, counted, notice
@@ -52,7 +52,7 @@ def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessi
 
 
 def save_network(folder: Path, model: nn.Module, card: Any) -> None:
-    """The same of a network of any kind, with a card of its kind (`resmlp.config.model_config.MODEL_CONFIGS`).
+    """The same of a network of any kind, with a card of its kind (`resmlp.config.model_json.MODEL_CONFIGS`).
 
     Raises `UserError` for a folded copy, whose weights fit no network.
     """
@@ -82,7 +82,7 @@ def open_model(model: str | Path | Source) -> Saved:
     if config is None and source.folder:
         raise UserError(f"no {CONFIG} in {source}", "it says which network the weights are of: copy it as well")
     weights = read_weights(source)
-    described = config or infer(weights.state, source.name)
+    described = config or guess_config(weights.state, source.name)
     with torch.device("meta"):  # nothing is allocated before all shapes have been compared
         trunk = Trunk(described.model)
     load_into(trunk, weights)

@@ -86,7 +86,7 @@ def _load_compressed(source: Source, device: str, backend: str | None) -> "Predi
 
 def _is_exported(source: Source) -> bool:
     """Whether a compressed network runs by an exported file (8 bits), and not by torch (4 bits, pruned)."""
-    from resmlp.config.model_config import ExportedModelConfig
+    from resmlp.config.model_json import ExportedModelConfig
 
     return isinstance(source.config, ExportedModelConfig)
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from resmlp import create_model
 from resmlp.config import Model, Optim
-from resmlp.config.model_config import SegmenterConfig
+from resmlp.config.model_json import SegmenterConfig
 from resmlp.config.vision import ARCHITECTURES
 from resmlp.models import Segmenter, build_segmenter
-from resmlp.training.optim import (
+from resmlp.training.optimizers import (
     layers,
     learning_rate,
     make_optimizer,

@@ -3,7 +3,7 @@
 Each dialect has one pure renaming function, and is recognized by a key. The dialects of the authors and of timm differ
 from resmlp's only by names, so one table serves both directions; Google's also has other axis orders. A prefix of all
 keys (`module.`, `backbone.`, `teacher.`) and the dictionaries that training scripts put around weights are removed.
-`infer` then describes a network whose file has no configuration.
+`guess_config` then describes a network whose file has no configuration.
 """
 
 import math
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resmlp.config.model_config import ModelConfig, TrunkConfig
+from resmlp.config.model_json import ModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.pretrained import MIXER_GOOGLE
 from resmlp.config.vision import ARCHITECTURES, Architecture, Scale
@@ -129,7 +129,7 @@ PREFERRED = ("teacher.", "ema.", "")
 """prefixes of the network to take from a file with several, in order of preference; other prefixes come last"""
 
 
-def to_ours(state: State) -> State | None:
+def to_resmlp(state: State) -> State | None:
     """The network in `state` with resmlp's keys, without a common prefix; None if no dialect is recognized.
 
     Other tensors are dropped, such as DINO's projection head, or the student in a file with a teacher.
@@ -165,7 +165,7 @@ def unwrapped(loaded: Any) -> State | None:
     return {key: value for key, value in arrays.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
-def infer(state: State, source: str) -> ModelConfig:
+def guess_config(state: State, source: str) -> ModelConfig:
     """The configuration of a ResMLP or MLP-Mixer with a square grid, guessed from its tensors.
 
     `state` has resmlp's keys; preprocessing is that of the authors. Raises `UserError`, with the name `source`, for

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from resmlp.config.vision import ARCHITECTURES
 from resmlp.models import create_model, open_model, read_weights
-from resmlp.models.convert import from_timm, to_timm
+from resmlp.models.weight_formats import from_timm, to_timm
 from resmlp.utils.errors import UserError
 
 # Google's MLP-Mixer (google-research/vision_transformer, models_mixer.py), written in numpy from its arrays' names
