@@ -14,7 +14,7 @@ _PUBLIC = {
     "TorchPredictor": "predictor",
     "Translation": "translator",
     "Translator": "translator",
-    "load": "kinds",
+    "load": "model_kinds",
 }
 
 __all__ = [
