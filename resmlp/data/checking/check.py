@@ -1,7 +1,6 @@
 """Check a tree of images before training, and report all its issues."""
 
 import os
-import signal
 import time
 import warnings
 from collections import Counter
@@ -12,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
 
 from resmlp.data.checking.headers import Header, file_digest, read_header
 from resmlp.data.checking.issues import SEVERITIES, TINY, Issue, image_issues
 from resmlp.data.checking.layout import Layout, find_layout, layout_issues
 from resmlp.data.checking.report import DataReport
 from resmlp.data.images.trees import Skipped, SplitTree, class_folders, open_tree, sort_classes
-from resmlp.data.loading.loader import start_worker
+from resmlp.data.loading.loader import Loader
+from resmlp.data.loading.workers import note_reading
 from resmlp.data.masks.trees import is_mask_tree
+from resmlp.imaging.decode import UnreadableImage
 from resmlp.imaging.image_file import File, ImageSource
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError, printable
+from resmlp.utils.errors import printable
 
 CHUNK = 64  # images in one task of a worker process
 DECODED_CHUNK = 4  # the same if every pixel is decoded: Ctrl-C waits for a task to end
@@ -60,7 +59,7 @@ def check_data(
     statistics, collector = _Statistics(len(images)), _IssueCollector()
     step = partial(progress, "every pixel" if decode else "headers")
     read = partial(read_header, decode=decode)
-    for index, header in _map_images(read, images, used, processes, step, DECODED_CHUNK if decode else CHUNK):
+    for index, header in _map_images(read, Header, images, used, processes, step, DECODED_CHUNK if decode else CHUNK):
         statistics.add(index, header)
         name, image = images[index]
         collector.add(name, image_issues(header, name, (img_size[0], img_size[-1])))
@@ -175,7 +174,7 @@ def _duplicates(
 ) -> Iterator[Issue]:
     """Files with the same bytes: in several classes, in train and val, or in one class."""
     by_digest: dict[bytes, list[int]] = {}
-    for index, digest in _map_images(file_digest, images, candidates, processes, step):
+    for index, digest in _map_images(file_digest, lambda reason: b"", images, candidates, processes, step):
         if digest:
             by_digest.setdefault(digest, []).append(index)
     names: dict[str, list[str]] = {"label-conflict": [], "leak": [], "duplicate": []}
@@ -192,53 +191,44 @@ def _duplicates(
 
 
 @dataclass
-class _Chunks(Dataset[Any]):
+class _Chunks:
     """The results of `function` for the images of a chunk."""
 
     function: Callable[[ImageSource], Any]
+    failed: Callable[[str], Any]
     images: list[tuple[str, ImageSource]]
+
+    def name(self, index: int) -> str:
+        return self.images[index][1].name
 
     def __getitem__(self, chunk: np.ndarray) -> list[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings about sizes and damaged EXIF data: these are issues
-            return [self.function(self.images[index][1]) for index in chunk]
+            return [self._result(int(index)) for index in chunk]
+
+    def _result(self, index: int) -> Any:
+        image = self.images[index][1]
+        try:
+            note_reading(index, image.name)
+        except UnreadableImage as error:  # it kills the processes that read it
+            return self.failed(error.reason)
+        return self.function(image)
 
 
 def _map_images(
     function: Callable[[ImageSource], Any],
+    failed: Callable[[str], Any],
     images: list[tuple[str, ImageSource]],
     indices: np.ndarray,
     processes: int,
     step: Callable[[int, int], Any],
     chunk: int = CHUNK,
 ) -> Iterator[tuple[int, Any]]:
-    """(index, function(image)) of each index, in order; in worker processes if there is more than one chunk."""
+    """(index, function(image), or failed(reason)) of each index, in order; in worker processes for several chunks."""
     chunks = [indices[i : i + chunk] for i in range(0, len(indices), chunk)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # more workers than cores are useful on a slow disk
-        loader: DataLoader[Any] = DataLoader(
-            _Chunks(function, images),
-            sampler=chunks,
-            batch_size=None,
-            num_workers=min(processes, len(chunks)) if processes > 1 and len(chunks) > 1 else 0,
-            worker_init_fn=start_worker,
-            collate_fn=list,
-            generator=torch.Generator(),  # without it, the loader draws a number from the global generator
-        )
-        # Ctrl-C waits until all workers have started: torch cannot clean up a half-made iterator
-        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            batches = iter(loader)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+    workers = min(processes, len(chunks)) if processes > 1 and len(chunks) > 1 else 0
     done = 0
-    try:
-        for results in batches:
-            yield from zip(map(int, indices[done:]), results)
-            done += len(results)
-            step(done, len(indices))
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        what = f"a process that reads images was killed after {done:,} of {len(indices):,} images"
-        raise UserError(what, "it may have run out of memory: try --workers 1") from error
+    for results in Loader(_Chunks(function, failed, images), chunks, workers):
+        yield from zip(map(int, indices[done:]), results)
+        done += len(results)
+        step(done, len(indices))

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data.images.imageset import ImageSet
 from resmlp.data.images.transforms import Transform, eval_transform
-from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, iterate, make_loader
+from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, Loader
+from resmlp.data.loading.workers import note_reading
 from resmlp.data.masks.maskset import MaskSet
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.utils.errors import UserError
@@ -37,13 +37,13 @@ class EvalBatches:
         indices = range(rank, len(dataset), world)
         self._order = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
         images = _EvalImages(dataset, eval_transform(preprocessing), preprocessing.size, strict)
-        self._loader = make_loader(images, self._order, workers)
+        self._loader = Loader(images, self._order, workers, strict)
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iterate(self._loader)
+        return iter(self._loader)
 
 
 class EvalPairs:
@@ -65,26 +65,30 @@ class EvalPairs:
         strict: bool = False,
     ):
         self._order = range(rank, len(masks), world)
-        self._loader = make_loader(_EvalPairs(masks, transform, strict), self._order, workers)
+        self._loader = Loader(_EvalPairs(masks, transform, strict), self._order, workers, strict)
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iterate(self._loader)
+        return iter(self._loader)
 
 
 @dataclass
-class _EvalImages(Dataset[Any]):
+class _EvalImages:
     images: ImageSet
     transform: Transform
     size: tuple[int, int]
     strict: bool
 
+    def name(self, index: int) -> str:
+        return self.images.name(index)
+
     def __getitem__(self, indices: list[int]) -> Batch | Failure:
         views, read, unreadable = [], [], []
         for i in indices:
             try:
+                note_reading(i, self.images.name(i))
                 views.append(self.transform(self.images.read(i)))
                 read.append(i)
             except UnreadableImage as error:
@@ -100,13 +104,17 @@ class _EvalImages(Dataset[Any]):
 
 
 @dataclass
-class _EvalPairs(Dataset[Any]):
+class _EvalPairs:
     masks: MaskSet
     transform: ExampleTransform
     strict: bool
 
+    def name(self, index: int) -> str:
+        return self.masks.name(index)
+
     def __getitem__(self, i: int) -> Batch | Failure:
         try:
+            note_reading(i, self.masks.name(i))
             views = default_collate([self.transform(self.masks.read(i))])
         except UserError as error:
             if self.strict or not isinstance(error, UnreadableImage):

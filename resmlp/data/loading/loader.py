@@ -1,19 +1,27 @@
-"""torch's `DataLoader` with worker processes that leave errors and signals to the main process."""
+"""torch's `DataLoader`, which goes on when a worker process dies, and whose waiting a signal ends."""
 
+import atexit
+import multiprocessing
+import multiprocessing.util
 import os
 import signal
-import sys
-import warnings
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, Protocol, cast
+from weakref import WeakSet
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from resmlp.utils.errors import UserError
+from resmlp.data.loading.workers import Death, ReadingNotes, note_idle, start_worker
+from resmlp.utils.errors import UserError, counted, notice
+from resmlp.utils.interruption import interruptible
 
-warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # about more workers than CPU cores
+MAX_DEATHS = 5  # times in a row that workers die before the same batch
 
 Batch = dict[str, Any]
 ExampleTransform = Callable[[Any], torch.Tensor | dict[str, torch.Tensor]]
@@ -27,44 +35,165 @@ class Failure(NamedTuple):
     hint: str
 
 
-def make_loader(images: Dataset[Any], order: Iterable[Any], workers: int) -> DataLoader[Any]:
-    """A loader of the items `images[order[i]]`, which already are batches."""
-    return DataLoader(
-        images,
-        sampler=order,
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=start_worker,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # without it, each epoch draws a number from the global generator
-    )
+class Source(Protocol):
+    """What a loader loads: a batch, or a list, for each entry of an order."""
+
+    def __getitem__(self, entry: Any) -> Any: ...
+
+    def name(self, index: int) -> str:
+        """The name of an example, for messages."""
 
 
-def iterate(loader: DataLoader[Any]) -> Iterator[Batch]:
-    """The batches of the loader; raises a `UserError` for the first `Failure`."""
-    for batch in loader:
-        if isinstance(batch, Failure):
-            raise UserError(batch.what, batch.hint)
-        yield batch
+class Loader:
+    """The batches `source[entry]` for each entry of `order`, by `workers` processes; 0 loads in this process.
 
-
-def start_worker(_: int) -> None:
-    """Initialize a worker: it ignores Ctrl-C, which reaches the whole process group, and exits quietly on SIGTERM.
-
-    The main process handles these signals, and may still need batches.
+    When workers die, the batches that they owed are loaded again by new ones. An example that was read at two deaths is
+    left out as unreadable. Iterating raises `UserError` for the first `Failure`, for a death with `strict`, and after
+    `MAX_DEATHS` without a batch; `order` is iterated anew each time.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit_quietly)
-    sys.excepthook = _print_unless_disconnected
+
+    def __init__(self, source: Source, order: Iterable[Any], workers: int, strict: bool = False):
+        self.deaths = 0
+        """workers that died so far"""
+        self._source, self._workers, self._strict = source, workers, strict
+        self._rest = _Rest(order)
+        self._notes = ReadingNotes(workers)
+        self._processes: list[BaseProcess] = []
+        self._loader = self._new()
+        _loaders.add(self)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._rest.start, in_a_row = 0, 0
+        while True:
+            try:
+                for batch in self._arriving():
+                    self._rest.start, in_a_row = self._rest.start + 1, 0
+                    yield batch
+                return
+            except (RuntimeError, OSError, EOFError):  # which one depends on what the worker did when it died
+                deaths = self._notes.count(self._processes)
+                if not deaths:
+                    raise
+            in_a_row += 1
+            self._report(deaths, may_continue=not self._strict and in_a_row < MAX_DEATHS)
+            self._restart()
+
+    def _new(self) -> DataLoader[Any]:
+        return DataLoader(
+            _InWorkers(self._source),
+            sampler=self._rest,
+            batch_size=None,
+            num_workers=self._workers,
+            worker_init_fn=partial(start_worker, self._notes),
+            persistent_workers=self._workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # without it, each epoch draws a number from the global generator
+        )
+
+    def _arriving(self) -> Iterator[Any]:
+        before = set(multiprocessing.active_children())
+        with _same_child_handler(), _signals_wait():
+            iterator = iter(self._loader)
+        self._processes += [child for child in multiprocessing.active_children() if child not in before]
+        while True:
+            with interruptible():
+                batch = next(iterator, None)
+            if batch is None:
+                return
+            if isinstance(batch, Failure):
+                raise UserError(batch.what, batch.hint)
+            yield batch
+
+    def _report(self, deaths: list[Death], may_continue: bool) -> None:
+        self.deaths += len(deaths)
+        read = [self._source.name(death.example) for death in deaths if death.example >= 0]
+        what = f"{counted(len(deaths), 'worker process')} of the loader died ({', '.join(map(str, deaths))})"
+        what += f" while reading {', '.join(read)}" if read else ""
+        hint = "if memory is short, use fewer workers; in a container, give more shared memory with --shm-size"
+        if not may_continue:
+            raise UserError(what, hint)
+        notice(f"{what}: their batches are loaded again ({hint})")
+
+    def _restart(self) -> None:
+        """Replace all workers: the dead ones may hold locks of the queues."""
+        self.end()
+        self._loader = self._new()
+
+    def end(self) -> None:
+        """Kill the workers."""
+        if os.getpid() != self._notes.main:
+            return
+        for process in self._processes:
+            process.kill()
+            process.join()
+        self._processes.clear()
 
 
-def _exit_quietly(number: int, frame: object) -> None:
-    """Exit with status 0: if a signal kills a worker, torch raises an error in the main process, which is saving."""
-    os._exit(0)
+_loaders: WeakSet[Loader] = WeakSet()
 
 
-def _print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an exception, unless the main process exited while it received a batch."""
-    if not issubclass(kind, ConnectionError | EOFError):
-        sys.__excepthook__(kind, error, trace)
+@atexit.register  # before multiprocessing's own, which would wait for workers that ignore its SIGTERM
+def _end_all() -> None:
+    for loader in list(_loaders):
+        loader.end()
+
+
+class _Rest:
+    """The order from number `start` on."""
+
+    def __init__(self, order: Iterable[Any]):
+        self.order, self.start = order, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self.order, self.start, None)
+
+
+class _InWorkers(Dataset[Any]):
+    """The source, with what may go wrong in a worker as a `Failure`."""
+
+    def __init__(self, source: Source):
+        self._source = source
+
+    def __getitem__(self, entry: Any) -> Any:
+        try:
+            batch = self._source[entry]
+            note_idle()
+            if get_worker_info() is not None and isinstance(batch, dict):
+                _share(batch)  # here, where its failure can be told: torch would do it in a thread, and lose the batch
+            return batch
+        except MemoryError as error:
+            return Failure(f"not enough memory to load a batch: {error}", "use fewer --data.workers")
+        except RuntimeError as error:
+            if "shared memory" not in str(error):
+                raise
+            what = "shared memory is full: worker processes pass batches through it"
+            return Failure(what, "in a container, docker run --shm-size 1g; or use --data.workers 0")
+
+
+def _share(batch: Batch) -> None:
+    for value in batch.values():
+        if isinstance(value, torch.Tensor):
+            value.share_memory_()
+
+
+@contextmanager
+def _same_child_handler() -> Iterator[None]:
+    """Keeps the handler of SIGCHLD: torch's raises an error wherever the main process is, even in an optimizer step."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, cast(Any, before))
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Signals wait until all workers have started: torch cannot clean up a half-made iterator."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

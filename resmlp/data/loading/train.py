@@ -11,12 +11,13 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 from resmlp.config import Augment, Data
 from resmlp.data.images.imageset import ImageSet
 from resmlp.data.images.transforms import TrainTransform, train_transform
-from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, iterate, make_loader
+from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, Loader
+from resmlp.data.loading.workers import note_reading
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.utils.errors import UserError, counted
 from resmlp.utils.seeding import preserved_generators, seed_host
@@ -35,6 +36,9 @@ class Examples(Protocol):
         """The label of each image; None if images have no labels: then batches have no "label"."""
 
     def __len__(self) -> int: ...
+
+    def name(self, i: int) -> str:
+        """The name of example `i`, for messages."""
 
     def read(self, i: int) -> Any:
         """Example `i`; raises `UnreadableImage`."""
@@ -75,13 +79,18 @@ class TrainBatches:
             load: LoadExample = partial(_load_example, dataset, transform)
         else:
             load = partial(_load_image, cast(ImageSet, dataset), train_transform(data, augment))
-        images = _TrainImages(load, len(dataset), dataset.labels, data.strict)
-        self._loader = make_loader(images, self._order, data.workers)
+        images = _TrainImages(load, dataset, data.strict)
+        self._loader = Loader(images, self._order, data.workers, data.strict)
+
+    @property
+    def deaths(self) -> int:
+        """Worker processes that died so far."""
+        return self._loader.deaths
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The `steps * accumulate` micro-batches of an epoch, from number `start` on."""
         self._order.epoch, self._order.start = epoch, start
-        yield from iterate(self._loader)
+        yield from self._loader
 
 
 def _check_batch(images: int, data: Data, world: int, accumulate: int, mixes: bool) -> None:
@@ -124,37 +133,41 @@ class _Order:
 
 
 @dataclass
-class _TrainImages(Dataset[Any]):
+class _TrainImages:
     load: LoadExample
-    count: int
-    labels: list[int] | None
+    examples: Examples
     strict: bool
 
+    def name(self, index: int) -> str:
+        return self.examples.name(index)
+
     def __getitem__(self, picks: list[tuple[int, int]]) -> Batch | Failure:
-        views, labels, unreadable = [], [], []
+        views, chosen, unreadable = [], [], []
         try:
             with preserved_generators():  # without workers, this is the engine's process
                 for first, key in picks:
                     index, view, skipped = self._next_readable(first, key)
                     views.append(view)
-                    if self.labels is not None:
-                        labels.append(self.labels[index])
+                    chosen.append(index)
                     unreadable += skipped
         except UserError as error:
             return Failure(error.what, error.hint)
         stacks = default_collate(views)
         stacks = stacks if isinstance(stacks, dict) else {"image": stacks}
-        label = {"label": torch.tensor(labels)} if labels else {}
+        labels = self.examples.labels
+        label = {} if labels is None else {"label": torch.tensor([labels[i] for i in chosen])}
         return stacks | label | {"unreadable": unreadable}
 
     def _next_readable(self, first: int, key: int) -> tuple[int, Any, list[str]]:
         """The first readable image from `first` on: its index, its view, and the names of those before it."""
         unreadable: list[str] = []
-        limit = min(MAX_UNREADABLE, self.count)
+        count = len(self.examples)
+        limit = min(MAX_UNREADABLE, count)
         for index in range(first, first + limit):
-            index %= self.count
+            index %= count
             seed_host(key)
             try:
+                note_reading(index, self.name(index))
                 return index, self.load(index), unreadable
             except UnreadableImage as error:
                 if self.strict:

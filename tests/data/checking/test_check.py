@@ -19,6 +19,7 @@ from resmlp.data import open_splits
 from resmlp.data.checking import check as checking
 from resmlp.data.checking.check import check_data
 from resmlp.data.checking.issues import KINDS, Issue
+from resmlp.data.loading import loader
 from resmlp.utils.errors import UserError
 
 FORMATS = {".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WEBP", ".tif": "TIFF", ".ppm": "PPM"}
@@ -437,11 +438,12 @@ def test_text_of_an_issue_shows_five_names():
 
 
 @pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="the patch would not reach the workers")
-def test_killed_worker_is_a_user_error(clean, monkeypatch):
+def test_workers_that_always_die_are_a_user_error(clean, monkeypatch):
     for i in range(80):
         put(clean / f"train/cat/x{i}.jpg")
     monkeypatch.setattr(checking, "read_header", lambda image, decode: os._exit(9))
-    with pytest.raises(UserError, match="was killed"):
+    monkeypatch.setattr(loader, "MAX_DEATHS", 1)
+    with pytest.raises(UserError, match=r"2 worker processes of the loader died \(exit code 9.* while reading .*x\d+.jpg.*memory"):
         check_data(clean, workers=2)
 
 

@@ -1,0 +1,94 @@
+"""Stop where the state is whole: the first SIGINT or SIGTERM is recorded, and the engine saves and stops."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from resmlp.utils.logger import console
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped the run. `exit_code` is 128 + its number: 130 for SIGINT, 143 for SIGTERM."""
+
+    def __init__(self, number: int = signal.SIGINT):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a process that this signal stopped."""
+        return 128 + self.number
+
+
+class Interruption:
+    """Records the first signal while it is entered. In threads other than the main thread it records nothing.
+
+    A second SIGINT raises `Interrupted` at once. A second SIGTERM changes nothing: launchers repeat it, and the
+    checkpoint is being written. `keep` prevents that the first signal raises at once, see `immediately`.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        """the number of the recorded signal"""
+        self.unsaved = False
+        """whether there is something to save; otherwise a signal stops the run at once"""
+        self._waiting = 0
+        self._owner = os.getpid()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._record) for number in SIGNALS}
+        _active.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _active.remove(self)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _record(self, number: int, frame: object) -> None:
+        if os.getpid() != self._owner:  # a forked worker has this handler until it sets its own
+            return
+        again = self.number is not None
+        if again and number == signal.SIGTERM:
+            return
+        self.number = number
+        if again or self._waiting or not self.unsaved:
+            raise Interrupted(number)
+        with suppress(RuntimeError):  # the console may be in the middle of a line
+            console.print("saving a checkpoint, then stopping (Ctrl-C again: stop now)")
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Here a signal raises `Interrupted` at once, also one that was recorded before."""
+        self._waiting += 1
+        try:
+            self.check()
+            yield
+        finally:
+            self._waiting -= 1
+
+    def check(self) -> None:
+        """Raise `Interrupted` if a signal was recorded."""
+        if self.number is not None:
+            raise Interrupted(self.number)
+
+
+_active: list[Interruption] = []
+"""the interruptions that are entered, innermost last"""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A signal that the active `Interruption` records ends the block at once; without one, nothing changes."""
+    if not _active:
+        yield
+        return
+    with _active[-1].waiting():
+        yield
