@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from resmlp.nn.shared_masks import Dropout2d
 from resmlp.utils.errors import UserError, install_hint
 
 DROPOUT = 0.1
@@ -67,7 +68,7 @@ class Decoder(nn.Module):
 
 def classifier(width: int, num_classes: int) -> nn.Sequential:
     """The last layer of a head: B C h w -> B K h w"""
-    return nn.Sequential(nn.Dropout2d(DROPOUT), nn.Conv2d(width, num_classes, 1))
+    return nn.Sequential(Dropout2d(DROPOUT), nn.Conv2d(width, num_classes, 1))
 
 
 def fcn_head(dim: int, width: int, num_classes: int) -> nn.Sequential:

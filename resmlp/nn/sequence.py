@@ -16,6 +16,7 @@ from resmlp.nn.attention import attend, split_heads
 from resmlp.nn.layers import Part
 from resmlp.nn.mixers import AttentionMixer, LinearMixer
 from resmlp.nn.residual import Residual
+from resmlp.nn.shared_masks import Dropout
 
 
 class Sublayer(Residual):
@@ -29,7 +30,7 @@ class Sublayer(Residual):
 
     def __init__(self, norm: nn.Module, fn: nn.Module, scale: nn.Module, dropout: float = 0.0):
         super().__init__(norm, fn, scale)
-        self.drop_path = nn.Dropout(dropout)
+        self.drop_path = Dropout(dropout)
 
     def forward(self, x: Tensor, *context: Any) -> Tensor:
         """B N D -> B N D"""
