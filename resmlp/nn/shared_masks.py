@@ -32,17 +32,18 @@ def dealt(total: int, rank: int, world: int) -> Places | None:
 
 
 _places: Places | None = None
-_uncompiled: Callable[[Callable[[int], Tensor], int], Tensor] | None = None
+_eager: dict[str, Callable[..., Tensor]] = {}
 
 
 @contextmanager
 def sample_places(places: Places | None) -> Iterator[None]:
     """Sets the places of the samples that a forward pass reads; None for one process."""
-    global _places, _uncompiled
-    if places is not None and _uncompiled is None:
-        # a compiled pass calls it between two graphs, which the numbers of places do not enter; torch.compiler.disable
-        # imports the compiler, which takes a second, so one process never calls it
-        _uncompiled = torch.compiler.disable(_own_rows)
+    global _places
+    if places is not None and not _eager:
+        # compiled code calls these between two graphs, so that no graph depends on the places; torch.compiler.disable
+        # imports the compiler, which takes a second: one process never calls it
+        _eager["draw"] = torch.compiler.disable(_own_rows)
+        _eager["checkpoint"] = torch.compiler.disable(_checkpoint_with_places, recursive=False)
     before, _places = _places, places
     try:
         yield
@@ -57,6 +58,10 @@ def checkpointed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """
     if _places is None:
         return checkpoint(function, x, use_reentrant=False)
+    return _eager["checkpoint"](function, x)
+
+
+def _checkpoint_with_places(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     contexts = nullcontext(), sample_places(_places)
     return checkpoint(function, x, use_reentrant=False, context_fn=lambda: contexts)
 
@@ -67,9 +72,9 @@ def draw_rows(draw: Callable[[int], Tensor], samples: int) -> Tensor:
     A batch may hold V views of each sample, ordered by view, so that `samples` is V * B. Raises ValueError if
     `samples` is not a multiple of the number of places.
     """
-    if _places is None or _uncompiled is None:
+    if _places is None:
         return draw(samples)
-    return _uncompiled(draw, samples)
+    return _eager["draw"](draw, samples)
 
 
 def _own_rows(draw: Callable[[int], Tensor], samples: int) -> Tensor:

@@ -111,15 +111,28 @@ def test_a_repeated_forward_pass_draws_the_same():
     assert 0 < out.sum() < 4 * x.numel()
 
 
+class Repeated(nn.Sequential):
+    def forward(self, x):
+        return checkpointed(super().forward, x)
+
+
 @pytest.mark.slow
-def test_compiled():
-    """One graph on one process; with places the masks are the eager ones."""
-    layer = nn.Sequential(nn.Identity(), Dropout(0.5))
-    compiled = torch.compile(layer, backend="eager", fullgraph=True)
-    assert compiled(torch.ones(3, 5)).shape == (3, 5)
+@pytest.mark.parametrize("kind", [nn.Sequential, Repeated])
+def test_compiled(kind):
+    """With places the masks are those of the eager layer."""
+    layer = kind(nn.Linear(5, 5), Dropout(0.5))
     torch._dynamo.reset()
     compiled = torch.compile(layer, backend="eager")
-    for total in (4, 5, 6, 7):
-        with sample_places(dealt(total, 1, 2)):
-            x = torch.ones(total // 2, 5)
-            assert torch.equal(seeded(compiled, x), seeded(layer, x))
+    for places in (None, *(dealt(total, 1, 2) for total in (4, 5, 6, 7)), None):
+        x = torch.ones(3 if places is None else len(places.own), 5)
+        with sample_places(places):
+            found = seeded(compiled, x)
+            assert torch.equal(found, seeded(layer, x))
+        found.sum().backward()
+
+
+@pytest.mark.slow
+def test_on_one_process_a_compiled_network_is_one_graph():
+    torch._dynamo.reset()
+    compiled = torch.compile(nn.Sequential(nn.Identity(), Dropout(0.5)), backend="eager", fullgraph=True)
+    assert compiled(torch.ones(3, 5)).shape == (3, 5)
