@@ -117,6 +117,7 @@ class Repeated(nn.Sequential):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's compiler, between two graphs
 @pytest.mark.parametrize("kind", [nn.Sequential, Repeated])
 def test_compiled(kind):
     """With places the masks are those of the eager layer."""
