@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from resmlp.nn.null_gradient import null_gradient
 from resmlp.nn.shared_masks import Dropout2d
 from resmlp.utils.errors import UserError, install_hint
 
@@ -25,9 +26,11 @@ class PyramidNeck(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
+        first = _doubled(dim)
+        null_gradient(first.bias)  # before a norm
         self.levels = nn.ModuleList(
             [
-                nn.Sequential(_doubled(dim), nn.BatchNorm2d(dim), nn.GELU(), _doubled(dim)),
+                nn.Sequential(first, nn.BatchNorm2d(dim), nn.GELU(), _doubled(dim)),
                 _doubled(dim),
                 nn.Identity(),
                 nn.MaxPool2d(2, ceil_mode=True),  # keeps all tokens of a grid with an odd side

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from resmlp.nn.attention import attend, split_heads
 from resmlp.nn.layers import Part
 from resmlp.nn.mixers import AttentionMixer, LinearMixer
+from resmlp.nn.null_gradient import null_gradient
 from resmlp.nn.residual import Residual
 from resmlp.nn.shared_masks import Dropout
 
@@ -133,6 +134,7 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
+        null_gradient(self.kv.bias, slice(0, dim))  # of the keys
         self.proj = nn.Linear(dim, dim)
 
     def read(self, states: Tensor) -> Tensor:
