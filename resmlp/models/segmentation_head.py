@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from resmlp.nn.null_gradient import null_gradient
+from resmlp.nn.shared_masks import Dropout2d
 from resmlp.utils.errors import UserError, install_hint
 
 DROPOUT = 0.1
@@ -24,9 +26,11 @@ class PyramidNeck(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
+        first = _doubled(dim)
+        null_gradient(first.bias)  # before a norm
         self.levels = nn.ModuleList(
             [
-                nn.Sequential(_doubled(dim), nn.BatchNorm2d(dim), nn.GELU(), _doubled(dim)),
+                nn.Sequential(first, nn.BatchNorm2d(dim), nn.GELU(), _doubled(dim)),
                 _doubled(dim),
                 nn.Identity(),
                 nn.MaxPool2d(2, ceil_mode=True),  # keeps all tokens of a grid with an odd side
@@ -67,7 +71,7 @@ class Decoder(nn.Module):
 
 def classifier(width: int, num_classes: int) -> nn.Sequential:
     """The last layer of a head: B C h w -> B K h w"""
-    return nn.Sequential(nn.Dropout2d(DROPOUT), nn.Conv2d(width, num_classes, 1))
+    return nn.Sequential(Dropout2d(DROPOUT), nn.Conv2d(width, num_classes, 1))
 
 
 def fcn_head(dim: int, width: int, num_classes: int) -> nn.Sequential:

@@ -25,6 +25,7 @@ from resmlp.nn import (
     SharedEmbedding,
     Sublayer,
 )
+from resmlp.nn.shared_masks import Dropout
 from resmlp.utils.checks import demand
 
 Make = Callable[[], nn.Module]
@@ -148,7 +149,7 @@ class Seq2Seq(nn.Module):
         self.config = config
         self.embedding = SharedEmbedding(config.vocabulary, arch.dim)
         self.positions = mixing.positions(arch)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.encoder = nn.ModuleList(encoder_layer() for _ in range(arch.encoder_depth))
         self.encoder_norm = norm()
         self.decoder: Any = nn.ModuleList(decoder_layer() for _ in range(arch.decoder_depth))

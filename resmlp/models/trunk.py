@@ -9,7 +9,6 @@ from functools import partial
 import torch
 import torch.fx
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from resmlp.config.model_json import TrunkConfig
 from resmlp.nn import (
@@ -24,6 +23,7 @@ from resmlp.nn import (
     PatchEmbed,
     PositionalEmbedding,
 )
+from resmlp.nn.shared_masks import checkpointed
 from resmlp.utils.errors import UserError
 
 Make = Callable[[], nn.Module]
@@ -90,7 +90,7 @@ class Trunk(nn.Module):
         outputs: list[Tensor] = []
         recompute = self.checkpoint_activations and self.training
         for i, block in enumerate(self.blocks[: max(kept) + 1] if stop else self.blocks):
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            x = checkpointed(block, x) if recompute else block(x)
             if i in kept:
                 outputs.append(x)
         return x, outputs

@@ -5,9 +5,12 @@ B views, D channels, K dimensions of the output.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from resmlp.nn.null_gradient import null_gradient
 
 
 class UnitLinear(nn.Linear):
@@ -52,6 +55,9 @@ class ProjectionHead(nn.Module):
             nn.Linear(hidden, bottleneck),
         )
         self.last = UnitLinear(bottleneck, out_dim)
+        for layer, following in pairwise(self.mlp):
+            if isinstance(layer, nn.Linear) and isinstance(following, nn.BatchNorm1d):
+                null_gradient(layer.bias)  # the norm removes it
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)

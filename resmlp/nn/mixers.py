@@ -22,6 +22,7 @@ from resmlp.nn.grid_resampling import MIX, READ, WRITE, Grid, Resampling, Rule
 from resmlp.nn.init import local_matrix
 from resmlp.nn.layers import ACTIVATIONS, Mlp
 from resmlp.nn.lowered_layers import TokenMlp, TokenProduct
+from resmlp.nn.null_gradient import null_gradient
 from resmlp.nn.token_mixer import TokenMixer
 
 
@@ -149,6 +150,7 @@ class AttentionMixer(TokenMixer):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
+        null_gradient(self.qkv.bias, slice(dim, 2 * dim))  # of the keys
         self.proj = nn.Linear(dim, dim)
 
     @classmethod

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from resmlp.nn.attention import attend, split_heads
 from resmlp.nn.layers import Part
 from resmlp.nn.mixers import AttentionMixer, LinearMixer
+from resmlp.nn.null_gradient import null_gradient
 from resmlp.nn.residual import Residual
+from resmlp.nn.shared_masks import Dropout
 
 
 class Sublayer(Residual):
@@ -29,7 +31,7 @@ class Sublayer(Residual):
 
     def __init__(self, norm: nn.Module, fn: nn.Module, scale: nn.Module, dropout: float = 0.0):
         super().__init__(norm, fn, scale)
-        self.drop_path = nn.Dropout(dropout)
+        self.drop_path = Dropout(dropout)
 
     def forward(self, x: Tensor, *context: Any) -> Tensor:
         """B N D -> B N D"""
@@ -132,6 +134,7 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
+        null_gradient(self.kv.bias, slice(0, dim))  # of the keys
         self.proj = nn.Linear(dim, dim)
 
     def read(self, states: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from resmlp.metrics.bleu import check_packages
 from resmlp.models import Weights, count_parameters, load_into
 from resmlp.models.beam_search import translate
 from resmlp.models.seq2seq import Seq2Seq
+from resmlp.nn.shared_masks import sample_places
 from resmlp.tasks.base import Batch, Task
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process, all_gather
@@ -36,9 +37,9 @@ PADDING_BATCHES = 100  # micro-batches for the fraction of padding in the table
 class Translate(Task):
     """Cross-entropy of the next token of the target, from the source and the tokens before it, with label smoothing.
 
-    The loss is the mean over the target tokens of a step, in all its parts and processes, so it does not depend on how
-    the step is split. The vocabulary is that of the checkpoint or is learned from the training text, equally in every
-    process and at every start; its fingerprint is in each checkpoint.
+    The loss is the mean over the target tokens of a step, in all its parts and processes, and dropout has the masks of
+    the whole micro-batch: any number of processes takes the same steps. The vocabulary is that of the checkpoint or is
+    learned from the training text, equally in every process and at every start; its fingerprint is in each checkpoint.
     """
 
     model: Seq2Seq
@@ -110,18 +111,19 @@ class Translate(Task):
             "pairs",
             f"{self.train.pairs:,} for training{long}; {len(self.val):,} for validation{translated}{truncated}",
         )
-        sizes = [(b["tokens"], b["target"][:, 1:].numel()) for b in islice(self.train.epoch(0, 0), PADDING_BATCHES)]
-        tokens, positions = map(sum, zip(*sizes))
-        per_step = self.process.world * self.accumulate * tokens / len(sizes)
+        batches = [*islice(self.train.epoch(0, 0), PADDING_BATCHES)]
+        tokens, positions = sum(b["tokens"] for b in batches), sum(b["target"][:, 1:].numel() for b in batches)
+        per_step = self.process.world * self.accumulate * sum(b["mean_tokens"] for b in batches) / len(batches)
         yield "tokens", f"{per_step:,.0f} of the target per step, and {1 - tokens / positions:.1%} padding"
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        """Micro-batches: "source" B S, "target" B T, its "tokens", and "mean_tokens" per micro-batch of the step."""
+        """The shares of this process of the micro-batches (`TokenBatches`)."""
         yield from self.train.epoch(epoch, start)
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The smoothed cross-entropy, and `nll` without smoothing, in nats per target token."""
-        smooth, nll = self.loss_sums(model, batch)
+        with sample_places(batch["places"]):
+            smooth, nll = self.loss_sums(model, batch)
         return {"loss": smooth / batch["mean_tokens"], "nll": nll.detach() / batch["mean_tokens"]}
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

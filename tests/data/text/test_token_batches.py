@@ -37,32 +37,56 @@ def rows(batch) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
 @pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (1, 3), (2, 1), (3, 2)])
 @pytest.mark.parametrize("batch", [126, 601, 3000])
 def test_budget_and_coverage(world, accumulate, batch):
+    """Each pair once; a micro-batch fits the budget, and a share the budget of a process and one more sentence."""
     sources, targets = sentences(500)
     settings = {"seed": 3, "world": world, "accumulate": accumulate}
     ranks = [TokenBatches(sources, targets, batch, 21, rank=rank, **settings) for rank in range(world)]
     assert len({batches.steps for batches in ranks}) == 1
     expected = Counter((tuple(source), tuple(target)) for source, target in zip(sources, targets))
     for epoch in range(3):
-        parts = [list(batches.epoch(epoch)) for batches in ranks]
-        assert {len(part) for part in parts} == {ranks[0].steps * accumulate}
         seen: Counter = Counter()
-        for batch_ in chain(*parts):
-            pairs = rows(batch_)
-            longest = max(batch_["source"].shape[1], batch_["target"].shape[1] - 1)
-            assert longest == 1 + max(len(side) for pair in pairs for side in pair)
-            assert len(pairs) * longest <= batch // (world * accumulate)
-            assert batch_["tokens"] == sum(len(target) + 1 for _, target in pairs)
-            assert batch_["tokens"] == int((batch_["target"][:, 1:] != PAD).sum())
-            assert batch_["source"].dtype == batch_["target"].dtype == torch.int64
-            seen.update(pairs)
+        micro_batches = list(zip(*(batches.epoch(epoch) for batches in ranks), strict=True))
+        assert len(micro_batches) == ranks[0].steps * accumulate
+        for shares in micro_batches:
+            pairs = [rows(share) for share in shares]
+            source, target = (1 + max(len(pair[side]) for part in pairs for pair in part) for side in (0, 1))
+            assert sum(map(len, pairs)) * max(source, target) <= batch // accumulate
+            for share, own in zip(shares, pairs):
+                assert (share["source"].shape[1], share["target"].shape[1]) == (source, target + 1)
+                assert 0 < len(own) * max(source, target) <= batch // (world * accumulate) + max(source, target)
+                assert share["tokens"] == sum(len(target) + 1 for _, target in own)
+                assert share["tokens"] == int((share["target"][:, 1:] != PAD).sum())
+                assert share["source"].dtype == share["target"].dtype == torch.int64
+                seen.update(own)
         assert not seen - expected  # no pair twice, in one process or in several
-        if world * accumulate == 1:
+        if accumulate == 1:
             assert seen == expected
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("batch", [360, 601])
+def test_processes_share_the_micro_batches_of_one_process(accumulate, batch):
+    """The same steps on 1, 2, 4 and 8 processes: each sentence is at its place among all, as long as among all."""
+    sources, targets = sentences(900, most=9)
+    settings = {"seed": 3, "accumulate": accumulate}
+    alone = list(TokenBatches(sources, targets, batch, 11, **settings).epoch(1))
+    assert all(share["places"] is None for share in alone)
+    for world in (2, 4, 8):
+        ranks = [TokenBatches(sources, targets, batch, 11, rank=rank, world=world, **settings) for rank in range(world)]
+        for whole, *shares in zip(alone, *(batches.epoch(1) for batches in ranks), strict=True):
+            for side in ("source", "target"):
+                joined = torch.full_like(whole[side], -1)
+                for share in shares:
+                    joined[share["places"].own] = share[side]
+                assert torch.equal(joined, whole[side])
+            assert {share["places"].total for share in shares} == {len(whole["source"])}
+            sizes = [len(share["source"]) for share in shares]
+            assert max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (1, 3), (3, 2)])
 def test_mean_tokens(world, accumulate):
-    """The mean over the micro-batches of one step in all processes, also after resuming in the middle of an epoch."""
+    """The mean over the shares of one step in all processes, also after resuming in the middle of an epoch."""
     settings = {"seed": 3, "world": world, "accumulate": accumulate}
     ranks = [TokenBatches(*sentences(500), 601, 21, rank=rank, **settings) for rank in range(world)]
     parts = [list(batches.epoch(1)) for batches in ranks]
@@ -76,15 +100,15 @@ def test_mean_tokens(world, accumulate):
 
 def test_unused_pairs_are_less_than_a_step_and_differ_by_epoch():
     sources, targets = sentences(1000)
-    ranks = [TokenBatches(sources, targets, 800, 21, seed=0, rank=rank, world=4, accumulate=2) for rank in range(4)]
-    whole = len(list(TokenBatches(sources, targets, 100, 21, seed=0).epoch(0)))
-    assert ranks[0].steps == whole // 8
-    assert whole % 8 > 0
+    ranks = [TokenBatches(sources, targets, 800, 21, seed=0, rank=rank, world=2, accumulate=4) for rank in range(2)]
+    whole = len(list(TokenBatches(sources, targets, 200, 21, seed=0).epoch(0)))
+    assert ranks[0].steps == whole // 4
+    assert whole % 4 > 0
     unused = []
     for epoch in range(2):
         seen = {pair[0][0] for batches in ranks for batch in batches.epoch(epoch) for pair in rows(batch)}
         unused.append({source[0] for source in sources} - seen)
-        assert 0 < len(unused[-1]) <= 7 * 100 // 2
+        assert 0 < len(unused[-1]) <= 3 * 200 // 2
     assert unused[0] != unused[1]
 
 
@@ -169,14 +193,51 @@ def test_invalid_batch_sizes():
     ):
         TokenBatches([[5] * 10], [[5]], 20, 99, seed=0, accumulate=2)
     assert TokenBatches([[5] * 10] * 2, [[5]] * 2, 22, 99, seed=0, accumulate=2).steps == 1
-    with pytest.raises(UserError, match="only 1 micro-batches.*2 processes x 2 accumulated"):
+    with pytest.raises(UserError, match="only 1 micro-batches.*2 accumulated parts need one each"):
         TokenBatches([[5]] * 3, [[5]] * 3, 400, 99, seed=0, world=2, accumulate=2)
+    with pytest.raises(UserError, match="3 training pairs for 4 processes"):
+        TokenBatches([[5]] * 3, [[5]] * 3, 400, 99, seed=0, world=4)
     with pytest.raises(UserError, match="no training pairs; 1 are longer than the 8 tokens of the network"):
         TokenBatches([[5] * 10], [[5]], 400, 8, seed=0)
     with pytest.raises(UserError, match="no training pairs"):
         TokenBatches([], [], 400, 8, seed=0)
     with pytest.raises(ValueError, match="longer|shorter"):
         TokenBatches([[5]], [[5], [6]], 400, 8, seed=0)
+
+
+@pytest.mark.parametrize("world", [2, 3, 8])
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(("pairs", "most"), [(200, 20), (500, 3), (8, 5), (41, 12)])
+def test_the_smallest_batch_with_a_sentence_for_each_process(pairs, most, accumulate, world):
+    """Found by trying all; the error names it, and a batch of 2 * world - 1 of the longest pairs always works."""
+    sources, targets = sentences(pairs, most)
+    longest = 1 + max(map(len, [*sources, *targets]))
+
+    def fits(budget: int) -> bool:
+        try:
+            batches = TokenBatches(sources, targets, budget, 99, seed=0)
+        except UserError:
+            return False
+        return all(len(batch["source"]) >= world for batch in batches.epoch(0))
+
+    smallest = next(budget for budget in range(longest, pairs * longest + 1) if fits(budget))
+    assert smallest <= (2 * world - 1) * longest
+    for budget in (longest - 1, smallest - 1):
+        with pytest.raises(UserError, match=rf"choose {smallest * accumulate}, the next") as caught:
+            TokenBatches(sources, targets, budget * accumulate, 99, seed=0, world=world, accumulate=accumulate)
+        assert len(str(caught.value)) < 200
+    if len(list(TokenBatches(sources, targets, smallest, 99, seed=0).epoch(0))) >= accumulate:
+        settings = {"seed": 0, "world": world, "accumulate": accumulate, "rank": world - 1}
+        last = TokenBatches(sources, targets, smallest * accumulate, 99, **settings)
+        assert all(len(batch["source"]) for batch in last.epoch(0))
+
+
+def test_the_pairs_that_are_left_over_are_not_a_micro_batch_alone():
+    """41 pairs in micro-batches of 10: the last two have 6 and 5, not 10 and 1."""
+    sizes = [len(batch["source"]) for batch in TokenBatches([[5]] * 41, [[5]] * 41, 20, 9, seed=0).epoch(0)]
+    assert sorted(sizes) == [5, 6, 10, 10, 10]
+    uneven = TokenBatches([[5]] * 40 + [[5] * 7], [[5]] * 41, 20, 9, seed=0)  # 2 of the longest fit
+    assert sorted(len(batch["source"]) for batch in uneven.epoch(0)) == [2, 9, 10, 10, 10]
 
 
 def test_iterators_as_input():
@@ -187,6 +248,7 @@ def test_iterators_as_input():
 
 def test_padded():
     assert padded([[7, 8], [9], []]).tolist() == [[7, 8], [9, PAD], [PAD, PAD]]
+    assert padded([[7], [8]], 3).tolist() == [[7, PAD, PAD], [8, PAD, PAD]]
 
 
 def test_multi30k(shared):
