@@ -6,6 +6,7 @@ import multiprocessing.util
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from resmlp.data.loading.workers import Death, ReadingNotes, note_idle, start_wo
 from resmlp.utils.errors import UserError, counted, notice
 from resmlp.utils.interruption import interruptible
 
+DYING = 5  # seconds
 MAX_DEATHS = 5  # times in a row that workers die before the same batch
 
 Batch = dict[str, Any]
@@ -70,8 +72,8 @@ class Loader:
                     self._rest.start, in_a_row = self._rest.start + 1, 0
                     yield batch
                 return
-            except (RuntimeError, OSError, EOFError):  # which one depends on what the worker did when it died
-                deaths = self._notes.count(self._processes)
+            except (RuntimeError, OSError, EOFError) as error:  # which one depends on what the worker did at its death
+                deaths = self._deaths(DYING if isinstance(error, OSError | EOFError) else 0)
                 if not deaths:
                     raise
             in_a_row += 1
@@ -103,6 +105,13 @@ class Loader:
             if isinstance(batch, Failure):
                 raise UserError(batch.what, batch.hint)
             yield batch
+
+    def _deaths(self, seconds: float) -> list[Death]:
+        """The deaths of workers, for which this waits up to `seconds`: connections end before the process does."""
+        end = time.monotonic() + seconds
+        while not (deaths := self._notes.count(self._processes)) and time.monotonic() < end:
+            time.sleep(0.01)
+        return deaths
 
     def _report(self, deaths: list[Death], may_continue: bool) -> None:
         self.deaths += len(deaths)

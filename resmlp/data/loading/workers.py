@@ -1,10 +1,10 @@
 """Worker processes of a loader: they leave signals to the main process, end with it, and note what they read."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,7 +17,6 @@ from torch.utils.data import get_worker_info
 
 from resmlp.imaging.decode import UnreadableImage
 
-PR_SET_PDEATHSIG = 1  # of Linux
 FATAL = 2
 """an example that was read when so many workers died is left out"""
 
@@ -93,12 +92,17 @@ def start_worker(notes: ReadingNotes, number: int) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     sys.excepthook = _print_unless_disconnected
-    with suppress(OSError, AttributeError):  # another system: torch's own check ends the worker within seconds
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != notes.main and multiprocessing.get_start_method() == "fork":
-        os._exit(0)  # it ended before the call
+    threading.Thread(target=_end_with_main, daemon=True).start()
     _notes = notes
     notes.write(number, -1)
+
+
+def _end_with_main() -> None:
+    """End this process when the main process has ended, however that was."""
+    main = multiprocessing.parent_process()
+    assert main is not None
+    main.join()
+    os._exit(0)
 
 
 def _print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

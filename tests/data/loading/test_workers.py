@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from resmlp.config import Augment, Data
 from resmlp.data import EvalBatches, TrainBatches, open_eval
 from resmlp.data.images.imageset import ImageSet
 from resmlp.data.loading import loader as loading
+from resmlp.imaging.decode import Region
 from resmlp.utils.errors import UserError
 
 pytestmark = [
@@ -35,7 +37,8 @@ class Killer:
         left, top, right, bottom = choose_region((8, 8)).box
         return np.full((bottom - top, right - left, 3), 7, np.uint8)
 
-    read = read_region
+    def read(self) -> Image.Image:
+        return Image.fromarray(self.read_region(lambda size: Region((0, 0, 8, 8), (8, 8))))
 
 
 def batches(root: str, image: Killer | None = None, **fields) -> TrainBatches:
@@ -128,7 +131,7 @@ def test_workers_end_with_a_killed_main_process(many, tmp_path):
             process.join(0.01)
             signal.sigtimedwait([], 0.01)
         else:
-            pytest.fail(f"worker {pid} is alive")
+            pytest.fail(f"worker {pid} is alive: {Path(f'/proc/{pid}/stat').read_text()}")
 
 
 def test_full_shared_memory_is_an_error_in_one_line(many, monkeypatch):
