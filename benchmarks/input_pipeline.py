@@ -112,7 +112,7 @@ class Ours:
         """An epoch, normalized and erased."""
         self.epoch += 1
         for batch in self.batches.epoch(self.epoch):
-            self.augment(batch["image"], batch["label"])
+            self.augment(batch["image"], batch["label"], batch["key"])
 
     def evaluate(self) -> None:
         """All images, normalized."""

@@ -35,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
-        return INTERRUPTED
+        return getattr(stop, "exit_code", INTERRUPTED)  # of `Interrupted`, where a signal has its own
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         _let_go()
         return 0

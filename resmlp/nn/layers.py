@@ -6,6 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from resmlp.nn.shared_masks import draw_rows
+
 
 class Affine(nn.Module):
     """`alpha * x + beta` for each channel (equation 1), in place of the LayerNorm of a Transformer.
@@ -52,7 +54,7 @@ class DropPath(nn.Module):
         if self.p == 0.0 or not self.training:
             return None
         keep = 1.0 - self.p
-        return like.new_empty(images, 1, 1).bernoulli_(keep).div_(keep)
+        return draw_rows(lambda rows: like.new_empty(rows, 1, 1).bernoulli_(keep), images).div_(keep)
 
     def extra_repr(self) -> str:
         """Shown in `print(model)`."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from resmlp.models import Trunk
 from resmlp.models.resize import ResizedTrunk, Size
 from resmlp.nn.dino_head import ProjectionHead
+from resmlp.nn.shared_masks import draw_rows
 
 
 class Enlarge(nn.Module):
@@ -41,13 +42,18 @@ class Pad(nn.Module):
         """B 3 h w -> B 3 H W; the random places are from the generator of the views' device."""
         count, _, *shape = views.shape
         rows, columns = (
-            torch.randint(large - small + 1, (count, 1), device=views.device) + torch.arange(small, device=views.device)
+            _starts(count, large - small + 1, views.device) + torch.arange(small, device=views.device)
             for large, small in zip(self.size, shape)
         )  # B h, B w
         canvas = views.new_zeros(count, views.shape[1], *self.size)
         index = torch.arange(count, device=views.device)[:, None, None]
         canvas[index, :, rows[:, :, None], columns[:, None, :]] = views.permute(0, 2, 3, 1)
         return canvas
+
+
+def _starts(count: int, end: int, device: torch.device) -> Tensor:
+    """Random numbers from 0 to `end` - 1: int64 B 1."""
+    return draw_rows(lambda rows: torch.randint(end, (rows, 1), device=device), count)
 
 
 LOCAL: dict[str, Callable[[Trunk, Size], nn.Module]] = {

@@ -104,7 +104,7 @@ class Supervised(ImageTask):
     def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch on the device, normalized, erased and mixed: images B 3 H W and targets B K."""
         images, labels = (batch[key].to(self.process.device, non_blocking=True) for key in ("image", "label"))
-        return self.augment(images, labels)
+        return self.augment(images, labels, batch["key"])
 
     def freeze(self, step: int) -> None:
         """Set a frozen trunk to evaluation mode: constant BatchNorm statistics, no drop path."""

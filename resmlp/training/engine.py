@@ -1,11 +1,10 @@
 """The training loop. It owns steps, devices and files; the task owns modules, loss and evaluation."""
 
-import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from enum import IntEnum
 from pathlib import Path
 
 import torch
@@ -13,13 +12,26 @@ from accelerate import Accelerator
 
 from resmlp.config import Recipe
 from resmlp.models.quantize import QuantNoise
+from resmlp.nn.shared_masks import sample_places
 from resmlp.tasks import Batch, Task
 from resmlp.training.checkpoint import Checkpoints, Progress
 from resmlp.training.ema import Average, EpochAverage, MovingAverage
 from resmlp.training.optimizers import learning_rate, make_optimizer, set_schedule, weight_decay
+from resmlp.utils.devices import Agreement, all_mean, stop_others
 from resmlp.utils.errors import UserError
+from resmlp.utils.interruption import Interrupted, Interruption
 from resmlp.utils.logger import Bar, Logger, Window, console
 from resmlp.utils.seeding import seed_all
+
+
+class State(IntEnum):
+    """What a process is ready for before a micro-batch; the highest of all processes counts."""
+
+    GO = 0
+    STOP = 1
+    """it got a signal"""
+    FAILED = 2
+    """it has no batch"""
 
 
 class Engine:
@@ -45,6 +57,7 @@ class Engine:
         self.checkpoints = Checkpoints(folder, saved, self.optimizer)
         self.progress = Progress()
         self.main = accelerator.is_main_process
+        self.agreement, self.interruption = Agreement(), Interruption()
         self.logger: Logger | None = None
         """the log of the run; None before `fit` and in all processes but the first"""
         self.window, self.bar = Window(), Bar(0, self.total, show=False)
@@ -52,24 +65,39 @@ class Engine:
         """start of training, moved back by the time of earlier processes; time of the last checkpoint"""
 
     def fit(self) -> Progress:
-        """Run the remaining steps. Raises `KeyboardInterrupt` on Ctrl-C or SIGTERM, after saving."""
-        self.progress = progress = self.checkpoints.load_last()
+        """Run the remaining steps.
+
+        Raises `Interrupted` on SIGINT or SIGTERM to any process, and `UserError` if a process has no batch: in all
+        processes before the same step, after saving.
+        """
+        self.progress = progress = self.checkpoints.load_last(self.total)
         self.task.recall(progress.notes)
         self.logger = Logger(self.folder, self.run.tensorboard, self.run.wandb) if self.main else None
         if progress.step and self.main:
-            done = progress.step == self.total
+            done = progress.step == self.total and not self.must_evaluate()
             where = f"step {progress.step:,} of {self.total:,}"
             console.print("all steps are done already" if done else f"continuing after {where}")
         self.window, self.since = Window(), time.monotonic() - progress.seconds
         self.saved_at = time.monotonic()
         self.bar = Bar(progress.step, self.total, self.main)
-        with self.bar, _interruptible() as interrupted:
+        with self.bar, self.interruption:
+            if self.must_evaluate():  # a signal stopped the evaluation
+                self.evaluate(progress.step // self.task.steps_per_epoch - 1)
+                self.save()
             for step, epoch, batches in self.steps():
                 self.step(step, batches)
                 progress.step += 1
                 self.bar.advance(f"epoch {epoch + 1}/{self.run.epochs}")
-                self.after(epoch, interrupted)
+                self.after(epoch)
         return progress
+
+    def must_evaluate(self) -> bool:
+        """Whether an evaluation is due after the current step that was not done."""
+        epoch, rest = divmod(self.progress.step, self.task.steps_per_epoch)
+        due = epoch and not rest and (epoch % self.run.eval_every == 0 or epoch == self.run.epochs)
+        return bool(due) and any(
+            self.progress.last.get(kind, {}).get("step") != self.progress.step for kind in self.kinds
+        )
 
     def steps(self) -> Iterator[tuple[int, int, Iterator[Batch]]]:
         """(step, epoch, remaining micro-batches of the epoch) from the current step to the last."""
@@ -82,12 +110,15 @@ class Engine:
 
     def step(self, step: int, batches: Iterator[Batch]) -> None:
         """One optimizer step over `accumulate` micro-batches."""
-        self.model.train()
         parts = self.run.accumulate
         for part in range(parts):
-            batch = next(batches)
-            seed_all(self.run.seed, step, part, self.accelerator.process_index)
-            with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.model), self.noise:
+            self.interruption.patient = part > 0
+            batch = self.next_batch(batches)
+            self.interruption.unsaved = True
+            self.model.train()
+            seed_all(self.run.seed, step, part)
+            last = part == parts - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.model), self.noise, self.places(batch):
                 with self.autocast():
                     losses = self.task.loss(self.model, batch, step)
                 self.accelerator.backward(losses["loss"] / parts)
@@ -107,24 +138,53 @@ class Engine:
         self.task.after_step(self.raw, step)
         self.window.samples += self.task.samples_per_step
 
-    def after(self, epoch: int, interrupted: Callable[[], bool]) -> None:
-        """Log, evaluate, save and stop after a step, as due."""
+    def next_batch(self, batches: Iterator[Batch]) -> Batch:
+        """The next micro-batch, once all processes have theirs; raises and saves as described at `fit`."""
+        state, batch = State.GO, None
+        failure = UserError("another process has no batch", "see its message")
+        try:
+            self.interruption.check()
+            batch = next(batches)
+        except Interrupted:
+            state = State.STOP
+        except UserError as error:
+            state, failure = State.FAILED, error
+        agreed = self.agreement.highest(state)
+        if agreed == State.GO:
+            assert batch is not None
+            return batch
+        self.save_and_wait()
+        if agreed == State.FAILED:
+            raise failure
+        raise Interrupted(self.interruption.number or signal.SIGTERM, everywhere=True)
+
+    def places(self, batch: Batch) -> AbstractContextManager[None]:
+        """The places of the samples among those of all processes, for random masks; nothing for one process."""
+        places = batch.get("places")
+        return sample_places(places and places._replace(own=places.own.to(self.accelerator.device)))
+
+    def save_and_wait(self) -> None:
+        """Save the current step, if it is not saved, before the run stops; each process waits for the first."""
+        if self.interruption.unsaved:
+            self.save()
+        if self.main:
+            step = f"step {self.progress.step:,} of {self.total:,}"
+            console.print(f"stopped after {step}; the same command continues")
+        self.agreement.highest(0)
+
+    def after(self, epoch: int) -> None:
+        """Log, evaluate and save after a step, as due."""
         done, last = self.progress.step, self.progress.step == self.total
         ends_epoch = done % self.task.steps_per_epoch == 0
         if done % self.run.log_every == 0 or ends_epoch:
             self.log(epoch)
             if error := self.task.should_stop():
                 raise UserError(error.what, f"{self.last_checkpoint()}; {error.hint}")
-        stop = self.any_interrupted(interrupted())
         if last or (ends_epoch and (epoch + 1) % self.run.eval_every == 0):
             self.evaluate(epoch)
             self.save()
-        elif stop or time.monotonic() - self.saved_at > 60 * self.run.save_minutes:
+        elif time.monotonic() - self.saved_at > 60 * self.run.save_minutes:
             self.save()
-        if stop and not last:
-            if self.main:
-                console.print(f"stopped after step {done:,} of {self.total:,}; the same command continues")
-            raise KeyboardInterrupt
 
     def autocast(self) -> torch.autocast:
         """Autocast to bf16 if `run.precision` is bf16; weights stay fp32."""
@@ -140,31 +200,52 @@ class Engine:
         return None if optim.final_weight_decay is None else weight_decay(optim, step, self.total)
 
     def log(self, epoch: int) -> None:
-        """Log the mean losses since the last line."""
+        """Log the mean losses since the last line, over all processes."""
         self.check_finite()
-        values, self.window = self.window.means(), Window()
+        means, samples_per_s = self.window.means(), self.window.samples_per_s()
+        self.window = Window()
+        values = dict(zip(means, all_mean(torch.stack(list(means.values()))).tolist())) | {
+            "samples_per_s": samples_per_s
+        }
         self.bar.set_text(f"loss {values['loss']:.4f}  {values['samples_per_s']:,.0f}/s")
         if self.logger:
             lr = self.lr(self.progress.step - 1)
             self.logger.write("train", self.progress.step, {"epoch": epoch + 1, "lr": lr, **values})
 
     def evaluate(self, epoch: int) -> None:
-        """Evaluate the raw and the averaged weights, and keep the best scores."""
+        """Evaluate the raw and the averaged weights, and keep the best scores.
+
+        Raises `Interrupted` in all processes on a signal to any, after saving: the evaluation is then still due.
+        """
         since = time.perf_counter()
         self.broadcast_buffers()
-        for weights, module in self.kinds.items():
-            module.eval()
-            with torch.no_grad(), self.autocast():
-                scores = dict(self.task.evaluate(module))
-            entry = {"weights": weights, "epoch": epoch + 1, "step": self.progress.step, **scores}
-            self.progress.last[weights] = entry
-            if scores[self.task.metric] > self.progress.best.get(self.task.metric, float("-inf")):
-                self.progress.best = entry
-            if self.logger:
-                self.logger.write("eval", self.progress.step, entry)
-                shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-                console.print(f"epoch {epoch + 1:>4}  {weights:<3}  {shown}")
+        self.interruption.patient = False
+        found = {}
+        try:
+            for weights, module in self.kinds.items():
+                module.eval()
+                with torch.no_grad(), self.autocast():
+                    found[weights] = dict(self.task.evaluate(module))
+        except Interrupted as stop:
+            try:
+                stop_others(stop)
+            finally:
+                self.save_and_wait()
+        for weights, scores in found.items():
+            self.keep(weights, epoch, scores)
         self.window.since += time.perf_counter() - since  # the logged speed is that of training
+
+    def keep(self, weights: str, epoch: int, scores: dict[str, float]) -> None:
+        """Keep and log the scores of one kind of weights, and the best scores so far."""
+        entry = {"weights": weights, "epoch": epoch + 1, "step": self.progress.step, **scores}
+        self.progress.last[weights] = entry
+        score, best = scores[self.task.metric], self.progress.best.get(self.task.metric, float("-inf"))
+        if score > best or score == best == 0:  # the first of several zeros is not better than the last
+            self.progress.best = entry
+        if self.logger:
+            self.logger.write("eval", self.progress.step, entry)
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            console.print(f"epoch {epoch + 1:>4}  {weights:<3}  {shown}")
 
     def broadcast_buffers(self) -> None:
         """Broadcast the BatchNorm statistics of the first process, as DDP does before each step: they are saved."""
@@ -182,6 +263,7 @@ class Engine:
         self.progress.notes = self.task.notes()
         if self.main:
             self.checkpoints.save(self.progress)
+        self.interruption.unsaved = False
         self.saved_at = time.monotonic()
 
     def check_finite(self) -> None:
@@ -199,41 +281,3 @@ class Engine:
         """The path of the last checkpoint, for messages."""
         steps = self.checkpoints.steps()
         return f"the last checkpoint is {self.checkpoints.path(steps[-1])}" if steps else "no checkpoint yet"
-
-    def any_interrupted(self, interrupted: bool) -> bool:
-        """Whether any process was interrupted; several processes synchronize only at lines of the log."""
-        if self.accelerator.num_processes == 1:
-            return interrupted
-        if self.progress.step % self.run.log_every:
-            return False
-        return bool(self.accelerator.reduce(torch.tensor(float(interrupted), device=self.accelerator.device)) > 0)
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Record the first Ctrl-C or SIGTERM instead of exiting; the second one raises `KeyboardInterrupt` at once."""
-    caught: list[int] = []
-    owner = os.getpid()  # loader workers inherit the handler, and must continue while the engine saves
-
-    def record(number: int, frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-        if os.getpid() == owner:
-            console.print("saving a checkpoint, then stopping (Ctrl-C again: stop now)")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(caught)
-    except UserError:
-        raise
-    except Exception as error:  # the same Ctrl-C may have ended a compiler process
-        if caught:
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

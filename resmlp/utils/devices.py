@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from resmlp.utils.errors import UserError, did_you_mean
+from resmlp.utils.interruption import Interrupted
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,24 @@ def this_process(device: str) -> Iterator[Process]:
     state.destroy_process_group()  # not after a failure, when the other processes may still wait in it
 
 
+class Agreement:
+    """What all processes agree on at a step, by a group of its own, on the CPU: an accelerator does not wait for it."""
+
+    def __init__(self) -> None:
+        self._group: Any = dist.new_group(backend="gloo") if _has_processes() else None
+
+    def highest(self, value: int) -> int:
+        """The highest `value` of all processes; each waits for the others."""
+        if self._group is None:
+            return value
+        values = torch.tensor(value)
+        dist.all_reduce(values, dist.ReduceOp.MAX, self._group)
+        return int(values)
+
+
 def all_mean(mean: Tensor) -> Tensor:
     """The mean over processes of a tensor that has the same shape in each; on one process, the tensor itself."""
-    if dist.is_available() and dist.is_initialized():
+    if _has_processes():
         mean = mean.contiguous()
         dist.all_reduce(mean)
         mean = mean / dist.get_world_size()
@@ -61,9 +77,31 @@ def all_mean(mean: Tensor) -> Tensor:
 
 
 def all_gather(value: Any) -> list[Any]:
-    """The `value` of each process, in the order of their ranks."""
-    if not (dist.is_available() and dist.is_initialized()):
+    """The `value` of each process, in the order of their ranks.
+
+    Raises `Interrupted` in all processes if one of them calls `stop_others` in place of this.
+    """
+    if not _has_processes():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
+    if stops := [each for each in values if isinstance(each, _Stop)]:
+        raise Interrupted(stops[0].number, everywhere=True)
     return values
+
+
+class _Stop(NamedTuple):
+    """What a process that a signal interrupts sends in place of a value."""
+
+    number: int
+
+
+def stop_others(error: Interrupted) -> None:
+    """Raise `error` again, also in the processes that wait in `all_gather`, or will."""
+    if not error.everywhere:
+        all_gather(_Stop(error.number))
+    raise error
+
+
+def _has_processes() -> bool:
+    return dist.is_available() and dist.is_initialized()

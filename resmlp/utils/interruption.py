@@ -15,9 +15,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupted(KeyboardInterrupt):
     """A signal stopped the run. `exit_code` is 128 + its number: 130 for SIGINT, 143 for SIGTERM."""
 
-    def __init__(self, number: int = signal.SIGINT):
+    def __init__(self, number: int = signal.SIGINT, everywhere: bool = False):
         super().__init__(signal.Signals(number).name)
         self.number = number
+        self.everywhere = everywhere
+        """whether all processes of the run know"""
 
     @property
     def exit_code(self) -> int:
@@ -29,15 +31,17 @@ class Interruption:
     """Records the first signal while it is entered. In threads other than the main thread it records nothing.
 
     A second SIGINT raises `Interrupted` at once. A second SIGTERM changes nothing: launchers repeat it, and the
-    checkpoint is being written. `keep` prevents that the first signal raises at once, see `immediately`.
+    checkpoint is being written.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
         """the number of the recorded signal"""
         self.unsaved = False
-        """whether there is something to save; otherwise a signal stops the run at once"""
-        self._waiting = 0
+        """whether there is something to save; otherwise a signal raises `Interrupted` at once"""
+        self.patient = False
+        """whether `waiting` goes on after a signal: in the middle of a step"""
+        self._waiting = False
         self._owner = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -67,16 +71,17 @@ class Interruption:
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Here a signal raises `Interrupted` at once, also one that was recorded before."""
-        self._waiting += 1
+        before = self._waiting
         try:
+            self._waiting = not self.patient
             self.check()
             yield
         finally:
-            self._waiting -= 1
+            self._waiting = before
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal was recorded."""
-        if self.number is not None:
+        """Raise `Interrupted` if a signal was recorded, and not `patient`."""
+        if self.number is not None and not self.patient:
             raise Interrupted(self.number)
 
 

@@ -36,9 +36,10 @@ class Logger:
 
     def __init__(self, folder: Path, tensorboard: bool = False, wandb: bool = False):
         self.path = folder / "metrics.jsonl"
-        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):  # killed in the middle of a line
-            with self.path.open("a") as file:
-                file.write("\n")
+        with disk_errors(self.path):
+            if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):  # killed in the middle of a line
+                with self.path.open("a") as file:
+                    file.write("\n")
         self.boards: list[Callable[[str, float, int], Any]] = []
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -76,7 +77,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
     path = folder / "metrics.jsonl"
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             entry = json.loads(line)
             latest[entry["kind"], entry["step"], entry.get("weights")] = entry
@@ -105,11 +106,13 @@ class Window:
         finite = torch.stack(self.losses["loss"]).isfinite().tolist() if self.steps else []
         return next((step for step, is_finite in zip(self.steps, finite) if not is_finite), None)
 
-    def means(self) -> dict[str, float]:
-        """Mean of each loss, and samples per second."""
-        means = {name: torch.stack(values).mean().item() for name, values in self.losses.items()}
-        means["samples_per_s"] = self.samples / max(time.perf_counter() - self.since, 1e-9)
-        return means
+    def means(self) -> dict[str, Tensor]:
+        """Mean of each loss, on its device."""
+        return {name: torch.stack(values).mean() for name, values in self.losses.items()}
+
+    def samples_per_s(self) -> float:
+        """Samples per second of this process and its peers together."""
+        return self.samples / max(time.perf_counter() - self.since, 1e-9)
 
 
 class Bar:

@@ -28,6 +28,11 @@ def checkpoint_weights(checkpoint: Path, kind: str) -> Path:
     return checkpoint / f"{kind}.safetensors"
 
 
+def damaged_path(folder: Path, step: int) -> Path:
+    """Where the damaged checkpoint of a step is set aside."""
+    return folder / CHECKPOINTS / f"damaged-{step:08d}"
+
+
 def checkpoint_leftovers(folder: Path) -> list[Path]:
     """What interrupted writes of checkpoints left in a run folder."""
     return list((folder / CHECKPOINTS).glob(".step-*.part"))

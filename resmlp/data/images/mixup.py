@@ -1,5 +1,6 @@
 """Batch augmentation, on the device of the batch: normalization, random erasing, mixup and CutMix."""
 
+import random
 from collections.abc import Sequence
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from resmlp.config import Augment, Data
+from resmlp.utils.seeding import preserved_generators
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -23,7 +25,9 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 class BatchAugment:
     """Normalize, erase, then mix the images of a training batch and their targets, in timm's order.
 
-    Uses the global generators of Python, NumPy and torch, which the engine seeds at each step.
+    The erased rectangle of an image and its noise are a function of the image's key. Mixing uses the global generator
+    of NumPy, which the engine seeds equally in each process, and mixes an image with the one at the same distance from
+    the other end of the batch: see `resmlp.data.loading.train.paired`.
     """
 
     def __init__(self, augment: Augment, data: Data, num_classes: int):
@@ -32,7 +36,7 @@ class BatchAugment:
 
         preprocessing = data.preprocessing()
         self.mean, self.std, self.num_classes = preprocessing.mean, preprocessing.std, num_classes
-        self.erasing = RandomErasing(augment.erasing, mode="pixel") if augment.erasing else None
+        self.probability, self.erasing = augment.erasing, RandomErasing(1.0, mode="pixel")
         self.mixing = None
         if augment.mixup or augment.cutmix:
             self.mixing = Mixup(
@@ -44,15 +48,25 @@ class BatchAugment:
                 num_classes=num_classes,
             )
 
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 B 3 H W and labels int64 B -> images float32 B 3 H W and targets float32 B K, which sum to 1.
+    def __call__(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Images uint8 B 3 H W, labels and keys int64 B -> images float32 B 3 H W and targets float32 B K, with sum 1.
 
         B must be even if images are mixed.
         """
         images = normalize(images, self.mean, self.std)
-        if self.erasing:
-            self.erasing.device = images.device
-            images = self.erasing(images)
+        if self.probability:
+            self.erase(images, keys)
         if self.mixing:
             return self.mixing(images, labels)
         return images, one_hot(labels, self.num_classes).float()
+
+    def erase(self, images: Tensor, keys: Tensor) -> None:
+        """Put noise into a rectangle of some of the images B 3 H W, in place: random erasing, by timm."""
+        self.erasing.device = images.device
+        devices = [images.device] if images.device.type == "cuda" else []
+        with preserved_generators(), torch.random.fork_rng(devices):
+            for image, key in zip(images, keys.tolist()):
+                random.seed(key)
+                if random.random() < self.probability:
+                    torch.manual_seed(key)
+                    self.erasing(image)

@@ -1,4 +1,4 @@
-"""Training batches: the contents are a function of (seed, epoch, rank, position).
+"""Training batches: the contents are a function of (seed, epoch, position), for any number of processes.
 
 They do not depend on the number of workers, and an epoch resumed in the middle continues with the same batches. Each
 position in the order of an epoch has its own key, which seeds all generators before the image is transformed.
@@ -19,6 +19,7 @@ from resmlp.data.images.transforms import TrainTransform, train_transform
 from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, Loader
 from resmlp.data.loading.workers import note_reading
 from resmlp.imaging.decode import UnreadableImage
+from resmlp.nn.shared_masks import Places
 from resmlp.utils.errors import UserError, counted
 from resmlp.utils.seeding import preserved_generators, seed_host
 
@@ -47,12 +48,14 @@ class Examples(Protocol):
 class TrainBatches:
     """The micro-batches of each epoch, in a random order and with random augmentation.
 
-    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "unreadable": [name, ...]}`, where
-    B = batch_size / (world * accumulate). `transform` replaces the transform of `augment`; without it, `dataset` must
-    be an `ImageSet`. If it returns several tensors by name, their stacks replace "image". With `augment.repeats` each
-    image occurs that many times in a row in the order that is dealt to the ranks, and the length of an epoch does not
-    change (repeated augmentation, as timm's RepeatAugSampler). An image that cannot be read is in "unreadable", and
-    the next image replaces it.
+    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "key": int64 B, "unreadable": [name, ...], "places": ...}`,
+    where B = batch_size / (world * accumulate), a key is a random number of the image at this position of the epoch,
+    and `places` are those of the images among the B * world images of all processes (None for one process).
+
+    `transform` replaces the transform of `augment`; without it, `dataset` must be an `ImageSet`. If it returns several
+    tensors by name, their stacks replace "image". With `augment.repeats` each image occurs that many times in a row in
+    the order that is dealt to the ranks, and the length of an epoch does not change (repeated augmentation, as timm's
+    RepeatAugSampler). An image that cannot be read is in "unreadable", and the next image replaces it.
 
     Raises `UserError` if the batch size does not divide into parts or exceeds the data set. Iterating raises it at the
     first unreadable image with `data.strict`, otherwise after 50 unreadable images in a row.
@@ -74,7 +77,12 @@ class TrainBatches:
         self.steps: int = len(dataset) // data.batch_size
         """optimizer steps in an epoch; the remaining images are not used in this epoch"""
         size = data.batch_size // (world * accumulate)
-        self._order = _Order(len(dataset), size, self.steps * accumulate, augment.repeats, seed, rank, world)
+        mixes = bool(augment.mixup or augment.cutmix)
+        own = paired(size * world, rank, world) if mixes else range(rank, size * world, world)
+        self._places = Places(size * world, torch.tensor(own)) if world > 1 else None
+        self._order = _Order(
+            len(dataset), np.asarray(own), size * world, self.steps * accumulate, augment.repeats, seed
+        )
         if transform:
             load: LoadExample = partial(_load_example, dataset, transform)
         else:
@@ -90,7 +98,18 @@ class TrainBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The `steps * accumulate` micro-batches of an epoch, from number `start` on."""
         self._order.epoch, self._order.start = epoch, start
-        yield from self._loader
+        for batch in self._loader:
+            yield batch | {"places": self._places}
+
+
+def paired(total: int, rank: int, world: int) -> list[int]:
+    """The places of process `rank` among `total` images, so that both images of each pair (i, total - 1 - i) are in it.
+
+    Mixup and CutMix mix an image with the one at the same distance from the other end of the batch; so each image has
+    the same partner on any number of processes. `total / 2` is a multiple of `world`.
+    """
+    first = range(rank, total // 2, world)
+    return [*first, *(total - 1 - i for i in reversed(first))]
 
 
 def _check_batch(images: int, data: Data, world: int, accumulate: int, mixes: bool) -> None:
@@ -114,12 +133,13 @@ class _Order:
     """The images of each micro-batch, as lists of (index, key)."""
 
     images: int
-    size: int
+    own: np.ndarray
+    """int64 B: the places of this process in a micro-batch of all processes"""
+    total: int
+    """number of those places"""
     batches: int
     repeats: int
     seed: int
-    rank: int
-    world: int
     epoch: int = 0
     start: int = 0
 
@@ -128,7 +148,7 @@ class _Order:
         order = rng.permutation(self.images)
         keys = rng.integers(2**63, size=self.images)
         for batch in range(self.start, self.batches):
-            positions = self.rank + self.world * np.arange(batch * self.size, (batch + 1) * self.size)
+            positions = batch * self.total + self.own
             yield list(zip(order[positions // self.repeats].tolist(), keys[positions].tolist()))
 
 
@@ -156,7 +176,8 @@ class _TrainImages:
         stacks = stacks if isinstance(stacks, dict) else {"image": stacks}
         labels = self.examples.labels
         label = {} if labels is None else {"label": torch.tensor([labels[i] for i in chosen])}
-        return stacks | label | {"unreadable": unreadable}
+        keys = torch.tensor([key for _, key in picks])
+        return stacks | label | {"key": keys, "unreadable": unreadable}
 
     def _next_readable(self, first: int, key: int) -> tuple[int, Any, list[str]]:
         """The first readable image from `first` on: its index, its view, and the names of those before it."""

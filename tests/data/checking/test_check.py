@@ -443,7 +443,9 @@ def test_workers_that_always_die_are_a_user_error(clean, monkeypatch):
         put(clean / f"train/cat/x{i}.jpg")
     monkeypatch.setattr(checking, "read_header", lambda image, decode: os._exit(9))
     monkeypatch.setattr(loader, "MAX_DEATHS", 1)
-    with pytest.raises(UserError, match=r"2 worker processes of the loader died \(exit code 9.* while reading .*x\d+.jpg.*memory"):
+    with pytest.raises(
+        UserError, match=r"2 worker processes of the loader died \(exit code 9.* while reading .*x\d+.jpg.*memory"
+    ):
         check_data(clean, workers=2)
 
 

@@ -136,7 +136,9 @@ def test_workers_end_with_a_killed_main_process(many, tmp_path):
 
 def test_full_shared_memory_is_an_error_in_one_line(many, monkeypatch):
     def share(batch):
-        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device (28)")
+        raise RuntimeError(
+            "unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device (28)"
+        )
 
     monkeypatch.setattr(loading, "_share", share)
     with pytest.raises(UserError, match=r"^shared memory is full.*--shm-size 1g; or use --data.workers 0\)$"):
