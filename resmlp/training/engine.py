@@ -58,6 +58,8 @@ class Engine:
         self.progress = Progress()
         self.main = accelerator.is_main_process
         self.agreement, self.interruption = Agreement(), Interruption()
+        self.updating = False
+        """whether the weights are between two steps"""
         self.logger: Logger | None = None
         """the log of the run; None before `fit` and in all processes but the first"""
         self.window, self.bar = Window(), Bar(0, self.total, show=False)
@@ -85,7 +87,11 @@ class Engine:
                 self.evaluate(progress.step // self.task.steps_per_epoch - 1)
                 self.save()
             for step, epoch, batches in self.steps():
-                self.step(step, batches)
+                try:
+                    self.step(step, batches)
+                except Exception as error:
+                    self.end_if_interrupted(error)
+                    raise
                 progress.step += 1
                 self.bar.advance(f"epoch {epoch + 1}/{self.run.epochs}")
                 self.after(epoch)
@@ -129,6 +135,7 @@ class Engine:
         if self.recipe.optim.clip is not None:
             self.accelerator.clip_grad_norm_(self.raw.parameters(), self.recipe.optim.clip)
         set_schedule(self.optimizer, self.lr(step), self.decay(step))
+        self.updating = True
         self.optimizer.step()
         self.optimizer.zero_grad()
         for average in self.averages.values():
@@ -136,6 +143,7 @@ class Engine:
             if (step + 1) % self.task.steps_per_epoch == 0:
                 average.after_epoch(self.raw)
         self.task.after_step(self.raw, step)
+        self.updating = False
         self.window.samples += self.task.samples_per_step
 
     def next_batch(self, batches: Iterator[Batch]) -> Batch:
@@ -157,6 +165,14 @@ class Engine:
         if agreed == State.FAILED:
             raise failure
         raise Interrupted(self.interruption.number or signal.SIGTERM, everywhere=True)
+
+    def end_if_interrupted(self, error: Exception) -> None:
+        """Save and raise `Interrupted` for an error after a signal: Ctrl-C may have ended a compiler process."""
+        if self.interruption.number is None or isinstance(error, UserError):
+            return
+        if self.interruption.unsaved and not self.updating:
+            self.save()
+        raise Interrupted(self.interruption.number) from error
 
     def places(self, batch: Batch) -> AbstractContextManager[None]:
         """The places of the samples among those of all processes, for random masks; nothing for one process."""

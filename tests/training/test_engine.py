@@ -74,7 +74,7 @@ def bare_loop(task: Toy, recipe) -> None:
         batches = iter(task.batches(epoch, 0))
         for _ in range(STEPS):
             for part in range(parts):
-                seed_all(recipe.run.seed, step, part, 0)
+                seed_all(recipe.run.seed, step, part)
                 (task.loss(model, next(batches), step)["loss"] / parts).backward()
             if optim.clip is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), optim.clip)
@@ -218,13 +218,20 @@ def test_evaluation_keeps_the_best_of_both_kinds_of_weights(engine, toy_recipe):
     assert {kind: entry["score"] for kind, entry in progress.last.items()} == {"raw": 0.4, "ema": 0.45}
 
 
-def test_the_last_and_the_best_checkpoint_are_kept(engine, toy_recipe):
+def test_the_last_two_and_the_best_checkpoints_are_kept(engine, toy_recipe):
     task = Toy()
     scores = iter([0.1, 0.5, 0.4, 0.3])
     task.evaluate = lambda model: [("score", next(scores))]
     made = engine(task, toy_recipe(epochs=4))
     made.fit()
-    assert made.checkpoints.steps() == [8, 16]
+    assert made.checkpoints.steps() == [8, 12, 16]
+
+
+def test_the_best_of_several_zeros_is_the_last(engine, toy_recipe):
+    task = Toy()
+    scores = iter([0.0, 0.0, 0.0])
+    task.evaluate = lambda model: [("score", next(scores))]
+    assert engine(task, toy_recipe(epochs=3)).fit().best["epoch"] == 3
 
 
 def test_evaluation_runs_every_n_epochs_and_at_the_end(engine, toy_recipe):

@@ -1,5 +1,6 @@
 """A run that is killed at any instant goes on to end, on the CPU, in the same bits as one that never was."""
 
+import json
 import os
 import random
 import shutil
@@ -51,8 +52,8 @@ def lines_of(folder: Path, kind: str) -> list[dict]:
 
 def content(folder: Path) -> dict[str, bytes]:
     """The results of a finished run that must not depend on interruptions."""
-    files = [folder / "model.safetensors", folder / "model.json", *folder.glob("checkpoints/step-*/*.safetensors")]
-    files += folder.glob("checkpoints/step-*/optimizer.pt")
+    last = max(folder.glob("checkpoints/step-*"))
+    files = [folder / "model.safetensors", folder / "model.json", *last.glob("*.safetensors"), last / "optimizer.pt"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -122,14 +123,58 @@ def test_fine_tuning_continues_bit_identically(tmp_path, whole, digits, interrup
 
 def test_sigterm_saves_as_ctrl_c_does(tmp_path, digits, interrupt_at):
     interrupt_at(3, signal.SIGTERM)
-    assert digits(tmp_path / "run") == 130
+    assert digits(tmp_path / "run") == 143
     assert saved_steps(tmp_path / "run") == [4]
 
 
-def test_ctrl_c_in_the_last_step_changes_nothing(tmp_path, digits, interrupt_at):
-    interrupt_at(9)
-    assert digits(tmp_path / "run") == 0
-    assert (tmp_path / "run" / "summary.json").is_file()
+@pytest.mark.parametrize("step", [4, 9], ids=["after the first epoch", "after the last"])
+def test_a_signal_ends_an_evaluation_which_the_same_command_repeats(tmp_path, whole, digits, interrupt_at, step):
+    folder = tmp_path / "run"
+    interrupt_at(step)
+    assert digits(folder) == 130
+    assert saved_steps(folder)[-1] == step + 1
+    assert not [entry for entry in lines_of(folder, "eval") if entry["step"] > step]
+    assert digits(folder) == 0
+    assert content(folder) == content(whole)
+    assert timeless(read_metrics(folder)) == timeless(read_metrics(whole))
+    assert timeless(read_json(folder / "summary.json")) == timeless(read_json(whole / "summary.json"))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "step", "seconds", "null"])
+@pytest.mark.parametrize("name", ["raw.safetensors", "optimizer.pt", "progress.json"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_continues(
+    tmp_path, whole, digits, interrupt_at, capsys, name, damage
+):
+    folder = tmp_path / "run"
+    interrupt_at(7)
+    assert digits(folder) == 130
+    assert saved_steps(folder) == [5, 8]
+    file = folder / "checkpoints" / "step-00000008" / name
+    data = bytearray(file.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+    elif damage == "cut":
+        del data[-9:]
+    elif name == "progress.json":
+        values = json.loads(data)
+        values |= {"step": {"step": 10**9}, "seconds": {"seconds": -1}, "null": {"step": None}}[damage]
+        data = json.dumps(values).encode()
+    else:
+        pytest.skip("these damages are of numbers")
+    file.write_bytes(data)
+    assert digits(folder) == 0
+    err = capsys.readouterr().err
+    assert "step-00000008 is damaged" in err
+    assert "continuing after step 5 of 10" in err
+    assert (folder / "checkpoints" / "damaged-00000008").is_dir()
+    assert content(folder) == content(whole)
+
+
+def test_a_log_that_is_a_folder_is_an_error_in_one_line(stopped, digits, capsys):
+    (stopped / "metrics.jsonl").unlink()
+    (stopped / "metrics.jsonl").mkdir()
+    assert digits(stopped) == 2
+    assert "metrics.jsonl: Is a directory" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_incomplete_files_of_a_kill_are_removed(stopped, whole, digits):

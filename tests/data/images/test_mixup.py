@@ -13,6 +13,7 @@ from resmlp.data import BatchAugment, eval_transform, normalize
 
 DATA = Data(img_size=(16,))
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
+KEYS = torch.arange(6)
 
 
 def images(side: int = 16) -> torch.Tensor:
@@ -40,7 +41,7 @@ def test_evaluation_input_equals_timm(photo: Image.Image):
 
 def test_without_augmentation():
     x = images()
-    out, targets = BatchAugment(Augment(), DATA, 5)(x, LABELS)
+    out, targets = BatchAugment(Augment(), DATA, 5)(x, LABELS, KEYS)
     assert torch.equal(out, normalize(x, DATA.mean, DATA.std))
     assert targets.dtype == torch.float32
     assert torch.equal(targets, torch.eye(5)[LABELS])
@@ -52,7 +53,7 @@ def test_mixup_mixes_images_and_targets_with_the_same_weight():
     plain, mix = normalize(x, DATA.mean, DATA.std), BatchAugment(Augment(mixup=1.0), DATA, 5)
     for seed in range(20):
         np.random.seed(seed)
-        out, targets = mix(x, LABELS)
+        out, targets = mix(x, LABELS, KEYS)
         weight = targets[1, 1].item()  # image 1 is mixed with image 4, of class 4
         one_hot = torch.eye(5)[LABELS]
         torch.testing.assert_close(targets, weight * one_hot + (1 - weight) * one_hot.flip(0))
@@ -67,7 +68,7 @@ def test_cutmix_weighs_targets_by_area():
     plain, mix = normalize(x, DATA.mean, DATA.std), BatchAugment(Augment(cutmix=1.0), DATA, 5)
     for seed in range(20):
         np.random.seed(seed)
-        out, targets = mix(x, LABELS)
+        out, targets = mix(x, LABELS, KEYS)
         own, other = (out == plain).all(1), (out == plain.flip(0)).all(1)
         assert (own | other).all()
         torch.testing.assert_close(targets[1, 1], own[1].float().mean(), rtol=0, atol=2 / 256)
@@ -82,7 +83,7 @@ def test_mixing_probabilities():
     untouched = cut = 0
     for seed in range(600):
         np.random.seed(seed)
-        out, targets = mix(x, LABELS)
+        out, targets = mix(x, LABELS, KEYS)
         same = torch.equal(out, plain)
         untouched += same
         cut += not same and bool(((out == plain) | (out == plain.flip(0))).all())
@@ -93,7 +94,9 @@ def test_mixing_probabilities():
 
 def test_erasing_is_a_rectangle_of_normal_noise():
     x = torch.full((64, 3, 32, 32), 255, dtype=torch.uint8)
-    out, _ = BatchAugment(Augment(erasing=0.5), DATA, 5)(x, torch.zeros(64, dtype=torch.int64))
+    out, _ = BatchAugment(Augment(erasing=0.5), DATA, 5)(
+        x, torch.zeros(64, dtype=torch.int64), torch.arange(64) + 2**40
+    )
     white = normalize(x, DATA.mean, DATA.std)
     erased = (out != white).any(1)  # B H W
     hit = erased.flatten(1).any(1)
@@ -113,10 +116,19 @@ def test_erasing_goes_before_mixing():
     augment = BatchAugment(Augment(erasing=0.5, mixup=1e6), DATA, 2)  # alpha so large that the weight is 1/2
     alone = BatchAugment(Augment(erasing=0.5), DATA, 2)
     for seed in range(8):
-        random.seed(seed)
-        torch.manual_seed(seed)
-        erased, _ = alone(x, labels)
-        random.seed(seed)
-        torch.manual_seed(seed)
-        mixed, _ = augment(x, labels)
+        keys = torch.tensor([seed, seed + 100])
+        erased, _ = alone(x, labels, keys)
+        mixed, _ = augment(x, labels, keys)
         torch.testing.assert_close(mixed, (erased + erased.flip(0)) / 2, rtol=0, atol=0.02)
+
+
+def test_erasing_is_a_function_of_the_key_and_leaves_all_generators():
+    x = torch.zeros(8, 3, 16, 16, dtype=torch.uint8)
+    labels, keys = torch.zeros(8, dtype=torch.int64), torch.arange(8)
+    erase = BatchAugment(Augment(erasing=0.5), DATA, 2)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    whole, _ = erase(x, labels, keys)
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
+    own = torch.tensor([6, 1, 4])
+    assert torch.equal(erase(x[own], labels[own], keys[own])[0], whole[own])
+    assert not torch.equal(erase(x, labels, keys + 8)[0], whole)
