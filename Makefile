@@ -21,7 +21,7 @@ test-isa: .venv/ready  ## run the numeric tests with several instruction sets an
 	OMP_NUM_THREADS=1 $(NO_VECTORS) $(BIN)/python -m pytest -m isa $(ARGS)
 
 quick: .venv/ready  ## run the tests that take less than a second each
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not soak"
 
 check: .venv/ready  ## check format, lint, spelling, types, import layers and documentation
 	$(BIN)/ruff format --check .

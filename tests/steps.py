@@ -13,6 +13,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from resmlp.config import Recipe
+from resmlp.nn.shared_masks import sample_places
 from resmlp.tasks import Task, complete, make_task
 from resmlp.training.optimizers import learning_rate, make_optimizer, set_schedule
 from resmlp.utils.devices import Process, all_gather, this_process
@@ -59,8 +60,9 @@ def backward(task: Task, model: torch.nn.Module, batch: dict, step: int, part: i
     seed_all(task.recipe.run.seed, step, part)
     parts = task.recipe.run.accumulate
     model.require_backward_grad_sync = part == parts - 1  # of DistributedDataParallel
-    losses = task.loss(model, batch, step)
-    (losses["loss"] / parts).backward()
+    with sample_places(batch.get("places")):
+        losses = task.loss(model, batch, step)
+        (losses["loss"] / parts).backward()
     every = all_gather({name: value.item() for name, value in losses.items()})
     return {name: sum(values[name] for values in every) / process.world for name in losses}
 

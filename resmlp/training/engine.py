@@ -1,10 +1,8 @@
 """The training loop. It owns steps, devices and files; the task owns modules, loss and evaluation."""
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from enum import IntEnum
 from pathlib import Path
 
 import torch
@@ -23,15 +21,8 @@ from resmlp.utils.interruption import Interrupted, Interruption
 from resmlp.utils.logger import Bar, Logger, Window, console
 from resmlp.utils.seeding import seed_all
 
-
-class State(IntEnum):
-    """What a process is ready for before a micro-batch; the highest of all processes counts."""
-
-    GO = 0
-    STOP = 1
-    """it got a signal"""
-    FAILED = 2
-    """it has no batch"""
+GO, FAILED = 0, 64
+"""what a process says before a micro-batch: it has one, it has none; or the number of the signal that it got"""
 
 
 class Engine:
@@ -148,23 +139,21 @@ class Engine:
 
     def next_batch(self, batches: Iterator[Batch]) -> Batch:
         """The next micro-batch, once all processes have theirs; raises and saves as described at `fit`."""
-        state, batch = State.GO, None
+        state, batch = GO, None
         failure = UserError("another process has no batch", "see its message")
         try:
             self.interruption.check()
             batch = next(batches)
-        except Interrupted:
-            state = State.STOP
+        except Interrupted as stop:
+            state = stop.number
         except UserError as error:
-            state, failure = State.FAILED, error
+            state, failure = FAILED, error
         agreed = self.agreement.highest(state)
-        if agreed == State.GO:
+        if agreed == GO:
             assert batch is not None
             return batch
         self.save_and_wait()
-        if agreed == State.FAILED:
-            raise failure
-        raise Interrupted(self.interruption.number or signal.SIGTERM, everywhere=True)
+        raise failure if agreed == FAILED else Interrupted(agreed, everywhere=True)
 
     def end_if_interrupted(self, error: Exception) -> None:
         """Save and raise `Interrupted` for an error after a signal: Ctrl-C may have ended a compiler process."""
