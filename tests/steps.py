@@ -78,7 +78,8 @@ def trained(recipe: Recipe, worlds: Sequence[int], steps: int, folder: Path, dou
     folder.mkdir(exist_ok=True)
     for turn, world in enumerate(worlds):
         part = turn * steps, (turn + 1) * steps
-        processes.together(take, recipe, *part, str(folder / "state"), double, folder=folder, world=world)
+        args = recipe, *part, str(folder / "state"), double
+        processes.together(take, *args, folder=folder, world=world, seconds=60 + 20 * steps)
     return torch.load(folder / "state", weights_only=True)
 
 
