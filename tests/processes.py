@@ -86,8 +86,13 @@ def end(process: BaseProcess, seconds: float = 120) -> int:
     return process.exitcode
 
 
-def together(function: Callable[..., object], *args: object, folder: Path, world: int = 2) -> list[str]:
-    """What each of `world` processes of a group prints, as `torchrun` starts them; each ends with exit code 0."""
+def together(
+    function: Callable[..., object], *args: object, folder: Path, world: int = 2, seconds: float = 120
+) -> list[str]:
+    """What each of `world` processes of a group prints, as `torchrun` starts them; each ends with exit code 0.
+
+    The first is killed if it has not ended after so many seconds.
+    """
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     env = os.environ | {
         **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"},
@@ -98,7 +103,7 @@ def together(function: Callable[..., object], *args: object, folder: Path, world
         start(function, *args, log=log, env=env | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank, log in enumerate(logs)
     ]
-    codes = [end(process) for process in group]
+    codes = [end(process, seconds) for process in group]
     text = [log.read_text() for log in logs]
     assert codes == [0] * world, "\n".join(text)
     return text

@@ -6,7 +6,7 @@ from resmlp.models.build import create_model, list_models
 from resmlp.models.count import count_macs, count_parameters
 from resmlp.models.folding import FoldedTrunk, fold
 from resmlp.models.model_files import Saved, open_model, save_model
-from resmlp.models.segmenter import Segmenter, build_segmenter, preprocessing_of, synchronize
+from resmlp.models.segmenter import Segmenter, build_segmenter, preprocessing_of
 from resmlp.models.seq2seq import Cache, Memory, Seq2Seq
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import Weights, load_into, read_weights
@@ -33,6 +33,5 @@ __all__ = [
     "preprocessing_of",
     "read_weights",
     "save_model",
-    "synchronize",
     "translate",
 ]

@@ -26,11 +26,9 @@ class PyramidNeck(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        first = _doubled(dim)
-        null_gradient(first.bias)  # before a norm
         self.levels = nn.ModuleList(
             [
-                nn.Sequential(first, nn.BatchNorm2d(dim), nn.GELU(), _doubled(dim)),
+                nn.Sequential(_doubled(dim), nn.BatchNorm2d(dim), nn.GELU(), _doubled(dim)),
                 _doubled(dim),
                 nn.Identity(),
                 nn.MaxPool2d(2, ceil_mode=True),  # keeps all tokens of a grid with an odd side
@@ -43,8 +41,10 @@ class PyramidNeck(nn.Module):
 
 
 def _doubled(dim: int) -> nn.ConvTranspose2d:
-    """B D h w -> B D 2h 2w"""
-    return nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2)
+    """B D h w -> B D 2h 2w. The bias has no influence: a BatchNorm follows, in the decoder after a 1x1 convolution."""
+    layer = nn.ConvTranspose2d(dim, dim, kernel_size=2, stride=2)
+    null_gradient(layer.bias)
+    return layer
 
 
 class Decoder(nn.Module):

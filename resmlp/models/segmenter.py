@@ -82,17 +82,7 @@ class Segmenter(nn.Module):
         if self.training and len(images) == 1:
             normed = any(type(part) is nn.BatchNorm2d and part.training for part in self.decoder.modules())
             what = "UPerNet pools an image to one value a channel, and BatchNorm cannot train on one image"
-            demand(not normed, what, "use --data.batch-size 2 or more for each process and step")
-
-
-def synchronize(model: Segmenter) -> None:
-    """Synchronize BatchNorm of the neck and the heads over processes, in place (CUDA only).
-
-    BEiT, XCiT and MMSegmentation train UPerNet so, with two images a GPU. Norms of the backbone are not changed.
-    """
-    for name, part in list(model.named_children()):
-        if part is not model.backbone:
-            setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(part))
+            demand(not normed, what, "use --data.batch-size 2 or more for each part of --run.accumulate")
 
 
 def build_segmenter(

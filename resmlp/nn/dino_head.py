@@ -39,7 +39,7 @@ HEAD_NORMS: dict[str, Callable[[int], nn.Module]] = {
 class ProjectionHead(nn.Module):
     """A 3-layer MLP to a bottleneck, normalization to length 1, and a `UnitLinear`: K cosines.
 
-    With `norm` "batchnorm" each hidden layer is normalized over the views of this process in a step.
+    With `norm` "batchnorm" each hidden layer is normalized over the views of a part of a step.
     """
 
     def __init__(self, dim: int, hidden: int, bottleneck: int, out_dim: int, norm: str = "none"):

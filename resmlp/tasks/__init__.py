@@ -5,6 +5,7 @@ from typing import Any
 
 from resmlp import config
 from resmlp.config import tasks as settings
+from resmlp.nn.batch_norm import synchronize_batch_norm
 from resmlp.tasks.base import Batch, Task
 from resmlp.tasks.complete import complete
 from resmlp.tasks.dino import Dino
@@ -26,10 +27,15 @@ TASKS: dict[type[settings.Task], Callable[..., Task]] = {
 def make_task(recipe: config.Recipe, process: Process, **parts: Any) -> Task:
     """The task of a complete recipe (`complete`), with its data opened and its modules built on the CPU.
 
-    `parts` are Python objects that a recipe cannot contain, such as the `teacher` of `Distill`. Raises `UserError` for
-    an error in the recipe or in the data.
+    With several processes, BatchNorm has the statistics of all of them. `parts` are Python objects that a recipe cannot
+    contain, such as the `teacher` of `Distill`. Raises `UserError` for an error in the recipe or in the data.
     """
-    return TASKS[type(recipe.task)](recipe, process, **parts)
+    task = TASKS[type(recipe.task)](recipe, process, **parts)
+    if process.world > 1:
+        for network in (task.model, task.state):
+            if network is not None:
+                synchronize_batch_norm(network, process.device)
+    return task
 
 
 __all__ = [

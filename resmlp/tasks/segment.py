@@ -24,24 +24,28 @@ from resmlp.data import (
 )
 from resmlp.inference.segmenter import Example, SegmentationPredictor, examples, save_segmenter
 from resmlp.metrics import count_pixels
-from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of, synchronize
+from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of
+from resmlp.nn.shared_masks import dealt, sample_places
 from resmlp.recipes import RECIPES
 from resmlp.tasks.base import Batch
 from resmlp.tasks.image_task import ImageTask, fraction_summary
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Process
+from resmlp.utils.devices import Process, all_mean
 from resmlp.utils.serialization import difference, to_dict
+
+TINY = 1e-12  # below the weight of a pixel
 
 
 def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Mean cross-entropy of the labeled pixels, weighted by class: logits B K H W, labels B H W, weights K -> a scalar.
 
-    The loss is 0 if no pixel is labeled.
+    With several processes, this is the share of one of them: the mean of their shares is the mean over the pixels of
+    all. The loss is 0 if no pixel is labeled.
     """
     labels = labels.long()
     loss = F.cross_entropy(logits.float(), labels, weights, ignore_index=IGNORED, reduction="sum")
     weight = weights.take(labels.clamp(max=len(weights) - 1)).masked_fill(labels == IGNORED, 0).sum()
-    return loss / weight.clamp(min=weights.min())  # the least weight of a single pixel
+    return loss / all_mean(weight).clamp(min=TINY)
 
 
 def class_weights(frequencies: np.ndarray, power: float) -> Tensor:
@@ -75,7 +79,7 @@ class Segment(ImageTask):
         train, self.val_masks = masks = open_masks(recipe.data, task)
         recipe = self.fit(recipe, process, len(train))
         data, run = recipe.data, recipe.run
-        check_batch(data.batch_size // (run.accumulate * process.world))
+        check_batch(data.batch_size // run.accumulate)
         self.counts = {"train": len(train), "val": len(self.val_masks)}
         self.warnings = [note for part in masks for note in part.notes]
         if pretrained and (pretrained.mean, pretrained.std) != (data.mean, data.std):
@@ -88,8 +92,6 @@ class Segment(ImageTask):
         self.model, self.weights = build_segmenter(
             recipe.model, data.size, len(train.classes), task.backbone, task.width, auxiliary
         )
-        if process.world > 1 and process.device.type == "cuda":
-            synchronize(self.model)
         self.model.backbone.checkpoint_activations(run.checkpoint_activations)
         if task.whole:  # raises before training if the network cannot be resized
             self.model.at(self.model.whole_patches((data.size[0] + 1, data.size[1])))
@@ -137,7 +139,8 @@ class Segment(ImageTask):
         """The cross-entropy of the decoder, plus that of the auxiliary decoder times its weight."""
         p = self.config.preprocessing
         images, labels = (batch[key].to(self.process.device, non_blocking=True) for key in ("image", "mask"))
-        outputs = model(normalize(images, p.mean, p.std))
+        with sample_places(dealt(len(images) * self.process.world, self.process.rank, self.process.world)):
+            outputs = model(normalize(images, p.mean, p.std))
         main, *others = (pixel_loss(logits, labels, self.class_weights) for logits in outputs)
         if not others:
             return {"loss": main}
@@ -172,9 +175,9 @@ def check_no_trunk(recipe: config.ImageRecipe) -> None:
 
 
 def check_batch(images: int) -> None:
-    """Raise `UserError` for a single image per process and part, which UPerNet's BatchNorm cannot train on."""
+    """Raise `UserError` for a part of a single image, over all processes, which BatchNorm cannot train on."""
     what = "a batch of one image: BatchNorm of UPerNet's pooled features needs two or more"
-    demand(images != 1, what, "use --data.batch-size 2 or more per process and part of --run.accumulate")
+    demand(images != 1, what, "use --data.batch-size 2 or more per part of --run.accumulate")
 
 
 def segmenter_summary(model: Segmenter, settings: config.Model) -> str:

@@ -94,7 +94,7 @@ def test_eval_says_what_training_said(resmlp, segmenter):
 
 
 def test_two_processes_report_what_the_saved_network_gives(resmlp, masks, tmp_path):
-    """Each has BatchNorm's statistics of its own images; what is evaluated in training is what is saved."""
+    """What is evaluated in training is what is saved."""
     flags = ["--run.epochs", "3", "--run.eval-every", "3", "--data.root", str(masks), "--out", str(tmp_path / "run")]
     processes.together(main, ["train", "scenes", *FLAGS, *flags], folder=tmp_path)
     found = numbers(resmlp("eval", tmp_path / "run", "--json", "--data.workers", 0))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from resmlp.models.segmentation_head import PyramidNeck
+from resmlp.models.segmentation_head import Decoder, PyramidNeck
 from resmlp.nn import AttentionMixer, CausalAttention, CrossAttention, MaskedAttention
 from resmlp.nn.dino_head import ProjectionHead
 from resmlp.nn.null_gradient import null_gradient
@@ -25,11 +25,11 @@ CASES = {
     "encoder": (lambda: MaskedAttention(D, 2), lambda layer, x: layer(x, MASK), TOKENS, {"qkv.bias": slice(D, 2 * D)}),
     "decoder": (lambda: CausalAttention(D, 2), lambda layer, x: layer(x), TOKENS, {"qkv.bias": slice(D, 2 * D)}),
     "source": (lambda: CrossAttention(D, 2), crossed, TOKENS, {"kv.bias": slice(0, D)}),
-    "neck": (
-        lambda: PyramidNeck(D),
-        lambda layer, x: layer([x] * 4)[0],
-        (2, D, 3, 2),
-        {"levels.0.0.bias": slice(None)},
+    "pyramid": (
+        lambda: nn.Sequential(PyramidNeck(D), Decoder([D] * 4, 4)),
+        lambda layer, x: layer([x] * 4),
+        (2, D, 6, 4),
+        {f"0.levels.{name}.bias": slice(None) for name in ("0.0", "0.3", "1")},
     ),
     "dino": (
         lambda: ProjectionHead(D, 6, 4, 3, "batchnorm"),

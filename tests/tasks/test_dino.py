@@ -24,6 +24,7 @@ from resmlp.data.images.unlabeled import Collection, open_collection
 from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
 from resmlp.models import Trunk
 from resmlp.models.resize import ResizedTrunk, resize
+from resmlp.nn.batch_norm import SynchronizedBatchNorm1d
 from resmlp.nn.dino_head import ProjectionHead, UnitLinear
 from resmlp.nn.grid_resampling import along
 from resmlp.recipes import RECIPES
@@ -647,6 +648,14 @@ def test_a_head_with_batchnorm_uses_the_batch_in_training_and_evaluation():
         torch.testing.assert_close(head.train(mode)(x).double(), expected, rtol=0, atol=1e-4)  # cosines
     assert not list(head.buffers())
     assert optimized_norms(head) == {"BatchNorm1d"}, "never decayed"
+
+
+def test_batchnorm_of_the_head_is_over_all_processes():
+    """Of the student and of the teacher."""
+    for world, kind in ((1, nn.BatchNorm1d), (2, SynchronizedBatchNorm1d)):
+        task = make(recipe(head_norm="batchnorm"), Process(world=world))
+        for head in (task.model.head, task.state.network.head):
+            assert {type(part) for part in head.mlp if isinstance(part, nn.BatchNorm1d)} == {kind}
 
 
 def optimized_norms(head: ProjectionHead) -> set[str]:

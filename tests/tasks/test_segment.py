@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
+import steps
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -21,7 +23,7 @@ from resmlp.models import backbones, create_model, save_model
 from resmlp.recipes import RECIPES
 from resmlp.tasks import Segment, complete, make_task
 from resmlp.tasks.segment import check_no_trunk, class_weights, pixel_loss
-from resmlp.utils.devices import Process
+from resmlp.utils.devices import Process, this_process
 from resmlp.utils.errors import UserError
 from resmlp.utils.serialization import from_dict, to_dict
 
@@ -255,11 +257,11 @@ def test_a_backbone_has_its_own_patch_size(recipe):
         make_task(replace(base, data=replace(base.data, img_size=(64,))), Process())
 
 
-@pytest.mark.parametrize(("batch", "parts", "world"), [(1, 1, 1), (2, 2, 1), (2, 1, 2)])
-def test_a_batch_of_one_image_is_an_error(recipe, batch, parts, world):
+@pytest.mark.parametrize(("batch", "parts"), [(1, 1), (2, 2)])
+def test_a_batch_of_one_image_is_an_error(recipe, batch, parts):
     few = replace(recipe, data=replace(recipe.data, batch_size=batch), run=replace(recipe.run, accumulate=parts))
     with pytest.raises(UserError, match=r"a batch of one image.*--data\.batch-size 2 or more"):
-        make_task(few, Process(world=world))
+        make_task(few, Process())
 
 
 def test_a_backbone_allows_the_network_of_the_recipe():
@@ -268,3 +270,61 @@ def test_a_backbone_allows_the_network_of_the_recipe():
     check_no_trunk(recipe)
     with pytest.raises(UserError, match="--model.depth: None -> 4"):
         check_no_trunk(replace(recipe, model=replace(recipe.model, depth=4)))
+
+
+# several processes
+
+
+def losses(folder: str) -> None:
+    """Write the loss and the gradient of the logits of this process, of images with unequal numbers of labels."""
+    with this_process("cpu") as process:
+        logits, labels, weights = unequal()
+        own = logits[process.rank :: process.world].clone().requires_grad_()
+        loss = pixel_loss(own, labels[process.rank :: process.world], weights)
+        loss.backward()
+        torch.save((loss.detach(), own.grad), f"{folder}/{process.rank}")
+
+
+def unequal() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of 6 images, labels of which the first has none and others half, and weights."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 3, 4, 5, generator=generator)
+    labels = torch.randint(0, 3, (6, 4, 5), generator=generator).byte()
+    labels[0] = labels[2, :2] = labels[4] = 255
+    return logits, labels, torch.tensor([0.5, 1.0, 7.0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_loss_of_processes_is_that_of_all_their_pixels(world, tmp_path):
+    """Also where one of them has no label at all: the mean over processes, and its gradient, are those of one."""
+    processes.together(losses, str(tmp_path), folder=tmp_path, world=world)
+    parts = [torch.load(tmp_path / str(rank), weights_only=True) for rank in range(world)]
+    logits, labels, weights = unequal()
+    loss = pixel_loss(logits.requires_grad_(), labels, weights)
+    loss.backward()
+    assert (sum(part[0] for part in parts) / world).item() == pytest.approx(loss.item(), rel=1e-6)
+    for rank, (_, gradient) in enumerate(parts):
+        torch.testing.assert_close(gradient / world, logits.grad[rank::world])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"norm": "batchnorm"}, {"backbone": "test_resnet"}],
+    ids=["affine", "batchnorm", "backbone"],
+)
+def test_any_number_of_processes_takes_the_same_steps(recipe, changes, tmp_path):
+    """With dropout and BatchNorm, in float64, down to one image per process."""
+    backbone = changes.get("backbone")
+    recipe = replace(
+        recipe,
+        task=Settings(width=8, backbone=backbone),
+        model=RECIPES["scenes"].model if backbone else replace(recipe.model, **changes),
+        data=replace(recipe.data, batch_size=4, img_size=(32, 32) if backbone else (16, 24)),
+        run=replace(recipe.run, precision="fp32"),
+    )
+    alone = steps.trained(recipe, [1], 2, tmp_path / "1", double=True)
+    for worlds in ([2],) if changes else ([4], [2, 1]):
+        found = steps.trained(recipe, worlds, 2 // len(worlds), tmp_path / str(worlds), double=True)
+        steps.check_same(found, alone, tolerance=1e-8)
