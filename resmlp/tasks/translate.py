@@ -21,6 +21,7 @@ from resmlp.data.text.tokenizer import Tokenizer
 from resmlp.inference.translator import SavedTranslator, open_translator, save_translator
 from resmlp.metrics import translation_scores
 from resmlp.metrics.bleu import check_packages
+from resmlp.metrics.bleu_tokenization import tokenization_warning
 from resmlp.models import Weights, count_parameters, load_into
 from resmlp.models.beam_search import translate
 from resmlp.models.seq2seq import Seq2Seq
@@ -114,6 +115,8 @@ class Translate(Task):
         tokens, positions = map(sum, zip(*sizes))
         per_step = self.process.world * self.accumulate * tokens / len(sizes)
         yield "tokens", f"{per_step:,.0f} of the target per step, and {1 - tokens / positions:.1%} padding"
+        if warning := tokenization_warning(self.data.target_language, self.val.targets):
+            yield "note", warning
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """Micro-batches: "source" B S, "target" B T, its "tokens", and "mean_tokens" per micro-batch of the step."""

@@ -158,7 +158,8 @@ class Engine:
                 scores = dict(self.task.evaluate(module))
             entry = {"weights": weights, "epoch": epoch + 1, "step": self.progress.step, **scores}
             self.progress.last[weights] = entry
-            if scores[self.task.metric] > self.progress.best.get(self.task.metric, float("-inf")):
+            score, best = scores[self.task.metric], self.progress.best.get(self.task.metric, float("-inf"))
+            if score > best or score == best == 0:  # of several zeros the last one, which is trained the most
                 self.progress.best = entry
             if self.logger:
                 self.logger.write("eval", self.progress.step, entry)
