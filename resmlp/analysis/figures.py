@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resmlp.analysis.curves import curves
+from resmlp.analysis.fonts import class_labels
 from resmlp.analysis.style import BLUE, DPI, FAINT, GREEN, INK, ORANGE, SMALL, WIDTH, new_figure, shorten
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
     """
     counts = np.asarray(matrix, dtype=np.int64)
     k = len(counts)
-    names = [classes[i] if i < len(classes) else str(i) for i in range(k)]
+    names = class_labels([classes[i] if i < len(classes) else str(i) for i in range(k)])
     totals = counts.sum(1)
     shares = counts / np.maximum(totals, 1)[:, None]
     side = min(2.2 + 0.42 * k, 6.6)
