@@ -1,6 +1,8 @@
 """Fonts for the names in figures: one that has the characters, where it is installed, else the number of the class."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
@@ -59,6 +61,18 @@ def fit_fonts(figure: "Figure") -> None:
             text.set_fontfamily(families)
 
 
+@contextmanager
+def no_font_log() -> Iterator[None]:
+    """Within it, Matplotlib does not log that it takes a font of another weight."""
+    log = logging.getLogger("matplotlib.font_manager")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def font_file(text: str) -> str:
     """The file of an installed font that has all characters of `text`; without one, that of Matplotlib's font."""
     chars = [char for char in text if not char.isspace()]
@@ -100,7 +114,8 @@ def _path(family: str, weight: str) -> str:
     from matplotlib import font_manager
 
     wanted = font_manager.FontProperties(family=[family], weight=weight)
-    return str(font_manager.findfont(wanted, fallback_to_default=False))
+    with no_font_log():
+        return str(font_manager.findfont(wanted, fallback_to_default=False))
 
 
 @cache
@@ -128,4 +143,4 @@ def _has(font: Any, char: str) -> bool:
 def _note(classes: int, missing: tuple[tuple[int, str], ...]) -> None:
     shown = ", ".join(f"{i} is {name[:20]}" for i, name in missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
     what = f"no installed font has {len(missing)} of the {classes} class names, so figures show numbers"
-    notice(f"{what}: {shown} (report.html lists all; or install a font, such as Noto Sans CJK)")
+    notice(f"{what}: {shown} (model.json has all in this order; or install a font, such as Noto Sans CJK)")

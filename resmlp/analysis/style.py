@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resmlp.analysis.fonts import BASE, fit_fonts
+from resmlp.analysis.fonts import BASE, fit_fonts, no_font_log
 from resmlp.utils.files import write_together
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def new_figure(path: Path, height: float, formats: Sequence[str] = PNG) -> Itera
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    with style.context(["default", STYLE | {"font.family": [BASE]}]), warnings.catch_warnings():
+    with style.context(["default", STYLE | {"font.family": [BASE]}]), warnings.catch_warnings(), no_font_log():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         warnings.filterwarnings("ignore", "Matplotlib currently does not support")  # a script, such as Arabic
         figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.07))
