@@ -9,6 +9,7 @@ from resmlp.config.tasks import Segment
 from resmlp.evaluation.datasets import same_root
 from resmlp.evaluation.evaluator import Evaluator, Scores, open_weights
 from resmlp.utils.checks import demand
+from resmlp.utils.errors import notice
 from resmlp.utils.run_folder import FIGURES, RECIPE
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def miou(evaluator: Evaluator) -> Scores:
 
     predictor = open_predictor(evaluator)
     masks, process, data = open_eval_masks_of(evaluator, predictor.classes), evaluator.process, evaluator.data
+    for note in masks.notes if process.rank == 0 else ():
+        notice(note)
 
     def scores() -> Scores:
         import torch

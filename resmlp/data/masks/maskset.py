@@ -46,7 +46,7 @@ class FilePair(NamedTuple):
 
     def check(self) -> None:
         """Check the headers of both files as `read` does; decodes pixels only if the sizes in the headers differ."""
-        image, mask = image_size(self.image), mask_size(self.mask, self.label_map.colors)
+        image, mask = image_size(self.image), mask_size(self.mask)
         if image != mask:  # in some formats the EXIF orientation comes after the pixels
             image = File(self.image).read().size
         self._check_size(image, mask)
