@@ -162,7 +162,7 @@ def _open(
         for split_notes, split_empty, text in zip(notes, empty, (EMPTY, UNSEEN)):
             split_notes += [text.format(short_list(split_empty.values()))] * bool(split_empty)
         more, hint = ignored_error(counts[0], label_map, [*empty[0]])
-        demand(task.empty_classes or not empty[0], f"{''.join(notes[0][-1:])}{more}", hint + EMPTY_HINT)
+        demand(task.empty_classes or not empty[0], f"{''.join(notes[0][-1:])}{more}", f"{hint}set --task.empty-classes" if hint else EMPTY_HINT)
     if not named or not counts[0].labels[: len(info.classes)].all():
         notes[0] += filter(None, [ignored_note(counts[0], label_map)])
     label_map = _renumbered(info.label_map, task)
