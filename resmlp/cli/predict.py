@@ -66,7 +66,7 @@ class Predict(Verb):
             images = {}
             for file in batch:
                 try:
-                    images[file] = read_image(file)
+                    images[file] = read_image(file, predictor.preprocessing.decoding)
                 except UnreadableImage as error:
                     broken.append(error)
             for file, result in zip(images, predictor.predict(list(images.values()), **options)):

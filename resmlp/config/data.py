@@ -3,7 +3,16 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Channels, Interpolation, Preprocessing
+from resmlp.config.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Channels,
+    Decoding,
+    Exif,
+    Interpolation,
+    Preprocessing,
+    ValueRange,
+)
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
 
@@ -39,6 +48,12 @@ class Data:
     """mean of each channel, for pixels in [0, 1]: it is subtracted"""
     std: Channels | None = IMAGENET_STD
     """standard deviation of each channel: it divides after the mean is subtracted"""
+    exif: Exif = "apply"
+    """orientation that a camera wrote into an image. apply: turn the image upright; ignore: read it as it is stored.
+    Masks are always read as they are stored. The model keeps the choice for evaluation and prediction"""
+    value_range: ValueRange | None = None
+    """values that become black and white, of images with over 8 bits per channel: 0 4095 for 12 bits in 16-bit files;
+    None: 0 65535. The model keeps it"""
     strict: bool = False
     """stop at an unreadable image; by default it is reported, counted and replaced by another image"""
 
@@ -63,7 +78,13 @@ class Data:
         """The preprocessing of an image; a field that is None takes the value of `checkpoint`."""
         own = {key: value for key in INHERITED if (value := getattr(self, key)) is not None}
         size = own.pop("img_size", checkpoint.size)
-        return replace(checkpoint, size=(size[0], size[-1]), **own)
+        decoding = {"exif": self.exif, "value_range": self.value_range}
+        return replace(checkpoint, size=(size[0], size[-1]), **own, **decoding)
+
+    @property
+    def decoding(self) -> Decoding:
+        """How an image file is decoded."""
+        return Decoding(self.exif, self.value_range)
 
     def completed(self, checkpoint: Preprocessing) -> "Data":
         """The same settings, with the values of `checkpoint` in place of None."""

@@ -188,7 +188,8 @@ def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int
     from resmlp.data import UnreadableImage
     from resmlp.metrics import MATRIX_LIMIT
 
-    sources, predictor = evaluator.images, evaluator.predictor
+    predictor = evaluator.predictor
+    sources = evaluator.images.decoded(evaluator.preprocessing.decoding)
     drawn = [out / "figures" / f"predictions{evaluator.suffix()}.png"]
     shown = []
     for i in range(0, len(sources), max(len(sources) // SHOWN, 1)):

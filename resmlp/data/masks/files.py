@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from resmlp.config.preprocessing import Exif
 from resmlp.data.masks.soft_edges import check_edges
 from resmlp.imaging.decode import FORMATS, UnreadableImage, describe_error
+from resmlp.imaging.orientation import SWAPPED, orientation
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -23,7 +26,6 @@ MAX_CLASSES = IGNORED
 NUMBER_COUNT = 2**16  # the numbers that a PNG with one channel can contain
 MODES = ("1", "L", "P", "I", "I;16", "LA", "RGB", "RGBA")
 STRETCHED = {"L;2": 85, "L;4": 17}  # Pillow multiplies gray of 2 and 4 bits, to the range 0 to 255
-ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 swap width and height
 
 Color = tuple[int, int, int]
 Colors = Sequence[tuple[int, Color]]
@@ -110,16 +112,22 @@ def mask_size(name: str) -> tuple[int, int]:
         return mask.size
 
 
-def image_size(name: str) -> tuple[int, int]:
-    """(width, height) of an image file after EXIF rotation, as far as its header contains it.
+class ImageHeader(NamedTuple):
+    """What the header of an image file says."""
 
-    Raises `UnreadableImage`.
-    """
+    size: tuple[int, int]
+    """(width, height) after the EXIF orientation, if it is applied"""
+    orientation: int
+    """EXIF: 1 is upright"""
+
+
+def image_header(name: str, exif: Exif) -> ImageHeader:
+    """The header of an image file, as far as it contains the orientation. Raises `UnreadableImage`."""
     with _open(name) as image:
-        if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
-            return image.size  # Pillow has rotated a TIFF, and would decode a whole PNG to search for EXIF at its end
-        swapped = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-        return image.size[::-1] if swapped else image.size
+        turned = orientation(image)
+        is_upright = image.format == "TIFF"  # Pillow applies the orientation of a TIFF itself
+        swapped = turned in SWAPPED and is_upright != (exif == "apply")
+        return ImageHeader(image.size[::-1] if swapped else image.size, turned)
 
 
 @contextmanager

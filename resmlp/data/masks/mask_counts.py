@@ -1,10 +1,12 @@
 """The numbers in the masks of a data set: how many pixels and masks have each, and what the user should know of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from resmlp.config.preprocessing import Exif
 from resmlp.data.masks.files import IGNORED, NUMBER_COUNT, LabelMap, read_numbers
 from resmlp.data.masks.soft_edges import check_edges
 
@@ -24,6 +26,8 @@ class MaskCounts:
     labels: np.ndarray = field(default_factory=lambda: np.zeros(IGNORED + 1, np.int64))
     """pixels with each label, int64 of 256"""
     masks: int = 0
+    orientations: Counter[int] = field(default_factory=Counter)
+    """images by their EXIF orientation, of all headers; 1 is upright"""
 
     def add(self, name: str, label_map: LabelMap, any_number: bool) -> None:
         """Read and count a mask file; raises as `LabelMap.read` does.
@@ -73,3 +77,15 @@ def ignored_note(counts: MaskCounts, label_map: LabelMap) -> str:
         f"{IGNORED}, the ignored label, is in every mask ({share:.1%} of the pixels); if it is class K, set "
         f"--task.label-map {IGNORED} K"
     )
+
+
+def exif_note(counts: Sequence[MaskCounts], exif: Exif) -> str:
+    """A note if images have an EXIF orientation: masks are never turned, and sizes may not tell what they show."""
+    images = sum((part.orientations for part in counts), Counter[int]())
+    turned = images.total() - images[1]
+    if not turned:
+        return ""
+    what = f"{turned:,} of {images.total():,} images have an EXIF orientation"
+    if exif == "apply":
+        return f"{what}: they are turned upright, and their masks must be upright (--data.exif ignore: both as stored)"
+    return f"{what}, which is ignored: images and masks are read as they are stored (--data.exif apply: upright images)"

@@ -25,7 +25,7 @@ from resmlp.data.masks.classnames import (
     read_palette,
 )
 from resmlp.data.masks.files import IGNORED, MAX_CLASSES, LabelMap
-from resmlp.data.masks.mask_counts import MaskCounts, ignored_error, ignored_note
+from resmlp.data.masks.mask_counts import MaskCounts, exif_note, ignored_error, ignored_note
 from resmlp.data.masks.maskset import FilePair, MaskSet
 from resmlp.data.masks.scenes import scene_splits
 from resmlp.data.masks.trees import LAYOUT, MaskTree, PairedFiles, open_mask_tree
@@ -90,7 +90,7 @@ def check_masks(pairs: Sequence[FilePair], limit: int | None = CHECKED) -> MaskC
     number = len(pairs) if limit is None else min(limit, len(pairs))
     chosen = set(np.linspace(0, len(pairs) - 1, number).astype(int).tolist())
     for i, pair in enumerate(pairs):
-        pair.check()
+        counts.orientations[pair.check()] += 1
         if i in chosen:
             counts.add(pair.mask, pair.label_map, any_number=limit is None)
     return counts
@@ -143,7 +143,7 @@ def _open(
     info = _class_info(tree.root, data.source, task, tuple(classes))
     colors = tuple(sorted(read_palette(tree.root, first).items()))
     label_map = _renumbered(info.label_map if info else LabelMap(MAX_CLASSES, first, ignored, colors), task)
-    pairs = [[FilePair(*paths, label_map) for paths in files.pairs] for files in splits]
+    pairs = [[FilePair(*paths, label_map, data.decoding) for paths in files.pairs] for files in splits]
     counts = [check_masks(split_pairs, CHECKED if info else None) for split_pairs in pairs]
     notes = [[f"skipped masks without an image: {short_list(u)}"] if u else [] for _, u in splits]
     for split_pairs, split_counts in zip(pairs, counts):
@@ -165,6 +165,7 @@ def _open(
         demand(task.empty_classes or not empty[0], f"{''.join(notes[0][-1:])}{more}", f"{hint}set --task.empty-classes" if hint else EMPTY_HINT)
     if not named or not counts[0].labels[: len(info.classes)].all():
         notes[0] += filter(None, [ignored_note(counts[0], label_map)])
+    notes[0] += filter(None, [exif_note(counts, data.exif)])
     label_map = _renumbered(info.label_map, task)
     return [
         MaskSet(
