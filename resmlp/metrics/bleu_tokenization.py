@@ -12,7 +12,8 @@ CODES = {
     **dict.fromkeys(("zh", "zho", "chi", "cmn", "yue", "wuu", "lzh", "nan", "hak"), "zh"),
     **dict.fromkeys(("ja", "jpn", "jp"), "ja-mecab"),
     **dict.fromkeys(("ko", "kor", "kr"), "ko-mecab"),
-    **dict.fromkeys(("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur", "bo", "bod", "tib", "dz", "dzo"), "char"),
+    **dict.fromkeys(("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur"), "char"),
+    **dict.fromkeys(("bo", "bod", "tib", "dz", "dzo"), "char"),
 }
 """from a language code (ISO 639, and two in common use) to sacreBLEU's name of its tokenization"""
 
@@ -31,7 +32,10 @@ SCRIPTS = {
 KANA_SHARE = 0.05  # of the Chinese and Japanese characters: Japanese has a third or more, Chinese none
 
 SPACED = frozenset(
-    "as bn ca cs de el en es et fi fr ga gu hi hu is it kn lt lv ml mni mr nl or pa pl pt ro ru sk sl sv ta te".split()
+    (
+        *("as", "bn", "ca", "cs", "de", "el", "en", "es", "et", "fi", "fr", "ga", "gu", "hi", "hu", "is", "it", "kn"),
+        *("lt", "lv", "ml", "mni", "mr", "nl", "or", "pa", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "ta", "te"),
+    )
 )
 """languages of Moses' tokenizer with spaces between words; for them a long word is a word"""
 LONGEST_MEAN = 15  # letters of a word; the mean is 8 in Finnish

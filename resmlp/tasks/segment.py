@@ -22,6 +22,8 @@ from resmlp.data import (
     normalize,
     open_masks,
 )
+from resmlp.data.masks.maskset import FilePair
+from resmlp.imaging.image_file import File
 from resmlp.inference.segmenter import Example, SegmentationPredictor, examples, save_segmenter
 from resmlp.metrics import count_pixels
 from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of, synchronize
@@ -74,6 +76,7 @@ class Segment(ImageTask):
             check_no_trunk(recipe)
         train, self.val_masks = masks = open_masks(recipe.data, task)
         recipe = self.fit(recipe, process, len(train))
+        self.check_values([File(pair.name) for pair in train.pairs if isinstance(pair, FilePair)])
         data, run = recipe.data, recipe.run
         check_batch(data.batch_size // (run.accumulate * process.world))
         self.counts = {"train": len(train), "val": len(self.val_masks)}

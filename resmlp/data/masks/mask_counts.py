@@ -46,8 +46,10 @@ class MaskCounts:
 
     def ignored_number(self, label_map: LabelMap) -> int | None:
         """The most frequent number that is ignored because of its value; None if no mask has one."""
-        candidates = [number for number in label_map.ignored if self.pixels[number] and label_map.table[number] == IGNORED]
-        return max(candidates, key=lambda number: self.pixels[number], default=None)
+        ignored = [number for number in label_map.ignored if label_map.table[number] == IGNORED]
+        return max(
+            filter(lambda number: self.pixels[number], ignored), key=lambda number: self.pixels[number], default=None
+        )
 
     def where(self, number: int) -> str:
         """The masks with a number, in words."""

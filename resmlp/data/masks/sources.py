@@ -147,10 +147,7 @@ def _open(
     counts = [check_masks(split_pairs, CHECKED if info else None) for split_pairs in pairs]
     notes = [[f"skipped masks without an image: {short_list(u)}"] if u else [] for _, u in splits]
     for split_pairs, split_counts in zip(pairs, counts):
-        more, hint = ignored_error(split_counts, label_map, ())
-        what = f"all labels of the masks in {Path(split_pairs[0].mask).parent} are ignored{more}"
-        labeled = bool(split_counts.labels[:IGNORED].any())
-        demand(labeled, what, f"{hint}check --task.ignore-index and --task.reduce-zero-label")
+        _check_labeled(split_pairs, split_counts, label_map)
     named = info is not None
     if info is None:
         names = _numbers_as_names(tree.root, counts, label_map)
@@ -159,10 +156,10 @@ def _open(
         task = replace(task, empty_classes=True)  # an unused number is not a class that the user has named
     if len(splits) > 1:
         empty = [_empty_classes(info.classes, *split) for split in zip(pairs, counts)]
+        if not task.empty_classes:
+            _check_empty(empty[0], counts[0], label_map)
         for split_notes, split_empty, text in zip(notes, empty, (EMPTY, UNSEEN)):
             split_notes += [text.format(short_list(split_empty.values()))] * bool(split_empty)
-        more, hint = ignored_error(counts[0], label_map, [*empty[0]])
-        demand(task.empty_classes or not empty[0], f"{''.join(notes[0][-1:])}{more}", f"{hint}set --task.empty-classes" if hint else EMPTY_HINT)
     if not named or not counts[0].labels[: len(info.classes)].all():
         notes[0] += filter(None, [ignored_note(counts[0], label_map)])
     notes[0] += filter(None, [exif_note(counts, data.exif)])
@@ -173,6 +170,20 @@ def _open(
         )
         for split_pairs, split_notes in zip(pairs, notes)
     ]
+
+
+def _check_labeled(pairs: Sequence[FilePair], counts: MaskCounts, label_map: LabelMap) -> None:
+    """Raise `UserError` if all pixels of these masks are ignored."""
+    more, hint = ignored_error(counts, label_map, ())
+    what = f"all labels of the masks in {Path(pairs[0].mask).parent} are ignored{more}"
+    demand(bool(counts.labels[:IGNORED].any()), what, f"{hint}check --task.ignore-index and --task.reduce-zero-label")
+
+
+def _check_empty(empty: dict[int, str], counts: MaskCounts, label_map: LabelMap) -> None:
+    """Raise `UserError` for classes without a pixel in the training masks, from label to name."""
+    more, hint = ignored_error(counts, label_map, [*empty])
+    hint = f"{hint}set --task.empty-classes" if hint else EMPTY_HINT
+    demand(not empty, EMPTY.format(short_list(empty.values())) + more, hint)
 
 
 def _renumbered(label_map: LabelMap, task: Segment) -> LabelMap:

@@ -211,6 +211,7 @@ def test_one_bit(tmp_path):
 def rgb16(file: Path) -> None:
     """RGB of 16 bits, of which Pillow would read the upper 8 bits: 0 everywhere."""
     rows = b"".join(b"\0" + np.repeat(row.astype(">u2"), 3).tobytes() for row in NUMBERS)
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

@@ -279,7 +279,10 @@ PROBLEMS = {
         "1 of 3 images.*1_L.png there has no image",
     ),
     "a JPEG": (lambda r: save(r / "labels/train/1.png", GRAY, format="JPEG"), "1.png is a JPEG file"),
-    "an image": (lambda r: save(r / "labels/val/1.png", Image.new("RGB", (8, 6), "red")), r"has colors \(RGB\).*palette.txt"),
+    "an image": (
+        lambda r: save(r / "labels/val/1.png", Image.new("RGB", (8, 6), "red")),
+        r"has colors \(RGB\).*palette.txt",
+    ),
     "transparency": (lambda r: save(r / "labels/val/1.png", Image.new("LA", (8, 6))), r"transparent pixels \(LA\)"),
     "another size": (lambda r: save(r / "labels/train/2.png", SMALL), "2.png is 8x5.*2.jpg is 8x6"),
     "out of range": (
