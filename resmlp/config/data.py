@@ -12,6 +12,7 @@ from resmlp.config.preprocessing import (
     Interpolation,
     Preprocessing,
     ValueRange,
+    check_value_range,
 )
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
@@ -67,7 +68,8 @@ class Data:
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
-        check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1))
+        check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), value_range=(-ANY, ANY))
+        check_value_range(self.value_range)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -78,8 +80,8 @@ class Data:
         """The preprocessing of an image; a field that is None takes the value of `checkpoint`."""
         own = {key: value for key in INHERITED if (value := getattr(self, key)) is not None}
         size = own.pop("img_size", checkpoint.size)
-        decoding = {"exif": self.exif, "value_range": self.value_range}
-        return replace(checkpoint, size=(size[0], size[-1]), **own, **decoding)
+        fixed = {"exif": self.exif, "value_range": self.value_range}  # they are properties of the files
+        return replace(checkpoint, size=(size[0], size[-1]), **own, **fixed)  # type: ignore[arg-type]
 
     @property
     def decoding(self) -> Decoding:

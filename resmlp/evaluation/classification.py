@@ -199,8 +199,8 @@ def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int
     ranked = predictor.rank(images, top=1)
     guesses = [r.labels[0] if predictor.classes else names[int(r.labels[0])] for r in ranked]
     label = dict(zip(names, class_labels(names)))
-    texts = [[label.get(name, name) for name in side] for side in (truths, guesses)]
-    predictions(images, *texts, [r.probabilities[0] for r in ranked], drawn[0])
+    truth_labels, guess_labels = ([label.get(name, name) for name in side] for side in (truths, guesses))
+    predictions(images, truth_labels, guess_labels, [r.probabilities[0] for r in ranked], drawn[0])
     matrix = tally.confusion()
     if matrix is None:
         yield "not_drawn", f"the confusion matrix, of {evaluator.num_classes:,} classes: at most {MATRIX_LIMIT:,}"

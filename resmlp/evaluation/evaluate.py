@@ -117,8 +117,8 @@ def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
     if "train_images" in scores:
         yield f"  learned from {scores['train_images']:,} training images"
     if "linear_grid" in scores:
-        yield "  linear has the lr and the layers that are the best on held-out training images; linear_upper_bound is the"
-        yield "  best of the grid on these images:"
+        yield "  linear has the lr and the layers that are the best on held-out training images;"
+        yield "  linear_upper_bound is the best of the grid on these images:"
         for member in scores["linear_grid"]:
             held_out = f", held out {member['held_out_top1']:.4f}" if "held_out_top1" in member else ""
             yield "    last {layers} layers, lr {lr:g}: top1 {top1:.4f}, top5 {top5:.4f}".format(**member) + held_out

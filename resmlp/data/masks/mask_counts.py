@@ -47,9 +47,8 @@ class MaskCounts:
     def ignored_number(self, label_map: LabelMap) -> int | None:
         """The most frequent number that is ignored because of its value; None if no mask has one."""
         ignored = [number for number in label_map.ignored if label_map.table[number] == IGNORED]
-        return max(
-            filter(lambda number: self.pixels[number], ignored), key=lambda number: self.pixels[number], default=None
-        )
+        found = max(ignored, key=lambda number: self.pixels[number], default=None)
+        return found if found is not None and self.pixels[found] else None
 
     def where(self, number: int) -> str:
         """The masks with a number, in words."""
