@@ -10,11 +10,15 @@ from PIL import Image
 
 from resmlp import create_model
 from resmlp.config import Augment, Data
+from resmlp.config.evaluation import EvalData
 from resmlp.config.preprocessing import Decoding, Preprocessing
 from resmlp.data import EvalBatches, TrainBatches, open_eval, open_splits
 from resmlp.data.images.unlabeled import open_collection
+from resmlp.evaluation.evaluator import Evaluator
+from resmlp.hub.resolve import resolve
 from resmlp.inference import load
 from resmlp.models.model_files import save_model
+from resmlp.utils.devices import Process
 
 STORED = np.zeros((8, 8, 3), np.uint8)
 STORED[:4, :4], STORED[:4, 4:], STORED[4:, :4] = 80, 160, 240
@@ -87,14 +91,11 @@ def test_predictions_decode_as_the_model_says(root, tmp_path, exif):
 
 @pytest.mark.parametrize("own", ["apply", "ignore"])
 def test_an_evaluation_can_choose(root, tmp_path, own):
-    """A classifier of the pixel in the upper left corner: 80 as stored, 0 in the upright image."""
-    model = create_model("resmlp_digits", img_size=8, num_classes=3)
-    seen = []
-    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     folder = tmp_path / "model"
+    model = create_model("resmlp_digits", img_size=8, num_classes=3)
     save_model(folder, model, ("a", "b", "c"), Preprocessing((8, 8), 1.0, exif=own))
     for asked in (None, "apply", "ignore"):
-        evaluator = Evaluator(resolve(folder), EvalData(root=str(root), workers=0, exif=asked), Process.alone())
+        evaluator = Evaluator(resolve(folder), EvalData(root=str(root), workers=0, exif=asked), Process())
         (batch,) = evaluator._batches(evaluator.images)
         assert np.array_equal(batch["image"][0].permute(1, 2, 0), expected(asked or own))
 
