@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from resmlp.analysis.fonts import class_labels
 from resmlp.analysis.style import FAINT, SMALL, WIDTH, new_figure, shorten
 from resmlp.data.images.trees import sort_classes
 from resmlp.utils.checks import demand
@@ -80,6 +81,6 @@ def _draw(points: np.ndarray, labels: Sequence[str | None], total: int, path: Pa
         )
         if named:
             start = 0 if None in labels else 1
-            texts = ["in no class", *(shorten(name, 15) for name in names)][start:]
+            texts = ["in no class", *(shorten(name, 15) for name in class_labels(names))][start:]
             style: dict[str, Any] = {"ncols": COLUMNS, "frameon": False, "fontsize": SMALL, "markerscale": 1.6}
             figure.legend(axes.collections[start:], texts, loc="outside lower left", **style)

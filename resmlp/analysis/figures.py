@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resmlp.analysis.curves import curves
+from resmlp.analysis.fonts import class_labels
 from resmlp.analysis.style import BLUE, DPI, FAINT, GREEN, INK, ORANGE, SMALL, WIDTH, new_figure, shorten
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
     """
     counts = np.asarray(matrix, dtype=np.int64)
     k = len(counts)
-    names = [classes[i] if i < len(classes) else str(i) for i in range(k)]
+    own_names = [classes[i] if i < len(classes) else str(i) for i in range(k)]
+    names = class_labels(own_names)
     totals = counts.sum(1)
     shares = counts / np.maximum(totals, 1)[:, None]
     side = min(2.2 + 0.42 * k, 6.6)
@@ -39,6 +41,7 @@ def confusion(matrix: Any, classes: Sequence[str], path: Path) -> None:
         axes.set_title(f"{correct:,} of {images:,} correct: {correct / max(images, 1):.3f}", pad=24)
         note = "share of the row; blue: correct, orange: wrong"
         note += f"; maximum of each {-(-k // BLOCKS)} x {-(-k // BLOCKS)} cells" if k > BLOCKS else ""
+        note += "; numbers: see model.json" if names != own_names else ""
         axes.annotate(
             note, (0, 1), (0, 8), textcoords="offset points", xycoords="axes fraction", color=FAINT, size=SMALL
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from resmlp.analysis.fonts import class_labels, font_file
 from resmlp.analysis.style import INK, SMALL, WIDTH, new_figure, shorten
 from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data.masks.classnames import palette
@@ -64,12 +65,13 @@ def shares(labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
 def add_legend(image: Image.Image, entries: Iterable[tuple[str, Color]]) -> Image.Image:
     """Append a legend below the image: a colored square and a name for each entry. A narrow image gets margins."""
     size = max(11, min(image.size) // 40)
-    font = _font(size)
+    fonts: dict[str, Any] = {}
     width, line, gap = max(image.width, NARROWEST), round(1.6 * size), round(0.6 * size)
     placed, x, y = [], gap, gap
     for name, color in entries:
         name = shorten(name, 40)
-        across = line + round(font.getlength(name)) + 2 * gap
+        fonts[name] = ImageFont.truetype(font_file(name), size)
+        across = line + round(fonts[name].getlength(name)) + 2 * gap
         if x > gap and x + across > width:
             x, y = gap, y + line
         placed.append((x, y, name, color))
@@ -80,15 +82,8 @@ def add_legend(image: Image.Image, entries: Iterable[tuple[str, Color]]) -> Imag
     for x, y, name, color in placed:
         y += image.height
         draw.rectangle((x, y, x + size, y + size), fill=color, outline=INK)
-        draw.text((x + line, y + size / 2), name, fill=INK, font=font, anchor="lm")
+        draw.text((x + line, y + size / 2), name, fill=INK, font=fonts[name], anchor="lm")
     return canvas
-
-
-def _font(size: int) -> Any:
-    """The font that comes with Matplotlib, which has more scripts than Pillow's."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def draw_segmentations(examples: Sequence[Example], classes: Sequence[str], shades: Palette, path: Path) -> None:
@@ -100,7 +95,7 @@ def draw_segmentations(examples: Sequence[Example], classes: Sequence[str], shad
         return
     rows = examples[:SHOWN]
     heights = [WIDTH / 3.4 * _aspect(example.image) for example in rows]
-    listed = _occurring(rows, len(classes))
+    listed, labels = _occurring(rows, len(classes)), class_labels(classes)
     with new_figure(path, sum(heights) + 0.15 * len(rows) + 0.5 + 0.2 * -(-len(listed) // 4)) as figure:
         from matplotlib.patches import Patch
 
@@ -116,7 +111,7 @@ def draw_segmentations(examples: Sequence[Example], classes: Sequence[str], shad
                 _show(axes, np.asarray(pixels))
             row[0].set_ylabel(shorten(Path(example.name).name, 24), size=SMALL)
         handles = [
-            Patch(facecolor=_unit(shades[label]), edgecolor=INK, linewidth=0.5, label=shorten(classes[label], 22))
+            Patch(facecolor=_unit(shades[label]), edgecolor=INK, linewidth=0.5, label=shorten(labels[label], 22))
             for label in listed
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=SMALL)

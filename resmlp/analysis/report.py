@@ -8,6 +8,7 @@ from typing import Any
 
 from resmlp.analysis.curves import Entry, is_number, metric_names
 from resmlp.analysis.figures import curves
+from resmlp.analysis.fonts import unnamed
 from resmlp.analysis.page import (
     Remarks,
     code,
@@ -52,6 +53,7 @@ def write_report(folder: Path) -> None:
         facts(run.statistics()),
         element("p", " · ".join(f"{name} {of}" for name, of in (run.summary.get("versions") or {}).items()), "faint"),
         section("Figures", *(run.figure(path) for path in run.images())),
+        section("Class numbers in figures", run.class_numbers()),
         section("Use the model", code(run.commands())),
         section("Evaluations", run.evaluations()),
         section("Files that could not be read", run.unreadable()),
@@ -135,6 +137,13 @@ class Folder:
             return image(path, f"Curves of the run over its epochs. {' '.join(self.trends())}", "")
         caption = CAPTIONS.get(path.stem, path.stem)
         return image(path, f"{path.stem}: {caption}", caption)
+
+    def class_numbers(self) -> str:
+        """The legend of the classes that figures show by their numbers, because no installed font has their names."""
+        classes = _read(self.path / "model.json").get("classes")
+        rows = list(unnamed(list(map(str, classes)) if isinstance(classes, list) else []).items())
+        content = table(["class", "name"], rows)
+        return details(counted(len(rows), "class"), content) if len(rows) > LONG else content
 
     def trends(self) -> Iterator[str]:
         """First and last value of the main validation metric and of the training loss, one sentence each."""

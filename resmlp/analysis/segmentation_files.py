@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from resmlp.analysis.fonts import class_labels
 from resmlp.analysis.overlay import add_legend, label_image, overlay
 from resmlp.data.masks.classnames import palette
 from resmlp.inference.segmenter import Segmentation
@@ -26,8 +27,8 @@ def write_segmentation(result: Segmentation, image: Image.Image, out: Path, name
     many = f"the model has {len(result.classes)} classes"
     demand(len(result.classes) <= MOST_CLASSES, many, f"a PNG of class numbers holds at most {MOST_CLASSES}")
     shades = result.palette or palette(len(result.classes))
-    color = dict(zip(result.classes, shades))
-    legend = [(label, color[label]) for label in result.shares()]
+    entry = dict(zip(result.classes, zip(class_labels(result.classes), shades)))
+    legend = [entry[name] for name in result.shares()]
     images = {
         OVERLAY: add_legend(overlay(image, result.labels, shades), legend),
         LABELS: label_image(result.labels, shades),

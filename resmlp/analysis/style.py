@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resmlp.analysis.fonts import BASE, fit_fonts, no_font_log
 from resmlp.utils.files import write_together
 
 if TYPE_CHECKING:
@@ -54,9 +55,6 @@ STYLE = {
 PNG, BOTH = ("png",), ("png", "svg")
 """file formats of a figure"""
 
-FACES = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Noto Sans Arabic", "Arial Unicode MS")
-"""fonts in order of preference: the first comes with Matplotlib, the others (if installed) have more scripts"""
-
 
 @contextmanager
 def new_figure(path: Path, height: float, formats: Sequence[str] = PNG) -> Iterator["Figure"]:
@@ -65,18 +63,18 @@ def new_figure(path: Path, height: float, formats: Sequence[str] = PNG) -> Itera
     The suffix of `path` is the first of `formats`. Each further format is written to `path` with its own suffix. Raises
     `UserError` if a file cannot be written.
     """
-    from matplotlib import font_manager, style
+    from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    installed = set(font_manager.get_font_names())
-    faces = {"font.family": [face for face in FACES if face in installed]}
-    with style.context(["default", STYLE | faces]), warnings.catch_warnings():
+    with style.context(["default", STYLE | {"font.family": [BASE]}]), warnings.catch_warnings(), no_font_log():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support")  # a script, such as Arabic
         figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.07))
         FigureCanvasAgg(figure)
         yield figure
+        fit_fonts(figure)
         paths = [path, *(path.with_suffix(f".{kind}") for kind in formats[1:])]
         metadata = {"svg": {"Date": None}}
         write_together(

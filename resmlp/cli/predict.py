@@ -52,12 +52,13 @@ class Predict(Verb):
         from resmlp.imaging.listing import list_images
         from resmlp.inference import Classifier, load
         from resmlp.inference.model_kinds import KINDS
-        from resmlp.inference.prediction import warn_untrained
+        from resmlp.inference.prediction import ImagePredictor, warn_untrained
 
         source = resolve(self.model)
         demand(KINDS[source.kind].takes == "images", f"{self.model} translates text", "use resmlp translate")
         files = list_images(self.files)
         predictor = load(source, self.device, self.backend)
+        assert isinstance(predictor, ImagePredictor)
         classifies = isinstance(predictor, Classifier)
         options, files, write = self._classification(files) if classifies else self._segmentation(files)
         warn_untrained(self.model, predictor.trained)
@@ -66,7 +67,7 @@ class Predict(Verb):
             images = {}
             for file in batch:
                 try:
-                    images[file] = read_image(file)
+                    images[file] = read_image(file, predictor.preprocessing.decoding)
                 except UnreadableImage as error:
                     broken.append(error)
             for file, result in zip(images, predictor.predict(list(images.values()), **options)):

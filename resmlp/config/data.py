@@ -3,7 +3,17 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Channels, Interpolation, Preprocessing
+from resmlp.config.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Channels,
+    Decoding,
+    Exif,
+    Interpolation,
+    Preprocessing,
+    ValueRange,
+    check_value_range,
+)
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
 
@@ -39,6 +49,12 @@ class Data:
     """mean of each channel, for pixels in [0, 1]: it is subtracted"""
     std: Channels | None = IMAGENET_STD
     """standard deviation of each channel: it divides after the mean is subtracted"""
+    exif: Exif = "apply"
+    """orientation that a camera wrote into an image. apply: turn the image upright; ignore: read it as it is stored.
+    Masks are always read as they are stored. The model keeps the choice for evaluation and prediction"""
+    value_range: ValueRange | None = None
+    """values that become black and white, of images with over 8 bits per channel: 0 4095 for 12 bits in 16-bit files;
+    None: 0 65535. The model keeps it"""
     strict: bool = False
     """stop at an unreadable image; by default it is reported, counted and replaced by another image"""
 
@@ -52,7 +68,8 @@ class Data:
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
-        check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1))
+        check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), value_range=(-ANY, ANY))
+        check_value_range(self.value_range)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,7 +80,13 @@ class Data:
         """The preprocessing of an image; a field that is None takes the value of `checkpoint`."""
         own = {key: value for key in INHERITED if (value := getattr(self, key)) is not None}
         size = own.pop("img_size", checkpoint.size)
-        return replace(checkpoint, size=(size[0], size[-1]), **own)
+        fixed = {"exif": self.exif, "value_range": self.value_range}  # they are properties of the files
+        return replace(checkpoint, size=(size[0], size[-1]), **own, **fixed)  # type: ignore[arg-type]
+
+    @property
+    def decoding(self) -> Decoding:
+        """How an image file is decoded."""
+        return Decoding(self.exif, self.value_range)
 
     def completed(self, checkpoint: Preprocessing) -> "Data":
         """The same settings, with the values of `checkpoint` in place of None."""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
+from resmlp.config.preprocessing import Exif
+from resmlp.utils.checks import ANY, POSITIVE, check_choices, check_range, demand
 
 WeightKind = Literal["best", "raw", "ema", "avg"]
 
@@ -23,10 +24,14 @@ class EvalData:
     workers: int = 2
     crop_ratio: tuple[float, ...] = ()
     """evaluation crops in place of the model's own; one result for each"""
+    exif: Exif | None = None
+    """EXIF orientation of the images. apply: turn them upright; ignore: read them as they are stored; default: as in
+    training"""
     strict: bool = False
     """stop at an unreadable image; by default it is reported and left out"""
 
     def __post_init__(self) -> None:
+        check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), crop_ratio=(POSITIVE, 1))
 
 

@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from resmlp.utils.checks import ANY, POSITIVE, check_choices, check_range
+from resmlp.utils.checks import ANY, POSITIVE, check_choices, check_range, demand
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
+Exif = Literal["apply", "ignore"]
+"""what to do with the EXIF orientation of an image: turn it upright, or read its pixels as they are stored"""
+ValueRange = tuple[float, float]
+"""the sample values that become black and white"""
 Channels = tuple[float, float, float]
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
@@ -13,8 +17,17 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """How the pixels of an image file become RGB with 8 bits per channel."""
+
+    exif: Exif = "apply"
+    value_range: ValueRange | None = None
+    """of samples with more than 8 bits; None: that of the file format, such as 0 to 65535 for 16 bits"""
+
+
+@dataclass(frozen=True)
 class Preprocessing:
-    """Preprocessing in evaluation: resize, center crop, normalize."""
+    """Preprocessing in evaluation: decode, resize, center crop, normalize."""
 
     size: tuple[int, int]
     """(height, width) in pixels"""
@@ -23,8 +36,22 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
+    exif: Exif = "apply"
+    value_range: ValueRange | None = None
 
     def __post_init__(self) -> None:
         check_choices("", self)
         check_range("", self, size=(1, 2**15), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
-        check_range("--data.", self, mean=(-ANY, ANY))
+        check_range("--data.", self, mean=(-ANY, ANY), value_range=(-ANY, ANY))
+        check_value_range(self.value_range)
+
+    @property
+    def decoding(self) -> Decoding:
+        """How an image file is decoded."""
+        return Decoding(self.exif, self.value_range)
+
+
+def check_value_range(value_range: ValueRange | None) -> None:
+    """Raise `UserError` unless the first value is the smaller one."""
+    low, high = value_range or (0, 1)
+    demand(low < high, f"--data.value-range {low:g} {high:g}", "give the smaller value first")

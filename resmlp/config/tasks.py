@@ -143,6 +143,9 @@ class Segment(Task):
 
     ignore_index: int | None = 255
     """label in the files that is ignored in the loss and in the mIoU; None: no label"""
+    label_map: tuple[tuple[int, int], ...] = ()
+    """pairs of a number in the masks and the number of the class that it is: 255 1 for masks of two classes with the
+    values 0 and 255, also if --task.ignore-index has the first number"""
     reduce_zero_label: bool = False
     """ignore label 0 as well; labels 1 to K are classes 0 to K-1, as in ADE20K"""
     base_size: tuple[int, ...] | None = None
@@ -181,6 +184,9 @@ class Segment(Task):
         check_range("--task.", self, max_class_share=share, stride=STRIDE, flip=(0, 1), jitter=(0, 2))
         check_range("--task.", self, balance=(0, 1), auxiliary=(0, ANY), width=(1, 2**14))
         check_range("--task.", self, eval_size=(1, 2**15))
+        for pair in self.label_map:
+            valid = min(pair) >= 0 and max(pair) < 2**16
+            demand(valid, "--task.label-map {} {}".format(*pair), "both numbers are from 0 to 65535")
         for name in ("base_size", "eval_size"):
             sides = getattr(self, name)
             shown = f"--task.{name.replace('_', '-')} {' '.join(map(str, sides or ()))}"

@@ -184,10 +184,12 @@ def _given(path: Path | None, flag: str, what: str) -> Path:
 def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int], names: Sequence[str]) -> Scores:
     """Draw the confusion matrix and some predictions, and put them into the run's report; yields what was drawn."""
     from resmlp.analysis import confusion, predictions, write_report
+    from resmlp.analysis.fonts import class_labels
     from resmlp.data import UnreadableImage
     from resmlp.metrics import MATRIX_LIMIT
 
-    sources, predictor = evaluator.images, evaluator.predictor
+    predictor = evaluator.predictor
+    sources = evaluator.images.decoded(evaluator.preprocessing.decoding)
     drawn = [out / "figures" / f"predictions{evaluator.suffix()}.png"]
     shown = []
     for i in range(0, len(sources), max(len(sources) // SHOWN, 1)):
@@ -196,7 +198,9 @@ def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int
     images, truths = zip(*shown[:SHOWN])
     ranked = predictor.rank(images, top=1)
     guesses = [r.labels[0] if predictor.classes else names[int(r.labels[0])] for r in ranked]
-    predictions(images, truths, guesses, [r.probabilities[0] for r in ranked], drawn[0])
+    label = dict(zip(names, class_labels(names)))
+    truth_labels, guess_labels = ([label.get(name, name) for name in side] for side in (truths, guesses))
+    predictions(images, truth_labels, guess_labels, [r.probabilities[0] for r in ranked], drawn[0])
     matrix = tally.confusion()
     if matrix is None:
         yield "not_drawn", f"the confusion matrix, of {evaluator.num_classes:,} classes: at most {MATRIX_LIMIT:,}"

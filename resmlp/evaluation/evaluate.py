@@ -100,6 +100,7 @@ def check_protocols(names: Sequence[str], data: EvalData, files: Mapping[str, Pa
     text = "bleu" in names
     demand(text or data.val is None, "--data.val is given, and nothing reads it", "add --protocol bleu")
     demand(not (text and data.crop_ratio), "--data.crop-ratio is for images", "leave it out")
+    demand(not (text and data.exif), "--data.exif is for images", "leave it out")
     unread = f"--data.split {data.split}: only --protocol miou reads it"
     demand(data.split is None or "miou" in names, unread, "leave it out")
 
@@ -116,9 +117,11 @@ def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
     if "train_images" in scores:
         yield f"  learned from {scores['train_images']:,} training images"
     if "linear_grid" in scores:
-        yield "  linear is the best probe of the grid, chosen on these images:"
+        yield "  linear has the lr and the layers that are the best on held-out training images;"
+        yield "  linear_upper_bound is the best of the grid on these images:"
         for member in scores["linear_grid"]:
-            yield "    last {layers} layers, lr {lr:g}: top1 {top1:.4f}, top5 {top5:.4f}".format(**member)
+            held_out = f", held out {member['held_out_top1']:.4f}" if "held_out_top1" in member else ""
+            yield "    last {layers} layers, lr {lr:g}: top1 {top1:.4f}, top5 {top5:.4f}".format(**member) + held_out
     if "real_images" in scores:
         yield f"  real is counted on the {scores['real_images']:,} images that have a ReaL label"
     if "not_finite" in scores:

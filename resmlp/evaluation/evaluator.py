@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
 from resmlp.inference.model_kinds import KINDS, open_source
@@ -54,6 +55,12 @@ class Evaluator:
 
         predictor = TorchPredictor(open_network(self.source, self.weights), self.process.device)
         return predictor if self.crop is None else predictor.with_crop(self.crop)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """That of the model, with the EXIF choice of the data."""
+        own = self.predictor.preprocessing
+        return replace(own, exif=self.data.exif or own.exif)
 
     @cached_property
     def images(self) -> "ImageSet":
@@ -145,7 +152,7 @@ class Evaluator:
         if process.rank == 0 and not self._warned:
             warn_untrained(self.source.name, predictor.trained)
         self._warned = True
-        options = (predictor.preprocessing, data.batch_size, data.workers)
+        options = (self.preprocessing, data.batch_size, data.workers)
         return EvalBatches(images, *options, rank=process.rank, world=process.world, strict=data.strict)
 
 

@@ -9,6 +9,7 @@ from resmlp.config.tasks import Segment
 from resmlp.evaluation.datasets import same_root
 from resmlp.evaluation.evaluator import Evaluator, Scores, open_weights
 from resmlp.utils.checks import demand
+from resmlp.utils.errors import notice
 from resmlp.utils.run_folder import FIGURES, RECIPE
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def miou(evaluator: Evaluator) -> Scores:
     from resmlp.metrics import count_pixels
 
     predictor = open_predictor(evaluator)
-    masks, process, data = open_eval_masks_of(evaluator, predictor.classes), evaluator.process, evaluator.data
+    masks, process, data = open_eval_masks_of(evaluator, predictor), evaluator.process, evaluator.data
+    for note in masks.notes if process.rank == 0 else ():
+        notice(note)
 
     def scores() -> Scores:
         import torch
@@ -59,7 +62,7 @@ def open_predictor(evaluator: Evaluator) -> "SegmentationPredictor":
     return SegmentationPredictor(saved.model, saved.config, evaluator.process.device)
 
 
-def open_eval_masks_of(evaluator: Evaluator, classes: tuple[str, ...]) -> "MaskSet":
+def open_eval_masks_of(evaluator: Evaluator, predictor: "SegmentationPredictor") -> "MaskSet":
     """The validation set of a run, or another part of its data; or the images at another root, of the same classes.
 
     The run's own recipe says what labels mean; for other models the defaults do. Raises `UserError` for other classes.
@@ -68,12 +71,15 @@ def open_eval_masks_of(evaluator: Evaluator, classes: tuple[str, ...]) -> "MaskS
 
     own, root, split = evaluator.source.recipe, evaluator.data.root, evaluator.data.split
     task = own.task if own and isinstance(own.task, Segment) else Segment()
-    data = own.data if own else Data(source="masks")
+    classes, decoding = predictor.classes, predictor.preprocessing.decoding
+    data = own.data if own else Data(source="masks", exif=decoding.exif, value_range=decoding.value_range)
     if root is not None and not same_root(data, evaluator.data):
         data = replace(data, root=root, source="masks" if data.source == "scenes" else data.source)
     what = f"nothing to evaluate {evaluator.source} on"
     demand(data.root is not None or data.source == "scenes", what, "give --data.root, with images/ and labels/ in it")
-    if own and own.data == data and split is None:
+    is_own = own and own.data == data and split is None
+    data = replace(data, exif=evaluator.data.exif or data.exif)
+    if is_own:
         masks = open_masks(data, replace(task, empty_classes=True)).val
     else:
         masks = open_eval_masks(data, task, split, classes)

@@ -8,6 +8,7 @@ from resmlp.config.model_json import TranslatorModelConfig
 from resmlp.evaluation.datasets import own_data
 from resmlp.evaluation.evaluator import Evaluator, Scores, open_weights
 from resmlp.utils.checks import demand
+from resmlp.utils.errors import notice
 from resmlp.utils.files import write_text
 
 if TYPE_CHECKING:
@@ -20,11 +21,14 @@ def bleu(evaluator: Evaluator) -> Scores:
     from resmlp.data.text.sources import open_val
     from resmlp.metrics import bootstrap, translation_scores, translation_signatures
     from resmlp.metrics.bleu import check_packages
+    from resmlp.metrics.bleu_tokenization import tokenization_warning
 
     check_packages()
     translator = open_translator_of(evaluator)
     text = text_of(evaluator, translator.config)
     pairs = open_val(text)
+    if evaluator.process.rank == 0 and (warning := tokenization_warning(text.target_language, pairs.targets)):
+        notice(warning)
 
     def scores() -> Scores:
         outputs = translations(evaluator.process, translator, pairs.sources)
@@ -33,7 +37,7 @@ def bleu(evaluator: Evaluator) -> Scores:
             if name == "exact_match":
                 yield "exact_match_interval", bootstrap(round(value * len(outputs)), len(outputs))
         yield "sentences", len(outputs)
-        yield from translation_signatures(text.target_language)
+        yield from translation_signatures(text.target_language, pairs.targets)
         if evaluator.out:
             file = evaluator.out / f"hypotheses{evaluator.suffix()}.txt"
             write_text(file, "".join(f"{line}\n" for line in outputs))

@@ -208,4 +208,4 @@ def probes(size: tuple[int, int], images: Tensor | None = None) -> list[Tensor]:
 def _read_images(files: list[str], preprocessing: Preprocessing) -> Tensor:
     """uint8 P 3 H W, resized and cropped for the network. Raises `UserError` for the first unreadable file."""
     transform = eval_transform(preprocessing)
-    return torch.stack([transform(File(file).read()) for file in files])
+    return torch.stack([transform(File(file, preprocessing.decoding).read()) for file in files])

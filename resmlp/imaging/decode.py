@@ -5,14 +5,18 @@ from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from resmlp.config.preprocessing import Decoding, ValueRange
 from resmlp.imaging import jpeg
+from resmlp.imaging.bit_depth import is_deep, to_8_bits
+from resmlp.imaging.orientation import orient, orientation
 from resmlp.utils.errors import UserError, printable
 
 # The bytes of a file decide its format, not its name; GIF is in the list for files with a wrong extension.
 # EPS and similar formats are excluded: Pillow would pass them to external programs.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+DEFAULT = Decoding()
 
 
 class UnreadableImage(UserError):  # noqa: N818  (a user's error, like its parent)
@@ -51,18 +55,20 @@ def full_region(size: Size) -> Region:
     return Region((0, 0, *size), size)
 
 
-def decode(name: str, open_file: Callable[[], BinaryIO]) -> Image.Image:
-    """Decode the file that `open_file` opens: RGB, upright (EXIF), transparent pixels blended with white.
+def decode(name: str, open_file: Callable[[], BinaryIO], decoding: Decoding = DEFAULT) -> Image.Image:
+    """Decode the file that `open_file` opens: RGB, upright by EXIF, transparent pixels blended with white.
 
     Raises `UnreadableImage(name, ...)` if that fails, for instance for a truncated file, for more than twice Pillow's
     `MAX_IMAGE_PIXELS` (179 million pixels), or for samples of unknown range.
     """
     with _unreadable_on_error(name), open_file() as file, Image.open(file, formats=FORMATS) as image:
-        ImageOps.exif_transpose(image, in_place=True)  # this loads the pixels
-        return image if _is_opaque_rgb(image) else to_rgb(image)
+        orient(image, decoding.exif)  # this loads the pixels
+        return image if _is_opaque_rgb(image) else to_rgb(image, decoding.value_range)
 
 
-def decode_region(name: str, open_file: Callable[[], BinaryIO], choose_region: ChooseRegion) -> np.ndarray:
+def decode_region(
+    name: str, open_file: Callable[[], BinaryIO], choose_region: ChooseRegion, decoding: Decoding = DEFAULT
+) -> np.ndarray:
     """Decode the region that `choose_region` selects, at full or reduced resolution: uint8 h w 3, perhaps read-only.
 
     `choose_region` is called once, before any pixel is decoded. If a JPEG is decoded at reduced resolution, the box is
@@ -78,9 +84,9 @@ def decode_region(name: str, open_file: Callable[[], BinaryIO], choose_region: C
         with _unreadable_on_error(name):
             file.seek(0)
             image = stack.enter_context(Image.open(file, formats=FORMATS))
-            upright_jpeg = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            upright_jpeg = image.format == "JPEG" and (decoding.exif == "ignore" or orientation(image) == 1)
             if not upright_jpeg:
-                ImageOps.exif_transpose(image, in_place=True)  # this loads the pixels
+                orient(image, decoding.exif)  # this loads the pixels
         region = region or choose_region(image.size)
         with _unreadable_on_error(name):
             factor = _reduction(region) if upright_jpeg else 1
@@ -89,7 +95,8 @@ def decode_region(name: str, open_file: Callable[[], BinaryIO], choose_region: C
             if factor > 1:  # libjpeg skips the highest frequencies
                 image.draft(None, (image.width // factor, image.height // factor))
             image.load()
-            rgb, box = image if _is_opaque_rgb(image) else to_rgb(image), _reduce_box(region.box, factor)
+            rgb = image if _is_opaque_rgb(image) else to_rgb(image, decoding.value_range)
+            box = _reduce_box(region.box, factor)
             return np.asarray(rgb if box == (0, 0, *rgb.size) else rgb.crop(box))
 
 
@@ -124,22 +131,17 @@ def _reduce_box(box: Box, factor: int) -> Box:
     return x, y, x + (right - left) // factor, y + (bottom - top) // factor
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any Pillow mode to RGB with 8 bits per channel; transparent pixels are blended with white."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        image = _gray_8bit(image)
+def to_rgb(image: Image.Image, value_range: ValueRange | None = None) -> Image.Image:
+    """Convert an image of any Pillow mode to RGB with 8 bits per channel; transparent pixels are blended with white.
+
+    Values above 8 bits are scaled from `value_range`, by default that of the file format.
+    """
+    if is_deep(image):
+        image = to_8_bits(image, value_range)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
-
-
-def _gray_8bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit gray to 8 bits (mode L). Pillow's own conversion clips at 255 and makes most pixels white."""
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("32-bit samples of unknown range")
-    return Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 / 255 = 257
 
 
 def describe_error(error: Exception) -> str:

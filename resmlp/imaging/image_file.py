@@ -15,7 +15,8 @@ from typing import BinaryIO, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from resmlp.imaging.decode import ChooseRegion, decode, decode_region
+from resmlp.config.preprocessing import Decoding
+from resmlp.imaging.decode import DEFAULT, ChooseRegion, decode, decode_region
 from resmlp.utils.errors import UserError, printable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -42,17 +43,18 @@ class File(NamedTuple):
     """An image file on disk."""
 
     name: str
+    decoding: Decoding = DEFAULT
 
     def _open(self) -> BinaryIO:
         return Path(self.name).open("rb")
 
     def read(self) -> Image.Image:
         """Decode the whole image to RGB; raises `UnreadableImage`."""
-        return decode(self.name, self._open)
+        return decode(self.name, self._open, self.decoding)
 
     def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
         """Decode the region that `choose_region` selects: uint8 h w 3; raises `UnreadableImage`."""
-        return decode_region(self.name, self._open, choose_region)
+        return decode_region(self.name, self._open, choose_region, self.decoding)
 
 
 class Member(NamedTuple):
@@ -62,6 +64,7 @@ class Member(NamedTuple):
     path: str
     offset: int
     size: int
+    decoding: Decoding = DEFAULT
 
     @property
     def name(self) -> str:
@@ -75,11 +78,11 @@ class Member(NamedTuple):
 
     def read(self) -> Image.Image:
         """Decode the whole image to RGB; raises `UnreadableImage`."""
-        return decode(self.name, self._open)
+        return decode(self.name, self._open, self.decoding)
 
     def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
         """Decode the region that `choose_region` selects: uint8 h w 3; raises `UnreadableImage`."""
-        return decode_region(self.name, self._open, choose_region)
+        return decode_region(self.name, self._open, choose_region, self.decoding)
 
 
 class BufferedMember(NamedTuple):
@@ -88,6 +91,7 @@ class BufferedMember(NamedTuple):
     archive: str
     path: str
     data: bytes
+    decoding: Decoding = DEFAULT
 
     @property
     def name(self) -> str:
@@ -99,11 +103,11 @@ class BufferedMember(NamedTuple):
 
     def read(self) -> Image.Image:
         """Decode the whole image to RGB; raises `UnreadableImage`."""
-        return decode(self.name, self._open)
+        return decode(self.name, self._open, self.decoding)
 
     def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
         """Decode the region that `choose_region` selects: uint8 h w 3; raises `UnreadableImage`."""
-        return decode_region(self.name, self._open, choose_region)
+        return decode_region(self.name, self._open, choose_region, self.decoding)
 
 
 class Pixels(NamedTuple):
@@ -121,6 +125,11 @@ class Pixels(NamedTuple):
         colors = self.array if self.array.ndim == 3 else np.broadcast_to(self.array[..., None], (*self.array.shape, 3))
         left, top, right, bottom = choose_region(colors.shape[1::-1]).box
         return colors[top:bottom, left:right]
+
+
+def with_decoding(image: ImageSource, decoding: Decoding) -> ImageSource:
+    """The same image, decoded so; pixels in memory do not change."""
+    return image._replace(decoding=decoding) if isinstance(image, File | Member | BufferedMember) else image
 
 
 def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:

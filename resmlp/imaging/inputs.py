@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from resmlp.imaging.decode import decode, to_rgb
+from resmlp.config.preprocessing import Decoding
+from resmlp.imaging.decode import DEFAULT, decode, to_rgb
 from resmlp.imaging.image_file import File
 from resmlp.utils.errors import UserError
 
 HINT = "give a path, bytes, a PIL image, uint8 H W 3 as a NumPy array, uint8 3 H W as a tensor, or a list of them"
 
 
-def read_images(inputs: Any) -> tuple[list[Image.Image], bool]:
+def read_images(inputs: Any, decoding: Decoding = DEFAULT) -> tuple[list[Image.Image], bool]:
     """RGB images of one input or of a sequence of inputs, and whether it was one.
 
     An input is a path, the bytes of an image file, a PIL image, a NumPy array (uint8, H W or H W 3), or a tensor
@@ -23,23 +24,23 @@ def read_images(inputs: Any) -> tuple[list[Image.Image], bool]:
     the file, and `UserError` for anything else.
     """
     if isinstance(inputs, str | Path | bytes | Image.Image):
-        return [read_image(inputs)], True
+        return [read_image(inputs, decoding)], True
     if _is_array(inputs):
         single = inputs.ndim < 4
-        return [read_image(each) for each in ([inputs] if single else inputs)], single
+        return [read_image(each, decoding) for each in ([inputs] if single else inputs)], single
     if isinstance(inputs, Sequence):
-        return [read_image(each) for each in inputs], False
+        return [read_image(each, decoding) for each in inputs], False
     raise UserError(f"an image cannot be a {type(inputs).__name__}", HINT)
 
 
-def read_image(value: Any) -> Image.Image:
+def read_image(value: Any, decoding: Decoding = DEFAULT) -> Image.Image:
     """The RGB image of one input of `read_images`."""
     if isinstance(value, str | Path):
-        return File(str(value)).read()
+        return File(str(value), decoding).read()
     if isinstance(value, bytes):
-        return decode("the given bytes", lambda: io.BytesIO(value))
+        return decode("the given bytes", lambda: io.BytesIO(value), decoding)
     if isinstance(value, Image.Image):
-        return to_rgb(value)
+        return to_rgb(value, decoding.value_range)
     if _is_array(value):
         return to_rgb(Image.fromarray(_pixels(value)))
     raise UserError(f"an image cannot be a {type(value).__name__}", HINT)

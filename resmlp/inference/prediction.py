@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.imaging.inputs import read_images
 from resmlp.utils.errors import UserError
 
@@ -65,13 +66,16 @@ class Predictor(ABC):
 class ImagePredictor(Predictor):
     """A network of images ready to predict."""
 
+    preprocessing: Preprocessing
+    """also how image files are decoded"""
+
     def predict(self, inputs: Any, **options: Any) -> Any:
         """The result for an image, or the list of results for a sequence of images.
 
         An image is a path, bytes, a PIL image, a NumPy array (uint8 H W 3) or a tensor (uint8 3 H W). Raises
         `UserError` that names the first one that cannot be read.
         """
-        images, single = read_images(inputs)
+        images, single = read_images(inputs, self.preprocessing.decoding)
         results = self.results(images, **options) if images else []
         return results[0] if single else results
 

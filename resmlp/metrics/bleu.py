@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, Literal
+from unicodedata import normalize
 
+from resmlp.metrics.bleu_tokenization import DEFAULT, bleu_tokenization
 from resmlp.utils.errors import UserError, install_hint
 
 ORDER = 4
@@ -33,37 +35,38 @@ def check_packages() -> None:
 def translation_scores(
     hypotheses: Sequence[str], references: Sequence[str], language: str
 ) -> Iterator[tuple[str, float]]:
-    """Scores of N translations into `language`.
+    """Scores of N translations into `language`; both sides are compared in Unicode's form NFC, as the tokenizer has it.
 
-    `bleu` and `chrf` are sacreBLEU's and `tokenized_bleu` is `multi_bleu` of `tokenized` lines, each from 0 to 100;
-    `exact_match` is the fraction of lines equal to their reference but for blanks at the ends. Raises `UserError` if a
-    package is missing, and ValueError if the numbers of lines differ or are 0.
+    `bleu` and `chrf` are sacreBLEU's, `bleu` with `bleu_tokenization`. `tokenized_bleu` is `multi_bleu` of `tokenized`
+    lines. All are from 0 to 100. `exact_match` is the fraction of lines equal to their reference but for blanks at the
+    ends. Raises `UserError` if a package is missing, and ValueError if the numbers of lines differ or are 0.
     """
     check_packages()
     if len(hypotheses) != len(references) or not references:
         raise ValueError(f"{len(hypotheses)} translations of {len(references)} references")
     from sacrebleu import BLEU, CHRF
 
-    yield "bleu", BLEU().corpus_score(hypotheses, [references]).score
+    hypotheses, references = ([normalize("NFC", line) for line in lines] for lines in (hypotheses, references))
+    tokenization = bleu_tokenization(language, references)
+    yield "bleu", BLEU(tokenize=tokenization).corpus_score(hypotheses, [references]).score
     yield "chrf", CHRF().corpus_score(hypotheses, [references]).score
-    both = ([tokenized(line, language) for line in lines] for lines in (hypotheses, references))
+    both = ([tokenized(line, language, tokenization) for line in lines] for lines in (hypotheses, references))
     yield "tokenized_bleu", multi_bleu(*both)
     equal = sum(line.strip() == reference.strip() for line, reference in zip(hypotheses, references))
     yield "exact_match", equal / len(references)
 
 
-def translation_signatures(language: str) -> Iterator[tuple[str, str]]:
+def translation_signatures(language: str, references: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
     """Signatures of `translation_scores`, in sacreBLEU's notation: only scores of the same signature compare."""
     check_packages()
     from sacrebleu import BLEU, CHRF
 
-    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+    tokenization = bleu_tokenization(language, references)
+    for name, metric in (("bleu", BLEU(tokenize=tokenization)), ("chrf", CHRF())):
         metric.corpus_score([""], [[""]])  # the signature contains the number of references
         yield f"{name}_signature", str(metric.get_signature())
-    yield (
-        "tokenized_bleu_signature",
-        f"multi-bleu|case:mixed|tok:moses-{language}|dashes:{dashes(language)}|smooth:none",
-    )
+    words = f"moses-{language}|dashes:{dashes(language)}" if tokenization == DEFAULT else tokenization
+    yield "tokenized_bleu_signature", f"multi-bleu|case:mixed|tok:{words}|smooth:none"
 
 
 def dashes(language: str) -> Dashes:
@@ -71,8 +74,13 @@ def dashes(language: str) -> Dashes:
     return DASHES.get(language, "kept")
 
 
-def tokenized(line: str, language: str) -> list[str]:
-    """The words and punctuation of a line by Moses' tokenizer, with hyphens as usual in `language`."""
+def tokenized(line: str, language: str, tokenization: str = DEFAULT) -> list[str]:
+    """The words and punctuation of a line: by Moses' tokenizer with hyphens as usual in `language`, or by sacreBLEU's.
+
+    Moses' is the usual one for languages with spaces between words, whose sacreBLEU `tokenization` is 13a.
+    """
+    if tokenization != DEFAULT:
+        return str(_sacrebleu(tokenization)(line)).split()
     how = dashes(language)
     text = line.translate(NO_BREAK)
     words = _moses(language).tokenize(text, aggressive_dash_splits=how == "aggressive", escape=False)
@@ -118,3 +126,11 @@ def _moses(language: str) -> Any:
     from sacremoses import MosesTokenizer
 
     return MosesTokenizer(lang=language)
+
+
+@cache
+def _sacrebleu(tokenization: str) -> Any:
+    """SacreBLEU's tokenizer of this name, a function from a line to a line with spaces between its tokens."""
+    from sacrebleu import BLEU
+
+    return BLEU(tokenize=tokenization).tokenizer

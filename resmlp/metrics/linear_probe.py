@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -19,6 +20,8 @@ LEARNING_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 MOMENTUM = 0.9
 DEAD = 1e-6  # a feature with a deviation below this share of the largest value is constant but for rounding
 ROWS = 1024  # images in a batch of the evaluation
+HELD_OUT = 0.2  # of the training images of each class, to choose a classifier of the grid
+HELD_OUT_STREAM = 1  # part of the random key, so that the choice of these images is independent of the batches
 
 
 class Classifier(NamedTuple):
@@ -69,6 +72,35 @@ def linear(
         for count, head in zip(layers, heads)
         for lr, tally in zip(settings.learning_rates, _classified(head, test, test_labels))
     ]
+
+
+def choose(
+    train: Tensor,
+    labels: Tensor,
+    layers: Sequence[int] = (1,),
+    settings: Settings | None = None,
+    device: torch.device | str = "cpu",
+) -> list[Classifier]:
+    """The grid of `linear`, trained without the images of `held_out` and scored on the first view of these.
+
+    The best one has the learning rate and the depth to use: no image of the evaluation has a part in the choice. Raises
+    `UserError` if no class has two images.
+    """
+    settings = settings or Settings()
+    held = held_out(labels, settings.seed)
+    what = "no class has two training images, so none can be held out to choose the learning rate and the depth"
+    demand(bool(held.any()), what, "give one --linear.lr and one --linear.layers")
+    return linear(train[:, ~held], labels[~held], train[0, held], labels[held], layers, settings, device)
+
+
+def held_out(labels: Tensor, seed: int) -> Tensor:
+    """A fifth of the images of each class, at least one and not all of them, by the seed: bool N."""
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique().tolist():
+        own = (labels == label).nonzero()[:, 0].numpy()
+        order = np.random.default_rng([seed, HELD_OUT_STREAM, int(label)]).permutation(own)
+        held[order[: min(max(1, round(HELD_OUT * len(own))), len(own) - 1)]] = True
+    return held
 
 
 def standardized(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,6 +71,7 @@ class Dino(ImageTask):
         _check(recipe, task)
         collection = open_collection(recipe.data, labels=task.labels == "auto")
         recipe = self.fit(recipe, process, len(collection.train))
+        self.check_values(collection.train.images)
         data, run = recipe.data, recipe.run
         self.options, self.changes = task, recipe.model.changes()
         self.preprocessing = data.preprocessing()

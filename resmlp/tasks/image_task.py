@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from resmlp.config import Data, ImageRecipe
+from resmlp.data.images.value_range import check_value_range
+from resmlp.imaging.image_file import ImageSource
 from resmlp.tasks.base import Batch, Task
 from resmlp.tasks.fit_batch import fit_batch
 from resmlp.utils.devices import Process
@@ -38,6 +40,15 @@ class ImageTask(Task):
                 f"training with batch size {self.recipe.data.batch_size} and learning rate {self.recipe.optim.lr:.3g}"
             )
         return self.recipe
+
+    def check_values(self, images: Sequence[ImageSource]) -> None:
+        """Print a warning if images with over 8 bits use a small part of their range. Call it after `fit`.
+
+        Raises `UserError` if their range is unknown.
+        """
+        warning = check_value_range(images, self.recipe.data.decoding)
+        if warning and self.process.rank == 0:
+            notice(warning)
 
     def report_unreadable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
         """The batches; report an unreadable image with the `remedy` the first time, and count it each time."""

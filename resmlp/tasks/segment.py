@@ -22,10 +22,11 @@ from resmlp.data import (
     normalize,
     open_masks,
 )
+from resmlp.data.masks.maskset import FilePair
+from resmlp.imaging.image_file import File
 from resmlp.inference.segmenter import Example, SegmentationPredictor, examples, save_segmenter
 from resmlp.metrics import count_pixels
 from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of
-from resmlp.nn.shared_masks import dealt, sample_places
 from resmlp.recipes import RECIPES
 from resmlp.tasks.base import Batch
 from resmlp.tasks.image_task import ImageTask, fraction_summary
@@ -78,6 +79,7 @@ class Segment(ImageTask):
             check_no_trunk(recipe)
         train, self.val_masks = masks = open_masks(recipe.data, task)
         recipe = self.fit(recipe, process, len(train))
+        self.check_values([File(pair.name) for pair in train.pairs if isinstance(pair, FilePair)])
         data, run = recipe.data, recipe.run
         check_batch(data.batch_size // run.accumulate)
         self.counts = {"train": len(train), "val": len(self.val_masks)}
@@ -139,8 +141,7 @@ class Segment(ImageTask):
         """The cross-entropy of the decoder, plus that of the auxiliary decoder times its weight."""
         p = self.config.preprocessing
         images, labels = (batch[key].to(self.process.device, non_blocking=True) for key in ("image", "mask"))
-        with sample_places(dealt(len(images) * self.process.world, self.process.rank, self.process.world)):
-            outputs = model(normalize(images, p.mean, p.std))
+        outputs = model(normalize(images, p.mean, p.std))
         main, *others = (pixel_loss(logits, labels, self.class_weights) for logits in outputs)
         if not others:
             return {"loss": main}

@@ -61,6 +61,7 @@ class Supervised(ImageTask):
         super().__init__()
         splits = open_splits(recipe.data)
         recipe = self.fit(recipe, process, len(splits.train))
+        self.check_values(splits.train.images)
         data, run = recipe.data, recipe.run
         self.preprocessing, self.classes = data.preprocessing(), splits.train.classes
         self.counts = {"train": len(splits.train), "val": len(splits.val)}

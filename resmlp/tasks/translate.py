@@ -21,10 +21,10 @@ from resmlp.data.text.tokenizer import Tokenizer
 from resmlp.inference.translator import SavedTranslator, open_translator, save_translator
 from resmlp.metrics import translation_scores
 from resmlp.metrics.bleu import check_packages
+from resmlp.metrics.bleu_tokenization import tokenization_warning
 from resmlp.models import Weights, count_parameters, load_into
 from resmlp.models.beam_search import translate
 from resmlp.models.seq2seq import Seq2Seq
-from resmlp.nn.shared_masks import sample_places
 from resmlp.tasks.base import Batch, Task
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process, all_gather
@@ -115,6 +115,8 @@ class Translate(Task):
         tokens, positions = sum(b["tokens"] for b in batches), sum(b["target"][:, 1:].numel() for b in batches)
         per_step = self.process.world * self.accumulate * sum(b["mean_tokens"] for b in batches) / len(batches)
         yield "tokens", f"{per_step:,.0f} of the target per step, and {1 - tokens / positions:.1%} padding"
+        if warning := tokenization_warning(self.data.target_language, self.val.targets):
+            yield "note", warning
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """The shares of this process of the micro-batches (`TokenBatches`)."""
@@ -122,8 +124,7 @@ class Translate(Task):
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
         """The smoothed cross-entropy, and `nll` without smoothing, in nats per target token."""
-        with sample_places(batch["places"]):
-            smooth, nll = self.loss_sums(model, batch)
+        smooth, nll = self.loss_sums(model, batch)
         return {"loss": smooth / batch["mean_tokens"], "nll": nll.detach() / batch["mean_tokens"]}
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -234,6 +234,9 @@ def test_a_run_learns_from_its_own_split(evaluate, trained):
     assert (result["knn"], result["linear"]) == (1.0, 1.0)
     assert result["images"] + result["train_images"] == 36
     assert [(m["layers"], m["lr"]) for m in result["linear_grid"]] == [(1, 0.1), (1, 0.01)], "of a network of one layer"
+    chosen = max(result["linear_grid"], key=lambda member: member["held_out_top1"])
+    assert (result["linear_lr"], result["linear"]) == (chosen["lr"], chosen["top1"])
+    assert result["linear_upper_bound"] == max(member["top1"] for member in result["linear_grid"])
     assert result["linear_lr"] == 0.1
 
 

@@ -11,7 +11,7 @@ from torch import nn
 import resmlp as package
 from resmlp.config.evaluation import Linear
 from resmlp.metrics import linear
-from resmlp.metrics.linear_probe import LEARNING_RATES, Settings, fit, standardized
+from resmlp.metrics.linear_probe import LEARNING_RATES, Settings, choose, fit, held_out, standardized
 from resmlp.models.features import last_layers, pooled
 from resmlp.utils.errors import UserError
 
@@ -134,3 +134,24 @@ def test_features_of_timm_networks():
 
 def test_the_command_line_has_the_same_learning_rates():
     assert Linear().lr == LEARNING_RATES
+
+
+def test_a_fifth_of_each_class_is_held_out():
+    labels = torch.tensor([0] * 50 + [1] * 7 + [2] * 2 + [3])
+    held = held_out(labels, 3)
+    assert [int(held[labels == label].sum()) for label in range(4)] == [10, 1, 1, 0]
+    assert torch.equal(held, held_out(labels, 3))
+    assert not torch.equal(held, held_out(labels, 4))
+
+
+def test_the_choice_equals_a_grid_on_the_rest():
+    train, labels = some(80)
+    settings = Settings((0.001, 0.1), epochs=5, seed=2)
+    held = held_out(labels, 2)
+    rest = linear(train[:, ~held], labels[~held], train[0, held], labels[held], (1,), settings)
+    assert choose(train, labels, (1,), settings) == rest
+
+
+def test_single_images_cannot_be_held_out():
+    with pytest.raises(UserError, match="no class has two training images"):
+        choose(torch.randn(2, 3, 4), torch.arange(3))

@@ -23,6 +23,7 @@ from resmlp.data.text.sources import open_pairs
 from resmlp.inference.translator import open_translator
 from resmlp.models import open_model
 from resmlp.models.beam_search import Hypothesis
+from resmlp.nn.shared_masks import sample_places
 from resmlp.tasks import Translate, make_task
 from resmlp.tasks import translate as module
 from resmlp.tasks.translate import cross_entropies
@@ -466,7 +467,9 @@ def test_the_masks_of_dropout_are_those_of_one_process(make):
     losses = []
     for task in tasks:
         torch.manual_seed(3)
-        losses.append(task.loss(task.model.train(), next(task.batches(0, 0)), 0)["loss"].item())
+        batch = next(task.batches(0, 0))
+        with sample_places(batch["places"]):
+            losses.append(task.loss(task.model.train(), batch, 0)["loss"].item())
     assert losses[0] == pytest.approx(sum(losses[1:]) / 2, rel=1e-5)
 
 

@@ -218,6 +218,14 @@ def test_evaluation_keeps_the_best_of_both_kinds_of_weights(engine, toy_recipe):
     assert {kind: entry["score"] for kind, entry in progress.last.items()} == {"raw": 0.4, "ema": 0.45}
 
 
+def test_of_several_zeros_the_last_evaluation_is_the_best(engine, toy_recipe):
+    task = Toy()
+    scores = iter([0.0, 0.0, 0.0])
+    task.evaluate = lambda model: [("score", next(scores))]
+    progress = engine(task, toy_recipe(epochs=3)).fit()
+    assert progress.best == {"weights": "raw", "epoch": 3, "step": 12, "score": 0.0}
+
+
 def test_the_last_two_and_the_best_checkpoints_are_kept(engine, toy_recipe):
     task = Toy()
     scores = iter([0.1, 0.5, 0.4, 0.3])
@@ -225,13 +233,6 @@ def test_the_last_two_and_the_best_checkpoints_are_kept(engine, toy_recipe):
     made = engine(task, toy_recipe(epochs=4))
     made.fit()
     assert made.checkpoints.steps() == [8, 12, 16]
-
-
-def test_the_best_of_several_zeros_is_the_last(engine, toy_recipe):
-    task = Toy()
-    scores = iter([0.0, 0.0, 0.0])
-    task.evaluate = lambda model: [("score", next(scores))]
-    assert engine(task, toy_recipe(epochs=3)).fit().best["epoch"] == 3
 
 
 def test_evaluation_runs_every_n_epochs_and_at_the_end(engine, toy_recipe):

@@ -135,7 +135,7 @@ def network_inputs(anatomy: Anatomy, files: Sequence[str], device: torch.device)
     preprocessing = replace(anatomy.preprocessing, size=size)
     transform = eval_transform(preprocessing)
     for file in files:
-        image = transform(File(file).read())[None]
+        image = transform(File(file, preprocessing.decoding).read())[None]
         yield normalize(image.to(device), preprocessing.mean, preprocessing.std)[0]
 
 

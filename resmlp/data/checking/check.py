@@ -4,7 +4,7 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from resmlp.data.checking.issues import SEVERITIES, TINY, Issue, image_issues
 from resmlp.data.checking.layout import Layout, find_layout, layout_issues
 from resmlp.data.checking.report import DataReport
 from resmlp.data.images.trees import Skipped, SplitTree, class_folders, open_tree, sort_classes
+from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
 from resmlp.data.loading.loader import Loader
 from resmlp.data.loading.workers import note_reading
 from resmlp.data.masks.trees import is_mask_tree
@@ -66,6 +67,7 @@ def check_data(
         if isinstance(image, File) and not image.name.isprintable():
             collector.add(name, [("unprintable", "")])
     issues += collector.issues()
+    issues += _value_range_issues([images[i] for i in used.tolist()], collector.names.get("16-bit", {}))
     candidates = statistics.possible_duplicates()
     issues += _duplicates(layout, images, candidates, processes, partial(progress, "duplicates"))
     issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))
@@ -163,6 +165,17 @@ class _IssueCollector:
     def issues(self) -> list[Issue]:
         """One issue for each kind."""
         return [Issue.of(kind, names if any(names.values()) else list(names)) for kind, names in self.names.items()]
+
+
+def _value_range_issues(images: list[tuple[str, ImageSource]], deep: Container[str]) -> Iterator[Issue]:
+    """Images with over 8 bits that use a small part of their range, among some of all images and some of `deep`."""
+    names = {image.name: name for name, image in images}
+    chosen = spaced([image for _, image in images]) + spaced([image for name, image in images if name in deep])
+    measured = {name: samples for name, samples in measure_images(chosen).items() if samples.full}
+    what, hint = value_range_warning(measured, None)
+    if what:
+        details = {names[name]: f"{samples.low:g} to {samples.high:g}" for name, samples in measured.items()}
+        yield Issue.of("value-range", details, fix=f"{what}: {hint}")
 
 
 def _duplicates(

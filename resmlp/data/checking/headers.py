@@ -70,7 +70,7 @@ def read_header(image: ImageSource, decode: bool = False) -> Header:
             file.seek(0)
             with Image.open(file, formats=FORMATS) as opened:
                 header = _describe(opened)._replace(bytes=size, tail=zlib.crc32(tail))
-        if decode or header.mode == "F" or _may_be_truncated(header.format, head, tail, size):
+        if decode or header.mode in ("F", "I") or _may_be_truncated(header.format, head, tail, size):
             image.read()
         return header
     except UnreadableImage as error:

@@ -67,6 +67,9 @@ KINDS = {
     "grayscale": Kind("note", "grayscale images", "they are read as RGB"),
     "palette": Kind("note", "images with a palette", "they are read as RGB"),
     "cmyk": Kind("note", "CMYK images", "they are read as RGB, without a color profile"),
+    "value-range": Kind(
+        "warning", "images with over 8 bits that use a small part of their range", "give --data.value-range"
+    ),
     "16-bit": Kind("note", "16-bit images", "they are scaled to 8 bits"),
     "transparent": Kind("note", "images with transparency", "they are blended with white"),
     "exif-rotated": Kind("note", "images with an EXIF orientation", "they are read upright"),

@@ -1,15 +1,16 @@
 """Labeled images, from trees of class folders, from archives, and from scikit-learn's digits."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from resmlp.config import Data
+from resmlp.config.preprocessing import Decoding
 from resmlp.data.images.trees import Tree, class_folders, open_tree, short_list
-from resmlp.imaging.image_file import ImageSource, Pixels
+from resmlp.imaging.image_file import ImageSource, Pixels, with_decoding
 from resmlp.utils.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
@@ -40,6 +41,12 @@ class ImageSet:
         """The images of these indices, in this order, with the same classes."""
         indices = list(indices)
         return ImageSet(self.classes, [self.labels[i] for i in indices], [self.images[i] for i in indices])
+
+    def decoded(self, decoding: Decoding) -> "ImageSet":
+        """The same images, decoded so."""
+        if all(getattr(image, "decoding", decoding) == decoding for image in self.images):
+            return self
+        return replace(self, images=[with_decoding(image, decoding) for image in self.images])
 
     def indices_by_class(self) -> list[list[int]]:
         """The indices of the images of each label, from label 0; a set without classes is one class."""

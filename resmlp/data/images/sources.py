@@ -30,8 +30,8 @@ def open_splits(data: Data) -> Splits:
     kept. Raises `UserError` if the root is missing, empty or has no class folders, if it has a single class, and if
     the classes of train and val differ.
     """
-    splits = _source(data).splits(data)
-    return splits._replace(train=take_fraction(splits.train, data))
+    train, val = _source(data).splits(data)
+    return Splits(take_fraction(train, data).decoded(data.decoding), val.decoded(data.decoding))
 
 
 def open_eval(data: Data) -> ImageSet:
@@ -40,7 +40,7 @@ def open_eval(data: Data) -> ImageSet:
     Raises `UserError` as `open_splits` does, but accepts a single class. If training split the tree itself, the
     validation set is `open_splits(data).val`.
     """
-    return _source(data).val(data)
+    return _source(data).val(data).decoded(data.decoding)
 
 
 def count_mismatch(source: str, splits: Splits) -> str:

@@ -39,7 +39,7 @@ def open_collection(data: Data, labels: bool = True) -> Collection:
     train, _, whole = open_tree(data.root)
     if not train and (train := _flat_train_folder(whole)) and labels:
         why = f"{train.root} has no class folders"
-    images = take_fraction(_all_images(train or whole), data)
+    images = take_fraction(_all_images(train or whole), data).decoded(data.decoding)
     return Collection(images, None, f"{why}; only the images of {train.root} are used" if train else why)
 
 

@@ -36,6 +36,7 @@ class EvalBatches:
     ):
         indices = range(rank, len(dataset), world)
         self._order = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
+        dataset = dataset.decoded(preprocessing.decoding)
         images = _EvalImages(dataset, eval_transform(preprocessing), preprocessing.size, strict)
         self._loader = Loader(images, self._order, workers, strict)
 

@@ -3,8 +3,10 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from resmlp.config.tasks import Segment
 from resmlp.data.masks.files import MAX_CLASSES, NUMBER_COUNT, Color, LabelMap
@@ -55,7 +57,7 @@ def read_class_info(root: Path, source: str, task: Segment) -> ClassInfo | None:
     colors = read_palette(root, first)
     if source == "camvid":
         return make_class_info(tuple(CAMVID), first, ignored, {**dict(enumerate(CAMVID.values())), **colors})
-    classes = read_classes(root, first, ignored)
+    classes = read_classes(root, first, ignored, dict(task.label_map))
     if not classes and source == "ade20k":
         classes = tuple(str(number) for number in range(1, ADE20K_CLASSES + 1))
     return make_class_info(classes, first, ignored, colors) if classes else None
@@ -82,8 +84,12 @@ def _voc_color(number: int) -> Color:
     return red, green, blue
 
 
-def read_classes(root: Path, first: int, ignored: frozenset[int]) -> tuple[str, ...]:
+def read_classes(
+    root: Path, first: int, ignored: frozenset[int], renumbered: Mapping[int, int] = MappingProxyType({})
+) -> tuple[str, ...]:
     """The names in the list of classes at `root`, without those of ignored numbers; empty if there is no list.
+
+    A number of `renumbered` is read as the number of its class.
 
     Raises `UserError` for a list that is damaged, names a class twice, or has gaps between its numbers.
     """
@@ -91,9 +97,14 @@ def read_classes(root: Path, first: int, ignored: frozenset[int]) -> tuple[str, 
     if file is None:
         return ()
     rows = _read_ade20k(file) if file.stem == "objectInfo150" else _read_list(file, first)
+    rows = {renumbered.get(number, number): name for number, name in rows.items()}
+    dropped = 0
     while rows and max(rows) in ignored:
-        del rows[max(rows)]
+        dropped = max(rows)
+        del rows[dropped]
     rows = {number: name for number, name in sorted(rows.items()) if number >= first}
+    what = f"{file} has a single class besides {dropped}, which is ignored"
+    demand(not dropped or len(rows) > 1, what, f"--task.label-map {dropped} {first + 1} reads {dropped} as a class")
     last = first + len(rows) - 1
     what = f"{file} has {len(rows)} classes with numbers from {min(rows, default=0)} to {max(rows, default=0)}"
     hint = f"use the numbers {first} to {last}; if 0 is ignored, set --task.reduce-zero-label"

@@ -7,8 +7,11 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from resmlp.data.masks.files import Color, LabelMap, image_size, mask_size
+from resmlp.config.preprocessing import Decoding
+from resmlp.data.masks.files import Color, LabelMap, image_header, mask_size
+from resmlp.imaging.decode import DEFAULT
 from resmlp.imaging.image_file import File
+from resmlp.imaging.orientation import SWAPPED
 from resmlp.utils.errors import UserError
 
 ImageAndLabels = tuple[Image.Image, np.ndarray]
@@ -32,6 +35,7 @@ class FilePair(NamedTuple):
     image: str
     mask: str
     label_map: LabelMap
+    decoding: Decoding = DEFAULT
 
     @property
     def name(self) -> str:
@@ -40,22 +44,29 @@ class FilePair(NamedTuple):
 
     def read(self) -> ImageAndLabels:
         """Both; raises `UserError` if the sizes differ and for a label out of range."""
-        image, labels = File(self.image).read(), self.label_map.read(self.mask)
+        image, labels = File(self.image, self.decoding).read(), self.label_map.read(self.mask)
         self._check_size(image.size, labels.shape[::-1])
         return image, labels
 
-    def check(self) -> None:
-        """Check the headers of both files as `read` does; decodes pixels only if the sizes in the headers differ."""
-        image, mask = image_size(self.image), mask_size(self.mask, self.label_map.colors)
-        if image != mask:  # in some formats the EXIF orientation comes after the pixels
-            image = File(self.image).read().size
-        self._check_size(image, mask)
+    def check(self) -> int:
+        """Check the headers of both files as `read` does; decodes pixels only if the sizes in the headers differ.
 
-    def _check_size(self, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
+        Returns the EXIF orientation of the image; 1 is upright.
+        """
+        header, mask = image_header(self.image, self.decoding.exif), mask_size(self.mask)
+        size = header.size
+        if size != mask:  # in some formats the EXIF orientation comes after the pixels
+            size = File(self.image, self.decoding).read().size
+        self._check_size(size, mask, turned=header.orientation in SWAPPED)
+        return header.orientation
+
+    def _check_size(self, image: tuple[int, ...], mask: tuple[int, ...], turned: bool = False) -> None:
         if image != mask:
             image_text, mask_text = ("{}x{}".format(*size) for size in (image, mask))
             what = f"the mask {self.mask} is {mask_text} (width x height), but its image {self.image} is {image_text}"
-            raise UserError(what, "a mask needs the size of its image")
+            other = "ignore" if self.decoding.exif == "apply" else "apply"
+            hint = f"; its EXIF orientation swaps the sides: try --data.exif {other}" if turned else ""
+            raise UserError(what, f"a mask needs the size of its image{hint}")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from resmlp.data.masks.classnames import (
     read_palette,
 )
 from resmlp.data.masks.files import IGNORED, MAX_CLASSES, LabelMap
+from resmlp.data.masks.mask_counts import MaskCounts, exif_note, ignored_error, ignored_note
 from resmlp.data.masks.maskset import FilePair, MaskSet
 from resmlp.data.masks.scenes import scene_splits
 from resmlp.data.masks.trees import LAYOUT, MaskTree, PairedFiles, open_mask_tree
@@ -79,19 +80,19 @@ def open_eval_masks(data: Data, task: Segment, split: str | None = None, classes
     return _open(tree, data, task, [folders.files()], classes)[0]
 
 
-def check_masks(pairs: Sequence[FilePair], limit: int | None = CHECKED) -> np.ndarray:
+def check_masks(pairs: Sequence[FilePair], limit: int | None = CHECKED) -> MaskCounts:
     """Check the headers of all pairs, and every pixel of `limit` evenly spaced masks (None: of all).
 
-    Returns the number of pixels of each label, int64 of 256. Raises `UserError` for the first mask that is damaged, is
-    not a mask, has another size than its image, or has a label out of range.
+    Returns their counts. Raises `UserError` for the first mask that is damaged, is not a mask, has another size than
+    its image, or has a label out of range; with `limit` None also for one with soft edges.
     """
-    counts = np.zeros(IGNORED + 1, np.int64)
+    counts = MaskCounts()
     number = len(pairs) if limit is None else min(limit, len(pairs))
     chosen = set(np.linspace(0, len(pairs) - 1, number).astype(int).tolist())
     for i, pair in enumerate(pairs):
-        pair.check()
+        counts.orientations[pair.check()] += 1
         if i in chosen:
-            counts += np.bincount(pair.label_map.read(pair.mask).ravel(), minlength=len(counts))
+            counts.add(pair.mask, pair.label_map, any_number=limit is None)
     return counts
 
 
@@ -141,24 +142,28 @@ def _open(
     first, ignored = first_and_ignored(task, data.source)
     info = _class_info(tree.root, data.source, task, tuple(classes))
     colors = tuple(sorted(read_palette(tree.root, first).items()))
-    label_map = info.label_map if info else LabelMap(MAX_CLASSES, first, ignored, colors)
-    pairs = [[FilePair(*paths, label_map) for paths in files.pairs] for files in splits]
+    label_map = _renumbered(info.label_map if info else LabelMap(MAX_CLASSES, first, ignored, colors), task)
+    pairs = [[FilePair(*paths, label_map, data.decoding) for paths in files.pairs] for files in splits]
     counts = [check_masks(split_pairs, CHECKED if info else None) for split_pairs in pairs]
     notes = [[f"skipped masks without an image: {short_list(u)}"] if u else [] for _, u in splits]
     for split_pairs, split_counts in zip(pairs, counts):
-        what = f"all labels of the masks in {Path(split_pairs[0].mask).parent} are ignored"
-        demand(bool(split_counts[:IGNORED].any()), what, "check --task.ignore-index and --task.reduce-zero-label")
+        _check_labeled(split_pairs, split_counts, label_map)
+    named = info is not None
     if info is None:
-        names = _numbers_as_names(tree.root, first, np.sum(counts, 0))
+        names = _numbers_as_names(tree.root, counts, label_map)
         info = make_class_info(names, first, ignored, dict(colors))
         notes[0].append(f"no classes.txt with class names: the names of the {len(names)} classes are their numbers")
         task = replace(task, empty_classes=True)  # an unused number is not a class that the user has named
     if len(splits) > 1:
         empty = [_empty_classes(info.classes, *split) for split in zip(pairs, counts)]
-        demand(task.empty_classes or not empty[0], EMPTY.format(empty[0]), EMPTY_HINT)
-        for split_notes, empty_names, text in zip(notes, empty, (EMPTY, UNSEEN)):
-            split_notes += [text.format(empty_names)] * bool(empty_names)
-    label_map = info.label_map
+        if not task.empty_classes:
+            _check_empty(empty[0], counts[0], label_map)
+        for split_notes, split_empty, text in zip(notes, empty, (EMPTY, UNSEEN)):
+            split_notes += [text.format(short_list(split_empty.values()))] * bool(split_empty)
+    if not named or not counts[0].labels[: len(info.classes)].all():
+        notes[0] += filter(None, [ignored_note(counts[0], label_map)])
+    notes[0] += filter(None, [exif_note(counts, data.exif)])
+    label_map = _renumbered(info.label_map, task)
     return [
         MaskSet(
             info.classes, info.palette, [pair._replace(label_map=label_map) for pair in split_pairs], tuple(split_notes)
@@ -167,22 +172,46 @@ def _open(
     ]
 
 
-def _empty_classes(classes: Sequence[str], pairs: Sequence[FilePair], counts: np.ndarray) -> str:
-    """The classes without a pixel in any mask; empty if not all masks were checked."""
-    empty = [name for label, name in enumerate(classes) if not counts[label]]
-    return short_list(empty) if empty and len(pairs) <= CHECKED else ""
+def _check_labeled(pairs: Sequence[FilePair], counts: MaskCounts, label_map: LabelMap) -> None:
+    """Raise `UserError` if all pixels of these masks are ignored."""
+    more, hint = ignored_error(counts, label_map, ())
+    what = f"all labels of the masks in {Path(pairs[0].mask).parent} are ignored{more}"
+    demand(bool(counts.labels[:IGNORED].any()), what, f"{hint}check --task.ignore-index and --task.reduce-zero-label")
 
 
-def _numbers_as_names(root: Path, first: int, counts: np.ndarray) -> tuple[str, ...]:
-    """Names of unnamed classes: the numbers in the masks from `first` on; `counts` has the pixels of each label."""
-    labels = np.flatnonzero(counts[:IGNORED])
+def _check_empty(empty: dict[int, str], counts: MaskCounts, label_map: LabelMap) -> None:
+    """Raise `UserError` for classes without a pixel in the training masks, from label to name."""
+    more, hint = ignored_error(counts, label_map, [*empty])
+    hint = f"{hint}set --task.empty-classes" if hint else EMPTY_HINT
+    demand(not empty, EMPTY.format(short_list(empty.values())) + more, hint)
+
+
+def _renumbered(label_map: LabelMap, task: Segment) -> LabelMap:
+    """The same with `task.label_map`; raises `UserError` for a class that does not exist."""
+    last = label_map.first + label_map.num_classes - 1
+    for number, target in task.label_map:
+        what = f"--task.label-map {number} {target}: the classes are {label_map.first} to {last}"
+        demand(label_map.first <= target <= last, what, "give the number in the masks, then that of its class")
+    return replace(label_map, renumbered=task.label_map)
+
+
+def _empty_classes(classes: Sequence[str], pairs: Sequence[FilePair], counts: MaskCounts) -> dict[int, str]:
+    """From label to name, the classes without a pixel in any mask; empty if not all masks were checked."""
+    empty = {label: name for label, name in enumerate(classes) if not counts.labels[label]}
+    return empty if len(pairs) <= CHECKED else {}
+
+
+def _numbers_as_names(root: Path, counts: Sequence[MaskCounts], label_map: LabelMap) -> tuple[str, ...]:
+    """Names of unnamed classes: the numbers in the masks from that of class 0 on."""
+    labels, first = np.flatnonzero(sum(split.labels for split in counts)[:IGNORED]), label_map.first  # type: ignore[index]
     last = first + int(labels[-1])
-    what = f"the masks of {root} have a single label, {last}"
-    hint = "ignored labels, such as 255, cannot be a class: give each class a number of its own"
-    demand(last > first, what, hint)
+    more, hint = ignored_error(counts[0], label_map, [1])
+    what = f"the masks of {root} have a single label, {last}{more}"
+    demand(last > first, what, f"{hint}give each class a number of its own")
     count = last - first + 1
     what = f"the labels of the masks of {root} go up to {last}, but only {len(labels)} of {count} occur"
-    demand(2 * len(labels) >= count, what, f"list the classes in classes.txt, or set --task.ignore-index {last}")
+    hint = f"list the classes in classes.txt, or set --task.label-map {last} K or --task.ignore-index {last}"
+    demand(2 * len(labels) >= count, what, hint)
     return tuple(map(str, range(first, last + 1)))
 
 

@@ -83,6 +83,7 @@ def test_clean_tree_has_no_issues(clean, options):
 
 EXIF_ON_ITS_SIDE = Image.Exif()
 EXIF_ON_ITS_SIDE[0x0112] = 6
+GRAY_12 = Image.fromarray(drawn.integers(0, 4096, (40, 40), dtype=np.uint16))
 GRAY_16 = Image.fromarray(drawn.integers(0, 65536, (40, 40), dtype=np.uint16))
 
 IMAGES: dict[str, tuple[Callable[[Path], object], dict[str, list[str]]]] = {
@@ -106,6 +107,7 @@ IMAGES: dict[str, tuple[Callable[[Path], object], dict[str, list[str]]]] = {
     "palette": (lambda root: put(root / "x.png", noise(mode="P")), {"palette": ["x.png"]}),
     "CMYK": (lambda root: put(root / "x.jpg", noise(mode="CMYK")), {"cmyk": ["x.jpg"]}),
     "16-bit": (lambda root: put(root / "x.png", GRAY_16), {"16-bit": ["x.png"]}),
+    "12 bits of 16": (lambda root: put(root / "x.png", GRAY_12), {"16-bit": ["x.png"], "value-range": ["x.png"]}),
     "alpha": (lambda root: put(root / "x.png", noise(mode="RGBA")), {"transparent": ["x.png"]}),
     "transparent palette": (
         lambda root: put(root / "x.png", noise(mode="P"), transparency=3),

@@ -37,7 +37,7 @@ def test_camvid_as_published(shared):
     assert open_eval_masks(camvid(shared), Segment(), classes=train.classes).pairs == val.pairs
     for part, masks in (("train", train), ("val", val), ("test", test)):
         expected = counted(sorted((shared / "camvid/labels" / part).glob("*.png")))
-        counts = check_masks(masks.pairs)
+        counts = check_masks(masks.pairs).labels
         assert np.array_equal(counts[:11], expected[:11])
         assert (counts[255], counts[11:255].sum()) == (expected[11], 0)
 
@@ -72,7 +72,7 @@ def test_ade20k(shared):
     assert train.classes[:4] == ("wall", "building", "sky", "floor")
     everything = open_eval_masks(data, Segment())
     expected = counted(sorted(files.glob("*.png")))
-    counts = check_masks(everything.pairs)
+    counts = check_masks(everything.pairs).labels
     assert np.array_equal(counts[:150], expected[1:151])
     assert counts[255] == expected[0]
     assert {train.name(i) for i in range(2)} | {val.name(0)} == {everything.name(i) for i in range(3)}
@@ -193,6 +193,7 @@ def test_notes_for_the_user(tree):
     assert train.notes == (
         "skipped masks without an image: extra.png",
         "no training mask has a pixel of moon",
+        "255, the ignored label, is in every mask (16.7% of the pixels); if it is class K, set --task.label-map 255 K",
     )
     assert [note.split(":")[0] for note in val.notes] == ["no validation mask has a pixel of moon, road"]
 
@@ -278,8 +279,11 @@ PROBLEMS = {
         "1 of 3 images.*1_L.png there has no image",
     ),
     "a JPEG": (lambda r: save(r / "labels/train/1.png", GRAY, format="JPEG"), "1.png is a JPEG file"),
-    "an image": (lambda r: save(r / "labels/val/1.png", Image.new("RGB", (8, 6))), r"has colors \(RGB\).*palette.txt"),
-    "transparency": (lambda r: save(r / "labels/val/1.png", Image.new("LA", (8, 6))), r"has colors \(LA\)"),
+    "an image": (
+        lambda r: save(r / "labels/val/1.png", Image.new("RGB", (8, 6), "red")),
+        r"has colors \(RGB\).*palette.txt",
+    ),
+    "transparency": (lambda r: save(r / "labels/val/1.png", Image.new("LA", (8, 6))), r"transparent pixels \(LA\)"),
     "another size": (lambda r: save(r / "labels/train/2.png", SMALL), "2.png is 8x5.*2.jpg is 8x6"),
     "out of range": (
         lambda r: save(r / "labels/train/2.png", Image.new("L", (8, 6), 3)),
