@@ -13,6 +13,7 @@ from resmlp.config.tasks import Dino, Distill, Segment
 from resmlp.config.vision import Architecture
 from resmlp.hub.resolve import resolve
 from resmlp.models import preprocessing_of
+from resmlp.models.weights import read_tensors
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import exists
 
@@ -65,6 +66,8 @@ def _network_of(start: str | None) -> tuple[str, Architecture]:
     source = resolve(start)
     model_config = source.expect(ModelConfig)
     if model_config is None:
+        if source.path:
+            read_tensors(source.file)  # the file may be damaged, or something else
         hint = f"give the name with --model, and the weights with {CHECKPOINT}"
         raise UserError(f"{start} has no model.json with the name of its network", hint)
     return model_config.model.name, model_config.model.architecture

@@ -26,6 +26,7 @@ from resmlp.tasks.fit_batch import scale_batch
 from resmlp.training.checkpoint import Progress
 from resmlp.training.engine import Engine
 from resmlp.training.settings_table import describe
+from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process, find_device
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
@@ -173,6 +174,8 @@ def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None
     saved = recorded_recipe(folder)
     if saved is None:
         return
+    missing = f"--data.root is not given, and the run in {folder} has one"
+    demand(recipe.data.root is not None or saved.data.root is None, missing, f"give --data.root {saved.data.root}")
     if not exact and isinstance(saved, ImageRecipe) and isinstance(recipe, ImageRecipe):
         recipe = _with_smaller_batch(recipe, saved.data.batch_size)
     before, now = to_dict(saved), to_dict(recipe)

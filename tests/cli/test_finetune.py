@@ -43,7 +43,7 @@ def test_the_head_is_kept_for_an_equal_number_of_classes(resmlp, trained, tree, 
     flags = ["--model.checkpoint", str(trained), "--data.root", str(tree), "--out", str(tmp_path / "tuned")]
     ended = resmlp("train", "finetune", *FAST, *flags)
     assert ended.code == 0, ended.err
-    assert "new head" not in ended.err
+    assert "a new head for" not in " ".join(ended.err.split())
     before, after = (load_file(folder / "model.safetensors") for folder in (trained, tmp_path / "tuned"))
     torch.testing.assert_close(after["head.weight"], before["head.weight"], rtol=0, atol=1e-6)
 
@@ -219,10 +219,14 @@ def test_weights_to_start_from_may_be_given_as_the_model(resmlp, trained, tree, 
         (["--model", "resmlp_s13", "--model.checkpoint", "start"], "unknown model 'resmlp_s13' (did you mean"),
         (["--model", "start", "--model.checkpoint", "start"], "unknown model 'start'"),
         (["--model.checkpoint", "runs/nothing"], "--model.checkpoint: no model at runs/nothing"),
+        (["--model.checkpoint", "empty.safetensors"], "empty.safetensors is empty (give"),
+        (["--model.checkpoint", "notes.pth"], "notes.pth is not a weight file (give"),
     ],
 )
 def test_a_model_that_is_nothing_is_named_with_its_flag(resmlp, trained, tree, tmp_path, flags, message):
     shutil.copytree(trained, tmp_path / "start")
+    (tmp_path / "empty.safetensors").touch()
+    (tmp_path / "notes.pth").write_text("some words")
     ended = resmlp("train", "finetune", *FAST, "--data.root", tree, "--out", "x", *flags)
     assert ended.code == 2
     assert message in ended.error
@@ -244,6 +248,8 @@ def test_a_finished_run_needs_no_starting_weights_and_no_teacher(resmlp, trained
     assert json.loads(again.out) == json.loads(first.out)
     (tmp_path / "run").rename(tmp_path / "moved")
     assert resmlp(*command, "--out", "moved").code == 0
+    without = [word for word in command if word not in ("--data.root", tree)]
+    assert "--data.root is not given" in resmlp(*without, "--out", "moved").error
     assert "optim.lr: " in resmlp(*command, "--out", "moved", "--optim.lr", "0.5").error
     other = resmlp(*command, "--out", "moved", flag, "elsewhere/start").error
     assert f"{flag}: no model at elsewhere/start" in other
