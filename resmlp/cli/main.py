@@ -5,10 +5,13 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import tyro
 from tyro.conf import FlagCreatePairsOff
@@ -89,7 +92,7 @@ def parse(args: list[str]) -> Verb:
     except SystemExit as stop:
         if stop.code == 0:
             raise
-        raise _one_line(complaint.getvalue(), name) from None
+        raise _one_line(complaint.getvalue(), name, lambda: _flags(kind, default)) from None
 
 
 def overview() -> str:
@@ -112,8 +115,21 @@ def _let_go() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _one_line(complaint: str, name: str) -> UserError:
-    """tyro's boxed complaint as what is wrong and what to do."""
+def _flags(kind: type[Verb], default: Any) -> list[str]:
+    """All flags of a verb, as its help shows them."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], default=default, config=(FlagCreatePairsOff,))
+    return list(dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][\w.-]*", text.getvalue())))
+
+
+def _last(flag: str) -> str:
+    """--run.out -> out"""
+    return flag.removeprefix("--").rpartition(".")[2]
+
+
+def _one_line(complaint: str, name: str, flags: Callable[[], list[str]]) -> UserError:
+    """tyro's boxed complaint as what is wrong and what to do; `flags` of the verb may be meant."""
     sections: list[list[str]] = [[]]
     for line in complaint.splitlines():
         text = line.strip("│| ")
@@ -127,6 +143,12 @@ def _one_line(complaint: str, name: str) -> UserError:
     if what.startswith("Missing from"):
         wanted = [line.split()[0] for line in sections[0] if line.startswith("--") or line.strip(".").isupper()]
         what = "missing " + " and ".join(wanted)
-    flags = [line.split()[0] for section in sections[1:] for line in section if line.startswith("--")]
-    near = f"did you mean {flags[0]}? " if flags and "Unrecognized" in what else ""
-    return UserError(what.replace("Unrecognized options: ", "unknown field "), f"{near}see {name} --help")
+    words = what.removeprefix("Unrecognized options: ").split(", ")
+    if not what.startswith("Unrecognized") or not words[0].startswith("--"):
+        return UserError(what.replace("Unrecognized options: ", "unknown field "), f"see {name} --help")
+    unknown = [word for word in words if word.startswith("--")]  # the others are their values
+    known = flags()
+    near = [flag for flag in known if _last(flag) == _last(unknown[0])]  # the same field of another part
+    near += get_close_matches(unknown[0], known)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return UserError(f"unknown field{'s' * (len(unknown) > 1)} {', '.join(unknown)}", f"{hint}see {name} --help")

@@ -27,7 +27,7 @@ from resmlp.models import Saved, open_model
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import this_process
 from resmlp.utils.files import disk_errors, write_json, write_together
-from resmlp.utils.run_folder import COMPRESSION, CONFIG
+from resmlp.utils.run_folder import COMPRESSION, CONFIG, RECIPE
 from resmlp.utils.serialization import to_dict
 
 IMAGES = 512
@@ -120,7 +120,11 @@ def compress(
         demand(process.world == 1, "compress runs in one process", "start it without torchrun")
         evaluator = Evaluator(source, data, process, train=Path(train) if train else None)
         pixels = calibration_images(evaluator.training_images, evaluator.images, images, saved.preprocessing, data)
-        return compress_saved(saved, folder, to, pixels, partial(accuracy, evaluator), share, size)
+        result = compress_saved(saved, folder, to, pixels, partial(accuracy, evaluator), share, size)
+    (folder / RECIPE).unlink(missing_ok=True)  # of an earlier network
+    if source.recipe:  # so that evaluation finds the data, wherever the folder is
+        write_json(folder / RECIPE, to_dict(source.recipe))
+    return result
 
 
 def compress_saved(

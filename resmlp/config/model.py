@@ -7,7 +7,7 @@ from tyro.conf import arg
 
 from resmlp.config.overrides import overridden, overrides_of
 from resmlp.config.pretrained import HUB, is_tagged, published
-from resmlp.config.vision import ARCHITECTURES, Architecture, canonical, changed
+from resmlp.config.vision import ALIASES, ARCHITECTURES, Architecture, canonical, changed
 from resmlp.utils.checks import BELOW_ONE, check_range, demand
 from resmlp.utils.errors import UserError
 
@@ -19,8 +19,8 @@ class Model(overrides_of(Architecture)):  # type: ignore[misc]
     """The network; a part that is None is that of the named model."""
 
     name: Annotated[str, arg(aliases=["--model"])] = "resmlp_s12"
-    """a model of `resmlp list models`, or its name in timm; or weights to start from, of `resmlp list weights` or
-    hf-hub:ORG/NAME; "checkpoint": the network of --model.checkpoint"""
+    """a model of `resmlp list models`, or its name in timm; or weights to start from: a run folder, a file of weights,
+    a name of `resmlp list weights`, or hf-hub:ORG/NAME; "checkpoint": the network of --model.checkpoint"""
     checkpoint: str | None = None
     """initial weights: a run folder, a file of weights, a name of `resmlp list weights`, or hf-hub:ORG/NAME; the head
     is new if the classes differ"""
@@ -29,32 +29,37 @@ class Model(overrides_of(Architecture)):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_range("--model.", self, drop_path=(0, BELOW_ONE))
+        foreign = f"--model {self.name}: only resmlp networks can be trained"
+        demand(not self.name.startswith("timm:"), foreign, "see `resmlp list models`")
         if self.names_weights:
             both = f"--model {self.name} and --model.checkpoint {self.checkpoint} are two sets of weights"
             demand(self.checkpoint in (None, self.start), both, "give one of them")
         elif self.name != FROM_CHECKPOINT:
-            foreign = f"--model {self.name}: only resmlp networks can be trained"
-            demand(not self.name.startswith("timm:"), foreign, "see `resmlp list models`")
             changed(ARCHITECTURES[canonical(self.name)], **self.changes())
 
     @property
     def names_weights(self) -> bool:
-        """Whether `name` is a name of weights and not of a network."""
-        return is_tagged(self.name) or self.name.startswith(HUB)
+        """Whether `name` is that of weights and not of a network.
+
+        An unknown name may be a run folder or a file: only `resmlp.tasks.complete` looks at the disk.
+        """
+        if is_tagged(self.name) or self.name.startswith(HUB):
+            return True
+        return self.checkpoint is None and self.name not in {FROM_CHECKPOINT, *ARCHITECTURES, *ALIASES}
 
     @property
     def start(self) -> str | None:
         """The initial weights, as a MODEL; None for random ones."""
         if is_tagged(self.name):
             return published(self.name).name
-        return self.name if self.name.startswith(HUB) else self.checkpoint
+        return self.name if self.names_weights else self.checkpoint
 
     @property
     def known(self) -> str | None:
         """The name of the network in `ARCHITECTURES`; None if it is only known from the checkpoint."""
         if is_tagged(self.name):
             return published(self.name).model
-        in_checkpoint = self.name == FROM_CHECKPOINT or self.name.startswith(HUB)
+        in_checkpoint = self.name == FROM_CHECKPOINT or self.names_weights
         return None if in_checkpoint else canonical(self.name)
 
     def network(self) -> tuple[str, Architecture]:
@@ -64,7 +69,8 @@ class Model(overrides_of(Architecture)):  # type: ignore[misc]
         """
         name = self.known
         if name is None:
-            raise UserError("no weights to start from", "give --model.checkpoint, for example a run folder")
+            what = f"the network of {self.start} is not read yet" if self.start else "no weights to start from"
+            raise UserError(what, "give --model or --model.checkpoint, for example a run folder")
         return name, changed(ARCHITECTURES[name], **self.changes())
 
     def changes(self) -> dict[str, Any]:

@@ -70,7 +70,8 @@ SEQ2SEQ: dict[str, Seq2SeqArchitecture] = {
 
 def changed(name: str, **changes: Any) -> Seq2SeqArchitecture:
     """The named architecture with those of `changes` that are not None; unknown names raise `UserError`."""
-    base, known = lookup("model that translates", name, SEQ2SEQ), {f.name for f in fields(Seq2SeqArchitecture)}
+    base = lookup("model that translates", name, SEQ2SEQ, "weights to start from are --model.checkpoint")
+    known = {f.name for f in fields(Seq2SeqArchitecture)}
     for key in changes:
         if key not in known:
             raise UserError(f"a model has no {key!r}", "its parts are " + ", ".join(sorted(known)))

@@ -111,12 +111,12 @@ def embed(
 def check_outputs(out: Path | None, map: Path | None) -> None:
     """Raise `UserError` for files that cannot be written, before the network runs."""
     if out:
-        endings = "it ends in " + " or ".join(FORMATS)
+        endings = "give a file name that ends in " + " or ".join(FORMATS)
         demand(out.suffix.lower() in FORMATS, f"--out {out}", endings)
         check_writable(f"--out {out}", out)
         FORMATS[out.suffix.lower()].check(out)
     if map:
-        demand(map.suffix.lower() == ".png", f"--map {map}", "it ends in .png")
+        demand(map.suffix.lower() == ".png", f"--map {map}", "give a file name that ends in .png")
         check_writable(f"--map {map}", map)
 
 

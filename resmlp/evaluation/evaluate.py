@@ -14,6 +14,7 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 
 WORST = 20  # classes that are shown
+ALWAYS_TOP5 = 5  # classes of which every image is in the top 5
 DATA, KNN, LINEAR = EvalData(), Knn(), Linear()
 
 
@@ -108,6 +109,8 @@ def check_protocols(names: Sequence[str], data: EvalData, files: Mapping[str, Pa
 def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
     """The scores as lines for people; classes from the worst to the best."""
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    if 0 < len(scores.get("per_class", {})) <= ALWAYS_TOP5:
+        numbers.pop("top5", None)
     shown = [f"{name} {value:.4f}" + _interval(scores.get(f"{name}_interval")) for name, value in numbers.items()]
     amount = "".join(f"  on {scores[what]:,} {what}" for what in ("images", "sentences") if what in scores)
     yield "  ".join(shown) + amount + where

@@ -28,6 +28,7 @@ from resmlp.utils.run_folder import COMPRESSION, RECIPE, WEIGHTS
 from resmlp.utils.serialization import from_dict
 
 TIMM = "timm:"
+MODELS = "give a run folder, a weight file, hf-hub:ORG/NAME, or a name of `resmlp list models`"
 PIXELS = "pixels"
 """the MODEL whose features are the pixels themselves"""
 Kind = Literal["classifier", "features", "segmenter", "translator", "exported", "compressed", "timm", "pixels"]
@@ -81,9 +82,15 @@ class Source:
 
     @cached_property
     def recipe(self) -> Recipe | None:
-        """The completed recipe of a run folder; None for anything else. Raises `UserError` for a damaged one."""
-        file = self.folder / RECIPE if self.folder else None
-        return from_dict(Recipe, read_json(file)) if file and file.is_file() else None
+        """The completed recipe of a run folder, or of the run that a compressed or exported network was made from.
+
+        None for anything else. Raises `UserError` for a damaged one.
+        """
+        files = [self.folder / RECIPE] if self.folder else []
+        if files and self.kind in ("compressed", "exported"):
+            files.append(files[0].absolute().parent.parent / RECIPE)  # by default they are in the run folder
+        found = [file for file in files if file.is_file()]
+        return from_dict(Recipe, read_json(found[0])) if found else None
 
     def expect(self, wanted: type[T]) -> T | None:
         """Its configuration, of the class `wanted`, or None where only the tensors can tell.
@@ -165,7 +172,11 @@ def _check_weights(path: Path) -> None:
     """Raises `UserError` for a folder without weights."""
     if path.is_dir() and not (path / WEIGHTS).is_file():
         unfinished = (path / RECIPE).is_file()
-        hint = "the run is not finished: the same train command continues it" if unfinished else "not a run folder"
+        hint = (
+            "the run is not finished: the same train command continues it"
+            if unfinished
+            else f"not a run folder: {MODELS}"
+        )
         raise UserError(f"no {WEIGHTS} in {path}", hint)
 
 
@@ -212,7 +223,6 @@ def _unknown(name: str) -> UserError:
     if name.rpartition(".")[2] in FILE_ENDINGS:
         return UserError(f"no weights at {name}", "give a file, a run folder, or a name of `resmlp list weights`")
     if "/" in name:
-        hint = "give a run folder, a file of weights, hf-hub:ORG/NAME, or a name of `resmlp list models`"
-        return UserError(f"no model at {name}", hint)
-    hint = did_you_mean(name, {**ARCHITECTURES, **ALIASES})
-    return UserError(f"unknown model {name!r}", f"{hint}; give a run folder, or a name of `resmlp list models`")
+        return UserError(f"no model at {name}", MODELS)
+    near = did_you_mean(name, {**ARCHITECTURES, **ALIASES})
+    return UserError(f"unknown model {name!r}", f"{near}; {MODELS}" if near.startswith("did") else MODELS)

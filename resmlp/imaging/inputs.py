@@ -12,16 +12,21 @@ from resmlp.config.preprocessing import Decoding
 from resmlp.imaging.decode import DEFAULT, decode, to_rgb
 from resmlp.imaging.image_file import File
 from resmlp.utils.errors import UserError
+from resmlp.utils.files import exists
 
-HINT = "give a path, bytes, a PIL image, uint8 H W 3 as a NumPy array, uint8 3 H W as a tensor, or a list of them"
+HINT = (
+    "give a path, bytes, a PIL image, an array H W 3 or a tensor 3 H W, uint8 or floats from 0 to 1, or a list of them"
+)
+CHANNELS = (1, 3, 4)
+"""gray, RGB, RGB with transparency"""
 
 
 def read_images(inputs: Any, decoding: Decoding = DEFAULT) -> tuple[list[Image.Image], bool]:
     """RGB images of one input or of a sequence of inputs, and whether it was one.
 
-    An input is a path, the bytes of an image file, a PIL image, a NumPy array (uint8, H W or H W 3), or a tensor
-    (uint8, H W or 3 H W). Arrays and tensors with one more dimension are batches. Raises `UnreadableImage` that names
-    the file, and `UserError` for anything else.
+    An input is a path, the bytes of an image file, a PIL image, a NumPy array (H W 3, H W, or 3 H W), or a tensor
+    (3 H W or H W), of uint8 or of floats from 0 to 1. Arrays and tensors with one more dimension are batches. Raises
+    `UnreadableImage` that names the file, and `UserError` for anything else.
     """
     if isinstance(inputs, str | Path | bytes | Image.Image):
         return [read_image(inputs, decoding)], True
@@ -36,6 +41,10 @@ def read_images(inputs: Any, decoding: Decoding = DEFAULT) -> tuple[list[Image.I
 def read_image(value: Any, decoding: Decoding = DEFAULT) -> Image.Image:
     """The RGB image of one input of `read_images`."""
     if isinstance(value, str | Path):
+        if not exists(str(value)):
+            raise UserError(f"no image at {value}", "check the path")
+        if Path(value).is_dir():
+            raise UserError(f"{value} is a folder", "give its images, such as list(Path(FOLDER).glob('*.png'))")
         return File(str(value), decoding).read()
     if isinstance(value, bytes):
         return decode("the given bytes", lambda: io.BytesIO(value), decoding)
@@ -55,16 +64,40 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _pixels(value: Any) -> np.ndarray:
-    """uint8 H W or H W 3, of an array with channels last or of a tensor with channels first."""
-    array = value
-    if _is_tensor(value):
-        array = value.detach().cpu().numpy()
-        array = np.moveaxis(array, 0, -1) if array.ndim == 3 else array
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    what = f"an image of type {array.dtype} and shape {tuple(value.shape)}"
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
+    """uint8 H W or H W C, of an array or a tensor of `read_images`."""
+    array = _numpy(value)
+    what = f"an image of type {array.dtype} and shape {tuple(array.shape)}"
+    if array.ndim == 3:
+        array = _channels_last(array, is_tensor=_is_tensor(value))
+    has_channels = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in CHANNELS)
+    is_float = np.issubdtype(array.dtype, np.floating)
+    if not has_channels or not (is_float or array.dtype == np.uint8):
         raise UserError(what, HINT)
     if 0 in array.shape:
         raise UserError(what, "it has no pixels")
-    return np.ascontiguousarray(array)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return np.ascontiguousarray(_from_unit(array) if is_float else array)
+
+
+def _channels_last(array: np.ndarray, is_tensor: bool) -> np.ndarray:
+    """H W C of a tensor's C H W; an array is C H W only where its last axis cannot be channels."""
+    is_first = is_tensor or (array.shape[0] in (1, 3) and array.shape[-1] not in CHANNELS)
+    return np.moveaxis(array, 0, -1) if is_first else array
+
+
+def _numpy(value: Any) -> np.ndarray:
+    """The values of an array or a tensor; NumPy has no bfloat16."""
+    if not _is_tensor(value):
+        return np.asarray(value)
+    tensor = value.detach().cpu()
+    return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
+
+
+def _from_unit(array: np.ndarray) -> np.ndarray:
+    """Floats from 0 to 1 -> uint8 from 0 to 255, rounded. Raises `UserError` for other values."""
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= 1):  # nor NaN
+        what = f"a float image with values from {low:.4g} to {high:.4g}"
+        raise UserError(what, "give values from 0 to 1, not normalized, or uint8")
+    return np.rint(array.astype(np.float32) * 255).astype(np.uint8)

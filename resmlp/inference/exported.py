@@ -38,6 +38,11 @@ class ExportedPredictor(Classifier):
         demand(self.config.to != "torch", program, "export it to onnx or openvino, or give the run folder")
         self.run = Autotuned([open_engine(self.config.to, self.folder, cores, precision)])
 
+    def facts(self) -> list[str]:
+        """As of `Predictor`."""
+        network = self.config.model
+        return self._facts(network.name, network.num_classes, f"cpu, {self.config.to}")
+
     def with_crop(self, ratio: float) -> "ExportedPredictor":
         """The same network with another evaluation crop."""
         other = copy(self)  # what runs it is shared

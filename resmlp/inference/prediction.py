@@ -11,7 +11,7 @@ from PIL import Image
 
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.imaging.inputs import read_images
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, counted
 
 Images = Sequence[Image.Image] | Any
 """RGB images, or uint8 B 3 H W of the network's size"""
@@ -62,6 +62,13 @@ class Predictor(ABC):
     def predict(self, inputs: Any) -> Any:
         """One result for one input, a list of results for a sequence of inputs. Raises `UserError`."""
 
+    @abstractmethod
+    def facts(self) -> list[str]:
+        """The network, the size of its inputs, the number of its classes and the device, for people."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.facts())})"
+
 
 class ImagePredictor(Predictor):
     """A network of images ready to predict."""
@@ -72,8 +79,8 @@ class ImagePredictor(Predictor):
     def predict(self, inputs: Any, **options: Any) -> Any:
         """The result for an image, or the list of results for a sequence of images.
 
-        An image is a path, bytes, a PIL image, a NumPy array (uint8 H W 3) or a tensor (uint8 3 H W). Raises
-        `UserError` that names the first one that cannot be read.
+        An image is a path, bytes, a PIL image, a NumPy array (H W 3) or a tensor (3 H W), both of uint8 or of floats
+        from 0 to 1. Raises `UserError` that names the first one that cannot be read.
         """
         images, single = read_images(inputs, self.preprocessing.decoding)
         results = self.results(images, **options) if images else []
@@ -93,6 +100,12 @@ class Classifier(ImagePredictor):
     """what to call them for people, where names are codes"""
     has_classifier: bool
     """False where the output is features"""
+    preprocessing: Preprocessing
+
+    def _facts(self, network: str, classes: int, device: str) -> list[str]:
+        height, width = self.preprocessing.size
+        output = counted(classes, "class") if self.has_classifier else "features"
+        return [network, f"{height}x{width}", output, device] + ["random weights"] * (not self.trained)
 
     @abstractmethod
     def logits(self, images: Images) -> Any:

@@ -24,7 +24,7 @@ from resmlp.hub.resolve import Source
 from resmlp.imaging.decode import to_rgb
 from resmlp.inference.exported import ExportedPredictor, explain_failure
 from resmlp.inference.prediction import Classifier, check_classifier
-from resmlp.models import Saved, Trunk
+from resmlp.models import Saved, Trunk, TrunkConfig
 from resmlp.models.features import Pixels, last_layers
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand
@@ -49,6 +49,13 @@ class TorchPredictor(Classifier):
         self.words, self.trained, self.has_classifier = saved.words, saved.trained, saved.has_classifier
         self._transform = eval_transform(saved.preprocessing)
         self._run = runner(self.model, self.preprocessing.size, device, backend)
+
+    def facts(self) -> list[str]:
+        """As of `Predictor`."""
+        config = getattr(self.model, "config", None)
+        name = config.name if isinstance(config, TrunkConfig) else type(self.model).__name__
+        number = getattr(config if isinstance(config, TrunkConfig) else self.model, "num_classes", len(self.classes))
+        return self._facts(name, number, f"{self.device}" + f", {self.backend}" * (self.backend != "torch"))
 
     def with_crop(self, ratio: float) -> "TorchPredictor":
         """The same network with another evaluation crop (the authors' is 0.9, timm's 0.875)."""

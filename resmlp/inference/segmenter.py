@@ -21,6 +21,7 @@ from resmlp.models.segmenter import Segmenter
 from resmlp.models.weights import Weights, load_into, read_own_weights
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import find_device
+from resmlp.utils.errors import counted
 
 Size = tuple[int, int]
 """height and width"""
@@ -64,6 +65,12 @@ class SegmentationPredictor(ImagePredictor):
         self.prepare = BaseSize(config.base_size, p.interpolation)
         self.fill = [min(255, max(0, round(255 * mean))) for mean in p.mean]  # 0 when it is normalized
         self._moved = self.model
+
+    def facts(self) -> list[str]:
+        """As of `Predictor`."""
+        network, (height, width) = self.config.model, self.config.model.size
+        name = network.trunk.name if network.trunk else f"timm:{network.backbone}"
+        return [f"{name} with UPerNet", f"{height}x{width}", counted(network.num_classes, "class"), str(self.device)]
 
     @property
     def step(self) -> Size:

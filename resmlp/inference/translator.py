@@ -94,6 +94,12 @@ class Translator(Predictor):
         self.room = self.config.model.architecture.max_length - 1
         """tokens that a sentence may have: its end is one as well"""
 
+    def facts(self) -> list[str]:
+        """As of `Predictor`."""
+        config = self.config
+        languages = f"{config.source_language} -> {config.target_language}"
+        return [config.model.name, languages, f"at most {self.room} tokens", str(self.device)]
+
     def predict(self, inputs: Any, **options: Any) -> Any:
         """The `Translation` of a sentence, or the list of them for a sequence of sentences."""
         single = isinstance(inputs, str)

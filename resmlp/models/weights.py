@@ -78,7 +78,9 @@ def _load(path: Path) -> Any:
     if start.startswith(b"PK") and (arrays := _arrays(path)) is not None:
         return arrays
     if not start.startswith((b"PK", b"\x80")):  # no zip archive and no pickle
-        raise UserError(f"{path} is no file of weights", "give a .safetensors, .pth or .npz file")
+        raise UserError(
+            f"{path} is {'not a weight file' if start else 'empty'}", "give a .safetensors, .pth or .npz file"
+        )
     with warnings.catch_warnings():  # of an unusual pickle: what matters is whether it is refused
         warnings.simplefilter("ignore")
         with torch.serialization.safe_globals([argparse.Namespace]):

@@ -17,7 +17,7 @@ AS_CHECKPOINT = Data(img_size=None, crop_ratio=None, interpolation=None, mean=No
 
 FINETUNE = ImageRecipe(
     name="finetune",
-    about="any ImageFolder tree, from a checkpoint (--model.checkpoint), with a new head",
+    about="any ImageFolder tree, from weights (--model RUN_FOLDER, FILE or name), with a new head",
     paper="Table 4, for any data (settings are not from the paper)",
     model=Model("checkpoint", drop_path=0.05),
     data=replace(AS_CHECKPOINT, batch_size=64),
@@ -28,7 +28,7 @@ FINETUNE = ImageRecipe(
 
 PROBE = ImageRecipe(
     name="probe",
-    about="a linear classifier on the frozen trunk of a checkpoint (--model.checkpoint), with crops and flips",
+    about="a linear classifier on a frozen trunk (--model RUN_FOLDER, FILE or name), with crops and flips",
     paper="Table 2, linear evaluation, for any data (settings are not from the paper)",
     task=Supervised(label_smoothing=0.0),
     model=Model("checkpoint"),

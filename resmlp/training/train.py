@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from resmlp.config import ImageRecipe, Recipe, Run
 from resmlp.models import count_parameters
 from resmlp.recipes import open_recipe
 from resmlp.tasks import Segment, Task, complete, make_task
+from resmlp.tasks.complete import TEACHER, lost
 from resmlp.tasks.fit_batch import scale_batch
 from resmlp.training.checkpoint import Progress
 from resmlp.training.engine import Engine
 from resmlp.training.settings_table import describe
+from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process, find_device
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
@@ -62,6 +64,17 @@ class Summary:
     notes: dict[str, Any]
     """what the task noted about the data"""
 
+    @classmethod
+    def read(cls, folder: Path) -> "Summary":
+        """The summary of the finished run in `folder`. Raises `UserError` for a damaged file."""
+        saved = read_json(folder / SUMMARY)
+        try:
+            own = {f.name: saved[f.name] for f in fields(cls) if f.name != "notes"}
+        except (KeyError, TypeError):
+            raise UserError(f"{folder / SUMMARY} is not the summary of a run", "remove it") from None
+        summary = cls(**own, notes={})
+        return replace(summary, notes={key: saved[key] for key in saved.keys() - summary.to_dict().keys()})
+
     @property
     def scores(self) -> dict[str, float]:
         """The scores of the best evaluation."""
@@ -89,13 +102,20 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
     others. Raises `UserError` for an error in the recipe, the data or the folder, and `KeyboardInterrupt` on Ctrl-C or
     SIGTERM, after saving a checkpoint.
     """
-    recipe = complete(open_recipe(recipe) if isinstance(recipe, str) else recipe)
+    recipe = open_recipe(recipe) if isinstance(recipe, str) else recipe
     folder = Path(out or f"runs/{recipe.name}")
+    recipe = complete(recipe, recorded_recipe(folder))
     accelerator = make_accelerator(recipe.run)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     try:
         check_same_recipe(recipe, folder)
+        gone = {flag: path for flag, path in lost(recipe).items() if flag != TEACHER or teacher is None}
+        if gone and (folder / SUMMARY).is_file():
+            console.print("all steps are done already")
+            return Summary.read(folder) if accelerator.is_main_process else None
+        for flag, path in gone.items():
+            raise UserError(f"{flag} {path} is gone, and the run in {folder} is not finished", "put it back")
         process = Process(accelerator.device, accelerator.process_index, accelerator.num_processes)
         seed_all(recipe.run.seed)  # the initial weights are the same in every process and at every start
         task = make_task(recipe, process, **({"teacher": teacher} if teacher is not None else {}))
@@ -137,18 +157,25 @@ def keep_freed_memory() -> None:
             mallopt(parameter, value)
 
 
+def recorded_recipe(folder: Path) -> Recipe | None:
+    """The recipe of the run in `folder`; None if no training step is saved yet. Raises `UserError` for a file."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file", "choose another --out")
+    path = folder / RECIPE
+    return from_dict(Recipe, read_json(path)) if path.exists() and checkpoint_steps(folder) else None
+
+
 def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None:
     """Raise `UserError` for a folder with a run of another recipe, and name the fields that differ.
 
     Unless `exact`, the batch of the run may be smaller than that of `recipe`, with the learning rate scaled with it:
     the number of training images is not known yet.
     """
-    path = folder / RECIPE
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file", "choose another --out")
-    if not path.exists() or not checkpoint_steps(folder):
-        return  # no training step is saved yet
-    saved = from_dict(Recipe, read_json(path))
+    saved = recorded_recipe(folder)
+    if saved is None:
+        return
+    missing = f"--data.root is not given, and the run in {folder} has one"
+    demand(recipe.data.root is not None or saved.data.root is None, missing, f"give --data.root {saved.data.root}")
     if not exact and isinstance(saved, ImageRecipe) and isinstance(recipe, ImageRecipe):
         recipe = _with_smaller_batch(recipe, saved.data.batch_size)
     before, now = to_dict(saved), to_dict(recipe)

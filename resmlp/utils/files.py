@@ -32,11 +32,12 @@ def exists(name: str) -> bool:
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turns an `OSError` into a `UserError` that names `path`."""
+    kept = f"; the old {'folder' if path.is_dir() else 'file'} is unchanged" if exists(str(path)) else ""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        hint = "make room or choose another --out; the old file is unchanged"
+        hint = f"make room or choose another --out{kept}"
         raise UserError(f"cannot write {path}: {reason}", hint) from error
 
 

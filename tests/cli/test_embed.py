@@ -127,9 +127,9 @@ def test_a_map(embed, trained, divided, tmp_path):
     ("flags", "says"),
     [
         ([], "nowhere to write the features"),
-        (["--out", "f.csv"], "--out f.csv (it ends in .npy or .parquet)"),
-        (["--out", "f"], "--out f (it ends in"),
-        (["--map", "m.svg"], "--map m.svg (it ends in .png)"),
+        (["--out", "f.csv"], "--out f.csv (give a file name that ends in .npy or .parquet)"),
+        (["--out", "f"], "--out f (give a file name that ends in"),
+        (["--map", "m.svg"], "--map m.svg (give a file name that ends in .png)"),
         (["--out", "taken.npy"], "taken.npy is a folder"),
         (["--out", "file/f.npy"], "cannot write --out file/f.npy: "),
         (["--map", "file/m.png"], "cannot write --map file/m.png: "),

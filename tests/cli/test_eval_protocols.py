@@ -395,7 +395,7 @@ def test_weights_that_are_not_there(mistake, run, tmp_path):
         said = mistake(run, *data, "--weights", kind)
         assert f"was trained without {field} (its last checkpoint has raw;" in said
     (last / "raw.safetensors").write_bytes(b"cut")
-    assert "is no file of weights" in mistake(run, *data, "--weights", "raw")
+    assert "is not a weight file" in mistake(run, *data, "--weights", "raw")
     save_file({"other": torch.zeros(1)}, last / "raw.safetensors")
     assert "raw.safetensors" in mistake(run, *data, "--weights", "raw")
     (last / "raw.safetensors").unlink()

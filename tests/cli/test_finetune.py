@@ -43,7 +43,7 @@ def test_the_head_is_kept_for_an_equal_number_of_classes(resmlp, trained, tree, 
     flags = ["--model.checkpoint", str(trained), "--data.root", str(tree), "--out", str(tmp_path / "tuned")]
     ended = resmlp("train", "finetune", *FAST, *flags)
     assert ended.code == 0, ended.err
-    assert "new head" not in ended.err
+    assert "a new head for" not in " ".join(ended.err.split())
     before, after = (load_file(folder / "model.safetensors") for folder in (trained, tmp_path / "tuned"))
     torch.testing.assert_close(after["head.weight"], before["head.weight"], rtol=0, atol=1e-6)
 
@@ -195,3 +195,64 @@ def test_a_mixer_with_an_mlp_keeps_its_hidden_width(train, finetune, tmp_path):
     shape = load_file(tmp_path / "tuned" / "model.safetensors")["blocks.0.tokens.fn.fc1.weight"].shape
     assert shape == (64, 36)
     assert json.loads((tmp_path / "tuned" / "model.json").read_text())["model"]["architecture"]["token_hidden"] == 64
+
+
+@pytest.mark.parametrize("given", ["run folder", "bare name", "file"])
+def test_weights_to_start_from_may_be_given_as_the_model(resmlp, trained, tree, tmp_path, given):
+    shutil.copytree(trained, tmp_path / "start")
+    model = {"run folder": "./start", "bare name": "start", "file": "start/model.safetensors"}[given]
+    common = [*FAST, "--data.root", tree]
+    ended = resmlp("train", "finetune", *common, "--model", model, "--out", "by-name")
+    assert ended.code == 0, ended.err
+    assert resmlp("train", "finetune", *common, "--model.checkpoint", model, "--out", "by-checkpoint").code == 0
+    one, other = (load_file(tmp_path / out / "model.safetensors") for out in ("by-name", "by-checkpoint"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model", "runs/nothing"], "--model: no model at runs/nothing"),
+        (["--model", "nothing.safetensors"], "--model: no weights at nothing.safetensors"),
+        (["--model", "resmlp_s13"], "--model: unknown model 'resmlp_s13' (did you mean"),
+        (["--model", "resmlp_s13", "--model.checkpoint", "start"], "unknown model 'resmlp_s13' (did you mean"),
+        (["--model", "start", "--model.checkpoint", "start"], "unknown model 'start'"),
+        (["--model.checkpoint", "runs/nothing"], "--model.checkpoint: no model at runs/nothing"),
+        (["--model.checkpoint", "empty.safetensors"], "empty.safetensors is empty (give"),
+        (["--model.checkpoint", "notes.pth"], "notes.pth is not a weight file (give"),
+    ],
+)
+def test_a_model_that_is_nothing_is_named_with_its_flag(resmlp, trained, tree, tmp_path, flags, message):
+    shutil.copytree(trained, tmp_path / "start")
+    (tmp_path / "empty.safetensors").touch()
+    (tmp_path / "notes.pth").write_text("some words")
+    ended = resmlp("train", "finetune", *FAST, "--data.root", tree, "--out", "x", *flags)
+    assert ended.code == 2
+    assert message in ended.error
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("flag", ["--model", "--model.checkpoint", "--task.teacher"])
+def test_a_finished_run_needs_no_starting_weights_and_no_teacher(resmlp, trained, tree, tmp_path, flag):
+    shutil.copytree(trained, tmp_path / "start")
+    small = ["--model", "resmlp_digits", "--model.depth", "1", "--augment.mixup", "0", "--augment.cutmix", "0"]
+    recipe = ["distill-folder", *small, *FAST] if flag == "--task.teacher" else ["finetune", *FAST[2:]]
+    command = ["train", *recipe, flag, "start", "--data.root", tree, "--out", "run", "--json"]
+    first = resmlp(*command)
+    assert first.code == 0, first.err
+    shutil.rmtree(tmp_path / "start")
+    again = resmlp(*command)
+    assert again.code == 0, again.err
+    assert "all steps are done already" in again.err
+    assert json.loads(again.out) == json.loads(first.out)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert resmlp(*command, "--out", "moved").code == 0
+    without = [word for word in command if word not in ("--data.root", tree)]
+    assert "--data.root is not given" in resmlp(*without, "--out", "moved").error
+    assert "optim.lr: " in resmlp(*command, "--out", "moved", "--optim.lr", "0.5").error
+    other = resmlp(*command, "--out", "moved", flag, "elsewhere/start").error
+    assert f"{flag}: no model at elsewhere/start" in other
+    (tmp_path / "moved" / "summary.json").unlink()
+    named = "--model.checkpoint" if flag == "--model" else flag
+    assert f"{named} {tmp_path / 'start'} is gone" in resmlp(*command, "--out", "moved").error

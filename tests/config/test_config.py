@@ -19,7 +19,7 @@ from resmlp.utils.serialization import from_dict, to_dict
 NAN = float("nan")
 
 BOUNDS = [
-    (Model, {"name": "resmlp_s13"}, "resmlp_s12"),
+    (Model, {"name": "resmlp_s13", "checkpoint": "w.pth"}, "resmlp_s12"),
     (Model, {"drop_path": 1.0}, "--model.drop-path"),
     (Model, {"drop_path": -0.1}, "--model.drop-path"),
     (Model, {"drop_path": NAN}, "--model.drop-path"),

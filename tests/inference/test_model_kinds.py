@@ -122,10 +122,32 @@ def test_gray_arrays_are_images_too():
 
 @pytest.mark.parametrize(
     "value",
-    [None, 3, {}, object(), np.zeros((2, 2, 3)), np.zeros((0, 2, 3), np.uint8), np.zeros((2, 2, 5), np.uint8), b"x"],
+    [
+        None,
+        3,
+        {},
+        object(),
+        np.full((2, 2, 3), 2.0),
+        np.zeros((0, 2, 3), np.uint8),
+        np.zeros((2, 2, 5), np.uint8),
+        b"x",
+    ],
     ids=["none", "number", "dict", "object", "floats", "empty", "five channels", "bytes of no image"],
 )
 def test_what_is_no_image_is_one_line(value):
     with pytest.raises(UserError) as error:
         read_images([value])
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_predictor_shows_its_network_size_classes_and_device(models):
+    expected = {
+        "classifier": "TorchPredictor(resmlp_s12, 8x12, 3 classes, cpu)",
+        "features": "TorchPredictor(resmlp_s12, 8x12, features, cpu)",
+        "segmenter": "SegmentationPredictor(resmlp_s12 with UPerNet, 8x12, 3 classes, cpu)",
+        "exported": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
+        "compressed to 8 bits": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
+        "translator": "Translator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu)",
+        "timm": "TorchPredictor(ResNet, 224x224, 1,000 classes, cpu, random weights)",
+    }
+    assert {name: repr(load(models[name], device="cpu")) for name in expected} == expected

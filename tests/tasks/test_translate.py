@@ -392,7 +392,7 @@ def described(**changes) -> Callable[[Path], object]:
         ("model.json", described(beam="\x1b[31m"), "beam"),
         ("model.json", lambda path: path.write_text("[" * 10_000), "cannot read"),
         ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-40]), "cannot read"),
-        ("model.safetensors", lambda path: path.write_bytes(b""), "no file of weights"),
+        ("model.safetensors", lambda path: path.write_bytes(b""), "is empty"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_one_line(broken, name, change, message):

@@ -66,8 +66,11 @@ def test_a_full_disk(tmp_path, monkeypatch, where):
         monkeypatch.setattr(os, "fsync", full)
     if where == "replace":
         monkeypatch.setattr(type(path), "replace", full)
-    with pytest.raises(UserError, match=r"v\.txt: No space left on device"):
-        write_whole(path, full if where == "write" else lambda aside: aside.write_text("new"))
+    for name, kept in (("v.txt", "; the old file is unchanged"), ("new.txt", "")):
+        with pytest.raises(UserError) as error:
+            write_whole(tmp_path / name, full if where == "write" else lambda aside: aside.write_text("new"))
+        expected = f"{name}: No space left on device (make room or choose another --out{kept})"
+        assert str(error.value).endswith(expected)
     monkeypatch.undo()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["v.txt"]

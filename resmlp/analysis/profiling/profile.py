@@ -214,4 +214,5 @@ def _row(case: Case, measured: Measured, product: Measured) -> Row:
         matmul_share=median(2 * case.macs * own / full for own, full in zip(measured.rates, product.rates)),
         memory=case.memory,
         joules=fmean(measured.joules) if measured.joules else None,
+        size=subject.size,
     )

@@ -36,6 +36,8 @@ class Row:
     """peak bytes of weights, images and activations; None if it cannot be measured"""
     joules: float | None
     """energy for one image; None without an energy counter"""
+    size: tuple[int, int] | None = None
+    """(height, width) of an image in pixels"""
     top1_published: float | None = None
     """top-1 on ImageNet-1k as published, a fraction"""
     speedup: dict[str, float | None] | None = None
@@ -53,6 +55,7 @@ class Row:
         low, high = self.quartiles
         cells = {
             "model": self.model,
+            "size": "" if self.size is None else "{}x{}".format(*self.size),
             "backend": self.backend,
             "batch": str(self.batch),
             "params (M)": f"{self.parameters / 1e6:.2f}",
