@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +15,6 @@ from resmlp.utils.checks import demand
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BATCH = 32
 NAMED = 6  # classes of a line
 OUT = Path("predictions")
 Backend = Literal["torch", "folded", "compile", "onnx", "openvino", "auto"]
@@ -48,31 +46,24 @@ class Predict(Verb):
         """Predict every file that can be read; the others are named, and make the exit code 2."""
         from resmlp.hub.resolve import resolve
         from resmlp.imaging.decode import UnreadableImage
-        from resmlp.imaging.inputs import read_image
         from resmlp.imaging.listing import list_images
         from resmlp.inference import Classifier, load
         from resmlp.inference.model_kinds import KINDS
-        from resmlp.inference.prediction import warn_untrained
+        from resmlp.inference.prediction import ImagePredictor, warn_untrained
 
         source = resolve(self.model)
         demand(KINDS[source.kind].takes == "images", f"{self.model} translates text", "use resmlp translate")
         files = list_images(self.files)
         predictor = load(source, self.device, self.backend)
+        assert isinstance(predictor, ImagePredictor)
         classifies = isinstance(predictor, Classifier)
         options, files, write = self._classification(files) if classifies else self._segmentation(files)
         warn_untrained(self.model, predictor.trained)
-        waiting, entries, broken = iter(files), list[dict[str, Any]](), list[UnreadableImage]()
-        while batch := list(islice(waiting, BATCH if classifies else 1)):
-            images = {}
-            for file in batch:
-                try:
-                    images[file] = read_image(file)
-                except UnreadableImage as error:
-                    broken.append(error)
-            for file, result in zip(images, predictor.predict(list(images.values()), **options)):
-                entries.append(write(file, images[file], result))
-                if not self.json:
-                    print(in_words(entries[-1]), flush=True)
+        entries, broken = list[dict[str, Any]](), list[UnreadableImage]()
+        for file, image, result in predictor.stream(files, broken.append, **options):
+            entries.append(write(file, image, result))
+            if not self.json:
+                print(in_words(entries[-1]), flush=True)
         output = {"predictions": entries, "unreadable": [error.name for error in broken]}
         if broken:
             if self.json:

@@ -15,25 +15,24 @@ from resmlp.utils.errors import UserError
 HINT = "give a path, bytes, a PIL image, uint8 H W 3 as a NumPy array, uint8 3 H W as a tensor, or a list of them"
 
 
-def read_images(inputs: Any) -> tuple[list[Image.Image], bool]:
-    """RGB images of one input or of a sequence of inputs, and whether it was one.
+def split_inputs(inputs: Any) -> tuple[Sequence[Any], bool]:
+    """The inputs of a sequence, or the one input as a sequence, and whether it was one. None of them is read.
 
     An input is a path, the bytes of an image file, a PIL image, a NumPy array (uint8, H W or H W 3), or a tensor
-    (uint8, H W or 3 H W). Arrays and tensors with one more dimension are batches. Raises `UnreadableImage` that names
-    the file, and `UserError` for anything else.
+    (uint8, H W or 3 H W). Arrays and tensors with one more dimension are batches. Raises `UserError` for anything else.
     """
     if isinstance(inputs, str | Path | bytes | Image.Image):
-        return [read_image(inputs)], True
+        return [inputs], True
     if _is_array(inputs):
         single = inputs.ndim < 4
-        return [read_image(each) for each in ([inputs] if single else inputs)], single
+        return [inputs] if single else inputs, single
     if isinstance(inputs, Sequence):
-        return [read_image(each) for each in inputs], False
+        return inputs, False
     raise UserError(f"an image cannot be a {type(inputs).__name__}", HINT)
 
 
 def read_image(value: Any) -> Image.Image:
-    """The RGB image of one input of `read_images`."""
+    """The RGB image of one input of `split_inputs`. Raises `UnreadableImage` that names the file, and `UserError`."""
     if isinstance(value, str | Path):
         return File(str(value)).read()
     if isinstance(value, bytes):

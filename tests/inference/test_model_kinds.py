@@ -10,7 +10,7 @@ from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, Trun
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import architecture
 from resmlp.hub.resolve import resolve
-from resmlp.imaging.inputs import read_image, read_images
+from resmlp.imaging.inputs import read_image, split_inputs
 from resmlp.inference import Classifier, Embedding, Prediction, Segmentation, SegmentationPredictor, Translator
 from resmlp.inference.model_kinds import KINDS, load, open_source
 from resmlp.inference.segmenter import save_segmenter
@@ -127,5 +127,5 @@ def test_gray_arrays_are_images_too():
 )
 def test_what_is_no_image_is_one_line(value):
     with pytest.raises(UserError) as error:
-        read_images([value])
+        [read_image(given) for given in split_inputs([value])[0]]
     assert len(str(error.value).splitlines()) == 1
