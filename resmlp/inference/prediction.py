@@ -20,6 +20,12 @@ from resmlp.utils.errors import UserError
 Images = Sequence[Image.Image] | Any
 """RGB images, or uint8 B 3 H W of the network's size"""
 
+NOT_FINITE = (
+    "the network gives values that are not finite: its weights overflow for these inputs",
+    "take an earlier checkpoint, or train with a smaller --optim.lr",
+)
+"""what is wrong, and what to do"""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -152,9 +158,9 @@ class Classifier(ImagePredictor):
     def results(self, kept: Sequence[np.ndarray], top: int = 5) -> list[Any]:
         """A `Prediction` of the `top` most probable classes for each image; an `Embedding` without a classifier."""
         pixels = np.stack(kept)
-        if not self.has_classifier:
-            return [Embedding(row) for row in np.asarray(self.logits(pixels))]
-        return self.rank(pixels, top)
+        outputs = np.asarray(self.probabilities(pixels) if self.has_classifier else self.logits(pixels))
+        demand(bool(np.isfinite(outputs).all()), *NOT_FINITE)
+        return [self._most_probable(row, top) if self.has_classifier else Embedding(row) for row in outputs]
 
     def rank(self, images: Images, top: int = 5) -> list[Prediction]:
         """The `top` most probable classes of each image. Raises `UserError` for a network without a classifier."""
@@ -168,12 +174,6 @@ class Classifier(ImagePredictor):
     def _most_probable(self, row: np.ndarray, top: int) -> Prediction:
         indices = np.argsort(-row, kind="stable")[:top].tolist()
         return Prediction(tuple(self.label(i) for i in indices), tuple(row[indices].tolist()))
-
-
-def check_finite(finite: Any) -> None:
-    """Raise `UserError` unless all the outputs of a network are finite."""
-    what = "the network gives values that are not finite: its weights overflow for these inputs"
-    demand(bool(finite), what, "take an earlier checkpoint, or train with a smaller --optim.lr")
 
 
 def check_classifier(has_classifier: bool) -> None:

@@ -15,7 +15,7 @@ from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig
 from resmlp.data import BaseSize, MaskSet, UnreadableImage, normalize
 from resmlp.data.masks.joint_transforms import fit_size
 from resmlp.hub.resolve import Source, resolve
-from resmlp.inference.prediction import ImagePredictor
+from resmlp.inference.prediction import NOT_FINITE, ImagePredictor
 from resmlp.inference.sliding_window import sliding
 from resmlp.models.model_files import save_network
 from resmlp.models.segmenter import Segmenter
@@ -93,7 +93,9 @@ class SegmentationPredictor(ImagePredictor):
 
     def results(self, kept: Sequence[Image.Image]) -> list[Segmentation]:
         """The `Segmentation` of each RGB image."""
-        return [Segmentation(self.read(image), self.classes, self.config.palette) for image in kept]
+        labels = [self.read(image) for image in kept]
+        demand(all((each >= 0).all() for each in labels), *NOT_FINITE)
+        return [Segmentation(each, self.classes, self.config.palette) for each in labels]
 
     @torch.inference_mode()
     def read(self, image: Image.Image) -> np.ndarray:
