@@ -1,6 +1,5 @@
 """`resmlp predict`."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb
+from resmlp.cli.base import Device, Verb, print_json
 from resmlp.utils.checks import demand
+from resmlp.utils.errors import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,11 +63,11 @@ class Predict(Verb):
         for file, image, result in predictor.stream(files, broken.append, **options):
             entries.append(write(file, image, result))
             if not self.json:
-                print(in_words(entries[-1]), flush=True)
+                print(printable(in_words(entries[-1])), flush=True)
         output = {"predictions": entries, "unreadable": [error.name for error in broken]}
         if broken:
             if self.json:
-                print(json.dumps(output, ensure_ascii=False))
+                print_json(output)
             for failure in broken[:-1]:
                 print(f"error: {failure}", file=sys.stderr)
             raise broken[-1]

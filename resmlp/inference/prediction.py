@@ -15,7 +15,7 @@ from resmlp.imaging.crop import eval_crop, to_array
 from resmlp.imaging.decode import UnreadableImage, to_rgb
 from resmlp.imaging.inputs import read_image, split_inputs
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, printable
 
 Images = Sequence[Image.Image] | Any
 """RGB images, or uint8 B 3 H W of the network's size"""
@@ -186,6 +186,5 @@ def check_classifier(has_classifier: bool) -> None:
 def warn_untrained(name: str, trained: bool) -> None:
     """Say on standard error that a model given by its name alone has random weights."""
     if not trained:
-        print(
-            f"{name} is the name of a network: its weights are random (a run folder has trained ones)", file=sys.stderr
-        )
+        known = f"{name} is the name of a network: its weights are random (a run folder has trained ones)"
+        print(printable(known), file=sys.stderr)
