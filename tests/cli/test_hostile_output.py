@@ -14,6 +14,8 @@ from resmlp.cli.base import print_json, print_text
 from resmlp.utils.errors import is_out_of_memory
 from resmlp.utils.files import read_json, write_json
 
+START = "from resmlp.__main__ import main; raise SystemExit(main())"
+"""what the script `resmlp` does"""
 NAMES = (
     "red\x1b[31mname",
     "turned\u202egpj",
