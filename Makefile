@@ -5,7 +5,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 -
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 NO_VECTORS := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: demo test test-isa quick check format setup bench docs clean
+.PHONY: demo test test-isa quick soak check format setup bench docs clean
 
 demo: .venv/ready  ## train on the embedded digits, evaluate, draw figures
 	$(BIN)/resmlp demo
@@ -22,6 +22,9 @@ test-isa: .venv/ready  ## run the numeric tests with several instruction sets an
 
 quick: .venv/ready  ## run the tests that take less than a second each
 	$(PYTEST) -m "not slow and not soak"
+
+soak: .venv/ready  ## give the readers of files hundreds of thousands of damaged ones; SOAK_ROUNDS=N for each
+	$(PYTEST) -m soak --timeout 0 tests/faults
 
 check: .venv/ready  ## check format, lint, spelling, types, import layers and documentation
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from resmlp.analysis.curves import is_number
-from resmlp.analysis.style import printable
+from resmlp.utils.errors import printable
 
 Remarks = Sequence[tuple[str, str]]
 
@@ -76,7 +76,7 @@ $script</body>
 
 def text(value: object) -> str:
     """Escape `value`: names and paths are untrusted."""
-    return html.escape(printable(value))
+    return html.escape(printable(str(value)))
 
 
 def number(value: Any) -> str:

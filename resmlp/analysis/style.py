@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resmlp.analysis.fonts import BASE, fit_fonts, no_font_log
+from resmlp.utils.errors import printable
 from resmlp.utils.files import write_together
 
 if TYPE_CHECKING:
@@ -90,11 +91,6 @@ def diverging() -> "Colormap":
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("diverging", [ORANGE, "white", BLUE], bad="white")
-
-
-def printable(text: object) -> str:
-    """Replace control characters, direction overrides and undecodable bytes in `text` by U+FFFD."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in str(text))
 
 
 def shorten(text: object, length: int) -> str:

@@ -1,8 +1,12 @@
 """What every verb has."""
 
+import json
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from resmlp.utils.errors import printable
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -24,3 +28,22 @@ class Verb(ABC):
     def prepare(cls, args: list[str]) -> tuple["Verb | None", list[str]]:
         """The values that flags change, where the verb's first words choose them, and the arguments left to be read."""
         return None, args
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as one line of JSON, in ASCII: valid in any encoding, and harmless in a terminal."""
+    print(json.dumps(_finite(value)))
+
+
+def print_text(value: Any) -> None:
+    """Print the text of a result; the lines stay lines, and names in them may hold anything."""
+    print("\n".join(map(printable, str(value).split("\n"))))
+
+
+def _finite(value: Any) -> Any:
+    """The value with null in place of numbers that JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

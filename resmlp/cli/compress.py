@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb
+from resmlp.cli.base import Device, Verb, print_text
 from resmlp.compression import MethodName
 from resmlp.config.evaluation import EvalData
 
@@ -47,5 +47,5 @@ class Compress(Verb):
             device=self.device,
         )
         if not self.json:
-            print(result)
+            print_text(result)
         return result.to_dict()

@@ -1,6 +1,5 @@
 """`resmlp data check`."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Verb
+from resmlp.cli.base import Verb, print_json, print_text
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 from resmlp.utils.files import write_json
@@ -53,9 +52,9 @@ class DataCheck(Verb):
             )
         result = report.to_dict()
         if not self.json:
-            print(report)
+            print_text(report)
         elif report.errors:  # without errors, the result of this method is printed
-            print(json.dumps(result, ensure_ascii=False))
+            print_json(result)
         if self.out:
             write_json(self.out, result)
         sys.stdout.flush()  # the error comes last

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb
+from resmlp.cli.base import Device, Verb, print_text
 from resmlp.utils.checks import ANY, check_range, demand
 
 
@@ -38,5 +38,5 @@ class Embed(Verb):
         options = {"batch_size": self.batch_size, "workers": self.workers, "device": self.device}
         result = embed(self.model, self.path, self.out, self.map, **options)  # type: ignore[arg-type]
         if result and not self.json:
-            print(result)
+            print_text(result)
         return result.to_dict() if result else {}

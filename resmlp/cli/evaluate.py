@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb
+from resmlp.cli.base import Device, Verb, print_text
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
 from resmlp.evaluation.evaluate import evaluate
 from resmlp.evaluation.protocols import PROTOCOLS
@@ -48,5 +48,5 @@ class Eval(Verb):
         options = {name: value for name, value in vars(self).items() if name not in ("json", "debug", "model")}
         result = evaluate(self.model, **options)
         if result and not self.json:
-            print(result)
+            print_text(result)
         return result.to_dict() if result else {}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Verb
+from resmlp.cli.base import Verb, print_text
 from resmlp.config.model_json import Target
 from resmlp.utils.checks import ANY, POSITIVE, check_range
 
@@ -44,5 +44,5 @@ class Export(Verb):
             images=self.images,
         )
         if not self.json:
-            print(result)
+            print_text(result)
         return result.to_dict()

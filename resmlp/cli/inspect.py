@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb
+from resmlp.cli.base import Device, Verb, print_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,5 +40,5 @@ class Inspect(Verb):
         )
         warn_untrained(self.model, result.trained)
         if not self.json:
-            print(result)
+            print_text(result)
         return result.to_dict()

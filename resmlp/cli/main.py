@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import io
-import json
 import os
 import re
 import sys
@@ -17,16 +16,18 @@ import tyro
 from tyro.conf import FlagCreatePairsOff
 
 from resmlp.cli import VERBS, Verb
-from resmlp.utils.errors import UserError, lookup
+from resmlp.cli.base import print_json
+from resmlp.utils.errors import UserError, is_out_of_memory, lookup, printable
 
 INTERRUPTED = 130
+LONGEST = 120  # characters of the message of another library
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `argv`; returns the exit code: 0 done, 1 a failure of ours, 2 a mistake of the user's, 130 on Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
-    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's: up to twice its limit we take them
+    warnings.filterwarnings("ignore", module="PIL")  # what it cannot decode, it raises as well
     _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -51,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _let_go()
             print(f"error: cannot write to standard output: {error.strerror} (see to where it goes)", file=sys.stderr)
             return 2
-        what = " ".join(str(error).split())[:300]
-        if "out of memory" in what.lower() or "allocate memory" in what:
+        what = printable(" ".join(str(error).split()))[:LONGEST]
+        if is_out_of_memory(error):
             remedy = "take a smaller network or batch; in training, more --run.accumulate"
-            print(f"error: not enough memory: {what} ({remedy})", file=sys.stderr)
+            print(f"error: not enough memory{': ' * bool(what)}{what} ({remedy})", file=sys.stderr)
             return 2
         print(f"error: {type(error).__name__}: {what} (a fault of resmlp; --debug shows where)", file=sys.stderr)
         return 1
@@ -66,7 +67,7 @@ def run(args: list[str]) -> None:
         verb = parse(args)
         result = verb.run()
         if verb.json and result:  # of several processes the first has it
-            print(json.dumps(result, ensure_ascii=False))
+            print_json(result)
     finally:
         sys.stdout.flush()  # what it refuses is told now, and not when Python ends
 

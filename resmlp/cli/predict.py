@@ -1,22 +1,20 @@
 """`resmlp predict`."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb
+from resmlp.cli.base import Device, Verb, print_json
 from resmlp.utils.checks import demand
+from resmlp.utils.errors import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BATCH = 32
 NAMED = 6  # classes of a line
 OUT = Path("predictions")
 Backend = Literal["torch", "folded", "compile", "onnx", "openvino", "auto"]
@@ -48,7 +46,6 @@ class Predict(Verb):
         """Predict every file that can be read; the others are named, and make the exit code 2."""
         from resmlp.hub.resolve import resolve
         from resmlp.imaging.decode import UnreadableImage
-        from resmlp.imaging.inputs import read_image
         from resmlp.imaging.listing import list_images
         from resmlp.inference import Classifier, load
         from resmlp.inference.model_kinds import KINDS
@@ -62,22 +59,15 @@ class Predict(Verb):
         classifies = isinstance(predictor, Classifier)
         options, files, write = self._classification(files) if classifies else self._segmentation(files)
         warn_untrained(self.model, predictor.trained)
-        waiting, entries, broken = iter(files), list[dict[str, Any]](), list[UnreadableImage]()
-        while batch := list(islice(waiting, BATCH if classifies else 1)):
-            images = {}
-            for file in batch:
-                try:
-                    images[file] = read_image(file, predictor.preprocessing.decoding)
-                except UnreadableImage as error:
-                    broken.append(error)
-            for file, result in zip(images, predictor.predict(list(images.values()), **options)):
-                entries.append(write(file, images[file], result))
-                if not self.json:
-                    print(in_words(entries[-1]), flush=True)
+        entries, broken = list[dict[str, Any]](), list[UnreadableImage]()
+        for file, image, result in predictor.stream(files, broken.append, **options):
+            entries.append(write(file, image, result))
+            if not self.json:
+                print(printable(in_words(entries[-1])), flush=True)
         output = {"predictions": entries, "unreadable": [error.name for error in broken]}
         if broken:
             if self.json:
-                print(json.dumps(output, ensure_ascii=False))
+                print_json(output)
             for failure in broken[:-1]:
                 print(f"error: {failure}", file=sys.stderr)
             raise broken[-1]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Verb
+from resmlp.cli.base import Verb, print_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,5 +30,5 @@ class Push(Verb):
 
         result = push(self.model, self.repo, private=self.private, license=self.license, out=self.out)
         if not self.json:
-            print(result)
+            print_text(result)
         return result.to_dict()

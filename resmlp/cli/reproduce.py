@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb
+from resmlp.cli.base import Device, Verb, print_text
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,6 @@ class Reproduce(Verb):
             device=self.device,
         )
         if not self.json:
-            print(record)
+            print_text(record)
         print(f"written: {self.out / f'{self.table}-{self.scale}'}.md, .html and .json", file=sys.stderr)
         return record.to_dict()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from resmlp.cli.base import Verb
+from resmlp.cli.base import Verb, print_text
 from resmlp.config import Recipe
 from resmlp.recipes import open_recipe
 from resmlp.utils.errors import UserError
@@ -53,5 +53,5 @@ class Demo(Verb):
 
         summary, evaluation = train("digits", self.out), evaluate(self.out)
         if not self.json:
-            print(evaluation)
+            print_text(evaluation)
         return summary.to_dict() if summary else {}

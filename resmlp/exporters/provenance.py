@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeGuard
 
 from resmlp.config.pretrained import HUB, Published
 from resmlp.utils.checks import demand
+from resmlp.utils.errors import printable
 from resmlp.utils.files import read_json
 from resmlp.utils.run_folder import FIGURES, RECIPE, SUMMARY
 
@@ -47,8 +48,7 @@ RECIPE_PARTS = ("task", "model", "data", "augment", "optim", "run")
 
 def escape(text: Any) -> str:
     """`text` on one line, with Markdown's special characters escaped."""
-    printable = "".join(c if c.isprintable() else " " for c in str(text))
-    return SPECIAL.sub(r"\\\1", " ".join(printable.split()))
+    return SPECIAL.sub(r"\\\1", printable(" ".join(str(text).split())))
 
 
 def table(head: tuple[str, str], rows: Iterable[tuple[str, Any]]) -> str:

@@ -1,5 +1,6 @@
 """Decode an image file of any supported format to RGB pixels, or raise an error that names the file."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple
@@ -8,10 +9,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from resmlp.config.preprocessing import Decoding, ValueRange
-from resmlp.imaging import jpeg
+from resmlp.imaging import jpeg, libtiff
 from resmlp.imaging.bit_depth import is_deep, to_8_bits
+from resmlp.imaging.crop import Box, Size
+from resmlp.imaging.limits import check_image, check_shape
 from resmlp.imaging.orientation import orient, orientation
-from resmlp.utils.errors import UserError, printable
+from resmlp.utils.errors import UserError, is_out_of_memory, printable
+
+libtiff.silence()
 
 # The bytes of a file decide its format, not its name; GIF is in the list for files with a wrong extension.
 # EPS and similar formats are excluded: Pillow would pass them to external programs.
@@ -30,12 +35,6 @@ class UnreadableImage(UserError):  # noqa: N818  (a user's error, like its paren
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (self.name, self.reason)
-
-
-Size = tuple[int, int]
-"""width, height"""
-Box = tuple[int, int, int, int]
-"""left, top, right, bottom"""
 
 
 class Region(NamedTuple):
@@ -58,10 +57,11 @@ def full_region(size: Size) -> Region:
 def decode(name: str, open_file: Callable[[], BinaryIO], decoding: Decoding = DEFAULT) -> Image.Image:
     """Decode the file that `open_file` opens: RGB, upright by EXIF, transparent pixels blended with white.
 
-    Raises `UnreadableImage(name, ...)` if that fails, for instance for a truncated file, for more than twice Pillow's
-    `MAX_IMAGE_PIXELS` (179 million pixels), or for samples of unknown range.
+    Raises `UnreadableImage(name, ...)` if that fails, for instance for a truncated file, for a shape or a number of
+    pixels beyond `resmlp.imaging.limits`, or for samples of unknown range.
     """
     with _unreadable_on_error(name), open_file() as file, Image.open(file, formats=FORMATS) as image:
+        check_image(image, _file_size(file))
         orient(image, decoding.exif)  # this loads the pixels
         return image if _is_opaque_rgb(image) else to_rgb(image, decoding.value_range)
 
@@ -78,12 +78,15 @@ def decode_region(
         with _unreadable_on_error(name):
             file = stack.enter_context(open_file())
             data, size = jpeg.probe(file)
+            if size:
+                check_shape(size)
         region = choose_region(size) if size else None
         if region and _reduction(region) == 1 and (pixels := jpeg.decode_rgb(data)) is not None:
             return _crop(pixels, region.box)
         with _unreadable_on_error(name):
             file.seek(0)
             image = stack.enter_context(Image.open(file, formats=FORMATS))
+            check_image(image, _file_size(file))
             upright_jpeg = image.format == "JPEG" and (decoding.exif == "ignore" or orientation(image) == 1)
             if not upright_jpeg:
                 orient(image, decoding.exif)  # this loads the pixels
@@ -100,6 +103,15 @@ def decode_region(
             return np.asarray(rgb if box == (0, 0, *rgb.size) else rgb.crop(box))
 
 
+def _file_size(file: BinaryIO) -> int:
+    """The size of an open file in bytes."""
+    place = file.tell()
+    try:
+        return file.seek(0, os.SEEK_END)
+    finally:
+        file.seek(place)
+
+
 def _crop(pixels: np.ndarray, box: Box) -> np.ndarray:
     left, top, right, bottom = box
     return pixels[top:bottom, left:right]
@@ -110,6 +122,8 @@ def _unreadable_on_error(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow's decoders raise many kinds of exceptions for damaged files
+        if is_out_of_memory(error):
+            raise
         raise UnreadableImage(name, describe_error(error)) from error
 
 

@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 
 from resmlp.config.preprocessing import Decoding
+from resmlp.imaging.archive_limits import HeaderReader, max_buffered
 from resmlp.imaging.decode import DEFAULT, ChooseRegion, decode, decode_region
 from resmlp.utils.errors import UserError, printable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """extensions of the image files that are read"""
 MAX_MEMBER = 512 * 2**20  # bytes of one image file in an archive
-MAX_BUFFERED = 4 * 2**30  # bytes of all images of a compressed archive, which are kept in memory
 
 
 class ImageSource(Protocol):
@@ -140,7 +140,8 @@ def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
     compressed = not archive.name.lower().endswith(".tar")
     buffered = 0
     try:
-        with (gzip.open if compressed else open)(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        opened = gzip.open if compressed else open
+        with opened(archive, "rb") as file, tarfile.open(fileobj=HeaderReader(file), mode="r:") as tar:
             while (info := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep about a kilobyte per member
                 parts = [part for part in info.name.split("/") if part not in ("", ".")]
@@ -156,9 +157,9 @@ def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
                     yield path, Member(str(archive), path, info.offset_data, info.size)
                     continue
                 buffered += info.size
-                if buffered > MAX_BUFFERED:
-                    limit = f"{MAX_BUFFERED / 2**30:g} GiB"
-                    raise UserError(f"the images of {archive} do not fit into {limit} of memory", "unpack the archive")
+                if buffered > (limit := max_buffered(archive)):
+                    what = f"the images of {archive} do not fit into {limit / 2**30:.2g} GiB of memory"
+                    raise UserError(what, "unpack the archive")
                 file.seek(info.offset_data)
                 yield path, BufferedMember(str(archive), path, file.read(info.size))
             file.seek(tar.offset)

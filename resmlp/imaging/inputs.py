@@ -21,25 +21,25 @@ CHANNELS = (1, 3, 4)
 """gray, RGB, RGB with transparency"""
 
 
-def read_images(inputs: Any, decoding: Decoding = DEFAULT) -> tuple[list[Image.Image], bool]:
-    """RGB images of one input or of a sequence of inputs, and whether it was one.
+def split_inputs(inputs: Any) -> tuple[Sequence[Any], bool]:
+    """The inputs of a sequence, or the one input as a sequence, and whether it was one. None of them is read.
 
     An input is a path, the bytes of an image file, a PIL image, a NumPy array (H W 3, H W, or 3 H W), or a tensor
     (3 H W or H W), of uint8 or of floats from 0 to 1. Arrays and tensors with one more dimension are batches. Raises
-    `UnreadableImage` that names the file, and `UserError` for anything else.
+    `UserError` for anything else.
     """
     if isinstance(inputs, str | Path | bytes | Image.Image):
-        return [read_image(inputs, decoding)], True
+        return [inputs], True
     if _is_array(inputs):
         single = inputs.ndim < 4
-        return [read_image(each, decoding) for each in ([inputs] if single else inputs)], single
+        return [inputs] if single else inputs, single
     if isinstance(inputs, Sequence):
-        return [read_image(each, decoding) for each in inputs], False
+        return inputs, False
     raise UserError(f"an image cannot be a {type(inputs).__name__}", HINT)
 
 
 def read_image(value: Any, decoding: Decoding = DEFAULT) -> Image.Image:
-    """The RGB image of one input of `read_images`."""
+    """The RGB image of one input of `split_inputs`. Raises `UnreadableImage` that names the file, and `UserError`."""
     if isinstance(value, str | Path):
         if not exists(str(value)):
             raise UserError(f"no image at {value}", "check the path")

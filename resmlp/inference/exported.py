@@ -14,11 +14,9 @@ from resmlp.backends.autotune import Autotuned
 from resmlp.backends.runtimes import Precision, open_engine
 from resmlp.config.model_json import ExportedModelConfig
 from resmlp.hub.resolve import Source, resolve
-from resmlp.imaging.crop import eval_crop, to_array
-from resmlp.imaging.decode import to_rgb
 from resmlp.inference.prediction import Classifier, check_classifier
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, is_out_of_memory
 
 
 class ExportedPredictor(Classifier):
@@ -51,10 +49,10 @@ class ExportedPredictor(Classifier):
 
     def outputs(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
         """Images, or uint8 B 3 H W of the network's size -> B K, whatever the graph gives."""
-        pixels = images if isinstance(images, np.ndarray) else self._pixels(images)
+        pixels = images if isinstance(images, np.ndarray) else self.pixels(images)
         with explain_failure(self.folder):
             found = self.run(pixels if self.config.pixels else normalized(pixels, self.preprocessing))
-            self._check(found, len(pixels))
+        self._check(found, len(pixels))
         return found
 
     def _check(self, found: np.ndarray, batch: int) -> None:
@@ -77,9 +75,6 @@ class ExportedPredictor(Classifier):
         found = self.outputs(images)
         return found if self.config.output == "probabilities" else softmax(found)
 
-    def _pixels(self, images: Sequence[Image.Image]) -> np.ndarray:
-        return np.stack([to_array(eval_crop(to_rgb(image), self.preprocessing)) for image in images])
-
 
 def normalized(pixels: np.ndarray, preprocessing: Any) -> np.ndarray:
     """uint8 B 3 H W -> float32 B 3 H W, as `resmlp.data.normalize` has it."""
@@ -101,8 +96,8 @@ def explain_failure(folder: Path) -> Iterator[None]:
     """Turn the failure of a backend into one line: a damaged file and a fault of the backend look alike."""
     try:
         yield
-    except (UserError, MemoryError):
-        raise
     except Exception as error:
+        if isinstance(error, UserError) or is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"cannot run {folder}: {reason}", "is it whole? export it again") from error

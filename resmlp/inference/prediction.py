@@ -2,19 +2,29 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from PIL import Image
 
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.imaging.inputs import read_images
-from resmlp.utils.errors import UserError, counted
+from resmlp.imaging.crop import eval_crop, to_array
+from resmlp.imaging.decode import UnreadableImage, to_rgb
+from resmlp.imaging.inputs import read_image, split_inputs
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError, counted, printable
 
 Images = Sequence[Image.Image] | Any
 """RGB images, or uint8 B 3 H W of the network's size"""
+
+NOT_FINITE = (
+    "the network gives values that are not finite: its weights overflow for these inputs",
+    "take an earlier checkpoint, or train with a smaller --optim.lr",
+)
+"""what is wrong, and what to do"""
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,25 @@ class Predictor(ABC):
         return f"{type(self).__name__}({', '.join(self.facts())})"
 
 
+class Predicted(NamedTuple):
+    """One input of a stream, what was kept of it, and the result."""
+
+    given: Any
+    kept: Any
+    result: Any
+
+
+def _refuse(error: UnreadableImage) -> NoReturn:
+    raise error
+
+
 class ImagePredictor(Predictor):
     """A network of images ready to predict."""
 
     preprocessing: Preprocessing
     """also how image files are decoded"""
+    batch_size = 32
+    """images that the network sees at once; of so many what `keep` returns is in memory"""
 
     def predict(self, inputs: Any, **options: Any) -> Any:
         """The result for an image, or the list of results for a sequence of images.
@@ -82,13 +106,35 @@ class ImagePredictor(Predictor):
         An image is a path, bytes, a PIL image, a NumPy array (H W 3) or a tensor (3 H W), both of uint8 or of floats
         from 0 to 1. Raises `UserError` that names the first one that cannot be read.
         """
-        images, single = read_images(inputs, self.preprocessing.decoding)
-        results = self.results(images, **options) if images else []
+        given, single = split_inputs(inputs)
+        results = [predicted.result for predicted in self.stream(given, **options)]
         return results[0] if single else results
 
+    def stream(
+        self, inputs: Iterable[Any], on_unreadable: Callable[[UnreadableImage], Any] = _refuse, **options: Any
+    ) -> Iterator[Predicted]:
+        """The results in order, while the inputs are read: one decoded image is in memory at a time.
+
+        `on_unreadable` is called for an image that cannot be read, which is left out; by default it raises.
+        """
+        waiting = iter(inputs)
+        while batch := list(islice(waiting, self.batch_size)):
+            kept = list[tuple[Any, Any]]()
+            for given in batch:
+                try:
+                    kept.append((given, self.keep(read_image(given, self.preprocessing.decoding))))
+                except UnreadableImage as error:
+                    on_unreadable(error)
+            results = self.results([part for _, part in kept], **options) if kept else []
+            yield from (Predicted(given, part, result) for (given, part), result in zip(kept, results))
+
     @abstractmethod
-    def results(self, images: Sequence[Image.Image]) -> list[Any]:
-        """A result for each of at least one RGB image."""
+    def keep(self, image: Image.Image) -> Any:
+        """What is kept of an RGB image until the network sees it."""
+
+    @abstractmethod
+    def results(self, kept: Sequence[Any]) -> list[Any]:
+        """A result for each of at least one image that `keep` returned."""
 
 
 class Classifier(ImagePredictor):
@@ -100,7 +146,6 @@ class Classifier(ImagePredictor):
     """what to call them for people, where names are codes"""
     has_classifier: bool
     """False where the output is features"""
-    preprocessing: Preprocessing
 
     def _facts(self, network: str, classes: int, device: str) -> list[str]:
         height, width = self.preprocessing.size
@@ -115,11 +160,20 @@ class Classifier(ImagePredictor):
     def probabilities(self, images: Images) -> np.ndarray:
         """The probability of each class, B K. Raises `UserError` for a network without a classifier."""
 
-    def results(self, images: Sequence[Image.Image], top: int = 5) -> list[Any]:
+    def keep(self, image: Image.Image) -> np.ndarray:
+        """The evaluation crop of an RGB image: uint8 3 H W."""
+        return to_array(eval_crop(image, self.preprocessing))
+
+    def pixels(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Images of any mode -> uint8 B 3 H W of the network's size."""
+        return np.stack([self.keep(to_rgb(image)) for image in images])
+
+    def results(self, kept: Sequence[np.ndarray], top: int = 5) -> list[Any]:
         """A `Prediction` of the `top` most probable classes for each image; an `Embedding` without a classifier."""
-        if not self.has_classifier:
-            return [Embedding(row) for row in np.asarray(self.logits(images))]
-        return self.rank(images, top)
+        pixels = np.stack(kept)
+        outputs = np.asarray(self.probabilities(pixels) if self.has_classifier else self.logits(pixels))
+        demand(bool(np.isfinite(outputs).all()), *NOT_FINITE)
+        return [self._most_probable(row, top) if self.has_classifier else Embedding(row) for row in outputs]
 
     def rank(self, images: Images, top: int = 5) -> list[Prediction]:
         """The `top` most probable classes of each image. Raises `UserError` for a network without a classifier."""
@@ -145,6 +199,5 @@ def check_classifier(has_classifier: bool) -> None:
 def warn_untrained(name: str, trained: bool) -> None:
     """Say on standard error that a model given by its name alone has random weights."""
     if not trained:
-        print(
-            f"{name} is the name of a network: its weights are random (a run folder has trained ones)", file=sys.stderr
-        )
+        known = f"{name} is the name of a network: its weights are random (a run folder has trained ones)"
+        print(printable(known), file=sys.stderr)

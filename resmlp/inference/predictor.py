@@ -1,7 +1,7 @@
 """A torch network ready to predict, run by torch or exported to another backend first."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -10,20 +10,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from resmlp.backends import runtimes
 from resmlp.backends.autotune import Autotuned, Engine
 from resmlp.backends.pytorch import CompiledEngine, TorchEngine
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.data import eval_transform, normalize
+from resmlp.data import normalize
 from resmlp.exporters.formats import FORMATS, check_packages, missing_packages, quiet, write_network
 from resmlp.exporters.lowering import lower
 from resmlp.hub.resolve import Source
-from resmlp.imaging.decode import to_rgb
 from resmlp.inference.exported import ExportedPredictor, explain_failure
-from resmlp.inference.prediction import Classifier, check_classifier
+from resmlp.inference.prediction import Classifier, Images, check_classifier
 from resmlp.models import Saved, Trunk, TrunkConfig
 from resmlp.models.features import Pixels, last_layers
 from resmlp.models.folding import fold
@@ -47,7 +45,6 @@ class TorchPredictor(Classifier):
         self.saved, self.device, self.backend = saved, device, backend
         self.model, self.preprocessing, self.classes = saved.model.to(device).eval(), saved.preprocessing, saved.classes
         self.words, self.trained, self.has_classifier = saved.words, saved.trained, saved.has_classifier
-        self._transform = eval_transform(saved.preprocessing)
         self._run = runner(self.model, self.preprocessing.size, device, backend)
 
     def facts(self) -> list[str]:
@@ -62,27 +59,26 @@ class TorchPredictor(Classifier):
         other = copy(self)  # what runs it is shared
         other.preprocessing = replace(self.preprocessing, crop_ratio=ratio)
         other.saved = replace(self.saved, preprocessing=other.preprocessing)
-        other._transform = eval_transform(other.preprocessing)
         return other
 
     @torch.inference_mode()
-    def logits(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
+    def logits(self, images: Images) -> Tensor:
         """Images, or uint8 B 3 H W of the network's size -> float32 B K on the CPU."""
         return self._run(self._inputs(images)).float().cpu()
 
     @torch.inference_mode()
-    def features(self, images: Sequence[Image.Image] | Tensor, layers: int = 1) -> Tensor:
+    def features(self, images: Images, layers: int = 1) -> Tensor:
         """The same -> float32 B layers*D: what the head sees, or `resmlp.metrics.last_layers`; always by torch."""
         return last_layers(self.model, layers)(self._inputs(images)).float().cpu()
 
-    def probabilities(self, images: Sequence[Image.Image] | Tensor) -> np.ndarray:
+    def probabilities(self, images: Images) -> np.ndarray:
         """Of each class, B K."""
         check_classifier(self.saved.has_classifier)
         return self.logits(images).softmax(1).numpy()
 
-    def _inputs(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
+    def _inputs(self, images: Images) -> Tensor:
         if not isinstance(images, Tensor):
-            images = torch.stack([self._transform(to_rgb(image)) for image in images])
+            images = torch.from_numpy(images if isinstance(images, np.ndarray) else self.pixels(images))
         return normalize(images.to(self.device), self.preprocessing.mean, self.preprocessing.std)
 
 

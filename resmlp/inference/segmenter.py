@@ -13,8 +13,9 @@ from torch import Tensor
 
 from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig
 from resmlp.data import BaseSize, MaskSet, UnreadableImage, normalize
+from resmlp.data.masks.joint_transforms import fit_size
 from resmlp.hub.resolve import Source, resolve
-from resmlp.inference.prediction import ImagePredictor
+from resmlp.inference.prediction import NOT_FINITE, ImagePredictor
 from resmlp.inference.sliding_window import sliding
 from resmlp.models.model_files import save_network
 from resmlp.models.segmenter import Segmenter
@@ -25,6 +26,8 @@ from resmlp.utils.errors import counted
 
 Size = tuple[int, int]
 """height and width"""
+MAX_LOGITS = 2**32
+"""bytes of the logits of an image that is resized: they are held together"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,8 @@ class SegmentationPredictor(ImagePredictor):
     the right. The last one that was moved is kept, with the weights as they then were.
     """
 
+    batch_size = 1
+
     def __init__(self, model: Segmenter, config: SegmenterModelConfig, device: torch.device):
         self.model, self.config, self.device = model.to(device), config, device
         self.preprocessing, self.classes = config.preprocessing, config.classes
@@ -89,16 +94,30 @@ class SegmentationPredictor(ImagePredictor):
         see = partial(self._see, self._at(window))
         return sliding(see, image, window, step, self.config.model.num_classes, size=size, fill=self.fill)
 
-    def results(self, images: Sequence[Image.Image]) -> list[Segmentation]:
+    def keep(self, image: Image.Image) -> Image.Image:
+        """The image itself: its windows are cut while the network runs."""
+        return image
+
+    def results(self, kept: Sequence[Image.Image]) -> list[Segmentation]:
         """The `Segmentation` of each RGB image."""
-        return [Segmentation(self.read(image), self.classes, self.config.palette) for image in images]
+        labels = [self.read(image) for image in kept]
+        demand(all((each >= 0).all() for each in labels), *NOT_FINITE)
+        return [Segmentation(each, self.classes, self.config.palette) for each in labels]
 
     @torch.inference_mode()
     def read(self, image: Image.Image) -> np.ndarray:
         """An RGB image -> the class of each pixel, int16 H W; -1 where the network gives nothing finite."""
         height, width = image.height, image.width
+        self._check_size((height, width))
         prepared: dict[str, Any] = self.prepare((image, np.zeros((height, width), np.uint8)))
         return self.label(prepared["image"], (height, width)).numpy()
+
+    def _check_size(self, size: Size) -> None:
+        """Raise `UserError` for an image whose logits, resized as the network sees it, do not fit into memory."""
+        resized = fit_size(size, self.config.base_size)
+        large = 4 * self.config.model.num_classes * resized[0] * resized[1] > MAX_LOGITS
+        what = "an image of {} x {} pixels becomes one of {} x {}".format(*size[::-1], *resized[::-1])
+        demand(resized == size or not large, f"{what} for the network, too large for memory", "cut it into parts")
 
     def _at(self, size: Size) -> Segmenter:
         """The network for images of this size."""

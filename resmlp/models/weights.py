@@ -1,9 +1,11 @@
 """Weights from files that hold tensors alone, and into a network, tensor by tensor."""
 
 import argparse
+import math
 import re
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,16 @@ from resmlp.hub.resolve import Source, resolve
 from resmlp.models.quantize import unpacked_state
 from resmlp.models.weight_formats import DIALECTS, State, to_resmlp, unwrapped
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, is_out_of_memory, printable
 from resmlp.utils.files import exists
+from resmlp.utils.serialization import shown
 
 MAX_ARCHIVE = 16 * 2**30  # bytes of an .npz when unpacked: eight times the largest Mixer there is
+MAX_RATIO, FREE = 16, 2**26  # bytes when unpacked for each byte of an .npz, and beside these; weights halve at best
+NUMBERS = {np.dtype(kind) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "?")}
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""by the version of an .npy"""
+FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2}
 EMPTY = torch.empty(0, 0)
 
 
@@ -52,12 +60,14 @@ def read_tensors(path: Path) -> State:
         raise UserError(f"no weights at {path}", "give a file, a run folder, or a name of `resmlp list weights`")
     try:
         loaded = _load(path)
-    except (SafetensorError, OSError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+    except (SafetensorError, OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if is_out_of_memory(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         if "TorchScript" in reason:  # torch's own advice would be to run what is in it
             raise UserError(f"{path} is a TorchScript archive", "save its state dict alone") from None
         raise UserError(f"cannot read weights from {path}: {reason}", "is it whole?") from None
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # pickle's errors have no common class
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -66,6 +76,7 @@ def read_tensors(path: Path) -> State:
     tensors = unwrapped(loaded)
     if tensors is None:
         raise UserError(f"{path} holds no dictionary of tensors", "save its state dict alone")
+    _check_stored(path, tensors)
     return tensors
 
 
@@ -91,12 +102,36 @@ def _arrays(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of an .npz; None for another zip archive, which PyTorch's files are."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-    if not members or not all(member.filename.endswith(".npy") for member in members):
-        return None
-    size = sum(member.file_size for member in members)
-    demand(size <= MAX_ARCHIVE, f"{path} claims {size:,} bytes when unpacked", "no network is that large")
+        if not members or not all(member.filename.endswith(".npy") for member in members):
+            return None
+        size = sum(member.file_size for member in members)
+        fits = size <= min(MAX_ARCHIVE, FREE + MAX_RATIO * path.stat().st_size)
+        demand(fits, f"{path} claims {size:,} bytes when unpacked", "no network is that large")
+        for member in members:
+            _check_array(path, archive, member)
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
+
+
+def _check_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Raise `UserError` for an array of anything but numbers, or of another length than its header says."""
+    name = f"{path}: {printable(member.filename)}"
+    with archive.open(member) as file:
+        try:
+            shape, _, kind = HEADERS[np.lib.format.read_magic(file)](file)
+        except Exception:  # NumPy parses the header as Python, with errors of many classes
+            raise UserError(f"{name} has a damaged header", "is the file whole?") from None
+        demand(kind in NUMBERS, f"{name} is of type {printable(str(kind))[:100]}", "weights are floating-point")
+        whole = min(shape, default=0) >= 0 and file.tell() + math.prod(shape) * kind.itemsize == member.file_size
+        demand(whole, f"{name} has another length than its shape {shown(shape)}", "is the file whole?")
+
+
+def _check_stored(path: Path, state: State) -> None:
+    """Raise `UserError` for a tensor that claims more values than the file holds, by strides of 0 for instance."""
+    for key, tensor in state.items():
+        if tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized:
+            stored = tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+            demand(stored, f"{path}: {key} of shape {tuple(tensor.shape)} has fewer values", "save it contiguous")
 
 
 def check_state(file: Path, state: State) -> None:
@@ -106,7 +141,7 @@ def check_state(file: Path, state: State) -> None:
         demand(plain, f"{file}: {key} is sparse, quantized or without values", "save it dense, and with its values")
         counts = key.endswith("num_batches_tracked")  # of BatchNorm
         kind = str(tensor.dtype).removeprefix("torch.")
-        demand(tensor.is_floating_point() or counts, f"{file}: {key} is of type {kind}", "weights are floating-point")
+        demand(tensor.dtype in FLOATS or counts, f"{file}: {key} is of type {kind}", "weights are floating-point")
         demand(tensor.numel() > 0, f"{file}: {key} is empty, of shape {tuple(tensor.shape)}", "is the file whole?")
         finite = bool(torch.isfinite(tensor.float()).all())
         demand(

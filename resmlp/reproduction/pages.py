@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resmlp.analysis.page import code, duration, element, image, page, section, table
-from resmlp.analysis.style import printable
 from resmlp.reproduction.plan import LOCAL
 from resmlp.reproduction.statistics import Stat
+from resmlp.utils.errors import printable
 
 if TYPE_CHECKING:
     from resmlp.reproduction.record import Record

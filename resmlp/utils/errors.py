@@ -24,6 +24,23 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, MPS
+    "not enough memory",  # torch on a CPU
+    "allocate memory",  # torch, ONNX Runtime, the system
+    "failed to allocate",  # ONNX Runtime
+    "bad_alloc",  # C++, such as OpenVINO
+)
+"""fragments of the messages of libraries that find no memory, in lower case"""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory was missing; the exceptions of libraries have no common class."""
+    if isinstance(error, UserError):
+        return False
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
 def notice(text: str) -> None:
     """Print a note on standard error, about something that a user may not expect."""
     print(f"note: {printable(text)}", file=sys.stderr)

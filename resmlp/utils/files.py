@@ -11,6 +11,9 @@ from typing import Any
 
 from resmlp.utils.errors import UserError
 
+MAX_JSON = 2**26
+"""bytes of a JSON file: in memory it takes up to 30 times as much"""
+
 
 def _sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
@@ -131,10 +134,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file. Raises `UserError` for a file that is missing or broken."""
+    """The value of a JSON file of at most `MAX_JSON` bytes. Raises `UserError` for a file that is missing or broken."""
     try:
+        if path.stat().st_size > MAX_JSON or not path.is_file():
+            raise ValueError(f"it is no file of at most {MAX_JSON:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no file {path}", "check the path") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {error}", "it should be a complete JSON file") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"cannot read {path}: {reason}", "it should be a complete JSON file") from None

@@ -14,20 +14,29 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, printable
 from resmlp.utils.files import disk_errors
 
 plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 """options of rich that print text literally: names of files are no markup"""
 
-console = Console(stderr=True, width=None if sys.stderr.isatty() else 200, **plain)
+
+class SafeConsole(Console):
+    """rich's console, which escapes what a terminal would obey: names of files and classes may hold anything."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's, each string on one line."""
+        super().print(*(printable(item) if isinstance(item, str) else item for item in objects), **options)
+
+
+console = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else 200, **plain)
 
 
 def show_table(title: str, rows: Iterable[tuple[str, Any]]) -> None:
     """Print a table of two columns on standard error."""
-    table = Table(title=Text(title), show_header=False, title_justify="left", box=None, padding=(0, 2))
+    table = Table(title=Text(printable(title)), show_header=False, title_justify="left", box=None, padding=(0, 2))
     for what, value in rows:
-        table.add_row(what, Text(str(value)))
+        table.add_row(what, Text(printable(str(value))))
     console.print(table)
 
 

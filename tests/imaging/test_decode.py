@@ -270,6 +270,23 @@ def test_region_of_an_image_with_too_many_pixels(photo, decoder, monkeypatch):
         decode_region("x", lambda: io.BytesIO(saved(photo, "JPEG")), lambda size: Region(BOX, (1, 1)))
 
 
+@pytest.mark.parametrize("compression", ["tiff_deflate", "tiff_lzw", "group4", "jpeg"])
+def test_libtiff_writes_nothing_to_standard_error(photo, compression, capfd):
+    data = bytearray(saved(photo.convert("1" if compression == "group4" else "RGB"), "TIFF", compression=compression))
+    rng = np.random.default_rng(0)
+    failed = 0
+    for _ in range(40):
+        damaged = data.copy()
+        for place in rng.integers(8, len(data), 5):
+            damaged[place] = rng.integers(256)
+        try:
+            decode("x.tif", lambda damaged=damaged: io.BytesIO(damaged))
+        except UnreadableImage as error:
+            failed += "\n" not in str(error)
+    assert failed
+    assert capfd.readouterr().err == ""
+
+
 def test_error_in_choose_region_is_not_an_unreadable_image(photo):
     def choose(size):
         raise KeyError(size)

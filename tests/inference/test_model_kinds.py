@@ -1,5 +1,7 @@
 """`resmlp.load` opens every kind of MODEL, and `predict` takes every kind of input."""
 
+from weakref import ref
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,16 @@ from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, Trun
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import architecture
 from resmlp.hub.resolve import resolve
-from resmlp.imaging.inputs import read_image, read_images
-from resmlp.inference import Classifier, Embedding, Prediction, Segmentation, SegmentationPredictor, Translator
+from resmlp.imaging.inputs import read_image, split_inputs
+from resmlp.inference import (
+    Classifier,
+    Embedding,
+    Prediction,
+    Segmentation,
+    SegmentationPredictor,
+    Translator,
+    prediction,
+)
 from resmlp.inference.model_kinds import KINDS, load, open_source
 from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import Segmenter, create_model, save_model
@@ -114,6 +124,52 @@ def test_all_inputs_of_one_image_give_one_answer(models, photo, tmp_path):
     assert loaded.predict(photo, top=1).labels == expected.labels[:1]
 
 
+@pytest.mark.parametrize("kind", ["classifier", "features", "segmenter", "exported"])
+def test_one_decoded_image_is_in_memory_at_a_time(models, photo, kind, tmp_path, monkeypatch):
+    files, alive, most = [str(tmp_path / f"{i}.png") for i in range(5)], list[ref](), []
+    for file in files:
+        photo.save(file)
+
+    def read(given):
+        image = read_image(given)
+        most.append(sum(other() is not None for other in alive))
+        alive.append(ref(image))
+        return image
+
+    loaded = load(models[kind], "cpu")
+    expected = str(loaded.predict(photo))
+    monkeypatch.setattr(prediction, "read_image", read)
+    assert [str(result) for result in loaded.predict(files)] == [expected] * 5
+    assert len(most) == 5
+    assert max(most) <= 1
+
+
+def test_images_that_cannot_be_read_are_left_out_of_a_stream(models, photo, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    photo.save(tmp_path / "good.png")
+    files, broken = [str(tmp_path / name) for name in ("good.png", "bad.png", "good.png")], []
+    seen = list(load(models["classifier"], "cpu").stream(files, broken.append))
+    assert [each.given for each in seen] == [files[0], files[2]]
+    assert [error.name for error in broken] == [files[1]]
+
+
+@pytest.mark.parametrize("kind", ["classifier", "features", "exported"])
+def test_weights_that_overflow_are_an_error(models, photo, kind, tmp_path):
+    """Finite weights, whose products are not."""
+    model = create_model("resmlp_s12", num_classes=0 if kind == "features" else 3, **SMALL)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("weight"):
+                parameter.fill_(3e38)
+    save_model(tmp_path / "big", model, () if kind == "features" else CLASSES, LOOK)
+    if kind == "exported":
+        with pytest.raises(UserError, match="differ by nan"):
+            resmlp.export(str(tmp_path / "big"), to="onnx", out=tmp_path / "out")
+        return
+    with pytest.raises(UserError, match="not finite"):
+        load(str(tmp_path / "big"), "cpu").predict(photo)
+
+
 def test_gray_arrays_are_images_too():
     gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
     for value in (gray, gray[..., None], torch.from_numpy(gray), torch.from_numpy(gray)[None]):
@@ -136,7 +192,7 @@ def test_gray_arrays_are_images_too():
 )
 def test_what_is_no_image_is_one_line(value):
     with pytest.raises(UserError) as error:
-        read_images([value])
+        [read_image(given) for given in split_inputs([value])[0]]
     assert len(str(error.value).splitlines()) == 1
 
 

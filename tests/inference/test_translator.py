@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from resmlp.config.seq2seq import EOS
 from resmlp.inference import Translator, load
@@ -139,3 +140,13 @@ def test_the_same_text_in_other_tokens_comes_once(translator, translator_run, mo
     found = [[Hypothesis(tuple(t), s) for t, s in ((letters, -1.0), (other, -2.0), (whole, -3.0))]]
     monkeypatch.setattr(module, "translate", lambda *args, **options: found)
     assert translator.n_best(["x"], 3, beam=4) == [[Translation("hundert", -1.0), Translation("neun", -2.0)]]
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_weights_that_overflow_are_an_error(translator_run, beam):
+    translator = load(str(translator_run), "cpu")
+    with torch.no_grad():
+        for parameter in translator.model.parameters():
+            parameter.fill_(3e38)
+    with pytest.raises(UserError, match="not finite"):
+        translator.predict(["seven", "ten"], beam=beam)

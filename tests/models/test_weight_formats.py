@@ -295,3 +295,44 @@ def test_a_network_that_tensors_do_not_determine_is_refused(changes, tmp_path):
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match="by name"):
         open_model(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.array(["text"]), "type <U4"),
+        (np.zeros(3, "V8"), "type |V8"),
+        (np.zeros(3, ">f4"), "type >f4"),
+        (np.zeros(3, "M8[s]"), "type datetime64"),
+        (np.zeros(3, np.longdouble), "type float128"),
+        (np.zeros(3, [("x", "f4")]), "type [('x'"),
+    ],
+)
+def test_arrays_of_anything_but_numbers_are_named(array, words, tmp_path):
+    np.savez(tmp_path / "odd.npz", **{"stem/kernel": array})
+    with pytest.raises(UserError) as error:
+        read_weights(tmp_path / "odd.npz")
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (4_000_000_000,), (-1,), (2**62, 2**62), "x"])
+def test_an_array_that_claims_another_length_is_named_before_it_is_read(shape, tmp_path):
+    header = repr({"descr": "<f4", "fortran_order": False, "shape": shape}).ljust(117) + "\n"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+    with zipfile.ZipFile(tmp_path / "claims.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(UserError, match=r"claims\.npz: a\.npy has a(nother length| damaged header)"):
+        read_weights(tmp_path / "claims.npz")
+
+
+def test_an_npz_of_zeros_is_refused_by_its_size(tmp_path):
+    np.savez_compressed(tmp_path / "zeros.npz", **{"stem/kernel": np.zeros(2**25, np.float32)})
+    assert (tmp_path / "zeros.npz").stat().st_size < 2**18
+    with pytest.raises(UserError, match="claims 134,217,856 bytes when unpacked"):
+        read_weights(tmp_path / "zeros.npz")
+
+
+def test_a_tensor_with_fewer_values_than_its_shape_is_refused(tmp_path):
+    torch.save({"stem.proj.weight": torch.zeros(1).as_strided((10**12,), (0,))}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="fewer values"):
+        read_weights(tmp_path / "x.pth")

@@ -160,3 +160,25 @@ def test_read_json_names_what_is_wrong(tmp_path):
             read_json(tmp_path / "v.json")
     with pytest.raises(UserError, match="cannot read"):
         read_json(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 10**6, "{" + '"a":{' * 10**5, "1" * 5000, "[" + "9" * 10**5 + "]", "\0" * 99, '{"a": nul}', "\ud800"],
+    ids=["lists", "objects", "number", "number in a list", "zeros", "word", "surrogate"],
+)
+def test_read_json_of_hostile_text_is_one_line(tmp_path, content):
+    (tmp_path / "v.json").write_bytes(content.encode(errors="surrogatepass"))
+    with pytest.raises(UserError) as error:
+        read_json(tmp_path / "v.json")
+    assert str(error.value).isprintable()
+
+
+def test_read_json_reads_no_more_than_its_limit(tmp_path):
+    with (tmp_path / "v.json").open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(UserError, match="at most"):
+        read_json(tmp_path / "v.json")
+    os.mkfifo(tmp_path / "fifo.json")
+    with pytest.raises(UserError, match="no file"):
+        read_json(tmp_path / "fifo.json")

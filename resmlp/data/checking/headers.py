@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 
 from resmlp.imaging.decode import FORMATS, UnreadableImage, describe_error
 from resmlp.imaging.image_file import BufferedMember, File, ImageSource, Member
+from resmlp.imaging.limits import check_image
 
 TAIL = 64  # bytes at the end of a file: they contain the end marker, and mostly differ in files of the same size
 
@@ -69,6 +70,7 @@ def read_header(image: ImageSource, decode: bool = False) -> Header:
             head = file.read(12)
             file.seek(0)
             with Image.open(file, formats=FORMATS) as opened:
+                check_image(opened, size)
                 header = _describe(opened)._replace(bytes=size, tail=zlib.crc32(tail))
         if decode or header.mode in ("F", "I") or _may_be_truncated(header.format, head, tail, size):
             image.read()

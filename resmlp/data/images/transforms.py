@@ -22,8 +22,8 @@ from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data.images import color_ops
 from resmlp.data.images.randaugment import Step, rand_augment, three_augment
-from resmlp.imaging.crop import eval_crop
-from resmlp.imaging.decode import Region, Size, full_region
+from resmlp.imaging.crop import Size, eval_crop
+from resmlp.imaging.decode import Region, full_region
 from resmlp.imaging.image_file import ImageSource
 
 Transform = Callable[[Image.Image], torch.Tensor]

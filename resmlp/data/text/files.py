@@ -1,6 +1,7 @@
 """Parallel text on disk: two files with equal numbers of lines, or a table with two columns; UTF-8, perhaps gzipped."""
 
 import gzip
+import math
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable
@@ -10,6 +11,11 @@ from pathlib import Path
 
 from resmlp.data.images.trees import short_list
 from resmlp.utils.errors import UserError
+
+MAX_LINE = 2**21
+"""bytes of a line: the tokenizer needs 50 times as much memory for it"""
+FREE, MAX_RATIO = 2**26, 20
+"""bytes of a gzipped text when unpacked: these, and so many for each byte of the file; a text shrinks to 1/3"""
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,22 @@ def read_lines(path: Path) -> list[str]:
     r"""The lines of a text file; a name that ends in .gz is a gzipped file.
 
     Only "\n" ends a line, and a "\r" before it is removed; no-break spaces, U+0085 and U+2028 are ordinary characters.
-    Raises `UserError` for a file that cannot be read, is damaged, or is not UTF-8.
+    Raises `UserError` for a file that cannot be read, is damaged, is not UTF-8, or has a line of more than `MAX_LINE`
+    bytes.
     """
     lines: list[str] = []
-    opener = gzip.open if path.name.endswith(".gz") else open
+    zipped = path.name.endswith(".gz")
     try:
-        with opener(path, "rb") as file:
-            for line in file:  # a binary file is split only at b"\n"
+        with (gzip.open if zipped else open)(path, "rb") as file:
+            room = FREE + MAX_RATIO * path.stat().st_size if zipped else math.inf
+            while line := file.readline(MAX_LINE + 1):  # a binary file is split only at b"\n"
+                room -= len(line)
+                if len(line) > MAX_LINE:
+                    what = f"{path}, line {len(lines) + 1}, has more than {MAX_LINE:,} bytes"
+                    raise UserError(what, "is it text, a sentence a line?")
+                if room < 0:
+                    what = f"{path} is too large when unpacked, from line {len(lines) + 1} on"
+                    raise UserError(what, "if it is text, unpack it")
                 text = line.removesuffix(b"\n").removesuffix(b"\r")
                 lines.append((text if lines else text.removeprefix(BOM_UTF8)).decode())
     except UnicodeDecodeError:

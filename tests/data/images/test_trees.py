@@ -11,7 +11,7 @@ import pytest
 from resmlp.config import Data
 from resmlp.data import open_eval, open_splits
 from resmlp.data.images.unlabeled import open_collection
-from resmlp.imaging import image_file
+from resmlp.imaging import archive_limits
 from resmlp.utils.errors import UserError
 
 PAIR = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
@@ -213,7 +213,7 @@ def test_member_of_absurd_size(tmp_path):
 
 
 def test_compressed_archive_too_large_for_memory(pack, monkeypatch):
-    monkeypatch.setattr(image_file, "MAX_BUFFERED", 200)
+    monkeypatch.setattr(archive_limits, "MAX_BUFFERED", 200)
     assert "unpack the archive" in error_of(pack("a.tgz", *PAIR))
     open_splits(Data(root=pack("a.tar", *PAIR)))
 

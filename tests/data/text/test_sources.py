@@ -7,6 +7,8 @@ import pytest
 
 from resmlp.config import Text
 from resmlp.data import open_pairs, open_val, read_lines
+from resmlp.data.text import files
+from resmlp.data.text.files import MAX_LINE
 from resmlp.utils.errors import UserError
 
 ODD = "a\u00a0b\u0085c\u2028d\x0be\x0cf\x1cg\rh"
@@ -94,6 +96,24 @@ def test_location_of_a_pair(write):
 def test_line_of_a_megabyte(write):
     line = "wörd " * 200_000
     assert open_val(write({"val.en": line + "\n", "val.de": "kurz\n"})).sources == [line]
+
+
+@pytest.mark.parametrize("name", ["train.en", "train.en.gz", "train.tsv", "val.de", "val.tsv.gz"])
+@pytest.mark.parametrize(
+    "content", ["x" * (MAX_LINE + 1), "ok\n" + "word " * (MAX_LINE // 4), "\0" * 2**23], ids=["x", "words", "zeros"]
+)
+def test_longer_line_is_one_error_and_is_not_read(write, name, content):
+    part, ending, *_ = name.split(".")
+    plain = {f"{each}.{end}": "ok\n" for each in ("train", "val") for end in ("en", "de")}
+    replaced = {f"{part}.{end}" for end in ("en", "de") if ending in (end, "tsv")}
+    number = content.count("\n") + 1
+    others = {other: text for other, text in plain.items() if other not in replaced}
+    check_error(write(others | {name: content}), f"{name}, line {number}, has more than", "a sentence a line")
+
+
+def test_gzipped_lines_without_end_are_one_error(write, monkeypatch):
+    monkeypatch.setattr(files, "FREE", 2**16)
+    check_error(write({"val.en.gz": "\n" * 2**18, "val.de": "x\n"}), "val.en.gz is too large when unpacked")
 
 
 def check_error(data: Text, *parts: str) -> None:
