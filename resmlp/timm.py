@@ -6,7 +6,7 @@ and the methods that the scripts of timm call. B images, N tokens (h x w, row by
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -210,12 +210,12 @@ def pretrained_filter(state: State, model: nn.Module) -> State:
 
 
 def _cfg(preprocessing: Preprocessing, num_classes: int = 1000, **source: Any) -> dict[str, Any]:
-    values = asdict(preprocessing)
-    size, crop = values.pop("size"), values.pop("crop_ratio")
     return {
-        **values,
-        "input_size": (3, *size),
-        "crop_pct": crop,
+        "interpolation": preprocessing.interpolation,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "input_size": (3, *preprocessing.size),
+        "crop_pct": preprocessing.crop_ratio,
         "num_classes": num_classes,
         "fixed_input_size": True,
         "first_conv": "embed.patches.proj",
