@@ -18,8 +18,6 @@ from resmlp.utils.errors import UserError, notice
 if TYPE_CHECKING:
     from resmlp.inference.translator import Translation
 
-BLOCK = 2**16  # bytes that are read at a time, where there are so many
-LONGEST = 2**20  # bytes of a line
 BATCHES = 8  # that are sorted by length together, and written together
 STDIN = Path("-")
 
@@ -58,6 +56,7 @@ class Translate(Verb):
             sys.stdout.reconfigure(encoding="utf-8")  # as the input is, whatever the terminal
         with self.opened() as file:
             from resmlp.config.model_json import TranslatorModelConfig
+            from resmlp.data.text.lines import read_lines
             from resmlp.hub.resolve import resolve
             from resmlp.inference import Translator, load
 
@@ -72,7 +71,7 @@ class Translate(Verb):
             if file.isatty():
                 notice("a sentence a line; Ctrl-D ends")
             results = list[list["Translation"]]()
-            for first, lines in texts(file, self.name, self.batch_size * BATCHES):
+            for first, lines in read_lines(file, self.name, self.batch_size * BATCHES):
                 translations = translator.n_best(lines, self.n_best, beam, self.length_penalty, first)
                 if self.json:
                     results += translations
@@ -116,47 +115,3 @@ class Translate(Verb):
         if self.scores or self.n_best > 1:
             output["hypotheses"] = [[hypothesis.to_dict() for hypothesis in each] for each in results]
         return output
-
-
-def texts(file: io.BufferedIOBase, name: str, limit: int) -> Iterator[tuple[int, list[str]]]:
-    """Lines as they come, up to `limit` at once, with the number of the first.
-
-    Raises `UserError` at one that is no text, after the lines before it.
-    """
-    first = 1
-    for block in blocks(file, limit):
-        lines, wrong = list[str](), None
-        for number, line in enumerate(block, first):
-            try:
-                lines.append(text(line, number, name))
-            except UserError as error:
-                wrong = error
-                break
-        yield first, lines
-        if wrong:
-            raise wrong
-        first += len(block)
-
-
-def text(line: bytearray, number: int, name: str) -> str:
-    """A line's text, without the mark that some programs set before the first and with either kind of end."""
-    endless = f"line {number} of {name} has more than {LONGEST:,} bytes"
-    demand(len(line) <= LONGEST, endless, "is it text, a sentence a line?")
-    try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        what = f"line {number} of {name} is not UTF-8, at its byte {error.start + 1}"
-        raise UserError(what, "convert it, say with iconv -f latin1 -t utf-8") from None
-
-
-def blocks(file: io.BufferedIOBase, limit: int) -> Iterator[list[bytearray]]:
-    """Lines without their ends, up to `limit` at once; what is there is not kept waiting for what is not."""
-    rest = bytearray()
-    while len(rest) <= LONGEST and (block := file.read1(BLOCK)):
-        rest += block
-        if b"\n" in block:
-            *lines, rest = rest.split(b"\n")
-            for start in range(0, len(lines), limit):
-                yield lines[start : start + limit]
-    if rest:
-        yield [rest]

@@ -37,6 +37,8 @@ def test_a_run_folder(resmlp, trained, tree, others, tmp_path):
     evaluated = resmlp("eval", "small", "--data.root", tree, "--json", "--data.workers", 0)
     assert evaluated.code == 0, evaluated.err
     assert resmlp("inspect", "small", "--layers", 0).code == 0
+    on_its_own = json.loads(resmlp("eval", "small", "--json", "--data.workers", 0).out)
+    assert (on_its_own["images"], on_its_own["top1"]) == (own["images"], result["after"]["top1"])
     again = compress(resmlp, "small", "--to", "pruned", "--data.root", tree, "--train", others, "--out", "smaller")
     assert again.code == 0, again.err
     lines = again.out.splitlines()

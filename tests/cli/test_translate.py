@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
-from resmlp.cli import translate as verb
+from resmlp.data.text.lines import read_lines
 from resmlp.inference import load
 from resmlp.utils.files import read_json, write_json
 
@@ -145,7 +145,7 @@ class Slow(io.RawIOBase):
 
 def test_a_line_is_given_out_before_more_is_read():
     slow = Slow(b"one\ntwo\nth", b"ree", b"\n\xc3", b"\xa9\nfive")
-    found = [(slow.asked, first, lines) for first, lines in verb.texts(slow, "it", 10)]
+    found = [(slow.asked, first, lines) for first, lines in read_lines(slow, "it", 10)]
     assert found == [
         (1, 1, ["one", "two"]),
         (3, 3, ["three"]),
@@ -155,7 +155,7 @@ def test_a_line_is_given_out_before_more_is_read():
 
 
 def test_no_more_lines_at_once_than_asked_for():
-    found = list(verb.texts(Slow(b"a\nb\nc\nd\ne\n", b"f\n"), "it", 2))
+    found = list(read_lines(Slow(b"a\nb\nc\nd\ne\n", b"f\n"), "it", 2))
     assert found == [(1, ["a", "b"]), (3, ["c", "d"]), (5, ["e"]), (6, ["f"])]
 
 
