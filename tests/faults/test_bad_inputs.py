@@ -93,7 +93,7 @@ def test_bad_inputs(good, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.soak
 def test_all_bad_inputs(good, tmp_path, capsys, monkeypatch):
-    failures = []
+    failures = list[str]()
     for number, case in enumerate(cases(good)):
         try:
             check(case, tmp_path / str(number), capsys, monkeypatch)
