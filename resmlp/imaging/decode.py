@@ -10,9 +10,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from resmlp.imaging import jpeg
 from resmlp.utils.errors import UserError, printable
 
-# The bytes of a file decide its format, not its name; GIF is in the list for files with a wrong extension.
+# The bytes of a file decide its format, not its name.
 # EPS and similar formats are excluded: Pillow would pass them to external programs.
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000")
 
 
 class UnreadableImage(UserError):  # noqa: N818  (a user's error, like its parent)

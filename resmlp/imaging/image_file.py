@@ -1,11 +1,13 @@
 """Images in files, in archives and in memory, behind one protocol: `ImageSource`.
 
 Archives are not trusted. The names of their members are used only as labels and in messages, nothing is unpacked to
-disk, and links, devices and hidden files are skipped.
+disk, and symbolic links, devices and hidden files are skipped. A hard link is its target, if that is in the archive.
 """
 
 import gzip
 import io
+import os
+import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -15,11 +17,10 @@ from typing import BinaryIO, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from resmlp.imaging.decode import ChooseRegion, decode, decode_region
+from resmlp.imaging.decode import ChooseRegion, UnreadableImage, decode, decode_region
+from resmlp.imaging.file_types import HEAD, is_image
 from resmlp.utils.errors import UserError, printable
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""extensions of the image files that are read"""
 MAX_MEMBER = 512 * 2**20  # bytes of one image file in an archive
 MAX_BUFFERED = 4 * 2**30  # bytes of all images of a compressed archive, which are kept in memory
 
@@ -44,7 +45,11 @@ class File(NamedTuple):
     name: str
 
     def _open(self) -> BinaryIO:
-        return Path(self.name).open("rb")
+        descriptor = os.open(self.name, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer does not block
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+        raise OSError("not a regular file")
 
     def read(self) -> Image.Image:
         """Decode the whole image to RGB; raises `UnreadableImage`."""
@@ -106,6 +111,21 @@ class BufferedMember(NamedTuple):
         return decode_region(self.name, self._open, choose_region)
 
 
+class Missing(NamedTuple):
+    """An image that is gone."""
+
+    name: str
+    reason: str
+
+    def read(self) -> Image.Image:
+        """Raises `UnreadableImage`."""
+        raise UnreadableImage(self.name, self.reason)
+
+    def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
+        """Raises `UnreadableImage`."""
+        raise UnreadableImage(self.name, self.reason)
+
+
 class Pixels(NamedTuple):
     """A decoded image in memory."""
 
@@ -123,8 +143,29 @@ class Pixels(NamedTuple):
         return colors[top:bottom, left:right]
 
 
-def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
-    """(path, image) of each regular file that is not hidden; the image is None if the extension is not in `ENDINGS`.
+class HardLink(NamedTuple):
+    """A member of an archive that is another member again."""
+
+    target: str
+    """the path of the other one"""
+
+
+def byte_size(image: ImageSource) -> int:
+    """The number of bytes of an image, in its file or in memory; -1 if it is gone."""
+    if isinstance(image, Pixels):
+        return image.array.nbytes
+    if isinstance(image, Member):
+        return image.size
+    if isinstance(image, BufferedMember):
+        return len(image.data)
+    try:
+        return Path(image.name).stat().st_size if isinstance(image, File) else -1
+    except OSError:
+        return -1
+
+
+def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | HardLink | None]]:
+    """(path, content) of each member that is not hidden, without folders; None if it is no image.
 
     Raises `UserError` for an archive that is damaged, truncated, or too large to keep in memory.
     """
@@ -134,11 +175,13 @@ def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
         with (gzip.open if compressed else open)(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (info := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep about a kilobyte per member
-                parts = [part for part in info.name.split("/") if part not in ("", ".")]
-                if not info.isreg() or info.issparse() or any(part.startswith(".") for part in parts):
+                path = _member_path(info.name)
+                if not path or info.isdir():
                     continue
-                path = printable("/".join(parts))
-                if not path.lower().endswith(ENDINGS):
+                if info.islnk():
+                    yield path, HardLink(_member_path(info.linkname))
+                    continue
+                if not info.isreg() or info.issparse() or not _is_image(file, path, info):
                     yield path, None
                     continue
                 if not 0 <= info.size <= MAX_MEMBER:
@@ -158,3 +201,18 @@ def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         hint = "check that it is complete; create or download it again"
         raise UserError(f"cannot read the archive {archive}: {error}", hint) from error
+
+
+def _member_path(name: str) -> str:
+    """The path of a member in its archive, printable; empty for a hidden file."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "" if any(part.startswith(".") for part in parts) else printable("/".join(parts))
+
+
+def _is_image(file: gzip.GzipFile | io.BufferedReader, path: str, info: tarfile.TarInfo) -> bool:
+    """Whether a member is an image; reads its beginning only if its name does not tell."""
+    by_name = is_image(path)
+    if by_name is None:
+        file.seek(info.offset_data)
+        return bool(is_image(path, file.read(min(HEAD, max(info.size, 0)))))
+    return by_name

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from resmlp import config
 from resmlp.config import tasks as settings
 from resmlp.data import EvalBatches, ImageSet, TrainBatches, normalize
+from resmlp.data.images.image_list import make_image_list
 from resmlp.data.images.multicrop import MultiCrop
 from resmlp.data.images.unlabeled import open_collection
 from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
@@ -69,7 +71,9 @@ class Dino(ImageTask):
         super().__init__()
         task = cast(settings.Dino, recipe.task)
         _check(recipe, task)
-        collection = open_collection(recipe.data, labels=task.labels == "auto")
+        collection = open_collection(recipe.data, task.labels == "auto", self.open_list(process))
+        self.announce(process, collection.train.notes)
+        self.listed = partial(make_image_list, collection.train, collection.val)
         recipe = self.fit(recipe, process, len(collection.train))
         data, run = recipe.data, recipe.run
         self.options, self.changes = task, recipe.model.changes()

@@ -29,7 +29,7 @@ from resmlp.utils.devices import Process, find_device
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
 from resmlp.utils.logger import console, show_table
-from resmlp.utils.run_folder import FIGURES, RECIPE, REPORT, SUMMARY, checkpoint_steps
+from resmlp.utils.run_folder import FIGURES, IMAGES, RECIPE, REPORT, SUMMARY, checkpoint_steps
 from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import difference, from_dict, to_dict
 
@@ -96,7 +96,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
         keep_freed_memory()
     try:
         check_same_recipe(recipe, folder)
-        process = Process(accelerator.device, accelerator.process_index, accelerator.num_processes)
+        process = Process(accelerator.device, accelerator.process_index, accelerator.num_processes, folder)
         seed_all(recipe.run.seed)  # the initial weights are the same in every process and at every start
         task = make_task(recipe, process, **({"teacher": teacher} if teacher is not None else {}))
         recipe = task.recipe  # the batch fits the training set
@@ -105,6 +105,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
         with only_writer(folder, "is training into") if main else contextlib.nullcontext():
             if main:
                 write_json(folder / RECIPE, to_dict(recipe))
+                task.record(folder)
                 show_table(f"{recipe.name}: {recipe.about} -> {folder}", describe(task, recipe, accelerator))
             engine = Engine(task, recipe, folder, accelerator)
             try:
@@ -154,7 +155,9 @@ def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None
     before, now = to_dict(saved), to_dict(recipe)
     for description in ("name", "about", "paper", "expected"):
         del before[description], now[description]
-    changes = [change for change in difference(before, now) if change.split(":")[0] not in INDIFFERENT]
+    checked_later = {"data.root"} if (folder / IMAGES).is_file() else set()  # the task compares the images themselves
+    indifferent = INDIFFERENT | checked_later
+    changes = [change for change in difference(before, now) if change.split(":")[0] not in indifferent]
     if changes:
         shown = "; ".join(changes[:5]) + (f"; and {len(changes) - 5} more" if len(changes) > 5 else "")
         raise UserError(

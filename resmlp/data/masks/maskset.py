@@ -1,14 +1,15 @@
 """Images and the labels of their pixels: one pair, and data sets of pairs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
 from resmlp.data.masks.files import Color, LabelMap, image_size, mask_size
-from resmlp.imaging.image_file import File
+from resmlp.imaging.decode import UnreadableImage
+from resmlp.imaging.image_file import File, byte_size
 from resmlp.utils.errors import UserError
 
 ImageAndLabels = tuple[Image.Image, np.ndarray]
@@ -32,6 +33,10 @@ class FilePair(NamedTuple):
     image: str
     mask: str
     label_map: LabelMap
+    path: str = ""
+    """the path of the image in the data set"""
+    missing: str = ""
+    """why the pair cannot be read; empty if it can"""
 
     @property
     def name(self) -> str:
@@ -40,9 +45,17 @@ class FilePair(NamedTuple):
 
     def read(self) -> ImageAndLabels:
         """Both; raises `UserError` if the sizes differ and for a label out of range."""
+        if self.missing:
+            raise UnreadableImage(self.name, self.missing)
         image, labels = File(self.image).read(), self.label_map.read(self.mask)
         self._check_size(image.size, labels.shape[::-1])
         return image, labels
+
+    @property
+    def size(self) -> int:
+        """The bytes of both files; -1 if one is gone."""
+        sizes = [byte_size(File(name)) for name in (self.image, self.mask)]
+        return -1 if min(sizes) < 0 else sum(sizes)
 
     def check(self) -> None:
         """Check the headers of both files as `read` does; decodes pixels only if the sizes in the headers differ."""
@@ -69,6 +82,8 @@ class MaskSet:
     pairs: Sequence[Pair]
     notes: tuple[str, ...] = ()
     """messages for the user, to show before training"""
+    unused: tuple[str, ...] = ()
+    """the paths of the images that `data.fraction` leaves out"""
     labels: ClassVar[None] = None  # there is no label for a whole image
 
     def __len__(self) -> int:
@@ -78,10 +93,18 @@ class MaskSet:
         """The path of image `i`, for messages."""
         return self.pairs[i].name
 
+    def path(self, i: int) -> str:
+        """The path of image `i` in the data set, or its name: what identifies it."""
+        return getattr(self.pairs[i], "path", "") or self.name(i)
+
+    def size(self, i: int) -> int:
+        """The bytes of image `i` and of its mask; -1 if one is gone."""
+        return int(getattr(self.pairs[i], "size", -1))
+
     def read(self, i: int) -> ImageAndLabels:
         """Image `i` and its labels; raises `UnreadableImage` and `UserError` as `Pair.read` does."""
         return self.pairs[i].read()
 
     def subset(self, indices: Iterable[int]) -> "MaskSet":
         """The pairs of these indices, in this order."""
-        return MaskSet(self.classes, self.palette, [self.pairs[i] for i in indices], self.notes)
+        return replace(self, pairs=[self.pairs[i] for i in indices])
