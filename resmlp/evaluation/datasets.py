@@ -69,7 +69,7 @@ def run_splits(source: Source, own: Data, data: EvalData) -> "Splits | None":
         images = open_images(moved)
     except UserError:  # it is another data set, with errors that its own reader reports
         return None
-    found = kept.compare([images.path(i) for i in range(len(images))], images.size)
+    found = kept.compare([images.path(i) for i in range(len(images))], images.content)
     return restore(kept, images, moved, training=False) if kept.is_at(found) else None
 
 

@@ -9,11 +9,11 @@ from resmlp.config.tasks import Segment
 from resmlp.evaluation.datasets import same_root
 from resmlp.evaluation.evaluator import Evaluator, Scores, open_weights
 from resmlp.utils.checks import demand
+from resmlp.utils.errors import notice
 from resmlp.utils.run_folder import FIGURES, RECIPE
 
 if TYPE_CHECKING:
     from resmlp.data import MaskSet
-    from resmlp.data.images.image_list import ImageList
     from resmlp.inference import SegmentationPredictor
     from resmlp.metrics import PixelTally
 
@@ -67,6 +67,7 @@ def open_eval_masks_of(evaluator: Evaluator, classes: tuple[str, ...]) -> "MaskS
     """
     from resmlp.data import open_eval_masks, open_masks
     from resmlp.data.images.image_list import read_image_list
+    from resmlp.data.masks.sources import open_run_val
 
     own, root, split = evaluator.source.recipe, evaluator.data.root, evaluator.data.split
     task = own.task if own and isinstance(own.task, Segment) else Segment()
@@ -75,25 +76,18 @@ def open_eval_masks_of(evaluator: Evaluator, classes: tuple[str, ...]) -> "MaskS
         data = replace(data, root=root, source="masks" if data.source == "scenes" else data.source)
     what = f"nothing to evaluate {evaluator.source} on"
     demand(data.root is not None or data.source == "scenes", what, "give --data.root, with images/ and labels/ in it")
-    kept = read_image_list(evaluator.source.folder) if own and split is None else None
+    kept = read_image_list(evaluator.source.folder) if own and split is None and data.source != "scenes" else None
     own_root = own is not None and own.data == data
-    if own and split is None and (own_root or (kept and is_same_set(kept, data))):
-        masks = open_masks(data, replace(task, empty_classes=True), kept, training=False).val
-    else:
+    masks = open_run_val(data, task, kept, classes, moved=not own_root) if kept else None
+    if masks is None and own_root and split is None:
+        masks = open_masks(data, replace(task, empty_classes=True)).val
+    elif masks is None:
         masks = open_eval_masks(data, task, split, classes)
+    for note in masks.notes if kept and evaluator.process.rank == 0 else ():
+        notice(note)
     hint = "evaluate on images of the classes that it was trained on"
     demand(masks.classes == classes, f"the classes of {data.root or data.source} are not the model's", hint)
     return masks
-
-
-def is_same_set(kept: "ImageList", data: Data) -> bool:
-    """Whether most of the pairs of a run are at the root of `data`: its data set has moved."""
-    from resmlp.data.masks.sources import all_pairs
-
-    if data.source == "scenes":
-        return False
-    pairs = all_pairs(data)
-    return kept.is_at(kept.compare([pairs.path(i) for i in range(len(pairs))], pairs.size))
 
 
 def draw(

@@ -21,6 +21,8 @@ from resmlp.imaging.decode import ChooseRegion, UnreadableImage, decode, decode_
 from resmlp.imaging.file_types import HEAD, is_image
 from resmlp.utils.errors import UserError, printable
 
+TAIL = 4096
+"""bytes of `content_mark`"""
 MAX_MEMBER = 512 * 2**20  # bytes of one image file in an archive
 MAX_BUFFERED = 4 * 2**30  # bytes of all images of a compressed archive, which are kept in memory
 
@@ -150,18 +152,22 @@ class HardLink(NamedTuple):
     """the path of the other one"""
 
 
-def byte_size(image: ImageSource) -> int:
-    """The number of bytes of an image, in its file or in memory; -1 if it is gone."""
+def content_mark(image: ImageSource) -> str:
+    """The number of bytes and a checksum of the last `TAIL`, as text: another image has another mark. "" if it is gone.
+
+    The end of a file has a checksum of all pixels (PNG), or depends on them in most formats.
+    """
     if isinstance(image, Pixels):
-        return image.array.nbytes
-    if isinstance(image, Member):
-        return image.size
-    if isinstance(image, BufferedMember):
-        return len(image.data)
+        return f"{image.array.nbytes}:{zlib.crc32(image.array.tobytes()):08x}"
+    if not isinstance(image, File | Member | BufferedMember):
+        return ""
     try:
-        return Path(image.name).stat().st_size if isinstance(image, File) else -1
+        with image._open() as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - TAIL, 0))
+            return f"{size}:{zlib.crc32(file.read()):08x}"
     except OSError:
-        return -1
+        return ""
 
 
 def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | HardLink | None]]:

@@ -1,7 +1,7 @@
 """The list of the images that a run holds out and trains on: a file in its folder, written when the run starts.
 
-A line has the part of an image (val, train, or unused: left out by --data.fraction), its number of bytes, its class and
-its path in the data set. So a run is continued and evaluated on the same images, also after its data has moved.
+A line has the part of an image (val, train, or unused: left out by --data.fraction), a mark of its content, its class
+and its path in the data set. So a run is continued and evaluated on the same images, also after its data has moved.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +20,10 @@ from resmlp.utils.errors import UserError, counted
 from resmlp.utils.files import write_text
 from resmlp.utils.run_folder import IMAGES, checkpoint_steps
 
-HEADER = "part\tbytes\tclass\tpath"
-MEASURED = 50_000
-"""images whose bytes are counted; of more, these are evenly spaced: on a network disk each takes a while"""
-UNMEASURED = -1
+HEADER = "part\tcontent\tclass\tpath"
+MARKED = 20_000
+"""images whose content is marked; of more, these are evenly spaced: on a network disk each takes a while"""
+GONE, CHANGED = "it is gone", "it has changed since the training"
 MAX_GONE = 0.1
 """fraction of the images that may be gone when a run continues"""
 
@@ -32,8 +32,8 @@ class Entry(NamedTuple):
     """One image of a list."""
 
     part: str
-    bytes: int
-    """-1 if they were not counted"""
+    content: str
+    """the number of bytes, and a checksum; empty if it was not read"""
     label: str
     """the name of its class; empty without classes"""
     path: str
@@ -44,7 +44,7 @@ class Comparison(NamedTuple):
 
     gone: list[str]
     changed: list[str]
-    """paths of images with another number of bytes"""
+    """paths of images with another content"""
     new: list[str]
 
     def notes(self, kept: "ImageList") -> Iterator[str]:
@@ -77,16 +77,16 @@ class ImageList:
         """The images that are held out."""
         return [entry for entry in self.entries if entry.part == "val"]
 
-    def compare(self, paths: Sequence[str], size: Callable[[int], int]) -> Comparison:
-        """Compare with the images at `paths`; `size(i)` is the number of bytes of one, -1 if it is gone."""
+    def compare(self, paths: Sequence[str], content: Callable[[int], str]) -> Comparison:
+        """Compare with the images at `paths`; `content(i)` is the mark of one, empty if it is gone."""
         places = {path: i for i, path in enumerate(paths)}
         gone, changed = [], []
-        for part, bytes_, _, path in self.entries:
+        for part, mark, _, path in self.entries:
             if part == "unused":
                 continue
             if path not in places:
                 gone.append(path)
-            elif bytes_ != UNMEASURED and size(places[path]) != bytes_:
+            elif mark and content(places[path]) != mark:
                 changed.append(path)
         known = {entry.path for entry in self.entries}
         return Comparison(gone, changed, [path for path in places if path not in known])
@@ -106,7 +106,7 @@ class ImageList:
 
     def write(self, folder: Path) -> None:
         """Write the list into a run folder, atomically."""
-        lines = ("\t".join(map(str, entry)) for entry in self.entries)
+        lines = ("\t".join(entry) for entry in self.entries)
         write_text(folder / IMAGES, "\n".join([HEADER, *lines]) + "\n")
 
 
@@ -124,7 +124,7 @@ def read_image_list(folder: Path | None) -> ImageList | None:
         header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         rows = [line.split("\t") for line in lines]
         demand(header == HEADER, "another header", "")
-        return ImageList([Entry(part, int(bytes_), label, path) for part, bytes_, label, path in rows])
+        return ImageList([Entry(part, mark, label, path) for part, mark, label, path in rows])
     except (OSError, ValueError, UserError):
         raise UserError(f"{path} is damaged", "restore it, or start again with another --out") from None
 
@@ -154,20 +154,20 @@ class Listed(Protocol):
     def path(self, i: int) -> str:
         """What identifies image `i`."""
 
-    def size(self, i: int) -> int:
-        """The number of bytes of image `i`; -1 if it is gone."""
+    def content(self, i: int) -> str:
+        """A mark of the content of image `i`; empty if it is gone."""
 
 
 def make_image_list(train: Listed, val: Listed | None) -> ImageList:
     """The list of the images of a new run."""
     images: list[tuple[str, Listed, int]] = [("train", train, i) for i in range(len(train))]
     images += [("val", val, i) for i in range(len(val))] if val else []
-    step = -(-len(images) // MEASURED)
+    step = -(-len(images) // MARKED)
     entries = []
     for number, (part, source, i) in enumerate(images):
         label = source.classes[source.labels[i]] if source.classes and source.labels else ""
-        entries.append(Entry(part, UNMEASURED if number % step else source.size(i), label, source.path(i)))
-    return ImageList(entries + [Entry("unused", UNMEASURED, "", path) for path in train.unused])
+        entries.append(Entry(part, "" if number % step else source.content(i), label, source.path(i)))
+    return ImageList(entries + [Entry("unused", "", "", path) for path in train.unused])
 
 
 def restore(kept: ImageList, images: ImageSet, data: Data, training: bool = True) -> Splits:
@@ -176,18 +176,18 @@ def restore(kept: ImageList, images: ImageSet, data: Data, training: bool = True
     Raises `UserError` if `training` cannot continue with these images.
     """
     paths = [images.path(i) for i in range(len(images))]
-    found = kept.compare(paths, images.size)
+    found = kept.compare(paths, images.content)
     if training:
         kept.check(found, str(data.root))
     places = {path: i for i, path in enumerate(paths)}
     classes = _classes(kept, images)
     labels = {name: label for label, name in enumerate(classes)}
-    reasons = dict.fromkeys(found.changed, "it has changed since the training")
+    reasons = dict.fromkeys(found.changed, CHANGED)
 
     def source(path: str) -> ImageSource:
         if path in places and path not in reasons:
             return images.images[places[path]]
-        return Missing(f"{data.root}/{path}", reasons.get(path, "it is gone"))
+        return Missing(f"{data.root}/{path}", reasons.get(path, GONE))
 
     def part(entries: Sequence[Entry], notes: tuple[str, ...]) -> ImageSet:
         return ImageSet(

@@ -12,7 +12,7 @@ from resmlp.config import Data
 from resmlp.data.images.left_out import open_noted_tree
 from resmlp.data.images.tree_files import Tree, short_list, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders
-from resmlp.imaging.image_file import ImageSource, Pixels, byte_size
+from resmlp.imaging.image_file import ImageSource, Pixels, content_mark
 from resmlp.utils.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
@@ -46,9 +46,9 @@ class ImageSet:
         """What identifies image `i`: its path in the data set, wherever that is, or its name."""
         return self.paths[i] if self.paths else self.name(i)
 
-    def size(self, i: int) -> int:
-        """The number of bytes of image `i`; -1 if it is gone."""
-        return byte_size(self.images[i])
+    def content(self, i: int) -> str:
+        """A short mark of the content of image `i` (`content_mark`); empty if it is gone."""
+        return content_mark(self.images[i])
 
     def read(self, i: int) -> Image.Image:
         """Image `i` as RGB; raises `UnreadableImage`."""

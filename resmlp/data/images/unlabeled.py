@@ -24,34 +24,44 @@ class Collection(NamedTuple):
     """why there are no labels, and which folder the training images come from"""
 
 
-def open_collection(data: Data, labels: bool = True, kept: ImageList | None = None) -> Collection:
+def open_collection(data: Data, labels: bool = True) -> Collection:
     """The splits of `data` as `open_splits` gives them; without labels, all images under the root.
 
     Labels are not used if `labels` is False or if `open_splits` raises `UserError`. Then a tree with a train/ of
     folders, or with train/ and val/, gives only the images of train/, and `data.fraction` is a fraction of all images.
-    `kept` is the list of a run that continues, as for `open_splits`. Raises `UserError` if there are no images.
+    Raises `UserError` if there are no images.
     """
-    if kept and kept.val:
-        labels = True
     not_requested = "labels were not requested"
     if data.source != "folder" or data.root is None:
-        splits = open_splits(data, kept)
+        splits = open_splits(data)
         return Collection(*splits) if labels else Collection(splits.train, None, not_requested)
     why = not_requested
     if labels:
         try:
-            return Collection(*open_splits(data, kept))
+            return Collection(*open_splits(data))
         except UserError as error:
-            if kept and kept.val:
-                raise
             why = error.what
-    found, notes = open_noted_tree(data.root)
-    train = found.train
-    if not train and (train := _flat_train_folder(found.whole)) and labels:
+    images, train = _unlabeled_images(data)
+    if train and not train.folders() and labels:
         why = f"{train.root} has no class folders"
-    everything = replace(_all_images(found, train or found.whole), notes=notes)
-    images = restore(kept, everything, data).train if kept else take_fraction(everything, data)
-    return Collection(images, None, f"{why}; only the images of {train.root} are used" if train else why)
+    kept = take_fraction(images, data)
+    return Collection(kept, None, f"{why}; only the images of {train.root} are used" if train else why)
+
+
+def reopen_collection(data: Data, kept: ImageList) -> Collection:
+    """The images in the list of a run that continues. Raises `UserError` if `data` has other images."""
+    why = "labels were not used before"
+    if data.source == "folder" and data.root is not None and not kept.val:
+        return Collection(restore(kept, _unlabeled_images(data)[0], data).train, None, why)
+    splits = open_splits(data, kept)
+    return Collection(*splits) if kept.val else Collection(splits.train, None, why)
+
+
+def _unlabeled_images(data: Data) -> tuple[ImageSet, Tree | None]:
+    """The images of train/, if there is a train/, or all images; and train/."""
+    found, notes = open_noted_tree(str(data.root))
+    train = found.train or _flat_train_folder(found.whole)
+    return replace(_all_images(found, train or found.whole), notes=notes), train
 
 
 def _flat_train_folder(tree: Tree) -> Tree | None:

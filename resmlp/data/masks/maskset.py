@@ -9,7 +9,7 @@ from PIL import Image
 
 from resmlp.data.masks.files import Color, LabelMap, image_size, mask_size
 from resmlp.imaging.decode import UnreadableImage
-from resmlp.imaging.image_file import File, byte_size
+from resmlp.imaging.image_file import File, content_mark
 from resmlp.utils.errors import UserError
 
 ImageAndLabels = tuple[Image.Image, np.ndarray]
@@ -52,10 +52,10 @@ class FilePair(NamedTuple):
         return image, labels
 
     @property
-    def size(self) -> int:
-        """The bytes of both files; -1 if one is gone."""
-        sizes = [byte_size(File(name)) for name in (self.image, self.mask)]
-        return -1 if min(sizes) < 0 else sum(sizes)
+    def content(self) -> str:
+        """A short mark of the content of both files; empty if one is gone."""
+        marks = [content_mark(File(name)) for name in (self.image, self.mask)]
+        return "+".join(marks) if all(marks) else ""
 
     def check(self) -> None:
         """Check the headers of both files as `read` does; decodes pixels only if the sizes in the headers differ."""
@@ -97,9 +97,9 @@ class MaskSet:
         """The path of image `i` in the data set, or its name: what identifies it."""
         return getattr(self.pairs[i], "path", "") or self.name(i)
 
-    def size(self, i: int) -> int:
-        """The bytes of image `i` and of its mask; -1 if one is gone."""
-        return int(getattr(self.pairs[i], "size", -1))
+    def content(self, i: int) -> str:
+        """A short mark of the content of image `i` and of its mask; empty if one is gone."""
+        return str(getattr(self.pairs[i], "content", ""))
 
     def read(self, i: int) -> ImageAndLabels:
         """Image `i` and its labels; raises `UnreadableImage` and `UserError` as `Pair.read` does."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from resmlp.config import Data
 from resmlp.config.tasks import Segment
-from resmlp.data.images.image_list import Entry, ImageList, some
+from resmlp.data.images.image_list import CHANGED, GONE, Comparison, Entry, ImageList, some
 from resmlp.data.images.imageset import choose_fraction, choose_val
 from resmlp.data.images.sources import SEGMENTATION_SOURCES
 from resmlp.data.images.tree_files import short_list
@@ -49,12 +49,12 @@ class MaskSplits(NamedTuple):
     val: MaskSet
 
 
-def open_masks(data: Data, task: Segment, kept: ImageList | None = None, training: bool = True) -> MaskSplits:
+def open_masks(data: Data, task: Segment, kept: ImageList | None = None) -> MaskSplits:
     """The training set and the validation set of `data`, checked by `check_masks`.
 
     A data set with a split val (or validation, valid, test) is used with its splits. In any other, `data.val_fraction`
     of the pairs is the validation set, chosen by `data.split_seed`. `data.fraction` of the training pairs is kept.
-    With the list `kept` of a run, the splits are those of the list; if `training`, most pairs must still be there.
+    With the list `kept` of a run that continues, the splits are those of the list.
     Raises `UserError` for data that cannot be trained on, and for a named class without a training pixel unless
     `task.empty_classes`.
     """
@@ -63,15 +63,22 @@ def open_masks(data: Data, task: Segment, kept: ImageList | None = None, trainin
         return MaskSplits(_take_fraction(train, data), val)
     tree = open_mask_tree(str(data.root))
     if kept:
-        return MaskSplits(*_open(tree, data, task, _kept_pairs(tree, data, kept, training)))
+        return MaskSplits(*_open(tree, data, task, _kept_pairs(tree, data, kept)))
     train, val = _open(tree, data, task, _split_pairs(tree, data))
     return MaskSplits(_take_fraction(train, data), val)
 
 
-def all_pairs(data: Data) -> MaskSet:
-    """The pairs of both splits, unchecked and without classes. Raises `UserError`."""
-    pairs, notes = _all_pairs(open_mask_tree(str(data.root)))
-    return MaskSet((), (), pairs, tuple(notes))
+def open_run_val(
+    data: Data, task: Segment, kept: ImageList, classes: Sequence[str], moved: bool = False
+) -> MaskSet | None:
+    """The validation set of a run, by its list; None if the data set `moved` and most of its images are not there."""
+    tree = open_mask_tree(str(data.root))
+    pairs, notes = _all_pairs(tree)
+    found = kept.compare([pair.path for pair in pairs], lambda i: pairs[i].content)
+    if moved and not kept.is_at(found):
+        return None
+    val = _Pairs(_pairs_of(kept.val, pairs, found, data), [*notes, *found.notes(kept)])
+    return _open(tree, data, task, [val], classes)[0]
 
 
 def open_eval_masks(data: Data, task: Segment, split: str | None = None, classes: Sequence[str] = ()) -> MaskSet:
@@ -173,22 +180,22 @@ def _split_pairs(tree: MaskTree, data: Data) -> list[_Pairs]:
     return [_Pairs(train, notes), _Pairs(val)]
 
 
-def _kept_pairs(tree: MaskTree, data: Data, kept: ImageList, training: bool) -> list[_Pairs]:
-    """The pairs of the splits of a run's list; what is gone or changed cannot be read."""
+def _kept_pairs(tree: MaskTree, data: Data, kept: ImageList) -> list[_Pairs]:
+    """The pairs of the splits of a run that continues. Raises `UserError` if they are not those of its list."""
     pairs, notes = _all_pairs(tree)
-    found = kept.compare([pair.path for pair in pairs], lambda i: pairs[i].size)
-    if training:
-        kept.check(found, str(data.root))
+    found = kept.compare([pair.path for pair in pairs], lambda i: pairs[i].content)
+    kept.check(found, str(data.root))
+    train, val = (_pairs_of(entries, pairs, found, data) for entries in (kept.train, kept.val))
+    return [_Pairs(train, [*notes, *found.notes(kept)]), _Pairs(val)]
+
+
+def _pairs_of(entries: Sequence[Entry], pairs: Sequence[FilePair], found: Comparison, data: Data) -> list[FilePair]:
+    """The pairs of a list; those that are gone or changed cannot be read."""
     there = {pair.path: pair for pair in pairs}
     for path in found.changed:
-        there[path] = there[path]._replace(missing="it has changed since the training")
-
-    def pair(entry: Entry) -> FilePair:
-        gone = FilePair(f"{data.root}/{entry.path}", "", UNKNOWN, entry.path, "it is gone")
-        return there.get(entry.path, gone)
-
-    train, val = (_Pairs([pair(entry) for entry in entries]) for entries in (kept.train, kept.val))
-    return [train._replace(notes=[*notes, *found.notes(kept)]), val]
+        there[path] = there[path]._replace(missing=CHANGED)
+    root = data.root
+    return [there.get(e.path) or FilePair(f"{root}/{e.path}", "", UNKNOWN, e.path, GONE) for e in entries]
 
 
 def _open(

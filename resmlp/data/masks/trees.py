@@ -1,6 +1,7 @@
 """Folders of images and masks: images/ next to labels/, annotations/ or masks/, and the splits in them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
@@ -107,7 +108,11 @@ def open_mask_tree(root: str) -> MaskTree:
 def is_mask_tree(root: str) -> bool:
     """Whether there are a folder of images and a folder of masks below `root`."""
     top = Path(root).expanduser()
-    return ((top / IMAGES).is_dir() and bool(_mask_folders(top))) or bool(top.is_dir() and _split_first(top))
+    if (top / IMAGES).is_dir():
+        return bool(_mask_folders(top))
+    with suppress(UserError):  # a folder that cannot be listed
+        return top.is_dir() and bool(_split_first(top))
+    return False
 
 
 def _mask_folders(folder: Path) -> list[Path]:
