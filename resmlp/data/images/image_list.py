@@ -89,7 +89,7 @@ class ImageList:
             elif mark and content(places[path]) != mark:
                 changed.append(path)
         known = {entry.path for entry in self.entries}
-        return Comparison(gone, changed, [path for path in places if path not in known])
+        return Comparison(gone, changed, sorted(path for path in places if path not in known))
 
     def check(self, found: Comparison, root: str) -> None:
         """Raise `UserError` if a run cannot continue with the images that `found` describes."""
