@@ -69,6 +69,8 @@ def run_splits(source: Source, own: Data, data: EvalData) -> "Splits | None":
         images = open_images(moved)
     except UserError:  # it is another data set, with errors that its own reader reports
         return None
+    if not set(images.classes) <= {entry.label for entry in kept.entries}:
+        return None  # classes that the model does not know
     found = kept.compare([images.path(i) for i in range(len(images))], images.content)
     return restore(kept, images, moved, training=False) if kept.is_at(found) else None
 
