@@ -8,7 +8,7 @@ import numpy as np
 
 from resmlp.analysis.fonts import class_labels
 from resmlp.analysis.style import FAINT, SMALL, WIDTH, new_figure, shorten
-from resmlp.data.images.trees import sort_classes
+from resmlp.data.images.tree_files import sort_classes
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import counted
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from resmlp.evaluation.evaluator import Evaluator, Scores
 from resmlp.utils.checks import demand
@@ -103,9 +104,9 @@ def _by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
 
     For a model that knows no names the images must have just as many classes, in their order.
     """
-    ours, theirs = evaluator.predictor.classes, evaluator.images.classes
+    ours, theirs = evaluator.predictor.classes, [normalize("NFC", name) for name in evaluator.images.classes]
     if ours:
-        number = {name: i for i, name in enumerate(ours)}
+        number = {normalize("NFC", name): i for i, name in enumerate(ours)}
         unknown = [name for name in theirs if name not in number]
         if unknown:
             names = ", ".join(unknown[:5])

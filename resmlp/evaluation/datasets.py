@@ -12,7 +12,7 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 if TYPE_CHECKING:
-    from resmlp.data import ImageSet
+    from resmlp.data import ImageSet, Splits
 
 D = TypeVar("D", Data, Text)
 
@@ -22,6 +22,8 @@ def open_eval_images(source: Source, data: EvalData) -> "ImageSet":
     from resmlp.data import open_eval, open_splits
 
     own = own_data(source)
+    if own and (splits := run_splits(source, own, data)):
+        return splits.val
     if own and (data.root is None or same_root(own, data)):
         return open_splits(own).val
     if data.root is None:
@@ -38,6 +40,8 @@ def open_training_images(source: Source, data: EvalData, train: Path | None) -> 
     if train is not None:
         return folder_train(Data(root=str(train)), "--train")
     own = own_data(source)
+    if own and (splits := run_splits(source, own, data)):
+        return splits.train
     if own and data.root is None:
         return open_splits(own).train
     if own and (same_root(own, data) or own.source not in ("folder", "digits")):
@@ -45,6 +49,30 @@ def open_training_images(source: Source, data: EvalData, train: Path | None) -> 
     hint = "give --train PATH, or a --data.root with train/ and val/"
     demand(data.root is not None, f"nothing to evaluate {source} on", hint)
     return folder_train(Data(root=data.root))
+
+
+def run_splits(source: Source, own: Data, data: EvalData) -> "Splits | None":
+    """The splits that a run keeps a list of, from its own root, or from `data.root` if most of its images are there.
+
+    None for a run without a list, and for other images.
+    """
+    from resmlp.data.images.image_list import read_image_list, restore
+    from resmlp.data.images.sources import open_images
+
+    kept = read_image_list(source.folder)
+    if kept is None:
+        return None
+    if data.root is None or same_root(own, data):
+        return restore(kept, open_images(own), own, training=False)
+    moved = replace(own, root=data.root)
+    try:
+        images = open_images(moved)
+    except UserError:  # it is another data set, with errors that its own reader reports
+        return None
+    if not set(images.classes) <= {entry.label for entry in kept.entries}:
+        return None  # classes that the model does not know
+    found = kept.compare([images.path(i) for i in range(len(images))], images.content)
+    return restore(kept, images, moved, training=False) if kept.is_at(found) else None
 
 
 def own_data(source: Source, kind: type[D] = Data) -> D | None:  # type: ignore[assignment]

@@ -129,7 +129,7 @@ def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":
     from resmlp.data import ImageSet
     from resmlp.data.checking.layout import find_layout
     from resmlp.data.images.trees import open_tree
-    from resmlp.imaging.image_file import ENDINGS
+    from resmlp.imaging.file_types import ENDINGS
 
     tree = open_tree(root, flag="PATH")
     demand(bool(tree.whole.images), f"no images in {root}", "images end in " + " ".join(ENDINGS))

@@ -14,7 +14,7 @@ from resmlp.hub.resolve import Source
 from resmlp.inference.model_kinds import KINDS, open_source
 from resmlp.inference.prediction import NOT_FINITE
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError
+from resmlp.utils.errors import UserError, notice
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Evaluator:
     @cached_property
     def images(self) -> "ImageSet":
         """The images to evaluate on, with the labels that their folders give them."""
-        return open_eval_images(self.source, self.data)
+        images = open_eval_images(self.source, self.data)
+        for note in images.notes if self.process.rank == 0 else ():
+            notice(note)
+        return images
 
     @cached_property
     def training_images(self) -> "ImageSet":

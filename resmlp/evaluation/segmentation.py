@@ -70,6 +70,8 @@ def open_eval_masks_of(evaluator: Evaluator, predictor: "SegmentationPredictor")
     The run's own recipe says what labels mean; for other models the defaults do. Raises `UserError` for other classes.
     """
     from resmlp.data import open_eval_masks, open_masks
+    from resmlp.data.images.image_list import read_image_list
+    from resmlp.data.masks.sources import open_run_val
 
     own, root, split = evaluator.source.recipe, evaluator.data.root, evaluator.data.split
     task = own.task if own and isinstance(own.task, Segment) else Segment()
@@ -79,12 +81,16 @@ def open_eval_masks_of(evaluator: Evaluator, predictor: "SegmentationPredictor")
         data = replace(data, root=root, source="masks" if data.source == "scenes" else data.source)
     what = f"nothing to evaluate {evaluator.source} on"
     demand(data.root is not None or data.source == "scenes", what, "give --data.root, with images/ and labels/ in it")
-    is_own = own and own.data == data and split is None
+    kept = read_image_list(evaluator.source.folder) if own and split is None and data.source != "scenes" else None
+    own_root = own is not None and own.data == data
     data = replace(data, exif=evaluator.data.exif or data.exif)
-    if is_own:
+    masks = open_run_val(data, task, kept, classes, moved=not own_root) if kept else None
+    if masks is None and own_root and split is None:
         masks = open_masks(data, replace(task, empty_classes=True)).val
-    else:
+    elif masks is None:
         masks = open_eval_masks(data, task, split, classes)
+    for note in masks.notes if kept and evaluator.process.rank == 0 else ():
+        notice(note)
     hint = "evaluate on images of the classes that it was trained on"
     demand(masks.classes == classes, f"the classes of {data.root or data.source} are not the model's", hint)
     return masks

@@ -18,9 +18,9 @@ from resmlp.utils.errors import UserError, is_out_of_memory, printable
 
 libtiff.silence()
 
-# The bytes of a file decide its format, not its name; GIF is in the list for files with a wrong extension.
+# The bytes of a file decide its format, not its name.
 # EPS and similar formats are excluded: Pillow would pass them to external programs.
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000")
 DEFAULT = Decoding()
 
 

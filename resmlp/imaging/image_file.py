@@ -1,11 +1,13 @@
 """Images in files, in archives and in memory, behind one protocol: `ImageSource`.
 
 Archives are not trusted. The names of their members are used only as labels and in messages, nothing is unpacked to
-disk, and links, devices and hidden files are skipped.
+disk, and symbolic links, devices and hidden files are skipped. A hard link is its target, if that is in the archive.
 """
 
 import gzip
 import io
+import os
+import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -17,11 +19,12 @@ from PIL import Image
 
 from resmlp.config.preprocessing import Decoding
 from resmlp.imaging.archive_limits import HeaderReader, max_buffered
-from resmlp.imaging.decode import DEFAULT, ChooseRegion, decode, decode_region
+from resmlp.imaging.decode import DEFAULT, ChooseRegion, UnreadableImage, decode, decode_region
+from resmlp.imaging.file_types import HEAD, is_image
 from resmlp.utils.errors import UserError, printable
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""extensions of the image files that are read"""
+TAIL = 4096
+"""bytes of `content_mark`"""
 MAX_MEMBER = 512 * 2**20  # bytes of one image file in an archive
 
 
@@ -46,7 +49,11 @@ class File(NamedTuple):
     decoding: Decoding = DEFAULT
 
     def _open(self) -> BinaryIO:
-        return Path(self.name).open("rb")
+        descriptor = os.open(self.name, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer does not block
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+        raise OSError("not a regular file")
 
     def read(self) -> Image.Image:
         """Decode the whole image to RGB; raises `UnreadableImage`."""
@@ -110,6 +117,21 @@ class BufferedMember(NamedTuple):
         return decode_region(self.name, self._open, choose_region, self.decoding)
 
 
+class Missing(NamedTuple):
+    """An image that is gone."""
+
+    name: str
+    reason: str
+
+    def read(self) -> Image.Image:
+        """Raises `UnreadableImage`."""
+        raise UnreadableImage(self.name, self.reason)
+
+    def read_region(self, choose_region: ChooseRegion) -> np.ndarray:
+        """Raises `UnreadableImage`."""
+        raise UnreadableImage(self.name, self.reason)
+
+
 class Pixels(NamedTuple):
     """A decoded image in memory."""
 
@@ -132,8 +154,33 @@ def with_decoding(image: ImageSource, decoding: Decoding) -> ImageSource:
     return image._replace(decoding=decoding) if isinstance(image, File | Member | BufferedMember) else image
 
 
-def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
-    """(path, image) of each regular file that is not hidden; the image is None if the extension is not in `ENDINGS`.
+class HardLink(NamedTuple):
+    """A member of an archive that is another member again."""
+
+    target: str
+    """the path of the other one"""
+
+
+def content_mark(image: ImageSource) -> str:
+    """The number of bytes and a checksum of the last `TAIL`, as text: another image has another mark. "" if it is gone.
+
+    The end of a file has a checksum of all pixels (PNG), or depends on them in most formats.
+    """
+    if isinstance(image, Pixels):
+        return f"{image.array.nbytes}:{zlib.crc32(image.array.tobytes()):08x}"
+    if not isinstance(image, File | Member | BufferedMember):
+        return ""
+    try:
+        with image._open() as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - TAIL, 0))
+            return f"{size}:{zlib.crc32(file.read()):08x}"
+    except OSError:
+        return ""
+
+
+def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | HardLink | None]]:
+    """(path, content) of each member that is not hidden, without folders; None if it is no image.
 
     Raises `UserError` for an archive that is damaged, truncated, or too large to keep in memory.
     """
@@ -144,11 +191,13 @@ def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
         with opened(archive, "rb") as file, tarfile.open(fileobj=HeaderReader(file), mode="r:") as tar:
             while (info := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep about a kilobyte per member
-                parts = [part for part in info.name.split("/") if part not in ("", ".")]
-                if not info.isreg() or info.issparse() or any(part.startswith(".") for part in parts):
+                path = _member_path(info.name)
+                if not path or info.isdir():
                     continue
-                path = printable("/".join(parts))
-                if not path.lower().endswith(ENDINGS):
+                if info.islnk():
+                    yield path, HardLink(_member_path(info.linkname))
+                    continue
+                if not info.isreg() or info.issparse() or not _is_image(file, path, info):
                     yield path, None
                     continue
                 if not 0 <= info.size <= MAX_MEMBER:
@@ -168,3 +217,18 @@ def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | None]]:
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         hint = "check that it is complete; create or download it again"
         raise UserError(f"cannot read the archive {archive}: {error}", hint) from error
+
+
+def _member_path(name: str) -> str:
+    """The path of a member in its archive, printable; empty for a hidden file."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "" if any(part.startswith(".") for part in parts) else printable("/".join(parts))
+
+
+def _is_image(file: gzip.GzipFile | io.BufferedReader, path: str, info: tarfile.TarInfo) -> bool:
+    """Whether a member is an image; reads its beginning only if its name does not tell."""
+    by_name = is_image(path)
+    if by_name is None:
+        file.seek(info.offset_data)
+        return bool(is_image(path, file.read(min(HEAD, max(info.size, 0)))))
+    return by_name

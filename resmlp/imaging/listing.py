@@ -1,35 +1,41 @@
-"""The image files that paths name. Loads no image library before it is called."""
+"""The image files that paths name. Loads no image library."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from resmlp.utils.errors import UserError
+from resmlp.imaging.file_types import ENDINGS
+from resmlp.imaging.passed_over import Skipped, passed_over_texts
+from resmlp.imaging.walk import is_special, walk
+from resmlp.utils.errors import UserError, notice
 
 
 def list_images(paths: Sequence[str | Path], flag: str = "resmlp predict MODEL FILE...") -> list[str]:
-    """The files, and the images below the folders, in order. Hidden files are left out.
+    """The files, and the images below the folders, in order of path. Hidden files are left out.
 
-    Raises `UserError` for a path that does not exist and for a folder without images; `flag` is the hint where no path
-    is given.
+    Folders that are not data, and pipes, sockets and devices, are passed over and named on standard error. Raises
+    `UserError` for a path that does not exist or leads to a pipe, and for a folder without images; `flag` is the hint
+    where no path is given.
     """
-    from resmlp.imaging.image_file import ENDINGS
-
     if not paths:
         raise UserError("no images given", flag)
     files = []
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"no image at {path}", "check the path")
-        images = sorted(_images_in(path, ENDINGS)) if path.is_dir() else [path]
-        if not images:
-            raise UserError(f"no images in {path}", "images end in " + " ".join(ENDINGS))
-        files += [str(image) for image in images]
+        if is_special(path):
+            raise UserError(f"{path} is a pipe, a socket or a device", "give an image file")
+        files += _images_in(path) if path.is_dir() else [str(path)]
     return files
 
 
-def _images_in(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    """Files below a folder with the ending of an image, except hidden ones."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in endings and not hidden and not path.is_dir():
-            yield path
+def _images_in(folder: Path) -> list[str]:
+    """The images below a folder."""
+    skipped: list[Skipped] = []
+    images = sorted(Path(file) for _, file in walk(folder, skipped.append).images)
+    if passed := list(passed_over_texts(skipped)):
+        notice(f"passed over in {folder}: {'; '.join(passed)}")
+    if errors := [item.error for item in skipped if item.error]:
+        raise errors[0]
+    if not images:
+        raise UserError(f"no images in {folder}", "images end in " + " ".join(ENDINGS))
+    return list(map(str, images))

@@ -65,6 +65,9 @@ class Task(ABC):
         """Lines for the table at the start of the run: (name, value)."""
         yield from ()
 
+    def record(self, folder: Path) -> None:  # noqa: B027
+        """Write what a later start must know about the data into the run folder, before training."""
+
     def notes(self) -> dict[str, Any]:
         """Notes about the data for summary.json; each checkpoint saves them."""
         return {}

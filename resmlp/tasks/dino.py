@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from resmlp import config
 from resmlp.config import tasks as settings
 from resmlp.data import EvalBatches, ImageSet, TrainBatches, normalize
+from resmlp.data.images.image_list import make_image_list
 from resmlp.data.images.multicrop import MultiCrop
-from resmlp.data.images.unlabeled import open_collection
+from resmlp.data.images.unlabeled import open_collection, reopen_collection
 from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
 from resmlp.models import save_model
 from resmlp.nn.dino_head import ProjectionHead
@@ -69,7 +71,12 @@ class Dino(ImageTask):
         super().__init__()
         task = cast(settings.Dino, recipe.task)
         _check(recipe, task)
-        collection = open_collection(recipe.data, labels=task.labels == "auto")
+        if kept := self.open_list(process):
+            collection = reopen_collection(recipe.data, kept)
+        else:
+            collection = open_collection(recipe.data, labels=task.labels == "auto")
+        self.announce(process, collection.train.notes)
+        self.listed = partial(make_image_list, collection.train, collection.val)
         recipe = self.fit(recipe, process, len(collection.train))
         self.check_values(collection.train.images)
         data, run = recipe.data, recipe.run

@@ -1,10 +1,12 @@
 """The base class of image tasks: fit the batch to the data, report and count unreadable images."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from resmlp.config import Data, ImageRecipe
+from resmlp.data.images.image_list import ImageList, kept_images
 from resmlp.data.images.value_range import check_value_range
 from resmlp.imaging.image_file import ImageSource
 from resmlp.tasks.base import Batch, Task
@@ -27,6 +29,10 @@ class ImageTask(Task):
     process: Process
     counts: dict[str, int]
     """numbers of images, by train and val"""
+    continues: ImageList | None = None
+    """the list of the images of a run that continues"""
+    listed: Callable[[], ImageList]
+    """makes the list of the images that the run holds out and trains on"""
 
     def __init__(self) -> None:
         self.unreadable: Counter[str] = Counter()
@@ -49,6 +55,21 @@ class ImageTask(Task):
         warning = check_value_range(images, self.recipe.data.decoding)
         if warning and self.process.rank == 0:
             notice(warning)
+
+    def open_list(self, process: Process) -> ImageList | None:
+        """The list of the images of the run, if it continues."""
+        self.continues = kept_images(process.folder)
+        return self.continues
+
+    def announce(self, process: Process, notes: Iterable[str]) -> None:
+        """Print notes about the data in the first process."""
+        for note in notes if process.rank == 0 else ():
+            notice(note)
+
+    def record(self, folder: Path) -> None:
+        """Write the list of the images of a new run; that of a run that continues stays."""
+        if not self.continues and self.recipe.data.root is not None:
+            self.listed().write(folder)
 
     def report_unreadable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
         """The batches; report an unreadable image with the `remedy` the first time, and count it each time."""

@@ -1,6 +1,7 @@
 """Semantic segmentation with UPerNet (section 3.6 and Table 6 of the paper)."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from resmlp.data import (
     normalize,
     open_masks,
 )
+from resmlp.data.images.image_list import make_image_list
 from resmlp.data.masks.maskset import FilePair
 from resmlp.imaging.image_file import File
 from resmlp.inference.segmenter import Example, SegmentationPredictor, examples, save_segmenter
@@ -77,7 +79,8 @@ class Segment(ImageTask):
         )
         if task.backbone:
             check_no_trunk(recipe)
-        train, self.val_masks = masks = open_masks(recipe.data, task)
+        train, self.val_masks = masks = open_masks(recipe.data, task, self.open_list(process))
+        self.listed = partial(make_image_list, *masks)
         recipe = self.fit(recipe, process, len(train))
         self.check_values([File(pair.name) for pair in train.pairs if isinstance(pair, FilePair)])
         data, run = recipe.data, recipe.run

@@ -1,6 +1,7 @@
 """Classification with cross-entropy."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from resmlp import config
 from resmlp.config import tasks as settings
 from resmlp.config.model_json import ModelConfig
 from resmlp.data import BatchAugment, EvalBatches, TrainBatches, count_mismatch, normalize, open_splits
+from resmlp.data.images.image_list import make_image_list
 from resmlp.hub.resolve import resolve
 from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
@@ -59,7 +61,9 @@ class Supervised(ImageTask):
 
     def __init__(self, recipe: config.ImageRecipe, process: Process):
         super().__init__()
-        splits = open_splits(recipe.data)
+        splits = open_splits(recipe.data, self.open_list(process))
+        self.announce(process, splits.train.notes)
+        self.listed = partial(make_image_list, *splits)
         recipe = self.fit(recipe, process, len(splits.train))
         self.check_values(splits.train.images)
         data, run = recipe.data, recipe.run

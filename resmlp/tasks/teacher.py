@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from resmlp import config
 from resmlp.config import tasks as settings
-from resmlp.data.images.trees import short_list
+from resmlp.data.images.tree_files import short_list
 from resmlp.models import Saved, open_model
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError

@@ -31,7 +31,7 @@ from resmlp.utils.devices import Process, find_device
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
 from resmlp.utils.logger import console, show_table
-from resmlp.utils.run_folder import FIGURES, RECIPE, REPORT, SUMMARY, checkpoint_steps
+from resmlp.utils.run_folder import FIGURES, IMAGES, RECIPE, REPORT, SUMMARY, checkpoint_steps
 from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import difference, from_dict, to_dict
 
@@ -116,7 +116,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
             return Summary.read(folder) if accelerator.is_main_process else None
         for flag, path in gone.items():
             raise UserError(f"{flag} {path} is gone, and the run in {folder} is not finished", "put it back")
-        process = Process(accelerator.device, accelerator.process_index, accelerator.num_processes)
+        process = Process(accelerator.device, accelerator.process_index, accelerator.num_processes, folder)
         seed_all(recipe.run.seed)  # the initial weights are the same in every process and at every start
         task = make_task(recipe, process, **({"teacher": teacher} if teacher is not None else {}))
         recipe = task.recipe  # the batch fits the training set
@@ -125,6 +125,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
         with only_writer(folder, "is training into") if main else contextlib.nullcontext():
             if main:
                 write_json(folder / RECIPE, to_dict(recipe))
+                task.record(folder)
                 show_table(f"{recipe.name}: {recipe.about} -> {folder}", describe(task, recipe, accelerator))
             engine = Engine(task, recipe, folder, accelerator)
             try:
@@ -181,7 +182,9 @@ def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None
     before, now = to_dict(saved), to_dict(recipe)
     for description in ("name", "about", "paper", "expected"):
         del before[description], now[description]
-    changes = [change for change in difference(before, now) if change.split(":")[0] not in INDIFFERENT]
+    checked_later = {"data.root"} if (folder / IMAGES).is_file() else set()  # the task compares the images themselves
+    indifferent = INDIFFERENT | checked_later
+    changes = [change for change in difference(before, now) if change.split(":")[0] not in indifferent]
     if changes:
         shown = "; ".join(changes[:5]) + (f"; and {len(changes) - 5} more" if len(changes) > 5 else "")
         raise UserError(

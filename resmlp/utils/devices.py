@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +25,8 @@ class Process:
     """its number, from 0"""
     world: int = 1
     """how many there are"""
+    folder: Path | None = None
+    """the run folder that they train into; None where nothing is trained"""
 
 
 def find_device(name: str) -> torch.device:

@@ -5,6 +5,8 @@ from pathlib import Path
 RECIPE, SUMMARY, METRICS = "recipe.json", "summary.json", "metrics.jsonl"
 WEIGHTS, CONFIG = "model.safetensors", "model.json"
 REPORT, FIGURES = "report.html", "figures"
+IMAGES = "images.tsv"
+"""the images that a run holds out and trains on (`resmlp.data.images.image_list`)"""
 COMPRESSION = "compress.json"
 """next to weights that `resmlp compress` wrote"""
 CHECKPOINTS = "checkpoints"

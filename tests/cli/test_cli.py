@@ -334,7 +334,7 @@ def test_eval_of_a_finished_run_takes_what_it_held_out(resmlp, trained):
     ended = resmlp("eval", trained, "--json", "--data.workers", 0)
     assert ended.code == 0, ended.err
     result, summary = json.loads(ended.out), read_json(trained / "summary.json")
-    assert result["images"] == 3 * round(0.2 * 12)
+    assert result["images"] == summary["images"]["val"]
     assert result["top1"] == summary["last"][summary["weights"]]["top1"]
     assert result["top5"] == 1.0
     assert (trained / "figures" / "confusion.png").stat().st_size > 0
@@ -342,7 +342,8 @@ def test_eval_of_a_finished_run_takes_what_it_held_out(resmlp, trained):
 
 
 def test_eval_at_the_root_it_was_trained_on_is_the_held_out_part_too(resmlp, trained, tree):
-    assert json.loads(resmlp("eval", trained, "--data.root", tree, "--json").out)["images"] == 6
+    held_out = read_json(trained / "summary.json")["images"]["val"]
+    assert json.loads(resmlp("eval", trained, "--data.root", tree, "--json").out)["images"] == held_out
 
 
 @pytest.mark.parametrize("classes", [("blue", "green", "red"), ("green", "red"), ("red",)], ids=str)
@@ -403,7 +404,8 @@ def test_eval_names_what_it_leaves_out(resmlp, trained, tmp_path):
 
 def test_eval_with_another_crop(resmlp, trained, tmp_path):
     flags = ("eval", trained, "--json", "--data.workers", 0)
-    assert json.loads(resmlp(*flags, "--data.crop-ratio", 0.5).out)["images"] == 6
+    held_out = read_json(trained / "summary.json")["images"]["val"]
+    assert json.loads(resmlp(*flags, "--data.crop-ratio", 0.5).out)["images"] == held_out
 
 
 @pytest.mark.parametrize("command", ["eval", "predict"])

@@ -31,7 +31,7 @@ def plant(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Callable[..., str]:
-    """Write an archive of images: `pack("a.tar", "cat/1.png", ...)`; a TarInfo is added unchanged."""
+    """Write an archive: `pack("a.tar", "cat/1.png", ...)`; other endings hold text, a TarInfo is added unchanged."""
 
     def pack(name: str, *paths: str | tarfile.TarInfo) -> str:
         archive = tmp_path / name
@@ -39,7 +39,7 @@ def pack(tmp_path: Path) -> Callable[..., str]:
         with tarfile.open(archive, "w:gz" if name.endswith("gz") else "w") as tar:
             for i, path in enumerate(paths):
                 info = tarfile.TarInfo(path) if isinstance(path, str) else path
-                data = image(i) if info.isreg() else b""
+                data = (image(i) if info.name.endswith(".png") else b"text") if info.isreg() else b""
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
         return str(archive)

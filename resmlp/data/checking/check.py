@@ -16,13 +16,15 @@ from resmlp.data.checking.headers import Header, file_digest, read_header
 from resmlp.data.checking.issues import SEVERITIES, TINY, Issue, image_issues
 from resmlp.data.checking.layout import Layout, find_layout, layout_issues
 from resmlp.data.checking.report import DataReport
-from resmlp.data.images.trees import Skipped, SplitTree, class_folders, open_tree, sort_classes
+from resmlp.data.images.tree_files import sort_classes
+from resmlp.data.images.trees import SplitTree, class_folders, open_tree
 from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
 from resmlp.data.loading.loader import Loader
 from resmlp.data.loading.workers import note_reading
 from resmlp.data.masks.trees import is_mask_tree
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.imaging.image_file import File, ImageSource
+from resmlp.imaging.passed_over import Skipped
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import printable
 

@@ -18,20 +18,6 @@ from resmlp.imaging.limits import check_image
 
 TAIL = 64  # bytes at the end of a file: they contain the end marker, and mostly differ in files of the same size
 
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
-
-EXTENSIONS = {
-    "JPEG": (".jpg", ".jpeg"),
-    "MPO": (".jpg", ".jpeg"),  # several JPEG images in one file; the first one is read
-    "PNG": (".png",),
-    "BMP": (".bmp",),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "PPM": (".ppm", ".pgm"),
-    "GIF": (),
-}
-"""from Pillow's name of a format to its supported extensions"""
-
 
 class Header(NamedTuple):
     """The properties of one image file."""
@@ -91,16 +77,6 @@ def file_digest(image: ImageSource) -> bytes:
             return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).digest()  # type: ignore
     except OSError:
         return b""
-
-
-def has_image_signature(path: Path) -> bool:
-    """Whether a file begins like an image, whatever its name; False if it cannot be read."""
-    try:
-        with open_image(File(str(path))) as (file, _):
-            head = file.read(12)
-    except OSError:
-        return False
-    return head.startswith(SIGNATURES) or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
 
 
 @contextmanager

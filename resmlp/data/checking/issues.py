@@ -6,8 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
-from resmlp.data.checking.headers import EXTENSIONS, Header
+from resmlp.data.checking.headers import Header
 from resmlp.data.images.trees import SUPPORTED
+from resmlp.imaging.file_types import EXTENSIONS
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -49,11 +50,12 @@ KINDS = {
         "warning", "classes with folders inside", "all images below a top folder are one class; move other images up"
     ),
     "unsupported-extension": Kind(
-        "warning", "unused images with unsupported extensions", f"convert or rename them; {SUPPORTED}"
+        "warning", "unused images in formats that are not read", f"convert them; {SUPPORTED}"
     ),
     "similar-names": Kind(
         "warning", "class names that differ only in case or in outer spaces", "merge or rename the classes"
     ),
+    "special-file": Kind("warning", "pipes, sockets and devices", "remove them; they are not opened"),
     "broken-link": Kind("warning", "links to missing files", "repair or delete them"),
     "tiny": Kind("warning", "images that will be enlarged", "choose a smaller --data.img-size, or remove them"),
     "huge": Kind("warning", "images with very many pixels", "reduce them: they are decoded each time they are used"),
@@ -82,6 +84,7 @@ KINDS = {
     "hidden": Kind(
         "note", "hidden files and system files", "they are skipped; delete them if another program reads them"
     ),
+    "passed-over": Kind("note", "folders of runs and of other programs", "they are skipped; no fix is needed"),
     "link-loop": Kind("note", "links to a folder that contains them", "they are skipped; delete them"),
 }
 

@@ -6,19 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resmlp.data.checking.headers import has_image_signature
 from resmlp.data.checking.issues import KINDS, Issue
-from resmlp.data.images.trees import ARCHIVES, TRAIN_FOLDERS, VAL_FOLDERS, Skipped, SplitTree, Tree, sort_classes
+from resmlp.data.images.left_out import SYSTEM_FILES
+from resmlp.data.images.split_names import split_role
+from resmlp.data.images.tree_files import ARCHIVES, Tree, sort_classes
+from resmlp.data.images.trees import SplitTree
+from resmlp.imaging.file_types import UNFINISHED, UNSUPPORTED
 from resmlp.imaging.image_file import File
+from resmlp.imaging.passed_over import Skipped
 
 MAX_IMBALANCE = 10  # images of the largest class / images of the smallest class
-SPLIT_NAMES = (*TRAIN_FOLDERS, *VAL_FOLDERS)
-SYSTEM = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir")
-UNSUPPORTED = (
-    *(".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2"),
-    *(".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef"),
-)
-"""extensions of images that are not read"""
 
 
 @dataclass
@@ -49,9 +46,8 @@ class Layout:
 
 def find_layout(tree: SplitTree) -> Layout:
     """Sort the images of a tree by split and class, as `class_folders` does, but without raising errors."""
-    start = len(tree.whole.root) + 1
     splits = (("train", tree.train), ("val", tree.val))
-    prefixes = {name: f"{split.root[start:]}/" for name, split in splits if split}
+    prefixes = {name: tree.prefix(split) for name, split in splits if split}
     layout = Layout(prefixes or {"all": ""})
     layout.counts = {split: Counter() for split in layout.prefixes}
     indices: dict[tuple[str, str], int] = {}
@@ -78,7 +74,7 @@ def find_layout(tree: SplitTree) -> Layout:
 def layout_issues(layout: Layout, tree: Tree, skipped: list[Skipped]) -> Iterator[Issue]:
     """The issues of the names of folders and of other files."""
     yield from _other_file_issues(tree, skipped)
-    flat_splits = [name for name in layout.counts.get("all", ()) if name.lower() in SPLIT_NAMES]
+    flat_splits = [name for name in layout.counts.get("all", ()) if split_role(name)]
     if not any(layout.counts.values()):
         yield Issue.of("no-classes", ["."])
         return
@@ -114,21 +110,21 @@ def _other_file_issues(tree: Tree, skipped: list[Skipped]) -> Iterator[Issue]:
 
 def _kind_of_file(folder: str | None, path: str) -> str:
     """The kind of issue of a file with an unsupported extension; in an archive, without `folder`, by its name only."""
-    if any(part in SYSTEM for part in path.split("/")):
+    if path.rpartition("/")[2] in SYSTEM_FILES:
         return "hidden"
     if path.lower().endswith((*ARCHIVES, ".zip", ".7z", ".rar")):
         return "unopened-archive"
-    if path.lower().endswith(UNSUPPORTED):
+    if path.lower().endswith((*UNSUPPORTED, *UNFINISHED)):
         return "unsupported-extension"
     file = Path(folder or "", path)
     if folder and file.is_symlink() and not file.exists():
         return "broken-link"
-    return "unsupported-extension" if folder and has_image_signature(file) else "not-image"
+    return "not-image"
 
 
 def _empty_class_folders(layout: Layout, other_files: list[str], skipped: list[Skipped]) -> set[str]:
     """The class folders of each split that contain no image."""
-    hidden = (item.path for item in skipped if item.kind == "hidden" and item.path.partition("/")[0] not in SYSTEM)
+    hidden = (item.path for item in skipped if item.kind == "hidden")
     empty = set()
     for path in [*other_files, *hidden]:
         for split, prefix in layout.prefixes.items():
@@ -170,7 +166,7 @@ def _nested(inner: dict[str, set[str]]) -> Iterator[Issue]:
     if not inner:
         return
     folders = set().union(*inner.values())
-    are_splits = {name.lower() for name in folders} <= {*SPLIT_NAMES}
+    are_splits = all(map(split_role, folders))
     harmless = all(len(names) == 1 for names in inner.values()) and not are_splits
     classes = {f"{name}/": " ".join(f"{folder}/" for folder in sorted(names)[:5]) for name, names in inner.items()}
     fix = "move train/ and val/ above the class folders" if are_splits else ""

@@ -1,7 +1,8 @@
 """Labeled images, from trees of class folders, from archives, and from scikit-learn's digits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +10,15 @@ from PIL import Image
 
 from resmlp.config import Data
 from resmlp.config.preprocessing import Decoding
-from resmlp.data.images.trees import Tree, class_folders, open_tree, short_list
-from resmlp.imaging.image_file import ImageSource, Pixels, with_decoding
+from resmlp.data.images.left_out import open_noted_tree
+from resmlp.data.images.tree_files import Tree, short_list, sort_classes
+from resmlp.data.images.trees import SplitTree, class_folders
+from resmlp.imaging.image_file import ImageSource, Pixels, content_mark, with_decoding
 from resmlp.utils.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
-FRACTION_STREAM = 1  # part of the random key of `take_fraction`, so that its order differs from that of the split
+SPLIT, FRACTION = "split", "fraction"
+"""what `position` decides: an image's place in one order says nothing of its place in the other"""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,12 @@ class ImageSet:
     """the name of each label"""
     labels: list[int]
     images: list[ImageSource]
+    paths: tuple[str, ...] = ()
+    """the path of each image in the data set, which identifies it; empty: its name does"""
+    notes: tuple[str, ...] = ()
+    """messages for the user, to show before training"""
+    unused: tuple[str, ...] = ()
+    """the paths of the images that `data.fraction` leaves out"""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -33,6 +43,14 @@ class ImageSet:
         """The path of image `i`, or its archive and its path there, for messages."""
         return self.images[i].name
 
+    def path(self, i: int) -> str:
+        """What identifies image `i`: its path in the data set, wherever that is, or its name."""
+        return self.paths[i] if self.paths else self.name(i)
+
+    def content(self, i: int) -> str:
+        """A short mark of the content of image `i` (`content_mark`); empty if it is gone."""
+        return content_mark(self.images[i])
+
     def read(self, i: int) -> Image.Image:
         """Image `i` as RGB; raises `UnreadableImage`."""
         return self.images[i].read()
@@ -40,7 +58,12 @@ class ImageSet:
     def subset(self, indices: Iterable[int]) -> "ImageSet":
         """The images of these indices, in this order, with the same classes."""
         indices = list(indices)
-        return ImageSet(self.classes, [self.labels[i] for i in indices], [self.images[i] for i in indices])
+        return replace(
+            self,
+            labels=[self.labels[i] for i in indices],
+            images=[self.images[i] for i in indices],
+            paths=tuple(self.paths[i] for i in indices) if self.paths else (),
+        )
 
     def decoded(self, decoding: Decoding) -> "ImageSet":
         """The same images, decoded so."""
@@ -63,35 +86,43 @@ class Splits(NamedTuple):
     val: ImageSet
 
 
+def position(seed: int, path: str, stream: str) -> float:
+    """A number in [0, 1) that depends on one image's path alone: no other file changes it."""
+    digest = blake2b(f"{seed} {stream} {path}".encode(), digest_size=7).digest()
+    return int.from_bytes(digest) / 2**56
+
+
 def folder_splits(data: Data) -> Splits:
     """The splits of the tree at `data.root`; a tree without val/ is split by `val_fraction` and `split_seed`.
 
     Raises `UserError` if the root is missing, empty or has no class folders, if it has a single class, and if the
     classes of train and val differ.
     """
-    train, val, whole = open_tree(str(data.root))
+    found, notes = open_noted_tree(str(data.root))
+    train, val, whole = found
     if val and not train:
         hint = "add a train/ folder, or give a tree without val/ to split it"
         raise UserError(f"{val.root} has no train/ folder next to it", hint)
     tree = train or whole
-    images = _images(tree)
+    images = replace(_images(found, tree), notes=notes)
     if len(images.classes) == 1:
         hint = f"each folder in {tree.root} is a class; are the class folders one level deeper?"
         raise UserError(f"{tree.root} has a single class, {images.classes[0]}", hint)
     if not val:
         return _split(images, data)
-    val_images = _images(val)
+    val_images = _images(found, val)
     check_same_classes(tree.root, set(images.classes), val.root, set(val_images.classes))
     return Splits(images, val_images)
 
 
 def folder_eval(data: Data) -> ImageSet:
     """The val/ folder of the tree at `data.root`, or the whole tree if it has no splits; one class is enough."""
-    train, val, whole = open_tree(str(data.root))
+    found, notes = open_noted_tree(str(data.root))
+    train, val, whole = found
     if train and not val:
         hint = f"to evaluate on the training images, give --data.root {train.root}"
         raise UserError(f"{train.root} has no val/ folder next to it", hint)
-    return _images(val or whole)
+    return replace(_images(found, val or whole), notes=notes)
 
 
 def folder_train(data: Data, flag: str = "--data.root") -> ImageSet:
@@ -99,16 +130,36 @@ def folder_train(data: Data, flag: str = "--data.root") -> ImageSet:
 
     Raises `UserError`, with `flag` as the name of the option.
     """
-    train, val, whole = open_tree(str(data.root), flag=flag)
+    found, notes = open_noted_tree(str(data.root), flag)
+    train, val, whole = found
     if val and not train:
         raise UserError(f"{val.root} has no train/ folder next to it", "give a tree with training images")
-    return _images(train or whole)
+    return replace(_images(found, train or whole), notes=notes)
 
 
-def _images(tree: Tree) -> ImageSet:
-    classes = class_folders(tree)
+def folder_images(data: Data) -> ImageSet:
+    """All images in class folders of the tree at `data.root`, of all splits; does not check the classes."""
+    found, notes = open_noted_tree(str(data.root))
+    trees = [tree for tree in (found.train, found.val) if tree] or [found.whole]
+    inside = [(found.prefix(tree) + path, path, image) for tree in trees for path, image in tree.images if "/" in path]
+    classes = tuple(sort_classes({path.partition("/")[0] for _, path, _ in inside}))
+    labels = {name: label for label, name in enumerate(classes)}
+    return ImageSet(
+        classes,
+        [labels[path.partition("/")[0]] for _, path, _ in inside],
+        [image for *_, image in inside],
+        tuple(path for path, *_ in inside),
+        notes,
+    )
+
+
+def _images(found: SplitTree, tree: Tree) -> ImageSet:
+    classes, prefix = class_folders(tree), found.prefix(tree)
     labels = [label for label, images in enumerate(classes.values()) for _ in images]
-    return ImageSet(tuple(classes), labels, [image for images in classes.values() for image in images])
+    members = [member for images in classes.values() for member in images]
+    return ImageSet(
+        tuple(classes), labels, [image for _, image in members], tuple(prefix + path for path, _ in members)
+    )
 
 
 def check_same_classes(train: str, train_classes: set[str], val: str, val_classes: set[str]) -> None:
@@ -123,32 +174,49 @@ def check_same_classes(train: str, train_classes: set[str], val: str, val_classe
 
 
 def _split(images: ImageSet, data: Data) -> Splits:
-    """Take the same fraction of each class as validation set: at least one image, and not all images."""
+    """Put each image into the validation set or not by its own path: another file that comes or goes moves no image.
+
+    The validation set is `val_fraction` of each class on average: at least one image, and not all images.
+    """
     by_class = images.indices_by_class()
     if single := [name for name, indices in zip(images.classes, by_class) if len(indices) < 2]:
         what = f"a class with one image cannot be split: {short_list(single)}"
         raise UserError(what, "add images, or give the tree a val/ folder")
-    train, val = [], []
-    for label, indices in enumerate(by_class):
-        order = np.random.default_rng([data.split_seed, label]).permutation(indices).tolist()
-        count = min(max(1, round(data.val_fraction * len(indices))), len(indices) - 1)
-        val += sorted(order[:count])
-        train += sorted(order[count:])
-    return Splits(images.subset(train), images.subset(val))
+    val: set[int] = set()
+    for indices in by_class:
+        val.update(choose_val([images.path(i) for i in indices], indices, data))
+    everything = range(len(images))
+    return Splits(images.subset(i for i in everything if i not in val), replace(images.subset(sorted(val)), notes=()))
+
+
+def choose_val(paths: Sequence[str], indices: Sequence[int], data: Data) -> list[int]:
+    """The validation set among `indices`, of two or more images with these `paths`: one or more, and not all."""
+    places = [position(data.split_seed, path, SPLIT) for path in paths]
+    order = sorted(range(len(places)), key=lambda i: (places[i], paths[i]))
+    count = sum(place < data.val_fraction for place in places)
+    return [indices[i] for i in order[: min(max(1, count), len(order) - 1)]]
 
 
 def take_fraction(images: ImageSet, data: Data) -> ImageSet:
     """Keep `data.fraction` of the images of each class, at least one, in their order; 1 keeps all.
 
-    The choice is a function of `data.split_seed`, and a smaller fraction is a subset of a larger one.
+    The choice is a function of `data.split_seed` and of the images' paths, and a smaller fraction is a subset of a
+    larger one.
     """
     if data.fraction == 1:
         return images
     kept: list[int] = []
-    for label, indices in enumerate(images.indices_by_class()):
-        order = np.random.default_rng([data.split_seed, label, FRACTION_STREAM]).permutation(indices).tolist()
-        kept += order[: max(1, round(data.fraction * len(indices)))]
-    return images.subset(sorted(kept))
+    for indices in images.indices_by_class():
+        kept += choose_fraction([images.path(i) for i in indices], indices, data)
+    chosen = set(kept)
+    unused = tuple(images.path(i) for i in range(len(images)) if i not in chosen)
+    return replace(images.subset(sorted(kept)), unused=unused)
+
+
+def choose_fraction(paths: Sequence[str], indices: Sequence[int], data: Data) -> list[int]:
+    """`data.fraction` of `indices`, of images with these `paths`: at least one."""
+    order = sorted(range(len(paths)), key=lambda i: (position(data.split_seed, paths[i], FRACTION), paths[i]))
+    return [indices[i] for i in order[: max(1, round(data.fraction * len(paths)))]]
 
 
 def digits_splits(data: Data) -> Splits:

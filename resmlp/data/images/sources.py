@@ -1,11 +1,22 @@
 """The sources of labeled images: `SOURCES` maps a --data.source to the functions that open it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from resmlp.config import Data
-from resmlp.data.images.imageset import ImageSet, Splits, digits_splits, folder_eval, folder_splits, take_fraction
+from resmlp.data.images.image_list import ImageList, restore
+from resmlp.data.images.imageset import (
+    ImageSet,
+    Splits,
+    digits_splits,
+    folder_eval,
+    folder_images,
+    folder_splits,
+    take_fraction,
+)
 from resmlp.data.images.published_datasets import PUBLISHED_DATASETS
+from resmlp.imaging.walk import path_in_set
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 
@@ -20,18 +31,35 @@ class Source(NamedTuple):
     val: Callable[[Data], ImageSet]
     root_hint: str = ""
     """what --data.root must be; empty if the source needs no root"""
+    images: Callable[[Data], ImageSet] | None = None
+    """all images of both splits, without a check; None: those of `splits`"""
 
 
-def open_splits(data: Data) -> Splits:
+def open_splits(data: Data, kept: ImageList | None = None) -> Splits:
     """The training set and the validation set of `data`.
 
-    A tree with train/ and val/ (or validation/, valid/, test/) is used with these splits. Any other tree is split class
-    by class, by `data.val_fraction` and `data.split_seed`. `data.fraction` of the training images of each class is
-    kept. Raises `UserError` if the root is missing, empty or has no class folders, if it has a single class, and if
-    the classes of train and val differ.
+    A tree with train/ and val/ (or folders with other usual names) is used with these splits. Any other tree is split
+    class by class, by `data.val_fraction` and `data.split_seed`. `data.fraction` of the training images of each class
+    is kept. With the list `kept` of a run that continues, the splits are those of the list. Raises `UserError` if the
+    root is missing, empty or has no class folders, if it has a single class, if the classes of train and val differ,
+    and if the images are not those of the list.
     """
-    train, val = _source(data).splits(data)
-    return Splits(take_fraction(train, data).decoded(data.decoding), val.decoded(data.decoding))
+    if kept:
+        train, val = restore(kept, open_images(data), data)
+    else:
+        train, val = (_with_paths(images, data) for images in _source(data).splits(data))
+        train = take_fraction(train, data)
+    return Splits(train.decoded(data.decoding), val.decoded(data.decoding))
+
+
+def open_images(data: Data) -> ImageSet:
+    """All images of `data`, those of both splits. Raises `UserError`."""
+    source = _source(data)
+    if source.images:
+        return source.images(data)
+    train, val = (_with_paths(images, data) for images in source.splits(data))
+    paths = (*train.paths, *val.paths)
+    return replace(train, labels=train.labels + val.labels, images=train.images + val.images, paths=paths)
 
 
 def open_eval(data: Data) -> ImageSet:
@@ -52,6 +80,14 @@ def count_mismatch(source: str, splits: Splits) -> str:
     return f"{published.title} was published with {counts}"
 
 
+def _with_paths(images: ImageSet, data: Data) -> ImageSet:
+    """The images with their paths; where a source gives none, these are their names without the root."""
+    if images.paths:
+        return images
+    names = map(images.name, range(len(images)))
+    return replace(images, paths=tuple(path_in_set(name.removeprefix(f"{data.root}/")) for name in names))
+
+
 def _source(data: Data) -> Source:
     what = f"--data.source {data.source} has a label for each pixel, not one for each image"
     hint = f"use a segmentation recipe, or choose from {', '.join(SOURCES)}"
@@ -67,6 +103,7 @@ SOURCES = {
         folder_splits,
         folder_eval,
         "a folder or .tar / .tar.gz with one sub-folder for each class, or with train/ and val/ of such sub-folders",
+        folder_images,
     ),
     "digits": Source(digits_splits, lambda data: digits_splits(data).val),
     **{name: Source(known.splits, known.val, known.root_hint) for name, known in PUBLISHED_DATASETS.items()},

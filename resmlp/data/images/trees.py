@@ -1,40 +1,18 @@
 """Image trees: a folder, or archives of one, as a flat list of images, and the classes and splits its folders name."""
 
-import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from resmlp.imaging.image_file import ENDINGS, File, ImageSource, archive_members
-from resmlp.utils.errors import UserError, counted, did_you_mean, printable
+from resmlp.data.images.split_names import Role, folders_of, is_inside_split, split_role
+from resmlp.data.images.tree_files import ARCHIVES, Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.imaging.file_types import ENDINGS
+from resmlp.imaging.image_file import ImageSource
+from resmlp.imaging.passed_over import Skipped, is_passed_over
+from resmlp.imaging.walk import OnSkip, cannot_list
+from resmlp.utils.errors import UserError, counted, did_you_mean
 
-ARCHIVES = (".tar", ".tar.gz", ".tgz")
-TRAIN_FOLDERS, VAL_FOLDERS = ("train",), ("val", "validation", "valid", "test")
-"""names of the folders of a split, in lower case; the first one that exists is used"""
 SUPPORTED = "supported extensions: " + " ".join(ENDINGS)
-
-
-class Tree(NamedTuple):
-    """Images by their path in the tree; '/' separates the parts of a path."""
-
-    root: str
-    """the root, for messages"""
-    images: list[tuple[str, ImageSource]]
-    other_files: list[str]
-    """paths of the files that are not images, and of empty folders (these end in '/')"""
-
-    def folders(self) -> list[str]:
-        """Names of the top-level folders that contain images, at any depth."""
-        return sorted({path.partition("/")[0] for path, _ in self.images if "/" in path})
-
-    def subtree(self, folder: str) -> "Tree":
-        """The tree below one of the top-level folders."""
-        start = len(folder) + 1
-        return Tree(
-            f"{self.root}/{folder}",
-            [(path[start:], image) for path, image in self.images if path.startswith(folder + "/")],
-            [path[start:] for path in self.other_files if path.startswith(folder + "/")],
-        )
+MAX_WRAPPERS = 4  # folders around the splits
 
 
 class SplitTree(NamedTuple):
@@ -44,18 +22,10 @@ class SplitTree(NamedTuple):
     val: Tree | None
     whole: Tree
 
-
-class Skipped(NamedTuple):
-    """A file, folder or archive that is not part of the tree."""
-
-    kind: Literal["cannot-list", "hidden", "link-loop"]
-    path: str
-    """its path in the tree; that of a folder ends in '/'"""
-    error: UserError | None = None
-    """why a folder or an archive cannot be listed"""
-
-
-OnSkip = Callable[[Skipped], None]
+    def prefix(self, split: Tree) -> str:
+        """The path of `train` or `val` in the whole tree, with '/' at its end; empty for the whole tree."""
+        inner = split.root[len(self.whole.root) + 1 :]
+        return f"{inner}/" if inner else ""
 
 
 def _raise_error(skipped: Skipped) -> None:
@@ -72,7 +42,7 @@ def open_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.roo
     try:
         return _open_tree(f"{flag} {root}", Path(root).expanduser(), on_skip)
     except OSError as error:
-        raise _cannot_list(error) from error
+        raise cannot_list(error) from error
 
 
 def _open_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> SplitTree:
@@ -83,16 +53,20 @@ def _open_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> SplitTree:
     if path.is_file():
         if not path.name.lower().endswith(ARCHIVES):
             raise UserError(f"{flag_and_root} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
-        return _find_splits(_list_archives(str(path), [path], on_skip), archived=True)
+        return _find_splits(list_archives(str(path), [path], on_skip), archived=True)
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]
-    if archives and not any(child.is_dir() for child in children):
-        return _find_splits(_list_archives(str(path), archives, on_skip), archived=True)
-    return _find_splits(_list_folder(path, on_skip), archived=False)
+    if archives and not any(child.is_dir() and not _is_passed_over(child) for child in children):
+        return _find_splits(list_archives(str(path), archives, on_skip), archived=True)
+    return _find_splits(list_folder(path, on_skip), archived=False)
 
 
-def class_folders(tree: Tree) -> dict[str, list[ImageSource]]:
-    """The images of each class, in the order of `sort_classes`; a class is a top-level folder.
+def _is_passed_over(folder: Path) -> bool:
+    return is_passed_over(folder.name, [child.name + "/" * child.is_dir() for child in folder.iterdir()])
+
+
+def class_folders(tree: Tree) -> dict[str, list[tuple[str, ImageSource]]]:
+    """The images of each class with their paths, in the order of `sort_classes`; a class is a top-level folder.
 
     Raises `UserError` for a tree without images, without folders, or with a class folder that has no image.
     """
@@ -106,115 +80,70 @@ def class_folders(tree: Tree) -> dict[str, list[ImageSource]]:
             f"{len(tree.images)} images lie directly in {tree.root}, not in class folders",
             "make one folder for each class and move its images there",
         )
-    if {name.lower() for name in names} <= {*TRAIN_FOLDERS, *VAL_FOLDERS}:
+    if all(map(split_role, names)):
         class_folders(tree.subtree(names[0]))  # raises if the images lie directly in train/ or val/
     empty = {path.partition("/")[0] for path in tree.other_files if "/" in path}.difference(names)
     if empty:
         hint = f"add images or move these folders away; {SUPPORTED}"
         raise UserError(f"{tree.root} has class folders without images: {short_list(empty)}", hint)
-    classes: dict[str, list[ImageSource]] = {name: [] for name in sort_classes(names)}
+    classes: dict[str, list[tuple[str, ImageSource]]] = {name: [] for name in sort_classes(names)}
     for path, image in sorted(tree.images, key=lambda item: item[0]):
         folder, rest, _ = path.partition("/")
         if rest:
-            classes[folder].append(image)
+            classes[folder].append((path, image))
     return classes
 
 
-def sort_classes(classes: Iterable[str]) -> list[str]:
-    """Class names in the order of their labels: by name, or by number if all names are numbers."""
-    names = sorted(classes)
-    if all(name.isdecimal() for name in names):  # as strings, 10 would come before 2 (ImageNetV2)
-        names.sort(key=lambda name: (int(name), name))
-    return names
-
-
-def short_list(names: Iterable[str], limit: int = 5) -> str:
-    """The first `limit` names in order, separated by commas, and the number of the others."""
-    names = sort_classes(names)
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
-
-
 def _find_splits(tree: Tree, archived: bool) -> SplitTree:
-    """Find train/ and val/, also one level down if a single folder contains everything."""
-    splits = _split_tree(tree)
-    folders = tree.folders()
-    if splits.train or splits.val or len(folders) != 1:
-        return splits
-    inner = _split_tree(tree.subtree(folders[0]))
+    """Find train/ and val/, also below if single folders contain everything."""
+    outer = splits = _split_tree(tree)
+    for _ in range(MAX_WRAPPERS):
+        folders = splits.whole.folders()
+        if splits.train or splits.val or len(folders) != 1:
+            break
+        splits = _split_tree(splits.whole.subtree(folders[0]))
     # A folder inside an archive cannot be given as --data.root, so it is opened here. A folder on disk can be given,
     # so a single class folder there is an error.
-    contains_classes = archived and len(inner.whole.folders()) > 1
-    return inner if inner.train or inner.val or contains_classes else splits
+    if splits.train or splits.val:
+        return splits
+    folders = tree.folders()
+    inner = _split_tree(tree.subtree(folders[0])) if archived and len(folders) == 1 else None
+    return inner if inner and len(inner.whole.folders()) > 1 else outer
 
 
 def _split_tree(tree: Tree) -> SplitTree:
-    return SplitTree(_split_folder(tree, TRAIN_FOLDERS), _split_folder(tree, VAL_FOLDERS), tree)
+    train, val = _split_folder(tree, "train"), _split_folder(tree, "val")
+    if (train is None) != (val is None) and _is_class(tree, train or val):
+        train = val = None
+    return SplitTree(train, val, tree)
 
 
-def _split_folder(tree: Tree, names: tuple[str, ...]) -> Tree | None:
-    """The first folder of these names that contains class folders: with `train/x.jpg`, train may be a class."""
-    folders = {folder.lower(): folder for folder in tree.folders()}
-    candidates = (tree.subtree(folders[name]) for name in names if name in folders)
+def _split_folder(tree: Tree, role: Role) -> Tree | None:
+    """The first folder of this role that contains class folders: with `train/x.jpg`, train may be a class."""
+    candidates = (_without_wrapper(tree.subtree(name)) for name in folders_of(role, tree.folders()))
     return next((candidate for candidate in candidates if candidate.folders()), None)
 
 
-def _list_folder(root: Path, on_skip: OnSkip) -> Tree:
-    tree = Tree(str(root), [], [])
-
-    def skip_folder(error: OSError) -> None:
-        path = f"{printable(os.path.relpath(error.filename, root))}/"
-        on_skip(Skipped("cannot-list", path, _cannot_list(error)))
-
-    for folder, folders, files in os.walk(root, onerror=skip_folder, followlinks=True):
-        parts = Path(folder).relative_to(root).parts
-        folders[:] = [name for name in folders if not _is_skipped(Path(folder, name), parts, on_skip)]
-        if not folders and not files:
-            tree.other_files.append(printable("/".join(parts)) + "/")
-        for file in files:
-            path = printable("/".join((*parts, file)))
-            if file.startswith("."):
-                on_skip(Skipped("hidden", path))
-            elif file.lower().endswith(ENDINGS):
-                tree.images.append((path, File(f"{folder}{os.sep}{file}")))
-            else:
-                tree.other_files.append(path)
+def _without_wrapper(tree: Tree) -> Tree:
+    """The classes of a split: those of seg_train/seg_train/ are one folder deeper."""
+    folders = tree.folders()
+    if len(folders) == 1 and is_inside_split(folders[0]):
+        inner = tree.subtree(folders[0])
+        return inner if inner.folders() else tree
     return tree
 
 
-def _is_skipped(folder: Path, parts: tuple[str, ...], on_skip: OnSkip) -> bool:
-    """Whether a folder is skipped: it is hidden, or a link to a folder that contains it."""
-    hidden = folder.name.startswith(".")
-    loop = not hidden and folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
-    if hidden or loop:
-        on_skip(Skipped("hidden" if hidden else "link-loop", printable("/".join((*parts, folder.name))) + "/"))
-    return hidden or loop
+def _is_class(tree: Tree, split: Tree | None) -> bool:
+    """Whether the only folder with the name of a split is a class, because the folders next to it are built alike.
 
-
-def _cannot_list(error: OSError) -> UserError:
-    return UserError(f"cannot list {printable(str(error.filename))}: {error.strerror}", "check its permissions")
-
-
-def _list_archives(root: str, archives: list[Path], on_skip: OnSkip) -> Tree:
-    """The union of the archives' trees; an archive named train.tar or val.tgz is the folder of that name."""
-    images: dict[str, ImageSource] = {}
-    others: list[str] = []
-    for archive in archives:
-        stem = archive.name.lower().partition(".tar")[0].removesuffix(".tgz")
-        tree = Tree(root, [], [])
-        try:
-            for path, image in archive_members(archive):
-                if image is None:
-                    tree.other_files.append(path)
-                else:
-                    tree.images.append((path, image))
-        except UserError as error:
-            on_skip(Skipped("cannot-list", printable(archive.name), error))
-        is_split = stem in (*TRAIN_FOLDERS, *VAL_FOLDERS) and not _split_folder(tree, (stem,))
-        prefix = f"{stem}/" if is_split else ""
-        members = {prefix + path: image for path, image in tree.images}  # of two members of one name, the last counts
-        if repeated := members.keys() & images.keys():
-            what = f"two archives in {root} contain {short_list(repeated)}"
-            on_skip(Skipped("cannot-list", printable(archive.name), UserError(what, "keep one of them")))
-        images.update(members)
-        others += [prefix + path for path in tree.other_files]
-    return Tree(root, list(images.items()), others)
+    Raises `UserError` if the one folder next to it has the same folders: it is a split with an unknown name.
+    """
+    assert split
+    name = split.root[len(tree.root) + 1 :].partition("/")[0]
+    others = [tree.subtree(other) for other in tree.folders() if not split_role(other)]
+    inner = [set(other.folders()) for other in others]
+    if len(others) == 1 and len(inner[0] & set(split.folders())) > 1:
+        what = f"{others[0].root} has the same folders as {split.root}, but its name is not that of a split"
+        other_role = "val" if folders_of("train", [name]) else "train"
+        raise UserError(what, f"rename it to {other_role}/, or move it away")
+    return bool(inner) and all(inner)

@@ -1,11 +1,16 @@
 """Images for self-supervised training, with their labels if there are any."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from resmlp.config import Data
+from resmlp.data.images.image_list import ImageList, restore
 from resmlp.data.images.imageset import ImageSet, take_fraction
+from resmlp.data.images.left_out import open_noted_tree
 from resmlp.data.images.sources import open_splits
-from resmlp.data.images.trees import TRAIN_FOLDERS, VAL_FOLDERS, Tree, class_folders, open_tree
+from resmlp.data.images.split_names import folders_of
+from resmlp.data.images.tree_files import Tree
+from resmlp.data.images.trees import SplitTree, class_folders
 from resmlp.utils.errors import UserError
 
 
@@ -36,22 +41,38 @@ def open_collection(data: Data, labels: bool = True) -> Collection:
             return Collection(*open_splits(data))
         except UserError as error:
             why = error.what
-    train, _, whole = open_tree(data.root)
-    if not train and (train := _flat_train_folder(whole)) and labels:
+    images, train = _unlabeled_images(data)
+    if train and not train.folders() and labels:
         why = f"{train.root} has no class folders"
-    images = take_fraction(_all_images(train or whole), data).decoded(data.decoding)
-    return Collection(images, None, f"{why}; only the images of {train.root} are used" if train else why)
+    kept = take_fraction(images, data).decoded(data.decoding)
+    return Collection(kept, None, f"{why}; only the images of {train.root} are used" if train else why)
+
+
+def reopen_collection(data: Data, kept: ImageList) -> Collection:
+    """The images in the list of a run that continues. Raises `UserError` if `data` has other images."""
+    why = "labels were not used before"
+    if data.source == "folder" and data.root is not None and not kept.val:
+        return Collection(restore(kept, _unlabeled_images(data)[0], data).train.decoded(data.decoding), None, why)
+    splits = open_splits(data, kept)
+    return Collection(*splits) if kept.val else Collection(splits.train, None, why)
+
+
+def _unlabeled_images(data: Data) -> tuple[ImageSet, Tree | None]:
+    """The images of train/, if there is a train/, or all images; and train/."""
+    found, notes = open_noted_tree(str(data.root))
+    train = found.train or _flat_train_folder(found.whole)
+    return replace(_all_images(found, train or found.whole), notes=notes), train
 
 
 def _flat_train_folder(tree: Tree) -> Tree | None:
     """A train/ of images without folders, if there is a val/ next to it; without val/, train may be a class."""
-    folders = {folder.lower(): folder for folder in tree.folders()}
-    name = TRAIN_FOLDERS[0]
-    return tree.subtree(folders[name]) if name in folders and not folders.keys().isdisjoint(VAL_FOLDERS) else None
+    train, val = (folders_of(role, tree.folders()) for role in ("train", "val"))
+    return tree.subtree(train[0]) if train and val else None
 
 
-def _all_images(tree: Tree) -> ImageSet:
+def _all_images(found: SplitTree, tree: Tree) -> ImageSet:
     if not tree.images:
         class_folders(tree)  # raises an error that lists what the tree contains
-    images = [image for _, image in sorted(tree.images, key=lambda item: item[0])]  # the order of the disk is arbitrary
-    return ImageSet((), [0] * len(images), images)
+    members = sorted(tree.images, key=lambda item: item[0])  # the order of the disk is arbitrary
+    paths = tuple(found.prefix(tree) + path for path, _ in members)
+    return ImageSet((), [0] * len(members), [image for _, image in members], paths)

@@ -1,7 +1,7 @@
 """Images and the labels of their pixels: one pair, and data sets of pairs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -9,8 +9,8 @@ from PIL import Image
 
 from resmlp.config.preprocessing import Decoding
 from resmlp.data.masks.files import Color, LabelMap, image_header, mask_size
-from resmlp.imaging.decode import DEFAULT
-from resmlp.imaging.image_file import File
+from resmlp.imaging.decode import DEFAULT, UnreadableImage
+from resmlp.imaging.image_file import File, content_mark
 from resmlp.imaging.orientation import SWAPPED
 from resmlp.utils.errors import UserError
 
@@ -36,6 +36,10 @@ class FilePair(NamedTuple):
     mask: str
     label_map: LabelMap
     decoding: Decoding = DEFAULT
+    path: str = ""
+    """the path of the image in the data set"""
+    missing: str = ""
+    """why the pair cannot be read; empty if it can"""
 
     @property
     def name(self) -> str:
@@ -44,9 +48,17 @@ class FilePair(NamedTuple):
 
     def read(self) -> ImageAndLabels:
         """Both; raises `UserError` if the sizes differ and for a label out of range."""
+        if self.missing:
+            raise UnreadableImage(self.name, self.missing)
         image, labels = File(self.image, self.decoding).read(), self.label_map.read(self.mask)
         self._check_size(image.size, labels.shape[::-1])
         return image, labels
+
+    @property
+    def content(self) -> str:
+        """A short mark of the content of both files; empty if one is gone."""
+        marks = [content_mark(File(name)) for name in (self.image, self.mask)]
+        return "+".join(marks) if all(marks) else ""
 
     def check(self) -> int:
         """Check the headers of both files as `read` does; decodes pixels only if the sizes in the headers differ.
@@ -80,6 +92,8 @@ class MaskSet:
     pairs: Sequence[Pair]
     notes: tuple[str, ...] = ()
     """messages for the user, to show before training"""
+    unused: tuple[str, ...] = ()
+    """the paths of the images that `data.fraction` leaves out"""
     labels: ClassVar[None] = None  # there is no label for a whole image
 
     def __len__(self) -> int:
@@ -89,10 +103,18 @@ class MaskSet:
         """The path of image `i`, for messages."""
         return self.pairs[i].name
 
+    def path(self, i: int) -> str:
+        """The path of image `i` in the data set, or its name: what identifies it."""
+        return getattr(self.pairs[i], "path", "") or self.name(i)
+
+    def content(self, i: int) -> str:
+        """A short mark of the content of image `i` and of its mask; empty if one is gone."""
+        return str(getattr(self.pairs[i], "content", ""))
+
     def read(self, i: int) -> ImageAndLabels:
         """Image `i` and its labels; raises `UnreadableImage` and `UserError` as `Pair.read` does."""
         return self.pairs[i].read()
 
     def subset(self, indices: Iterable[int]) -> "MaskSet":
         """The pairs of these indices, in this order."""
-        return MaskSet(self.classes, self.palette, [self.pairs[i] for i in indices], self.notes)
+        return replace(self, pairs=[self.pairs[i] for i in indices])

@@ -14,9 +14,10 @@ import numpy as np
 
 from resmlp.config import Data
 from resmlp.config.tasks import Segment
-from resmlp.data.images.imageset import FRACTION_STREAM
+from resmlp.data.images.image_list import CHANGED, GONE, Comparison, Entry, ImageList, some
+from resmlp.data.images.imageset import choose_fraction, choose_val
 from resmlp.data.images.sources import SEGMENTATION_SOURCES
-from resmlp.data.images.trees import short_list
+from resmlp.data.images.tree_files import short_list
 from resmlp.data.masks.classnames import (
     ClassInfo,
     first_and_ignored,
@@ -28,11 +29,14 @@ from resmlp.data.masks.files import IGNORED, MAX_CLASSES, LabelMap
 from resmlp.data.masks.mask_counts import MaskCounts, exif_note, ignored_error, ignored_note
 from resmlp.data.masks.maskset import FilePair, MaskSet
 from resmlp.data.masks.scenes import scene_splits
-from resmlp.data.masks.trees import LAYOUT, MaskTree, PairedFiles, open_mask_tree
+from resmlp.data.masks.trees import LAYOUT, MaskTree, SplitFolders, open_mask_tree
 from resmlp.imaging.decode import UnreadableImage
+from resmlp.imaging.walk import path_in_set
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, did_you_mean
 
+UNKNOWN = LabelMap(MAX_CLASSES)
+"""the map of pairs whose classes are not known yet"""
 CHECKED = 2000  # masks of which every pixel is checked before training
 EMPTY = "no training mask has a pixel of {}"
 EMPTY_HINT = "add images with it, set --task.empty-classes, or try another --data.split-seed"
@@ -46,11 +50,12 @@ class MaskSplits(NamedTuple):
     val: MaskSet
 
 
-def open_masks(data: Data, task: Segment) -> MaskSplits:
+def open_masks(data: Data, task: Segment, kept: ImageList | None = None) -> MaskSplits:
     """The training set and the validation set of `data`, checked by `check_masks`.
 
     A data set with a split val (or validation, valid, test) is used with its splits. In any other, `data.val_fraction`
     of the pairs is the validation set, chosen by `data.split_seed`. `data.fraction` of the training pairs is kept.
+    With the list `kept` of a run that continues, the splits are those of the list.
     Raises `UserError` for data that cannot be trained on, and for a named class without a training pixel unless
     `task.empty_classes`.
     """
@@ -58,8 +63,23 @@ def open_masks(data: Data, task: Segment) -> MaskSplits:
         train, val = scene_splits(data)
         return MaskSplits(_take_fraction(train, data), val)
     tree = open_mask_tree(str(data.root))
-    train, val = _open(tree, data, task, _split_files(tree, data))
+    if kept:
+        return MaskSplits(*_open(tree, data, task, _kept_pairs(tree, data, kept)))
+    train, val = _open(tree, data, task, _split_pairs(tree, data))
     return MaskSplits(_take_fraction(train, data), val)
+
+
+def open_run_val(
+    data: Data, task: Segment, kept: ImageList, classes: Sequence[str], moved: bool = False
+) -> MaskSet | None:
+    """The validation set of a run, by its list; None if the data set `moved` and most of its images are not there."""
+    tree = open_mask_tree(str(data.root))
+    pairs, notes = _all_pairs(tree)
+    found = kept.compare([pair.path for pair in pairs], lambda i: pairs[i].content)
+    if moved and not kept.is_at(found):
+        return None
+    val = _Pairs(_pairs_of(kept.val, pairs, found, data), [*notes, *found.notes(kept)])
+    return _open(tree, data, task, [val], classes)[0]
 
 
 def open_eval_masks(data: Data, task: Segment, split: str | None = None, classes: Sequence[str] = ()) -> MaskSet:
@@ -77,7 +97,7 @@ def open_eval_masks(data: Data, task: Segment, split: str | None = None, classes
     if folders is None:
         hint = f"choose one of its splits: {short_list(tree.splits)}"
         raise UserError(f"{tree.root}/images has no split val to evaluate on", hint)
-    return _open(tree, data, task, [folders.files()], classes)[0]
+    return _open(tree, data, task, [_pairs(tree, folders)], classes)[0]
 
 
 def check_masks(pairs: Sequence[FilePair], limit: int | None = CHECKED) -> MaskCounts:
@@ -90,6 +110,8 @@ def check_masks(pairs: Sequence[FilePair], limit: int | None = CHECKED) -> MaskC
     number = len(pairs) if limit is None else min(limit, len(pairs))
     chosen = set(np.linspace(0, len(pairs) - 1, number).astype(int).tolist())
     for i, pair in enumerate(pairs):
+        if pair.missing:
+            continue
         counts.orientations[pair.check()] += 1
         if i in chosen:
             counts.add(pair.mask, pair.label_map, any_number=limit is None)
@@ -119,33 +141,75 @@ def _source(data: Data) -> str:
     return data.source
 
 
-def _split_files(tree: MaskTree, data: Data) -> list[PairedFiles]:
-    """The files of the training set and of the validation set."""
+class _Pairs(NamedTuple):
+    """The pairs of one split, and notes for the user."""
+
+    pairs: list[FilePair]
+    notes: list[str] = []
+
+
+def _pairs(tree: MaskTree, folders: SplitFolders) -> _Pairs:
+    """The pairs in the folders of one split; their masks are not read yet."""
+    files = folders.files()
+    start = f"{tree.root}/"
+    pairs = [FilePair(*paths, UNKNOWN, path=path_in_set(paths[0].removeprefix(start))) for paths in files.pairs]
+    notes = [f"skipped masks without an image: {short_list(files.unpaired_masks)}"] if files.unpaired_masks else []
+    if files.others:
+        others = f"{len(files.others)} files that are not images or masks that are read"
+        notes.append(f"left out of {folders.images} and its masks: {others} ({some(sorted(files.others))})")
+    return _Pairs(pairs, notes)
+
+
+def _all_pairs(tree: MaskTree) -> _Pairs:
+    """The pairs of both splits, or of a tree without splits."""
+    parts = [_pairs(tree, folders) for folders in (tree.train, tree.val, tree.whole) if folders]
+    return _Pairs([pair for part in parts for pair in part.pairs], [note for part in parts for note in part.notes])
+
+
+def _split_pairs(tree: MaskTree, data: Data) -> list[_Pairs]:
+    """The pairs of the training set and of the validation set."""
     folders = tree.train or tree.whole
     if folders is None:
         raise UserError(f"{tree.root}/images has no split train", LAYOUT)
     if tree.train and tree.val:
-        return [tree.train.files(), tree.val.files()]
-    pairs, unpaired = folders.files()
+        return [_pairs(tree, tree.train), _pairs(tree, tree.val)]
+    pairs, notes = _pairs(tree, folders)
     what = f"{folders.images} has a single image, which cannot be split"
     demand(len(pairs) > 1, what, "add images, or a split val")
-    order = np.random.default_rng(data.split_seed).permutation(len(pairs)).tolist()
-    count = min(max(1, round(data.val_fraction * len(pairs))), len(pairs) - 1)
-    val, train = ([pairs[i] for i in sorted(indices)] for indices in (order[:count], order[count:]))
-    return [PairedFiles(train, unpaired), PairedFiles(val, [])]
+    chosen = set(choose_val([pair.path for pair in pairs], range(len(pairs)), data))
+    train, val = ([pair for i, pair in enumerate(pairs) if (i in chosen) == held] for held in (False, True))
+    return [_Pairs(train, notes), _Pairs(val)]
+
+
+def _kept_pairs(tree: MaskTree, data: Data, kept: ImageList) -> list[_Pairs]:
+    """The pairs of the splits of a run that continues. Raises `UserError` if they are not those of its list."""
+    pairs, notes = _all_pairs(tree)
+    found = kept.compare([pair.path for pair in pairs], lambda i: pairs[i].content)
+    kept.check(found, str(data.root))
+    train, val = (_pairs_of(entries, pairs, found, data) for entries in (kept.train, kept.val))
+    return [_Pairs(train, [*notes, *found.notes(kept)]), _Pairs(val)]
+
+
+def _pairs_of(entries: Sequence[Entry], pairs: Sequence[FilePair], found: Comparison, data: Data) -> list[FilePair]:
+    """The pairs of a list; those that are gone or changed cannot be read."""
+    there = {pair.path: pair for pair in pairs}
+    for path in found.changed:
+        there[path] = there[path]._replace(missing=CHANGED)
+    root = data.root
+    return [there.get(e.path) or FilePair(f"{root}/{e.path}", "", UNKNOWN, path=e.path, missing=GONE) for e in entries]
 
 
 def _open(
-    tree: MaskTree, data: Data, task: Segment, splits: list[PairedFiles], classes: Sequence[str] = ()
+    tree: MaskTree, data: Data, task: Segment, splits: list[_Pairs], classes: Sequence[str] = ()
 ) -> list[MaskSet]:
-    """One checked data set for the files of each split; of two splits, the first one is the training set."""
+    """One checked data set for the pairs of each split; of two splits, the first one is the training set."""
     first, ignored = first_and_ignored(task, data.source)
     info = _class_info(tree.root, data.source, task, tuple(classes))
     colors = tuple(sorted(read_palette(tree.root, first).items()))
     label_map = _renumbered(info.label_map if info else LabelMap(MAX_CLASSES, first, ignored, colors), task)
-    pairs = [[FilePair(*paths, label_map, data.decoding) for paths in files.pairs] for files in splits]
+    pairs = [[pair._replace(label_map=label_map, decoding=data.decoding) for pair in split.pairs] for split in splits]
     counts = [check_masks(split_pairs, CHECKED if info else None) for split_pairs in pairs]
-    notes = [[f"skipped masks without an image: {short_list(u)}"] if u else [] for _, u in splits]
+    notes = [list(split.notes) for split in splits]
     for split_pairs, split_counts in zip(pairs, counts):
         _check_labeled(split_pairs, split_counts, label_map)
     named = info is not None
@@ -233,5 +297,7 @@ def _take_fraction(masks: MaskSet, data: Data) -> MaskSet:
     """Keep `data.fraction` of the pairs, at least one; a smaller fraction is a subset of a larger one."""
     if data.fraction == 1:
         return masks
-    order = np.random.default_rng([data.split_seed, 0, FRACTION_STREAM]).permutation(len(masks)).tolist()
-    return masks.subset(sorted(order[: max(1, round(data.fraction * len(masks)))]))
+    paths = [masks.path(i) for i in range(len(masks))]
+    chosen = set(choose_fraction(paths, range(len(masks)), data))
+    unused = tuple(path for i, path in enumerate(paths) if i not in chosen)
+    return replace(masks.subset(sorted(chosen)), unused=unused)

@@ -1,25 +1,31 @@
 """Folders of images and masks: images/ next to labels/, annotations/ or masks/, and the splits in them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
-from resmlp.data.images.trees import SUPPORTED, TRAIN_FOLDERS, VAL_FOLDERS, short_list
-from resmlp.imaging.image_file import ENDINGS
+from resmlp.data.images.split_names import Role, folders_of, split_role
+from resmlp.data.images.tree_files import short_list
+from resmlp.data.images.trees import SUPPORTED
+from resmlp.imaging.passed_over import is_passed_over
+from resmlp.imaging.walk import is_image_file, is_special
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, did_you_mean
 
 IMAGES, MASKS = "images", ("labels", "annotations", "masks")
-TRAINING, VALIDATION = (*TRAIN_FOLDERS, "training"), VAL_FOLDERS
 LAYOUT = "images/{train,val}/NAME.jpg and labels/{train,val}/NAME.png, or images/ and labels/ without splits"
 
 
 class PairedFiles(NamedTuple):
-    """Paths of images with their masks, in order of name, and the names of masks without an image."""
+    """Paths of images with their masks, in order of name, and what is left out."""
 
     pairs: list[tuple[str, str]]
     unpaired_masks: list[str]
+    """names of masks without an image"""
+    others: list[str] = []
+    """names of files that are not images, and of pipes, sockets and devices"""
 
 
 class SplitFolders(NamedTuple):
@@ -33,7 +39,7 @@ class SplitFolders(NamedTuple):
 
         Raises `UserError` for an image without a mask, for two files with the same name, and if there are no images.
         """
-        images, masks = _files_by_stem(self.images), _files_by_stem(self.masks)
+        (images, others), (masks, other_masks) = _files_by_stem(self.images), _files_by_stem(self.masks)
         if not images:
             raise UserError(f"{self.images} holds no images", SUPPORTED)
         unpaired = [masks[stem] for stem in sorted(masks.keys() - images.keys())]
@@ -43,7 +49,7 @@ class SplitFolders(NamedTuple):
             other = f"; {unpaired[0]} there has no image" if unpaired else ""
             raise UserError(what, f"the mask of {images[missing[0]]} is {self.masks / missing[0]}.png{other}")
         pairs = [(str(self.images / name), str(self.masks / masks[stem])) for stem, name in sorted(images.items())]
-        return PairedFiles(pairs, unpaired)
+        return PairedFiles(pairs, unpaired, [*others, *other_masks])
 
 
 class MaskTree(NamedTuple):
@@ -55,12 +61,12 @@ class MaskTree(NamedTuple):
     @property
     def train(self) -> SplitFolders | None:
         """The training split; None if there is none."""
-        return self._first(TRAINING)
+        return self._first("train")
 
     @property
     def val(self) -> SplitFolders | None:
         """The validation split; None if there is none."""
-        return self._first(VALIDATION)
+        return self._first("val")
 
     @property
     def whole(self) -> SplitFolders | None:
@@ -75,9 +81,8 @@ class MaskTree(NamedTuple):
         hint = did_you_mean(name, names) if names else "the data set has no splits: do not name one"
         raise UserError(f"{self.root / IMAGES} has no split {name!r}", hint)
 
-    def _first(self, names: Iterable[str]) -> SplitFolders | None:
-        by_name = {name.lower(): split for name, split in self.splits.items()}
-        return next((by_name[name] for name in names if name in by_name), None)
+    def _first(self, role: Role) -> SplitFolders | None:
+        return next((self.splits[name] for name in folders_of(role, self.splits)), None)
 
 
 def open_mask_tree(root: str) -> MaskTree:
@@ -88,8 +93,9 @@ def open_mask_tree(root: str) -> MaskTree:
         raise UserError(f"--data.root {root}: no such folder", did_you_mean(top.name, siblings))
     if not top.is_dir():
         raise UserError(f"--data.root {root} is a file", f"unpack it, and give its folder: {LAYOUT}")
-    images = top / IMAGES
-    mask_folders = [top / name for name in MASKS if (top / name).is_dir()]
+    images, mask_folders = top / IMAGES, _mask_folders(top)
+    if not images.is_dir() and (splits := _split_first(top)):
+        return MaskTree(top, splits)
     if not images.is_dir() or not mask_folders:
         state = f"no folder {IMAGES}/" if not images.is_dir() else f"{IMAGES}/, but no folder {', '.join(MASKS)}"
         raise UserError(f"--data.root {root} has {state}", LAYOUT)
@@ -102,11 +108,26 @@ def open_mask_tree(root: str) -> MaskTree:
 def is_mask_tree(root: str) -> bool:
     """Whether there are a folder of images and a folder of masks below `root`."""
     top = Path(root).expanduser()
-    return (top / IMAGES).is_dir() and any((top / name).is_dir() for name in MASKS)
+    if (top / IMAGES).is_dir():
+        return bool(_mask_folders(top))
+    with suppress(UserError):  # a folder that cannot be listed
+        return top.is_dir() and bool(_split_first(top))
+    return False
+
+
+def _mask_folders(folder: Path) -> list[Path]:
+    return [folder / name for name in MASKS if (folder / name).is_dir()]
+
+
+def _split_first(top: Path) -> dict[str, SplitFolders]:
+    """The splits of a data set with the splits at the top: train/images/ and train/labels/."""
+    folders = (path for path in _list_folder(top) if split_role(path.name) and (path / IMAGES).is_dir())
+    masks = {folder: _mask_folders(folder) for folder in folders}
+    return {folder.name: SplitFolders(folder / IMAGES, found[0]) for folder, found in masks.items() if len(found) == 1}
 
 
 def _splits(images: Path, masks: Path) -> dict[str, SplitFolders]:
-    folders = sorted(path.name for path in _list_folder(images) if path.is_dir())
+    folders = sorted(path.name for path in _list_folder(images) if path.is_dir() and not _is_passed_over(path))
     if not folders:
         return {"": SplitFolders(images, masks)}
     if not any((masks / name).is_dir() for name in folders):
@@ -114,11 +135,17 @@ def _splits(images: Path, masks: Path) -> dict[str, SplitFolders]:
     return {name: SplitFolders(images / name, masks / name) for name in folders}
 
 
-def _files_by_stem(folder: Path) -> dict[str, str]:
-    """The names of the image files directly in a folder, by their name without the extension."""
+def _is_passed_over(folder: Path) -> bool:
+    return is_passed_over(folder.name, [path.name for path in folder.iterdir()])
+
+
+def _files_by_stem(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """The names of the image files directly in a folder, by their name without the extension; and the other files."""
     files: dict[str, str] = {}
+    others: list[str] = []
     for path in _list_folder(folder):
-        if path.suffix.lower() not in ENDINGS:
+        if is_special(path) or not is_image_file(str(path)):
+            others += [path.name] * (not path.is_dir())
             continue
         demand(path.is_file(), f"{path} is not a file", "it is a folder or a broken link: move it away")
         stem = normalize("NFC", path.stem)  # macOS stores accents separately from their letters
@@ -126,7 +153,7 @@ def _files_by_stem(folder: Path) -> dict[str, str]:
             what = f"{folder} has both {files[stem]} and {path.name}"
             raise UserError(what, "masks belong to images by name: keep one of them")
         files[stem] = path.name
-    return files
+    return files, others
 
 
 def _list_folder(folder: Path) -> Iterator[Path]:

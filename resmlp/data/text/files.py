@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from resmlp.data.images.trees import short_list
+from resmlp.data.images.tree_files import short_list
 from resmlp.utils.errors import UserError
 
 MAX_LINE = 2**21

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resmlp.config import Text
-from resmlp.data.images.trees import short_list
+from resmlp.data.images.tree_files import short_list
 from resmlp.data.text.files import Pairs, concatenate, list_names, read_lines, read_pairs
 from resmlp.data.text.numbers import numbers_pairs
 from resmlp.utils.errors import UserError, did_you_mean, lookup

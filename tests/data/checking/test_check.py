@@ -89,17 +89,24 @@ GRAY_16 = Image.fromarray(drawn.integers(0, 65536, (40, 40), dtype=np.uint16))
 IMAGES: dict[str, tuple[Callable[[Path], object], dict[str, list[str]]]] = {
     "empty": (lambda root: put(root / "x.jpg", b""), {"unreadable": ["x.jpg"]}),
     "text": (lambda root: put(root / "x.png", b"<html>404</html>"), {"unreadable": ["x.png"]}),
-    "pipe": (lambda root: os.mkfifo(root / "x.jpg"), {"unreadable": ["x.jpg"]}),
+    "pipe": (lambda root: os.mkfifo(root / "x.jpg"), {"special-file": ["x.jpg"]}),
     "broken link": (lambda root: (root / "x.jpg").symlink_to("gone.jpg"), {"unreadable": ["x.jpg"]}),
     "broken link without extension": (lambda root: (root / "x").symlink_to("gone"), {"broken-link": ["x"]}),
     "32-bit": (lambda root: put(root / "x.tif", noise(mode="F")), {"unreadable": ["x.tif"]}),
     "wrong extension": (lambda root: put(root / "x.jpg", saved(noise(), "PNG")), {"wrong-extension": ["x.jpg"]}),
     "GIF as PNG": (lambda root: put(root / "x.png", saved(noise(), "GIF")), {"wrong-extension": [], "palette": []}),
-    "unsupported extension": (
-        lambda root: put(root / "x.gif", saved(noise(), "GIF")),
-        {"unsupported-extension": ["x.gif"]},
+    "GIF": (lambda root: put(root / "x.gif", saved(noise(), "GIF")), {"palette": ["x.gif"]}),
+    "JFIF": (lambda root: put(root / "x.JFIF", saved(noise(), "JPEG")), {}),
+    "AVIF": (lambda root: put(root / "x.avif", saved(noise(), "AVIF")), {}),
+    "JPEG 2000": (lambda root: put(root / "x.jp2", saved(noise(), "JPEG2000")), {}),
+    "no extension": (lambda root: put(root / "x", saved(noise(), "JPEG")), {"wrong-extension": ["x"]}),
+    "HEIC": (lambda root: put(root / "x.heic", b"\0\0\0\x18ftypheic"), {"unsupported-extension": ["x.heic"]}),
+    "raw": (lambda root: put(root / "x.nef", saved(noise(), "TIFF")), {"unsupported-extension": ["x.nef"]}),
+    "a run": (
+        lambda root: [put(root / "r" / n, b"{}") for n in ("recipe.json", ".lock")] and put(root / "r/figures/x.png"),
+        {"passed-over": ["r/"]},
     ),
-    "no extension": (lambda root: put(root / "x", saved(noise(), "JPEG")), {"unsupported-extension": ["x"]}),
+    "thumbnails": (lambda root: put(root / "@eaDir" / "x.jpg" / "thumb.jpg"), {"passed-over": ["@eaDir/"]}),
     "notes": (lambda root: put(root / "x.txt", b"RIFF"), {"not-image": ["x.txt"]}),
     "archive": (lambda root: put(root / "x.zip", b"PK"), {"unopened-archive": ["x.zip"]}),
     "grayscale": (lambda root: put(root / "x.jpg", noise(mode="L")), {"grayscale": ["x.jpg"]}),
@@ -289,7 +296,8 @@ def test_class_folders_without_images(clean):
     assert issues_of(clean) == {
         "empty-class": ["train/cow/", "val/hen/", "val/pig/"],
         "not-image": ["val/pig/notes.txt"],
-        "hidden": ["__MACOSX/._x", "val/hen/.DS_Store"],
+        "hidden": ["val/hen/.DS_Store"],
+        "passed-over": ["__MACOSX/"],
     }
 
 

@@ -1,0 +1,212 @@
+"""The list of the images that a run holds out and trains on: a file in its folder, written when the run starts.
+
+A line has the part of an image (val, train, or unused: left out by --data.fraction), a mark of its content, its class
+and its path in the data set. So a run is continued and evaluated on the same images, also after its data has moved.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from resmlp.config import Data
+from resmlp.data.images.imageset import ImageSet, Splits
+from resmlp.data.images.tree_files import sort_classes
+from resmlp.imaging.image_file import ImageSource, Missing
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError, counted
+from resmlp.utils.files import write_text
+from resmlp.utils.run_folder import IMAGES, checkpoint_steps
+
+HEADER = "part\tcontent\tclass\tpath"
+MARKED = 20_000
+"""images whose content is marked; of more, these are evenly spaced: on a network disk each takes a while"""
+GONE, CHANGED = "it is gone", "it has changed since the training"
+MAX_GONE = 0.1
+"""fraction of the images that may be gone when a run continues"""
+
+
+class Entry(NamedTuple):
+    """One image of a list."""
+
+    part: str
+    content: str
+    """the number of bytes, and a checksum; empty if it was not read"""
+    label: str
+    """the name of its class; empty without classes"""
+    path: str
+
+
+class Comparison(NamedTuple):
+    """The images of a list that are not in a data set as they were, and the images there that are not in the list."""
+
+    gone: list[str]
+    changed: list[str]
+    """paths of images with another content"""
+    new: list[str]
+
+    def notes(self, kept: "ImageList") -> Iterator[str]:
+        """A line for what is gone or changed, and one for what is new."""
+        for paths, state in ((self.gone, "gone"), (self.changed, "changed")):
+            if paths:
+                counts = ", ".join(
+                    f"{number} of {len(entries)} {name}"
+                    for name, entries in (("for training", kept.train), ("for validation", kept.val))
+                    if (number := len(set(paths) & {entry.path for entry in entries}))
+                )
+                yield f"images of the run are {state}: {counts} ({some(paths)})"
+        if self.new:
+            yield f"{counted(len(self.new), 'image')} not in the list of the run, left out: {some(self.new)}"
+
+
+class ImageList:
+    """The images of a run."""
+
+    def __init__(self, entries: Sequence[Entry]):
+        self.entries = entries
+
+    @cached_property
+    def train(self) -> list[Entry]:
+        """The images that are trained on."""
+        return [entry for entry in self.entries if entry.part == "train"]
+
+    @cached_property
+    def val(self) -> list[Entry]:
+        """The images that are held out."""
+        return [entry for entry in self.entries if entry.part == "val"]
+
+    def compare(self, paths: Sequence[str], content: Callable[[int], str]) -> Comparison:
+        """Compare with the images at `paths`; `content(i)` is the mark of one, empty if it is gone."""
+        places = {path: i for i, path in enumerate(paths)}
+        gone, changed = [], []
+        for part, mark, _, path in self.entries:
+            if part == "unused":
+                continue
+            if path not in places:
+                gone.append(path)
+            elif mark and content(places[path]) != mark:
+                changed.append(path)
+        known = {entry.path for entry in self.entries}
+        return Comparison(gone, changed, sorted(path for path in places if path not in known))
+
+    def check(self, found: Comparison, root: str) -> None:
+        """Raise `UserError` if a run cannot continue with the images that `found` describes."""
+        used = len(self.train) + len(self.val)
+        hint = "continue with the images that it was trained on, or choose another --out"
+        what = f"{len(found.changed)} of {used} images in {root} are not those of the run: {some(found.changed)}"
+        demand(not found.changed, what, hint)
+        what = f"{len(found.gone)} of {used} images of the run are not in {root}: {some(found.gone)}"
+        demand(len(found.gone) <= MAX_GONE * used, what, hint)
+
+    def is_at(self, found: Comparison) -> bool:
+        """Whether most of the images are in the data set that `found` describes: it is the same, perhaps moved."""
+        return 2 * (len(found.gone) + len(found.changed)) < len(self.train) + len(self.val)
+
+    def write(self, folder: Path) -> None:
+        """Write the list into a run folder, atomically."""
+        lines = ("\t".join(entry) for entry in self.entries)
+        write_text(folder / IMAGES, "\n".join([HEADER, *lines]) + "\n")
+
+
+def some(paths: Sequence[str], shown: int = 3) -> str:
+    """A few of many paths, and the number of the others."""
+    return ", ".join(paths[:shown]) + (f" and {len(paths) - shown:,} more" if len(paths) > shown else "")
+
+
+def read_image_list(folder: Path | None) -> ImageList | None:
+    """The list in a run folder; None if there is none. Raises `UserError` for a damaged file."""
+    path = folder / IMAGES if folder else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        rows = [line.split("\t") for line in lines]
+        demand(header == HEADER, "another header", "")
+        return ImageList([Entry(part, mark, label, path) for part, mark, label, path in rows])
+    except (OSError, ValueError, UserError):
+        raise UserError(f"{path} is damaged", "restore it, or start again with another --out") from None
+
+
+def kept_images(folder: Path | None) -> ImageList | None:
+    """The list of a run that continues; None for a run without a checkpoint, which chooses its images."""
+    return read_image_list(folder) if folder and checkpoint_steps(folder) else None
+
+
+class Listed(Protocol):
+    """Images of which a run keeps a list: an `ImageSet`, or a `MaskSet`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each label."""
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The paths of the images that `data.fraction` leaves out."""
+
+    @property
+    def labels(self) -> list[int] | None:
+        """The label of each image; None if these are in masks."""
+
+    def __len__(self) -> int: ...
+
+    def path(self, i: int) -> str:
+        """What identifies image `i`."""
+
+    def content(self, i: int) -> str:
+        """A mark of the content of image `i`; empty if it is gone."""
+
+
+def make_image_list(train: Listed, val: Listed | None) -> ImageList:
+    """The list of the images of a new run."""
+    images: list[tuple[str, Listed, int]] = [("train", train, i) for i in range(len(train))]
+    images += [("val", val, i) for i in range(len(val))] if val else []
+    step = -(-len(images) // MARKED)
+    entries = []
+    for number, (part, source, i) in enumerate(images):
+        label = source.classes[source.labels[i]] if source.classes and source.labels else ""
+        entries.append(Entry(part, "" if number % step else source.content(i), label, source.path(i)))
+    return ImageList(entries + [Entry("unused", "", "", path) for path in train.unused])
+
+
+def restore(kept: ImageList, images: ImageSet, data: Data, training: bool = True) -> Splits:
+    """The splits of a run's list, from all `images` of its data set; what is gone or changed cannot be read.
+
+    Raises `UserError` if `training` cannot continue with these images.
+    """
+    paths = [images.path(i) for i in range(len(images))]
+    found = kept.compare(paths, images.content)
+    if training:
+        kept.check(found, str(data.root))
+    places = {path: i for i, path in enumerate(paths)}
+    classes = _classes(kept, images)
+    labels = {name: label for label, name in enumerate(classes)}
+    reasons = dict.fromkeys(found.changed, CHANGED)
+
+    def source(path: str) -> ImageSource:
+        if path in places and path not in reasons:
+            return images.images[places[path]]
+        return Missing(f"{data.root}/{path}", reasons.get(path, GONE))
+
+    def part(entries: Sequence[Entry], notes: tuple[str, ...]) -> ImageSet:
+        return ImageSet(
+            classes,
+            [labels.get(entry.label, 0) for entry in entries],
+            [source(entry.path) for entry in entries],
+            tuple(entry.path for entry in entries),
+            notes,
+        )
+
+    notes = (*images.notes, *found.notes(kept))
+    unused = tuple(entry.path for entry in kept.entries if entry.part == "unused")
+    return Splits(replace(part(kept.train, notes), unused=unused), part(kept.val, notes))
+
+
+def _classes(kept: ImageList, images: ImageSet) -> tuple[str, ...]:
+    """The classes of the run in their order: those that came later are left out."""
+    listed = {entry.label for entry in chain(kept.train, kept.val)} - {""}
+    if not listed <= set(images.classes):
+        return tuple(sort_classes(listed))
+    new = {images.classes[label] for label in images.labels} - listed
+    return tuple(name for name in images.classes if name not in new)

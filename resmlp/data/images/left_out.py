@@ -1,0 +1,44 @@
+"""What a run does not use of a tree of images, in one line."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from resmlp.data.images.trees import SplitTree, open_tree
+from resmlp.imaging.passed_over import Skipped, passed_over_texts
+from resmlp.utils.errors import counted
+
+SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
+SHOWN = 4  # extensions
+
+
+def open_noted_tree(root: str, flag: str = "--data.root") -> tuple[SplitTree, tuple[str, ...]]:
+    """The tree at `root`, as `open_tree` gives it, and a note of what is left out; no note if that is nothing."""
+    skipped: list[Skipped] = []
+
+    def on_skip(item: Skipped) -> None:
+        if item.error:
+            raise item.error
+        skipped.append(item)
+
+    tree = open_tree(root, on_skip, flag)
+    parts = list(_left_out(tree, skipped))
+    return tree, (f"left out of {root}: {'; '.join(parts)}",) if parts else ()
+
+
+def _left_out(tree: SplitTree, skipped: list[Skipped]) -> Iterator[str]:
+    files = [path for path in tree.whole.other_files if not path.endswith(("/", *SYSTEM_FILES))]
+    if files:
+        endings = Counter(PurePosixPath(path).suffix.lower() or "no extension" for path in files)
+        shown = ", ".join(f"{ending} {count:,}" for ending, count in endings.most_common(SHOWN))
+        yield f"{counted(len(files), 'file')} in no image format that is read ({shown}; {min(files)})"
+    prefixes = tuple(tree.prefix(split) for split in (tree.train, tree.val) if split) or ("",)
+    outside = [path for path, _ in tree.whole.images if not _has_class(path, prefixes)]
+    if outside:
+        yield f"{counted(len(outside), 'image')} outside the class folders ({min(outside)})"
+    yield from passed_over_texts(skipped)
+
+
+def _has_class(path: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether an image lies in a class folder of a split."""
+    return any(path.startswith(prefix) and "/" in path[len(prefix) :] for prefix in prefixes)
