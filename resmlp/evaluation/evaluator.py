@@ -11,8 +11,7 @@ from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
 from resmlp.inference.model_kinds import KINDS, open_source
-from resmlp.inference.prediction import NOT_FINITE
-from resmlp.utils.checks import demand
+from resmlp.utils.checks import demand_finite
 from resmlp.utils.errors import UserError
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 
@@ -104,7 +103,7 @@ class Evaluator:
 
             ranking = rank(self.predictor.logits, self._batches(self.images), "cpu", columns)
             check_counts(ranking, self.images)
-            demand(bool((ranking.top >= 0).any()), *NOT_FINITE)
+            demand_finite((ranking.top >= 0).any())
             self._rankings[columns] = ranking
         return self._rankings[columns]
 
@@ -123,7 +122,7 @@ class Evaluator:
 
         collected = extract(views, self._batches(images), "cpu")
         check_counts(collected, images)
-        demand(bool(collected.value.isfinite().all(1).any()), *NOT_FINITE)
+        demand_finite(collected.value.isfinite().all(1).any())
         return collected
 
     def depths(self, layers: tuple[int, ...], strict: bool) -> tuple[int, ...]:
