@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resmlp.evaluation.evaluator import check_counts, open_network
 from resmlp.hub.resolve import Source, resolve
-from resmlp.inference.prediction import NOT_FINITE, warn_untrained
-from resmlp.utils.checks import demand
+from resmlp.inference.prediction import warn_untrained
+from resmlp.utils.checks import demand, demand_finite
 from resmlp.utils.errors import UserError, counted, install_hint
 from resmlp.utils.files import check_writable, read_json, write_together, write_whole
 
@@ -92,7 +92,7 @@ def embed(
         batches = EvalBatches(images, *options, rank=process.rank, world=process.world)
         collected = extract(predictor.features, batches, "cpu")
         check_counts(collected, images)
-        demand(bool(collected.value.isfinite().all()), *NOT_FINITE)
+        demand_finite(collected.value.isfinite().all())
     if process.rank:
         return None
     index = collected.index.tolist()

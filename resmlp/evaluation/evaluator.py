@@ -12,8 +12,7 @@ from resmlp.config.preprocessing import Preprocessing
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
 from resmlp.inference.model_kinds import KINDS, open_source
-from resmlp.inference.prediction import NOT_FINITE
-from resmlp.utils.checks import demand
+from resmlp.utils.checks import demand_finite
 from resmlp.utils.errors import UserError, notice
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 
@@ -114,7 +113,7 @@ class Evaluator:
 
             ranking = rank(self.predictor.logits, self._batches(self.images), "cpu", columns)
             check_counts(ranking, self.images)
-            demand(bool((ranking.top >= 0).any()), *NOT_FINITE)
+            demand_finite((ranking.top >= 0).any())
             self._rankings[columns] = ranking
         return self._rankings[columns]
 
@@ -133,7 +132,7 @@ class Evaluator:
 
         collected = extract(views, self._batches(images), "cpu")
         check_counts(collected, images)
-        demand(bool(collected.value.isfinite().all(1).any()), *NOT_FINITE)
+        demand_finite(collected.value.isfinite().all(1).any())
         return collected
 
     def depths(self, layers: tuple[int, ...], strict: bool) -> tuple[int, ...]:

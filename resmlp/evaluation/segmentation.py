@@ -8,8 +8,7 @@ from resmlp.config import Data
 from resmlp.config.tasks import Segment
 from resmlp.evaluation.datasets import same_root
 from resmlp.evaluation.evaluator import Evaluator, Scores, open_weights
-from resmlp.inference.prediction import NOT_FINITE
-from resmlp.utils.checks import demand
+from resmlp.utils.checks import demand, demand_finite
 from resmlp.utils.errors import notice
 from resmlp.utils.run_folder import FIGURES, RECIPE
 
@@ -40,7 +39,7 @@ def miou(evaluator: Evaluator) -> Scores:
             raise RuntimeError(f"{tally.images} images were counted, of {len(masks)}")
         unread = f"none of the images can be read: {', '.join(tally.unreadable[:1])}"
         demand(tally.images > 0, unread, "check the files")
-        demand(tally.not_finite < max(tally.pixels, 1), *NOT_FINITE)
+        demand_finite(tally.not_finite < max(tally.pixels, 1))
         yield from tally.scores()
         yield "images", tally.images
         yield "unreadable", list(tally.unreadable)

@@ -14,17 +14,11 @@ from resmlp.config.preprocessing import Preprocessing
 from resmlp.imaging.crop import eval_crop, to_array
 from resmlp.imaging.decode import UnreadableImage, to_rgb
 from resmlp.imaging.inputs import read_image, split_inputs
-from resmlp.utils.checks import demand
+from resmlp.utils.checks import demand_finite
 from resmlp.utils.errors import UserError, counted, printable
 
 Images = Sequence[Image.Image] | Any
 """RGB images, or uint8 B 3 H W of the network's size"""
-
-NOT_FINITE = (
-    "the network gives values that are not finite: its weights overflow for these inputs",
-    "take an earlier checkpoint, or train with a smaller --optim.lr",
-)
-"""what is wrong, and what to do"""
 
 
 @dataclass(frozen=True)
@@ -172,7 +166,7 @@ class Classifier(ImagePredictor):
         """A `Prediction` of the `top` most probable classes for each image; an `Embedding` without a classifier."""
         pixels = np.stack(kept)
         outputs = np.asarray(self.probabilities(pixels) if self.has_classifier else self.logits(pixels))
-        demand(bool(np.isfinite(outputs).all()), *NOT_FINITE)
+        demand_finite(np.isfinite(outputs).all())
         return [self._most_probable(row, top) if self.has_classifier else Embedding(row) for row in outputs]
 
     def rank(self, images: Images, top: int = 5) -> list[Prediction]:

@@ -15,12 +15,12 @@ from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig
 from resmlp.data import BaseSize, MaskSet, UnreadableImage, normalize
 from resmlp.data.masks.joint_transforms import fit_size
 from resmlp.hub.resolve import Source, resolve
-from resmlp.inference.prediction import NOT_FINITE, ImagePredictor
+from resmlp.inference.prediction import ImagePredictor
 from resmlp.inference.sliding_window import sliding
 from resmlp.models.model_files import save_network
 from resmlp.models.segmenter import Segmenter
 from resmlp.models.weights import Weights, load_into, read_own_weights
-from resmlp.utils.checks import demand
+from resmlp.utils.checks import demand, demand_finite
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import counted
 
@@ -101,7 +101,7 @@ class SegmentationPredictor(ImagePredictor):
     def results(self, kept: Sequence[Image.Image]) -> list[Segmentation]:
         """The `Segmentation` of each RGB image."""
         labels = [self.read(image) for image in kept]
-        demand(all((each >= 0).all() for each in labels), *NOT_FINITE)
+        demand_finite(all((each >= 0).all() for each in labels))
         return [Segmentation(each, self.classes, self.config.palette) for each in labels]
 
     @torch.inference_mode()

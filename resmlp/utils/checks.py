@@ -16,6 +16,12 @@ def demand(ok: bool, what: str, hint: str) -> None:
         raise UserError(what, hint)
 
 
+def demand_finite(ok: Any) -> None:
+    """Raise `UserError` unless `ok`: the outputs of a network are finite."""
+    what = "the network gives values that are not finite: its weights overflow for these inputs"
+    demand(bool(ok), what, "take an earlier checkpoint, or train with a smaller --optim.lr")
+
+
 def check_range(owner: str, value: Any, **bounds: tuple[float, float]) -> None:
     """Raise `UserError` unless each named field of `value` lies within (low, high), both included.
 
