@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
+from resmlp.cli import translate as verb
+from resmlp.data.text import lines as text_lines
 from resmlp.data.text.lines import read_lines
 from resmlp.inference import load
 from resmlp.utils.files import read_json, write_json
@@ -112,8 +114,8 @@ def test_what_stands_before_a_line_that_is_no_text_is_translated(piped, expected
 
 
 def test_a_line_without_end_does_not_fill_the_memory(piped, monkeypatch, expected):
-    monkeypatch.setattr(verb, "LONGEST", 100)
-    monkeypatch.setattr(verb, "BLOCK", 16)
+    monkeypatch.setattr(text_lines, "LONGEST", 100)
+    monkeypatch.setattr(text_lines, "BLOCK", 16)
     ended = piped(b"seven\n\n" + b"x" * 1000)
     assert ended.code == 2
     assert ended.out == f"{expected[0]}\n\n"
