@@ -439,3 +439,11 @@ def test_two_processes_count_what_one_does(evaluate, tmp_path):
     assert alone["crops"]["0.7"] != alone["crops"]["0.9"]
     for result in alone["crops"].values():
         assert (result["images"], result["unreadable"]) == (17, [str(broken)])
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(3, False), (5, False), (6, True)])
+def test_top5_is_not_shown_where_it_says_nothing(classes, shown):
+    from resmlp.evaluation.evaluate import lines
+
+    scores = {"top1": 0.5, "top5": 1.0, "images": 8, "per_class": dict.fromkeys(map(str, range(classes)), 0.5)}
+    assert ("top5" in "\n".join(lines(scores))) == shown

@@ -14,7 +14,8 @@ import pytest
 import sacrebleu
 
 from resmlp.cli import translate as verb
-from resmlp.data.text import lines
+from resmlp.data.text import lines as text_lines
+from resmlp.data.text.lines import read_lines
 from resmlp.inference import load
 from resmlp.utils.files import read_json, write_json
 
@@ -113,8 +114,8 @@ def test_what_stands_before_a_line_that_is_no_text_is_translated(piped, expected
 
 
 def test_a_line_without_end_does_not_fill_the_memory(piped, monkeypatch, expected):
-    monkeypatch.setattr(lines, "LONGEST", 100)
-    monkeypatch.setattr(lines, "BLOCK", 16)
+    monkeypatch.setattr(text_lines, "LONGEST", 100)
+    monkeypatch.setattr(text_lines, "BLOCK", 16)
     ended = piped(b"seven\n\n" + b"x" * 1000)
     assert ended.code == 2
     assert ended.out == f"{expected[0]}\n\n"
@@ -146,7 +147,7 @@ class Slow(io.RawIOBase):
 
 def test_a_line_is_given_out_before_more_is_read():
     slow = Slow(b"one\ntwo\nth", b"ree", b"\n\xc3", b"\xa9\nfive")
-    found = [(slow.asked, first, lines) for first, lines in lines.read_lines(slow, "it", 10)]
+    found = [(slow.asked, first, lines) for first, lines in read_lines(slow, "it", 10)]
     assert found == [
         (1, 1, ["one", "two"]),
         (3, 3, ["three"]),
@@ -156,7 +157,7 @@ def test_a_line_is_given_out_before_more_is_read():
 
 
 def test_no_more_lines_at_once_than_asked_for():
-    found = list(lines.read_lines(Slow(b"a\nb\nc\nd\ne\n", b"f\n"), "it", 2))
+    found = list(read_lines(Slow(b"a\nb\nc\nd\ne\n", b"f\n"), "it", 2))
     assert found == [(1, ["a", "b"]), (3, ["c", "d"]), (5, ["e"]), (6, ["f"])]
 
 

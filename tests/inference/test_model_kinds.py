@@ -204,6 +204,6 @@ def test_a_predictor_shows_its_network_size_classes_and_device(models):
         "exported": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
         "compressed to 8 bits": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
         "translator": "Translator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu)",
-        "timm": "TorchPredictor(ResNet, 224x224, 1,000 classes, cpu, random weights)",
+        "timm": "TorchPredictor(ResNet, 176x176, 1,000 classes, cpu, random weights)",
     }
     assert {name: repr(load(models[name], device="cpu")) for name in expected} == expected
