@@ -54,6 +54,8 @@ def test_two_networks_side_by_side(resmlp, saved, tmp_path):
         "tradeoff.svg",
     }
     assert "images/s" in ended.err
+    assert "size" in ended.err
+    assert "8x8" in ended.err
     assert "J/image" not in ended.err, "empty columns are left out"
 
 
