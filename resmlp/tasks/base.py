@@ -19,7 +19,7 @@ class Task(ABC):
     The engine calls `loss(model, batch, step)` for each micro-batch of a step, `before_step(model, step)` and
     `after_step(model, step)` around the step of the optimizer, `should_stop()` after each line of the log, and
     `evaluate(model)` after an epoch, for the raw and for the averaged weights. It seeds all random generators from
-    (seed, step, part, process) before `loss`, so a task may use them.
+    (seed, step, part) before `loss`, so a task may use them.
     """
 
     recipe: Recipe
