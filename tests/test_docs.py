@@ -205,7 +205,19 @@ def test_every_flag_in_the_pages_exists(capsys):
     for words in (["train", name] for name in ("digits", "dino", "distill", "scenes", "numbers", "probe")):
         known |= flags_of(words, capsys)
     known |= flags_of(["data", "check"], capsys) | {"--version"}
-    foreign = {"--nproc-per-node", "--echo", "--depth", "--names", "--peers", "--count", "--networks", "--group"}
+    foreign = {
+        "--nproc-per-node",
+        "--standalone",
+        "--max-restarts",
+        "--shm-size",
+        "--echo",
+        "--depth",
+        "--names",
+        "--peers",
+        "--count",
+        "--networks",
+        "--group",
+    }
     unknown = {}
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for flag in re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", page.read_text(encoding="utf-8")):

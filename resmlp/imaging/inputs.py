@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from resmlp.config.preprocessing import Decoding
-from resmlp.imaging.decode import DEFAULT, decode, to_rgb
+from resmlp.imaging.decode import DEFAULT, UnreadableImage, decode, to_rgb
 from resmlp.imaging.image_file import File
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import exists
@@ -19,6 +19,14 @@ HINT = (
 )
 CHANNELS = (1, 3, 4)
 """gray, RGB, RGB with transparency"""
+
+
+class MissingImage(UnreadableImage):
+    """There is no file of this name."""
+
+    def __init__(self, name: str, reason: str = "no such file"):
+        super().__init__(name, reason)
+        UserError.__init__(self, f"no image at {self.name}", "check the path")
 
 
 def split_inputs(inputs: Any) -> tuple[Sequence[Any], bool]:
@@ -42,7 +50,7 @@ def read_image(value: Any, decoding: Decoding = DEFAULT) -> Image.Image:
     """The RGB image of one input of `split_inputs`. Raises `UnreadableImage` that names the file, and `UserError`."""
     if isinstance(value, str | Path):
         if not exists(str(value)):
-            raise UserError(f"no image at {value}", "check the path")
+            raise MissingImage(str(value))
         if Path(value).is_dir():
             raise UserError(f"{value} is a folder", "give its images, such as list(Path(FOLDER).glob('*.png'))")
         return File(str(value), decoding).read()

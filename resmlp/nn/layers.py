@@ -54,11 +54,18 @@ class DropPath(nn.Module):
         if self.p == 0.0 or not self.training:
             return None
         keep = 1.0 - self.p
-        return draw_rows(lambda rows: like.new_empty(rows, 1, 1).bernoulli_(keep), images).div_(keep)
+        if not torch.jit.is_scripting():
+            return _own_factors(images, like, keep)
+        return like.new_empty(images, 1, 1).bernoulli_(keep).div_(keep)
 
     def extra_repr(self) -> str:
         """Shown in `print(model)`."""
         return f"p={self.p}"
+
+
+def _own_factors(images: int, like: Tensor, keep: float) -> Tensor:
+    """The factors of this process's images among those of all processes. TorchScript cannot read it."""
+    return draw_rows(lambda rows: like.new_empty(rows, 1, 1).bernoulli_(keep), images).div_(keep)
 
 
 class TokenBatchNorm(nn.BatchNorm1d):

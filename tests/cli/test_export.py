@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from numeric import assert_rounded, on_pixels
 from torch import nn
 
@@ -22,7 +23,7 @@ def test_a_run_folder(resmlp, trained, tree, tmp_path):
     assert {path.name for path in out.iterdir()} == {"model.pt2", "model.json"}
     predictor = library.load(trained)
     run = formats.FORMATS["torch"].open(out)
-    pixels = predictor._transform(File(str(image)).read())[None]
+    pixels = torch.from_numpy(predictor.keep(File(str(image)).read()))[None]
     reference = on_pixels(predictor.model, predictor.preprocessing, nn.Softmax(1))
     assert_rounded(run(pixels), reference, pixels.float())
     ended = resmlp("predict", out, image)

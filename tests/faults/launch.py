@@ -10,10 +10,12 @@ from pathlib import Path
 
 from resmlp.utils.logger import read_metrics
 
+Launched = subprocess.Popen[bytes]
+
 SETTINGS = ("--run.device", "cpu", "--run.no-tensorboard", "--run.log-every", "1", "--run.save-minutes", "100")
 
 
-def torchrun(*args: object, world: int = 2, restarts: int = 0, log: Path) -> subprocess.Popen[bytes]:
+def torchrun(*args: object, world: int = 2, restarts: int = 0, log: Path) -> Launched:
     """Start `resmlp` by torchrun on `world` processes, in a session of its own; outputs are appended to `log`."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world)]
     launcher += ["--max-restarts", str(restarts), "-m", "resmlp"]
@@ -23,7 +25,7 @@ def torchrun(*args: object, world: int = 2, restarts: int = 0, log: Path) -> sub
         return subprocess.Popen(command, stdout=file, stderr=file, env=env, start_new_session=True)
 
 
-def ranks(launcher: subprocess.Popen[bytes]) -> list[int]:
+def ranks(launcher: Launched) -> list[int]:
     """The pids of the processes that the launcher started, by rank."""
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     found = {}
@@ -48,6 +50,11 @@ def wait_for(condition: Callable[[], bool], alive: Callable[[], bool], seconds: 
         time.sleep(0.002)
 
 
+def wait_for_step(run: Launched, folder: Path, step: int) -> None:
+    """Wait until the run has logged a step."""
+    wait_for(lambda: steps_logged(folder) >= step, lambda: run.poll() is None)
+
+
 def last_checkpoint(folder: Path) -> int:
     """The step of the last checkpoint of a run; 0 without one."""
     return max((int(path.name[5:]) for path in folder.glob("checkpoints/step-*")), default=0)
@@ -60,12 +67,12 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
-def kill_group(process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:
+def kill_group(process: Launched, number: int = signal.SIGKILL) -> None:
     """Send a signal to all processes of the launcher's session that still are in its group."""
     os.killpg(process.pid, number)
 
 
-def finish(start: Callable[[], subprocess.Popen[bytes]], folder: Path, tries: int = 3, seconds: float = 300) -> None:
+def finish(start: Callable[[], Launched], folder: Path, tries: int = 3, seconds: float = 300) -> None:
     """Run the command until the run has a summary."""
     for _ in range(tries):
         if start().wait(seconds) == 0 and (folder / "summary.json").exists():

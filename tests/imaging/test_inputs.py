@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resmlp.imaging.inputs import read_image, read_images
+from resmlp.imaging.inputs import read_image, split_inputs
 from resmlp.utils.errors import UserError
 
 
@@ -32,12 +32,10 @@ def pixels() -> np.ndarray:
 )
 def test_every_layout_gives_the_same_pixels(pixels, change):
     given = change(pixels.copy())
-    images, single = read_images(given)
-    assert single
-    np.testing.assert_array_equal(np.asarray(images[0]), pixels)
-    batch, single = read_images(given[None])
-    assert not single
-    np.testing.assert_array_equal(np.asarray(batch[0]), pixels)
+    for value, is_single in ((given, True), (given[None], False)):
+        images, single = split_inputs(value)
+        assert single == is_single
+        np.testing.assert_array_equal(np.asarray(read_image(images[0])), pixels)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -62,7 +60,7 @@ def test_half_precision_is_rounded_to_the_nearest_value(pixels, dtype):
 )
 def test_other_arrays_are_an_error_in_one_line(value, message):
     with pytest.raises(UserError) as error:
-        read_images(value)
+        read_image(value)
     assert message in str(error.value)
     assert len(str(error.value)) < 200
 
@@ -75,4 +73,4 @@ def test_a_path_that_is_no_file_is_named(tmp_path):
             read_image(path)
         assert str(error.value).endswith("(check the path)")
     with pytest.raises(UserError, match="is a folder"):
-        read_images([tmp_path / "a.png", tmp_path])
+        read_image(tmp_path)

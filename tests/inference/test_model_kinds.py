@@ -130,8 +130,8 @@ def test_one_decoded_image_is_in_memory_at_a_time(models, photo, kind, tmp_path,
     for file in files:
         photo.save(file)
 
-    def read(given):
-        image = read_image(given)
+    def read(given, decoding):
+        image = read_image(given, decoding)
         most.append(sum(other() is not None for other in alive))
         alive.append(ref(image))
         return image

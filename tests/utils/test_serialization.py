@@ -73,7 +73,6 @@ WRONG = [
     ("model", []),
     ("model", None),
     ("model.name", ["resmlp_s12"]),
-    ("model.name", "resmlp_s13"),
     ("model.drop_path", "0.1"),
     ("model.drop_path", True),
     ("model.depth", 2.0),

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from resmlp.config.preprocessing import Exif
 from resmlp.data.masks.files import IGNORED, NUMBER_COUNT, LabelMap, read_numbers
 from resmlp.data.masks.soft_edges import check_edges
+from resmlp.utils.checks import demand
 
 
 def _zeros() -> np.ndarray:
@@ -90,3 +92,17 @@ def exif_note(counts: Sequence[MaskCounts], exif: Exif) -> str:
     if exif == "apply":
         return f"{what}: they are turned upright, and their masks must be upright (--data.exif ignore: both as stored)"
     return f"{what}, which is ignored: images and masks are read as they are stored (--data.exif apply: upright images)"
+
+
+def numbers_as_names(root: Path, counts: Sequence[MaskCounts], label_map: LabelMap) -> tuple[str, ...]:
+    """Names of unnamed classes: the numbers in the masks from that of class 0 on."""
+    labels, first = np.flatnonzero(sum(split.labels for split in counts)[:IGNORED]), label_map.first  # type: ignore[index]
+    last = first + int(labels[-1])
+    more, hint = ignored_error(counts[0], label_map, [1])
+    what = f"the masks of {root} have a single label, {last}{more}"
+    demand(last > first, what, f"{hint}give each class a number of its own")
+    count = last - first + 1
+    what = f"the labels of the masks of {root} go up to {last}, but only {len(labels)} of {count} occur"
+    hint = f"list the classes in classes.txt, or set --task.label-map {last} K or --task.ignore-index {last}"
+    demand(2 * len(labels) >= count, what, hint)
+    return tuple(map(str, range(first, last + 1)))

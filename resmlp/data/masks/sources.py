@@ -26,7 +26,7 @@ from resmlp.data.masks.classnames import (
     read_palette,
 )
 from resmlp.data.masks.files import IGNORED, MAX_CLASSES, LabelMap
-from resmlp.data.masks.mask_counts import MaskCounts, exif_note, ignored_error, ignored_note
+from resmlp.data.masks.mask_counts import MaskCounts, exif_note, ignored_error, ignored_note, numbers_as_names
 from resmlp.data.masks.maskset import FilePair, MaskSet
 from resmlp.data.masks.scenes import scene_splits
 from resmlp.data.masks.trees import LAYOUT, MaskTree, SplitFolders, open_mask_tree
@@ -214,7 +214,7 @@ def _open(
         _check_labeled(split_pairs, split_counts, label_map)
     named = info is not None
     if info is None:
-        names = _numbers_as_names(tree.root, counts, label_map)
+        names = numbers_as_names(tree.root, counts, label_map)
         info = make_class_info(names, first, ignored, dict(colors))
         notes[0].append(f"no classes.txt with class names: the names of the {len(names)} classes are their numbers")
         task = replace(task, empty_classes=True)  # an unused number is not a class that the user has named
@@ -263,20 +263,6 @@ def _empty_classes(classes: Sequence[str], pairs: Sequence[FilePair], counts: Ma
     """From label to name, the classes without a pixel in any mask; empty if not all masks were checked."""
     empty = {label: name for label, name in enumerate(classes) if not counts.labels[label]}
     return empty if len(pairs) <= CHECKED else {}
-
-
-def _numbers_as_names(root: Path, counts: Sequence[MaskCounts], label_map: LabelMap) -> tuple[str, ...]:
-    """Names of unnamed classes: the numbers in the masks from that of class 0 on."""
-    labels, first = np.flatnonzero(sum(split.labels for split in counts)[:IGNORED]), label_map.first  # type: ignore[index]
-    last = first + int(labels[-1])
-    more, hint = ignored_error(counts[0], label_map, [1])
-    what = f"the masks of {root} have a single label, {last}{more}"
-    demand(last > first, what, f"{hint}give each class a number of its own")
-    count = last - first + 1
-    what = f"the labels of the masks of {root} go up to {last}, but only {len(labels)} of {count} occur"
-    hint = f"list the classes in classes.txt, or set --task.label-map {last} K or --task.ignore-index {last}"
-    demand(2 * len(labels) >= count, what, hint)
-    return tuple(map(str, range(first, last + 1)))
 
 
 def _class_info(root: Path, source: str, task: Segment, classes: tuple[str, ...]) -> ClassInfo | None:
