@@ -20,7 +20,7 @@ def colors(tree, tmp_path) -> Path:
 
 def rows(run: Path, part: str) -> list[str]:
     """The paths in one part of a run's list."""
-    lines = (line.split("\t") for line in (run / "images.tsv").read_text().splitlines()[1:])
+    lines = (line.split("\t") for line in (run / "images.tsv").read_text().splitlines()[1:-1])
     return [path for name, _, _, path in lines if name == part]
 
 

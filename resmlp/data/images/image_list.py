@@ -7,6 +7,7 @@ and its path in the data set. So a run is continued and evaluated on the same im
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,7 +21,8 @@ from resmlp.utils.errors import UserError, counted
 from resmlp.utils.files import write_text
 from resmlp.utils.run_folder import IMAGES, checkpoint_steps
 
-HEADER = "part\tcontent\tclass\tpath"
+HEADER, DIGEST = "part\tcontent\tclass\tpath", "sha256"
+"""the first line of a list, and the first word of its last line, which has the SHA-256 of all others"""
 MARKED = 20_000
 """images whose content is marked; of more, these are evenly spaced: on a network disk each takes a while"""
 GONE, CHANGED = "it is gone", "it has changed since the training"
@@ -106,8 +108,12 @@ class ImageList:
 
     def write(self, folder: Path) -> None:
         """Write the list into a run folder, atomically."""
-        lines = ("\t".join(entry) for entry in self.entries)
-        write_text(folder / IMAGES, "\n".join([HEADER, *lines]) + "\n")
+        text = "".join(f"{line}\n" for line in [HEADER, *map("\t".join, self.entries)])
+        write_text(folder / IMAGES, f"{text}{DIGEST}\t{_digest(text)}\n")
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
 
 
 def some(paths: Sequence[str], shown: int = 3) -> str:
@@ -121,9 +127,10 @@ def read_image_list(folder: Path | None) -> ImageList | None:
     if path is None or not path.is_file():
         return None
     try:
-        header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        text, _, digest = path.read_text(encoding="utf-8").rpartition(f"{DIGEST}\t")
+        header, *lines = text.removesuffix("\n").split("\n")
         rows = [line.split("\t") for line in lines]
-        demand(header == HEADER, "another header", "")
+        demand(header == HEADER and digest == f"{_digest(text)}\n", "not as it was written", "")
         return ImageList([Entry(part, mark, label, path) for part, mark, label, path in rows])
     except (OSError, ValueError, UserError):
         raise UserError(f"{path} is damaged", "restore it, or start again with another --out") from None

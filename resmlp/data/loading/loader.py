@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from multiprocessing.process import BaseProcess
@@ -128,8 +128,12 @@ class Loader:
         self.end()
         self._loader = self._new()
 
+    def __del__(self) -> None:
+        with suppress(Exception):  # Python may be ending
+            self.end()
+
     def end(self) -> None:
-        """Kill the workers."""
+        """Kill the workers. torch would wait five seconds for each that has not read its queue yet."""
         if os.getpid() != self._notes.main:
             return
         for process in self._processes:
