@@ -27,7 +27,7 @@ from resmlp.training.checkpoint import Progress
 from resmlp.training.engine import Engine
 from resmlp.training.settings_table import describe
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Process, find_device
+from resmlp.utils.devices import Process, find_device, join_processes
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
 from resmlp.utils.logger import console, show_table
@@ -143,8 +143,9 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
 
 def make_accelerator(run: Run) -> Accelerator:
     """Accelerate on the device of `run`; processes come from `accelerate launch` or `torchrun`."""
-    cpu = find_device(run.device).type == "cpu"  # needed to join CPU processes
-    return Accelerator(cpu=cpu, mixed_precision="no")  # the engine uses its own autocast
+    device = find_device(run.device)
+    join_processes(device)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")  # the engine uses its own autocast
 
 
 def keep_freed_memory() -> None:

@@ -41,6 +41,20 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def join_processes(device: torch.device) -> None:
+    """Join the processes of `torchrun` or `accelerate launch`; nothing without them, or if it is done.
+
+    After a restart by `torchrun` its store still has the addresses of the processes before, to which the new ones
+    would try to connect: each attempt has keys of its own.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _has_processes():
+        return
+    store, rank, world = next(iter(dist.rendezvous("env://")))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=dist.PrefixStore(f"attempt-{attempt}", store), rank=rank, world_size=world)
+
+
 @contextmanager
 def this_process(device: str) -> Iterator[Process]:
     """Joins the processes of `torchrun` or `accelerate launch`; without them, this process is the only one."""
@@ -50,6 +64,7 @@ def this_process(device: str) -> Iterator[Process]:
         return
     from accelerate import PartialState
 
+    join_processes(torch_device)
     state = PartialState(cpu=torch_device.type == "cpu")
     yield Process(state.device, state.process_index, state.num_processes)
     state.destroy_process_group()  # not after a failure, when the other processes may still wait in it

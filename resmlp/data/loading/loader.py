@@ -1,19 +1,16 @@
 """torch's `DataLoader`, which goes on when a worker process dies, and whose waiting a signal ends."""
 
-import atexit
 import multiprocessing
-import multiprocessing.util
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple, Protocol, cast
-from weakref import WeakSet
 
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -62,7 +59,9 @@ class Loader:
         self._notes = ReadingNotes(workers)
         self._processes: list[BaseProcess] = []
         self._loader = self._new()
-        _loaders.add(self)
+        # torch would wait five seconds for each worker that has not read its queue yet, and multiprocessing, when the
+        # process ends, without an end for workers that ignore its SIGTERM
+        Finalize(self, _kill, (self._processes,), exitpriority=10)
 
     def __iter__(self) -> Iterator[Any]:
         self._rest.start, in_a_row = 0, 0
@@ -125,30 +124,15 @@ class Loader:
 
     def _restart(self) -> None:
         """Replace all workers: the dead ones may hold locks of the queues."""
-        self.end()
+        _kill(self._processes)
         self._loader = self._new()
 
-    def __del__(self) -> None:
-        with suppress(Exception):  # Python may be ending
-            self.end()
 
-    def end(self) -> None:
-        """Kill the workers. torch would wait five seconds for each that has not read its queue yet."""
-        if os.getpid() != self._notes.main:
-            return
-        for process in self._processes:
-            process.kill()
-            process.join()
-        self._processes.clear()
-
-
-_loaders: WeakSet[Loader] = WeakSet()
-
-
-@atexit.register  # before multiprocessing's own, which would wait for workers that ignore its SIGTERM
-def _end_all() -> None:
-    for loader in list(_loaders):
-        loader.end()
+def _kill(processes: list[BaseProcess]) -> None:
+    for process in processes:
+        process.kill()
+        process.join()
+    processes.clear()
 
 
 class _Rest:

@@ -42,8 +42,6 @@ class ReadingNotes:
     def __init__(self, workers: int):
         self._slots = torch.full((workers, 2), -1).share_memory_()  # pid, index of the example
         self._deaths: Counter[int] = Counter()
-        self.main = os.getpid()
-        """the process that starts the workers"""
 
     def write(self, worker: int, index: int) -> None:
         """The worker of this number reads the example `index`; -1 for none. Called in the worker."""
