@@ -8,6 +8,7 @@ from typing import Any
 from resmlp.config import Data, ImageRecipe
 from resmlp.data.images.image_list import ImageList, kept_images
 from resmlp.data.images.value_range import check_value_range
+from resmlp.data.loading.train import TrainBatches
 from resmlp.imaging.image_file import ImageSource
 from resmlp.tasks.base import Batch, Task
 from resmlp.tasks.fit_batch import fit_batch
@@ -27,6 +28,7 @@ class ImageTask(Task):
 
     recipe: ImageRecipe
     process: Process
+    train: TrainBatches
     counts: dict[str, int]
     """numbers of images, by train and val"""
     continues: ImageList | None = None
@@ -36,6 +38,7 @@ class ImageTask(Task):
 
     def __init__(self) -> None:
         self.unreadable: Counter[str] = Counter()
+        self.earlier_deaths = 0
 
     def fit(self, recipe: ImageRecipe, process: Process, images: int) -> ImageRecipe:
         """Fit the recipe to the number of training images and keep it; the first process prints what changed."""
@@ -81,9 +84,11 @@ class ImageTask(Task):
             yield batch
 
     def notes(self) -> dict[str, Any]:
-        """The numbers of images, and how often each unreadable image was requested."""
-        return {"unreadable": dict(self.unreadable), "images": self.counts}
+        """The numbers of images, how often each unreadable image was requested, and the loader's dead processes."""
+        deaths = self.earlier_deaths + self.train.deaths
+        return {"unreadable": dict(self.unreadable), "images": self.counts, "worker_deaths": deaths}
 
     def recall(self, notes: dict[str, Any]) -> None:
         """Continue the counts of an earlier run."""
         self.unreadable.update(notes.get("unreadable", {}))
+        self.earlier_deaths = notes.get("worker_deaths", 0)

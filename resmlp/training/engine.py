@@ -111,7 +111,6 @@ class Engine:
         for part in range(parts):
             self.interruption.patient = part > 0
             batch = self.next_batch(batches)
-            self.interruption.unsaved = True
             self.model.train()
             seed_all(self.run.seed, step, part)
             last = part == parts - 1
@@ -126,7 +125,7 @@ class Engine:
         if self.recipe.optim.clip is not None:
             self.accelerator.clip_grad_norm_(self.raw.parameters(), self.recipe.optim.clip)
         set_schedule(self.optimizer, self.lr(step), self.decay(step))
-        self.updating = True
+        self.updating = self.interruption.has_trained = True
         self.optimizer.step()
         self.optimizer.zero_grad()
         for average in self.averages.values():
@@ -159,7 +158,7 @@ class Engine:
         """Save and raise `Interrupted` for an error after a signal: Ctrl-C may have ended a compiler process."""
         if self.interruption.number is None or isinstance(error, UserError):
             return
-        if self.interruption.unsaved and not self.updating:
+        if self.interruption.has_trained and not self.updating:
             self.save()
         raise Interrupted(self.interruption.number) from error
 
@@ -169,13 +168,13 @@ class Engine:
         return sample_places(places and places._replace(own=places.own.to(self.accelerator.device)))
 
     def save_and_wait(self) -> None:
-        """Save the current step, if it is not saved, before the run stops; each process waits for the first."""
-        if self.interruption.unsaved:
+        """Save the current step, if weights were updated, before the run stops; each process waits for the first."""
+        if self.interruption.has_trained:
             self.save()
         if self.main:
             step = f"step {self.progress.step:,} of {self.total:,}"
             console.print(f"stopped after {step}; the same command continues")
-        self.agreement.highest(0)
+        self.agreement.highest(GO)  # the others would end while the first writes, and the launcher would kill it
 
     def after(self, epoch: int) -> None:
         """Log, evaluate and save after a step, as due."""
@@ -209,9 +208,8 @@ class Engine:
         self.check_finite()
         means, samples_per_s = self.window.means(), self.window.samples_per_s()
         self.window = Window()
-        values = dict(zip(means, all_mean(torch.stack(list(means.values()))).tolist())) | {
-            "samples_per_s": samples_per_s
-        }
+        losses = all_mean(torch.stack(list(means.values()))).tolist()
+        values = dict(zip(means, losses)) | {"samples_per_s": samples_per_s}
         self.bar.set_text(f"loss {values['loss']:.4f}  {values['samples_per_s']:,.0f}/s")
         if self.logger:
             lr = self.lr(self.progress.step - 1)
@@ -268,7 +266,6 @@ class Engine:
         self.progress.notes = self.task.notes()
         if self.main:
             self.checkpoints.save(self.progress)
-        self.interruption.unsaved = False
         self.saved_at = time.monotonic()
 
     def check_finite(self) -> None:

@@ -37,8 +37,8 @@ class Interruption:
     def __init__(self) -> None:
         self.number: int | None = None
         """the number of the recorded signal"""
-        self.unsaved = False
-        """whether there is something to save; otherwise a signal raises `Interrupted` at once"""
+        self.has_trained = False
+        """whether weights were updated; before, there is nothing to save, and a signal raises `Interrupted` at once"""
         self.patient = False
         """whether `waiting` goes on after a signal: in the middle of a step"""
         self._waiting = False
@@ -63,7 +63,7 @@ class Interruption:
         if again and number == signal.SIGTERM:
             return
         self.number = number
-        if again or self._waiting or not self.unsaved:
+        if again or self._waiting or not self.has_trained:
             raise Interrupted(number)
         with suppress(RuntimeError):  # the console may be in the middle of a line
             console.print("saving a checkpoint, then stopping (Ctrl-C again: stop now)")

@@ -8,11 +8,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from resmlp.utils.logger import read_metrics
 
 Launched = subprocess.Popen[bytes]
 
 SETTINGS = ("--run.device", "cpu", "--run.no-tensorboard", "--run.log-every", "1", "--run.save-minutes", "100")
+
+
+def noise_classes(root: Path, classes: str, count: int, size: tuple[int, int]) -> Path:
+    """A folder of classes with `count` files of noise each, of height and width `size`."""
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (root / name).mkdir()
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(root / name / f"{i}.jpg", quality=90)
+    return root
 
 
 def torchrun(*args: object, world: int = 2, restarts: int = 0, log: Path) -> Launched:

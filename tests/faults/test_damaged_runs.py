@@ -6,10 +6,8 @@ import random
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from launch import content
-from PIL import Image
+from launch import content, noise_classes
 
 from resmlp.cli.main import main
 from resmlp.tasks import Supervised
@@ -38,12 +36,7 @@ def command(root: Path, folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for name in "abc":
-        (folder / name).mkdir()
-        for i in range(10):
-            Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(folder / name / f"{i}.png")
-    return folder
+    return noise_classes(tmp_path_factory.mktemp("data"), "abc", 10, (20, 20))
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import launch
-import numpy as np
 import processes
 import pytest
-from PIL import Image
 from test_processes import RECIPES_OF
 
 from resmlp.config import Recipe
@@ -50,13 +48,7 @@ def recipe_file(make: Callable[[Path], Recipe], folder: Path, epochs: int = 2) -
 @pytest.fixture(scope="module")
 def slow_images(tmp_path_factory) -> Path:
     """Images whose decoding takes longer than a step."""
-    root, rng = tmp_path_factory.mktemp("slow"), np.random.default_rng(0)
-    for name in "ab":
-        (root / name).mkdir()
-        for i in range(48):
-            pixels = rng.integers(0, 256, (1200, 1600, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{i}.jpg", quality=90)
-    return root
+    return launch.noise_classes(tmp_path_factory.mktemp("slow"), "ab", 48, (1200, 1600))
 
 
 @pytest.fixture(scope="module", params=["compute-bound", "loader-bound"])

@@ -50,6 +50,13 @@ def make(tree) -> Callable:
     return make
 
 
+def test_dead_processes_of_the_loader_are_counted_over_all_starts(make):
+    task = make()
+    assert task.notes()["worker_deaths"] == 0
+    task.recall({"worker_deaths": 2})
+    assert task.notes()["worker_deaths"] == 2
+
+
 def normalized(images: Tensor, data: Data = Data()) -> Tensor:  # noqa: B008 (frozen)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (data.mean, data.std))
     return (images.double() / 255 - mean) / std

@@ -348,6 +348,24 @@ def test_a_second_ctrl_c_stops_at_once(engine, toy_recipe):
     assert made.checkpoints.steps() == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_first_step_stops_at_once(engine, toy_recipe, number):
+    """The first step may compile for minutes, and there is nothing to save."""
+    task, reached = Toy(), []
+
+    def compiling(model, batch, step):
+        os.kill(os.getpid(), number)
+        reached.append(step)
+
+    task.loss = compiling
+    made = engine(task, toy_recipe())
+    with pytest.raises(KeyboardInterrupt) as stop:
+        made.fit()
+    assert stop.value.exit_code == 128 + number
+    assert not reached
+    assert made.checkpoints.steps() == []
+
+
 @pytest.mark.parametrize(
     ("signaled", "failure", "seen"),
     [
@@ -358,8 +376,11 @@ def test_a_second_ctrl_c_stops_at_once(engine, toy_recipe):
 )
 def test_a_failure_after_ctrl_c_is_an_interruption(engine, toy_recipe, signaled, failure, seen):
     task = Toy()
+    loss = task.loss
 
     def failing(model, batch, step):
+        if step < 2:
+            return loss(model, batch, step)
         if signaled:
             os.kill(os.getpid(), signal.SIGINT)
         raise failure("what was waited for ended")

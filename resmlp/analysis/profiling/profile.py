@@ -24,12 +24,11 @@ from resmlp.analysis.profiling.subjects import Subject, blank, open_subject
 from resmlp.analysis.profiling.tradeoff import tradeoff
 from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
 from resmlp.utils.devices import find_device
-from resmlp.utils.errors import UserError, lookup, printable
+from resmlp.utils.errors import UserError, is_out_of_memory, lookup, printable
 from resmlp.utils.files import check_writable, write_json
 from resmlp.utils.logger import console
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-OUT_OF_MEMORY = ("out of memory", "allocate memory")  # in torch's messages, for a GPU and for a CPU
 Progress = Callable[[str], None]
 """takes a line of text"""
 
@@ -193,7 +192,7 @@ def explained(what: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError, TypeError, NotImplementedError) as error:
         reason = printable(" ".join(str(error).split()))
-        if isinstance(error, MemoryError) or any(words in reason.lower() for words in OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             raise UserError(f"{what} needs more memory than is available", "use a smaller --batch") from error
         hint = "use another --backend or --precision"
         raise UserError(f"{what} cannot run: {reason[:200] or type(error).__name__}", hint) from error
