@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             _let_go()
             print(f"error: cannot write to standard output: {error.strerror} (see to where it goes)", file=sys.stderr)
             return 2
+        if isinstance(error, OSError) and error.filename is not None:  # a path that nothing on the way has refused
+            print(f"error: {UserError(f'{error.filename}: {error.strerror}', 'check the path')}", file=sys.stderr)
+            return 2
         what = printable(" ".join(str(error).split()))[:LONGEST]
         if is_out_of_memory(error):
             remedy = "take a smaller network or batch; in training, more --run.accumulate"

@@ -1,22 +1,27 @@
 """Errors that a user can correct, and the words of messages. The command line prints an error as one line."""
 
+import re
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
 T = TypeVar("T")
+LONG_WORD = re.compile(r"[^\s/\\]{256,}")
+"""no name of a file is so long"""
 
 
 class UserError(Exception):
     """A mistake of the user: `what` is wrong, and `hint` says how to correct it. The exit code is 2."""
 
     def __init__(self, what: str, hint: str):
-        self.what, self.hint = (
-            printable(what),
-            printable(hint),
-        )  # names from files and from the network may hold anything
+        self.what, self.hint = brief(what), brief(hint)
         super().__init__(f"{self.what} ({self.hint})")
+
+
+def brief(text: str) -> str:
+    """The text as one line of a message shows it: names and values from files and from the network may be anything."""
+    return LONG_WORD.sub(lambda word: f"{word[0][:60]}...{word[0][-20:]}", printable(text))
 
 
 def printable(text: str) -> str:

@@ -1,8 +1,9 @@
-"""Numbers in sentences agree with their nouns."""
+"""The words of messages: numbers agree with their nouns, and one line names any value or path."""
 
 import pytest
 
-from resmlp.utils.errors import counted
+from resmlp.cli.main import main
+from resmlp.utils.errors import UserError, counted
 
 
 @pytest.mark.parametrize(
@@ -17,3 +18,24 @@ from resmlp.utils.errors import counted
 )
 def test_a_number_agrees_with_its_noun(number, noun, words):
     assert counted(number, noun) == words
+
+
+def test_a_long_value_is_cut_and_a_long_path_is_not():
+    path = "/".join(["a" * 255] * 9)
+    assert str(UserError("9" * 400, path)) == f"{'9' * 60}...{'9' * 20} ({path})"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(36, "File name too long", "x" * 300), f"{'x' * 60}...{'x' * 19}: File name too long (check the path)"),
+        (PermissionError(13, "Permission denied", "a\x1b/b"), r"a\x1b/b: Permission denied (check the path)"),
+    ],
+)
+def test_any_path_that_the_system_refuses_is_one_line(error, line, monkeypatch, capsys):
+    def refuse(args: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr("resmlp.cli.main.run", refuse)
+    assert main(["profile", "resmlp_s12"]) == 2
+    assert capsys.readouterr().err == f"error: {line}\n"

@@ -25,6 +25,8 @@ SMALLEST = len(SPECIALS) + 256
 Merges = list[tuple[str, str]]
 LINE_BREAKS = re.compile(r"[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 """characters that some programs interpret as the end of a line; a byte vocabulary can produce all of them"""
+LONG_WORD = re.compile(r"\S{1000,}")
+"""no word: the time to learn from one grows with its length times the vocabulary, to hours at a million letters"""
 CHUNK = 4096  # texts to encode together: the library needs much more memory for a text than its tokens do
 
 
@@ -42,7 +44,8 @@ class Tokenizer:
     def train(cls, lines: Iterable[str], size: int) -> "Tokenizer":
         """Learn a vocabulary of `size` tokens, or of fewer if no more pairs occur twice in the lines.
 
-        The same lines give the same tokens. Raises `UserError` below 260, and if `tokenizers` is not installed.
+        The same lines give the same tokens; words of 1,000 characters or more teach nothing. Raises `UserError` below
+        260, and if `tokenizers` is not installed.
         """
         hint = f"at least {SMALLEST}: 256 bytes and {len(SPECIALS)} special tokens"
         demand(size >= SMALLEST, f"--data.vocabulary {size} is too small", hint)
@@ -54,7 +57,7 @@ class Tokenizer:
             initial_alphabet=_alphabet(),
             show_progress=False,
         )
-        inner.train_from_iterator(lines, trainer)
+        inner.train_from_iterator((LONG_WORD.sub(" ", line) for line in lines), trainer)
         return cls(inner)
 
     @classmethod

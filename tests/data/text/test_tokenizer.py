@@ -89,6 +89,16 @@ def test_merges_are_learned_by_frequency():
     assert len(tokenizer.encode(["zq"])[0]) == 3
 
 
+def test_a_line_that_is_no_words_teaches_nothing():
+    """Learning from a million letters without a space would take hours."""
+    words = ["seven ten", "ten seven"] * 9
+    noise = "".join(f"{i:x}" for i in range(200_000))
+    tokenizer = Tokenizer.train([*words, noise], 2000)
+    assert len(noise) > 900_000
+    assert tokenizer.fingerprint == Tokenizer.train(words, 2000).fingerprint
+    assert tokenizer.decode(tokenizer.encode([noise[:5000]])[0]) == noise[:5000]
+
+
 def test_word_at_the_beginning_has_the_same_token():
     tokenizer = Tokenizer.train(["dog cat", "cat dog"] * 9, 300)
     dog, cat = (tokenizer.encode([word])[0] for word in ("dog", "cat"))
