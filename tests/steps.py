@@ -5,7 +5,7 @@ parts and processes. Unlike the engine, it can compute in float64: then runs dif
 rounding. In float32, AdamW and BatchNorm enlarge the rounding of a sum in another order to 1e-3 in ten steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -38,8 +38,7 @@ def take(recipe: Recipe, start: int, stop: int, file: str, double: bool = False)
         model = DistributedDataParallel(task.model) if process.world > 1 else task.model
         model.train()
         parts = task.recipe.run.accumulate
-        batches = islice(task.batches(0, start * parts), (stop - start) * parts)
-        for number, batch in enumerate(batches, start * parts):
+        for number, batch in enumerate(batches(task, start, stop, parts), start * parts):
             step, part = divmod(number, parts)
             scalars = backward(task, model, batch, step, part, process)
             if part == 0:
@@ -56,6 +55,15 @@ def take(recipe: Recipe, start: int, stop: int, file: str, double: bool = False)
         if process.rank == 0:
             torch.save({"model": task.model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}, file)
         all_gather(None)  # the file is complete
+
+
+def batches(task: Task, start: int, stop: int, parts: int) -> Iterator[dict]:
+    """The micro-batches of the steps from `start` to `stop`, epoch after epoch."""
+    while start < stop:
+        epoch, first = divmod(start, task.steps_per_epoch)
+        steps = min(task.steps_per_epoch - first, stop - start)
+        yield from islice(task.batches(epoch, first * parts), steps * parts)
+        start += steps
 
 
 def in_float64(_: torch.nn.Module, inputs: tuple) -> tuple:

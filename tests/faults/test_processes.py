@@ -62,7 +62,6 @@ def test_two_and_four_processes_take_the_steps_of_one(tmp_path, recipe):
 @pytest.mark.parametrize("recipe", RECIPES_OF, ids=lambda make: make.__name__)
 def test_fifty_steps(tmp_path, recipe):
     settings = recipe(tmp_path)
-    settings = replace(settings, data=replace(DATA, batch_size=24))  # an epoch of 59 steps
     alone = steps.trained(settings, [1], 50, tmp_path / "one")
     assert len(alone["losses"]) == 50
     for world in (2, 4):
