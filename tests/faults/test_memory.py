@@ -43,5 +43,5 @@ def test_memory_does_not_grow(tmp_path, make):
     process.join()
     quarter = len(found) // 4
     second, last = (statistics.median(found[n * quarter : (n + 1) * quarter]) for n in (1, 3))
-    print(f"{make.__name__}: {second / 2**20:.1f} MiB, at the end {last / 2**20:.1f}, {launch.steps_logged(folder)} steps")
+    print(f"{second / 2**20:.1f} MiB, at the end {last / 2**20:.1f}, in {launch.steps_logged(folder)} steps")
     assert last < 1.03 * second + 10 * 2**20
