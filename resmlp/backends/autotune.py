@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from resmlp.config.precision import Precision
 from resmlp.utils.errors import counted
 
 Clock = Callable[[], float]
@@ -38,6 +39,7 @@ class Engine(Protocol):
     """A program that runs one network, on arrays B 3 H W -> B K."""
 
     name: str
+    precision: Precision
     cores: int
 
     def run(self, images: np.ndarray) -> np.ndarray:
@@ -66,7 +68,8 @@ class Schedule(NamedTuple):
 
     def __str__(self) -> str:
         where = counted(self.engine.cores, "stream" if self.streams else "core")
-        return f"{self.engine.name}, {where}, {self.chunk_size} at a time"
+        precision = f" in {self.engine.precision}" * (self.engine.precision != "fp32")
+        return f"{self.engine.name}{precision}, {where}, {self.chunk_size} at a time"
 
 
 def schedules(engine: Engine, batch: int) -> Iterator[Schedule]:
@@ -127,6 +130,13 @@ class Autotuned:
         outputs = schedule.run(images)
         trials.seconds[schedule].append(self.clock() - start)
         return outputs
+
+    @property
+    def fastest(self) -> Schedule:
+        """For the largest batch that was seen, as far as it is measured; before the first batch the first engine's."""
+        if not self.trials:
+            return next(schedules(self.engines[0], 1))
+        return self.trials[max(self.trials)].fastest
 
     def tune(self, images: np.ndarray) -> Schedule:
         """Measure all schedules for batches of this size now; returns the fastest."""

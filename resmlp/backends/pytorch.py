@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resmlp.config.precision import Precision
+
 
 class TorchEngine:
     """A torch network, folded or not."""
 
-    def __init__(self, network: Callable[[Tensor], Tensor], name: str = "torch"):
-        self.network, self.name = network, name
+    def __init__(self, network: Callable[[Tensor], Tensor], name: str = "torch", precision: Precision = "fp32"):
+        self.network, self.name, self.precision = network, name, precision
         self.cores = 1  # torch uses its own threads for each batch, so streams would not help
 
     @torch.inference_mode()
@@ -27,5 +29,5 @@ class TorchEngine:
 class CompiledEngine(TorchEngine):
     """A network compiled by torch.compile, for any batch size."""
 
-    def __init__(self, network: nn.Module):
-        super().__init__(torch.compile(network), "torch.compile")
+    def __init__(self, network: nn.Module, precision: Precision = "fp32"):
+        super().__init__(torch.compile(network), "torch.compile", precision)

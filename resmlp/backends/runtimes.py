@@ -6,15 +6,16 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from resmlp.backends import autotune
+from resmlp.config.precision import Precision
 from resmlp.utils.errors import UserError, install_hint, lookup
+from resmlp.utils.hardware import cpu_precisions
 
 INPUT = "images"
-Precision = Literal["fp32", "bf16"]
 
 
 class OnnxRuntime:
@@ -23,9 +24,7 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32"):
-        if precision != "fp32":
-            raise UserError(f"onnxruntime does not run {precision} on a CPU", "use openvino")
-        self.path, self.cores = folder / "model.onnx", cores or autotune.usable_cores()
+        self.path, self.cores, self.precision = folder / "model.onnx", cores or autotune.usable_cores(), precision
 
     def _session(self, threads: int) -> Any:
         import onnxruntime
@@ -62,8 +61,9 @@ class OpenVino:
     name = "openvino"
 
     def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32"):
-        self.path, self.cores = folder / "model.xml", cores or autotune.usable_cores()
-        self.hint = {"fp32": "f32", "bf16": "bf16"}[precision]  # the default is bf16 on a CPU that has it
+        self.path, self.cores, self.precision = folder / "model.xml", cores or autotune.usable_cores(), precision
+        # what is not of 8 bits in a file of int8 runs in bf16 where the CPU has it
+        self.hint = "bf16" if precision == "bf16" or (precision == "int8" and "bf16" in cpu_precisions()) else "f32"
         self._lock = Lock()
 
     def _compiled(self, streams: int) -> Any:
@@ -108,6 +108,8 @@ class OpenVino:
 
 ENGINES: dict[str, Callable[..., autotune.Engine]] = {"onnx": OnnxRuntime, "openvino": OpenVino}
 """by export format"""
+HAS: dict[str, tuple[Precision, ...]] = {"onnx": ("fp32",), "openvino": ("fp32", "bf16")}
+"""the precisions in which a file of 32 bits can run, on a CPU that has them"""
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb, print_text
+from resmlp.config.precision import PrecisionChoice
 from resmlp.utils.checks import ANY, check_range, demand
 
 
@@ -25,6 +26,9 @@ class Embed(Verb):
     batch_size: int = 64
     workers: int = 2
     device: Device = "auto"
+    precision: PrecisionChoice = "auto"
+    """of the products: fp32, bf16, or auto, the fastest that this device has and that keeps the features, measured
+    from 1,024 images on"""
 
     def __post_init__(self) -> None:
         check_range("--", self, batch_size=(1, ANY), workers=(0, ANY))
@@ -35,8 +39,16 @@ class Embed(Verb):
         """Write the features; of several processes the first prints."""
         from resmlp.evaluation.embed import embed
 
-        options = {"batch_size": self.batch_size, "workers": self.workers, "device": self.device}
-        result = embed(self.model, self.path, self.out, self.map, **options)  # type: ignore[arg-type]
+        result = embed(
+            self.model,
+            self.path,
+            self.out,
+            self.map,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            device=self.device,
+            precision=self.precision,
+        )
         if result and not self.json:
             print_text(result)
         return result.to_dict() if result else {}

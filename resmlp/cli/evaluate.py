@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb, print_text
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
+from resmlp.config.precision import PrecisionChoice
 from resmlp.evaluation.evaluate import evaluate
 from resmlp.evaluation.protocols import PROTOCOLS
 from resmlp.inference.model_kinds import KINDS
@@ -42,6 +43,9 @@ class Eval(Verb):
     out: Path | None = None
     """where figures/ or hypotheses.txt goes; default the run folder"""
     device: Device = "auto"
+    precision: PrecisionChoice | None = None
+    """of the products: fp32 (default; an exported network as it was exported), bf16, int8 (translators), or auto, the
+    fastest that this device has and that keeps the answers"""
 
     def run(self) -> dict[str, Any]:
         """Evaluate; of several processes the first prints."""

@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Verb, print_text
 from resmlp.config.model_json import Target
+from resmlp.config.precision import PrecisionChoice
 from resmlp.utils.checks import ANY, POSITIVE, check_range
 
 
@@ -27,6 +28,9 @@ class Export(Verb):
     """largest allowed difference of an output from the output in torch"""
     images: Annotated[tuple[str, ...], arg(metavar="FILE...")] = ()
     """images, or folders of images, for the comparison with torch"""
+    precision: PrecisionChoice = "fp32"
+    """in which the export runs by default, where the CPU has it: fp32, bf16 (openvino), or auto, the fastest on this
+    CPU that keeps the answers; resmlp compress --to int8 writes int8"""
 
     def __post_init__(self) -> None:
         check_range("--", self, tolerance=(POSITIVE, ANY))
@@ -42,6 +46,7 @@ class Export(Verb):
             with_preprocessing=self.with_preprocessing,
             tolerance=self.tolerance,
             images=self.images,
+            precision=self.precision,
         )
         if not self.json:
             print_text(result)

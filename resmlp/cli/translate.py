@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb
+from resmlp.config.precision import PrecisionChoice
 from resmlp.config.seq2seq import SEARCH
 from resmlp.utils.checks import ANY, check_range, demand
 from resmlp.utils.errors import UserError, notice
@@ -42,6 +43,8 @@ class Translate(Verb):
     batch_size: int = 32
     """sentences that are translated at once"""
     device: Device = "auto"
+    precision: PrecisionChoice = "fp32"
+    """of the products: fp32, bf16 where the device has it, or int8 on a CPU; auto is fp32"""
 
     def __post_init__(self) -> None:
         check_range("--", self, **SEARCH, n_best=(1, ANY), batch_size=(1, ANY))
@@ -62,7 +65,7 @@ class Translate(Verb):
 
             source = resolve(self.model)
             source.expect(TranslatorModelConfig)
-            translator = load(source, self.device)
+            translator = load(source, self.device, precision=self.precision)
             assert isinstance(translator, Translator)
             translator.batch_size = self.batch_size
             beam = translator.config.beam if self.beam is None else self.beam

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-MethodName = Literal["int8", "int4", "pruned", "2:4"]
+MethodName = Literal["int8", "int8-openvino", "int4", "pruned", "2:4"]
 """the values of `--to`"""
 
 __all__ = ["MethodName"]

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from resmlp.compression import MethodName
 from resmlp.compression.calibration import calibration_images
+from resmlp.compression.int8 import ExportedNetwork
 from resmlp.compression.methods import SHARE, contiguous, find_method
 from resmlp.config.evaluation import EvalData
 from resmlp.config.model_json import ModelConfig
+from resmlp.config.precision import Execution
 from resmlp.evaluation.classification import top1
 from resmlp.evaluation.evaluator import Evaluator
 from resmlp.exporters.export import trunk_of
@@ -70,6 +72,9 @@ class CompressionResult:
     """bytes of all codes of int4"""
     onnx_bytes: int | None = None
     """bytes of the same export in 32 bits, for int8"""
+    speedup: float | None = None
+    """images a second over those of the fastest other precision of the same export on this machine, for
+    int8-openvino"""
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `resmlp compress --json` prints."""
@@ -82,7 +87,8 @@ class CompressionResult:
         ]
         ratio = self.before.bytes / self.after.bytes
         zeros = "" if self.zeros is None else f", {100 * self.zeros:.1f} % of the weights are 0"
-        return "\n".join([*lines, f"{self.out}: {ratio:.2f} times smaller{zeros}"])
+        faster = "" if self.speedup is None else f", {self.speedup:.2f} times as fast as in its best other precision"
+        return "\n".join([*lines, f"{self.out}: {ratio:.2f} times smaller{zeros}{faster}"])
 
 
 def compress(
@@ -95,12 +101,14 @@ def compress(
     images: int = IMAGES,
     share: float = SHARE,
     device: str = "auto",
+    precision: str | None = None,
 ) -> CompressionResult:
     """Compress MODEL, a classifier, into the folder `out`: by default RUN/METHOD, or METHOD/NAME.
 
-    int8: weights and activations of 8 bits, as ONNX; int4: weights of 4 bits; pruned: a `share` of each matrix is 0;
-    2:4: two of each four weights are 0. Accuracy is measured on `data`, by default the validation set of a run;
-    `images` training images, from `train` or from the training set of `data`, calibrate the method.
+    int8: weights and activations of 8 bits, as ONNX, or by int8-openvino for OpenVINO; int4: weights of 4 bits; pruned:
+    a `share` of each matrix is 0; 2:4: two of each four weights are 0. Accuracy is measured on `data`, by default the
+    validation set of a run; `images` training images, from `train` or from the training set of `data`, calibrate the
+    method. `precision`, as of `resmlp.load`, is that of the networks in torch when they are measured.
 
     Raises `UserError` for a model that is not a resmlp classifier, for a missing package, for data that cannot be
     read, for calibration images among the evaluated ones, and for a folder with other content.
@@ -118,7 +126,8 @@ def compress(
     warn_untrained(source.name, source.trained)
     with this_process(device) as process:
         demand(process.world == 1, "compress runs in one process", "start it without torchrun")
-        evaluator = Evaluator(source, data, process, train=Path(train) if train else None)
+        execution = Execution(device, precision=precision)
+        evaluator = Evaluator(source, data, process, train=Path(train) if train else None, execution=execution)
         pixels = calibration_images(evaluator.training_images, evaluator.images, images, saved.preprocessing, data)
         result = compress_saved(saved, folder, to, pixels, partial(accuracy, evaluator), share, size)
     (folder / RECIPE).unlink(missing_ok=True)  # of an earlier network
@@ -162,7 +171,8 @@ def compress_saved(
 
 def accuracy(evaluator: Evaluator, saved: Saved) -> Accuracy:
     """Top-1 and top-5 of a network on the images of `evaluator`."""
-    predictor = TorchPredictor(saved, evaluator.process.device)
+    own = isinstance(saved.model, ExportedNetwork)  # it runs as it was written
+    predictor = TorchPredictor(saved, evaluator.process.device, Execution() if own else evaluator.execution)
     measured = Evaluator(evaluator.source, evaluator.data, evaluator.process)
     measured.predictor = predictor.with_crop(*evaluator.data.crop_ratio) if evaluator.data.crop_ratio else predictor
     measured.images = evaluator.images

@@ -6,6 +6,7 @@ training images (GPTQ, `resmlp.models.gptq`); this takes seconds and no gradient
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from resmlp.compression.int8 import write_int8
+from resmlp.compression.int8_openvino import write_int8_openvino
 from resmlp.config.model_json import ModelConfig
 from resmlp.data import normalize
 from resmlp.exporters.export import trunk_of
@@ -21,7 +23,8 @@ from resmlp.exporters.formats import check_packages
 from resmlp.models import Saved, Trunk, open_model, save_model
 from resmlp.models.gptq import compensated, moments
 from resmlp.models.quantize import CODES, Quantized, best_step, matrices, nearest, packed_state
-from resmlp.utils.errors import lookup
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import install_hint, lookup
 from resmlp.utils.files import write_json
 from resmlp.utils.run_folder import CONFIG, WEIGHTS
 from resmlp.utils.serialization import to_dict
@@ -42,6 +45,8 @@ class Method(NamedTuple):
     """files of weights"""
     format: str | None = None
     """the export format, for its packages"""
+    package: str | None = None
+    """another package that it needs"""
 
 
 def methods(share: float) -> dict[str, Method]:
@@ -49,6 +54,7 @@ def methods(share: float) -> dict[str, Method]:
     weights = (WEIGHTS,)
     return {
         "int8": Method(write_int8, ("model.onnx",), "onnx"),
+        "int8-openvino": Method(write_int8_openvino, ("model.xml", "model.bin"), "openvino", "nncf"),
         "int4": Method(write_int4, weights),
         "pruned": Method(partial(write_masked, lambda weight: largest(weight, 1 - share)), weights),
         "2:4": Method(partial(write_masked, two_of_four), weights),
@@ -60,6 +66,8 @@ def find_method(to: str, share: float = SHARE) -> Method:
     method = lookup("method", to, methods(share))
     if method.format:
         check_packages(method.format)
+    missing = method.package is not None and find_spec(method.package) is None
+    demand(not missing, f"--to {to} needs {method.package}, which is not installed", install_hint("export"))
     return method
 
 

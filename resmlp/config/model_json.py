@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from resmlp.config.precision import Precision
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.seq2seq import SEARCH, Seq2SeqArchitecture
 from resmlp.config.vision import Architecture
@@ -165,6 +166,10 @@ class ExportedModelConfig:
     """readable names of the classes, if their names are codes"""
     difference: float = 0.0
     """largest measured difference from the output of torch"""
+    precision: Precision = "fp32"
+    """in which it is run where the hardware has it; the weights in the files are of 32 bits, but for int8"""
+    agreement: str = ""
+    """how near the answers in this precision are to those in fp32"""
     folded: bool = True
     kind: Literal["exported"] = "exported"
     format: int = FORMAT

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from resmlp.evaluation.evaluator import check_counts, open_network
+from resmlp.config.precision import Execution
+from resmlp.evaluation.evaluator import check_counts, open_predictor
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import demand, demand_finite
@@ -64,12 +65,13 @@ def embed(
     batch_size: int = 64,
     workers: int = 2,
     device: str = "auto",
+    precision: str = "auto",
 ) -> Embeddings | None:
     """The features of every image under `path`, a folder or an archive of any depth.
 
     They are also written to `out`, FILE.npy with FILE.json beside it or FILE.parquet, and drawn as points of a plane
-    (t-SNE) to `map`, a PNG file. An image that cannot be read is named and left out. Of several processes the first
-    returns the result, the others None. Raises `UserError`.
+    (t-SNE) to `map`, a PNG file. `precision` is as of `resmlp.load`. An image that cannot be read is named and left
+    out. Of several processes the first returns the result, the others None. Raises `UserError`.
     """
     out, map = (None if file is None else Path(file) for file in (out, map))
     check_outputs(out, map)
@@ -80,12 +82,12 @@ def embed(
 
         check_image_count(len(images))
     from resmlp.data import EvalBatches
-    from resmlp.inference import TorchPredictor
     from resmlp.metrics import extract
     from resmlp.utils.devices import this_process
 
     with this_process(device) as process:
-        predictor = TorchPredictor(open_network(source, "best"), process.device)
+        execution = Execution(device, precision=precision, images=len(images))
+        predictor = open_predictor(source, "best", process.device, execution)
         if process.rank == 0:
             warn_untrained(source.name, predictor.trained)
         options = (predictor.preprocessing, batch_size, workers)

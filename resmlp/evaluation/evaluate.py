@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
+from resmlp.config.precision import Execution
 from resmlp.evaluation.evaluator import Evaluator
 from resmlp.evaluation.protocols import PROTOCOLS
 from resmlp.hub.resolve import Source, resolve
@@ -59,12 +60,14 @@ def evaluate(
     linear: Linear = LINEAR,
     out: Path | None = None,
     device: str = "auto",
+    precision: str | None = None,
 ) -> Evaluation | None:
     """Evaluate a MODEL by one or several of `PROTOCOLS`, by default the usual one of its kind.
 
     `root` is that of `data`; without it a run is evaluated on its own validation set. `real`, `indices` and `train` are
-    files that some protocols read (docs/evaluation.md). Figures go to `out`, by default the run folder. Over several
-    processes each image is counted once, and the first process returns the scores, the others None. Raises `UserError`.
+    files that some protocols read (docs/evaluation.md). `precision` is as of `resmlp.load`, and of a translator also
+    int8. Figures go to `out`, by default the run folder. Over several processes each image is counted once, and the
+    first process returns the scores, the others None. Raises `UserError`.
     """
     source = resolve(model)
     data = data if root is None else replace(data, root=str(root))
@@ -76,7 +79,10 @@ def evaluate(
 
     with this_process(device) as process:
         figures = out or source.folder if process.rank == 0 else None
-        evaluator = Evaluator(source, data, process, weights, real, indices, train, knn, linear, figures)
+        execution = Execution(device, precision=precision)
+        evaluator = Evaluator(
+            source, data, process, weights, real, indices, train, knn, linear, figures, execution=execution
+        )
         crops = {str(crop): evaluator.at(crop) for crop in data.crop_ratio} or {"": evaluator}
         results = {crop: _scores(names, each) for crop, each in crops.items()}
     return None if process.rank else Evaluation(results)

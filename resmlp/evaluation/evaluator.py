@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
+from resmlp.config.precision import Execution
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
@@ -17,7 +18,7 @@ from resmlp.utils.errors import UserError, notice
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
     from resmlp.data import EvalBatches, ImageSet
     from resmlp.inference import TorchPredictor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from resmlp.models import Saved
     from resmlp.utils.devices import Process
 
+AS_IS = Execution()
 Columns = tuple[int, ...]
 Scores = Iterator[tuple[str, Any]]
 """(name, value) pairs, as every protocol yields them"""
@@ -46,15 +48,15 @@ class Evaluator:
     out: Path | None = None
     """where figures go; None: none are drawn"""
     crop: float | None = None
+    execution: Execution = AS_IS
+    """the backend and the precision"""
     _rankings: "dict[Columns | None, Ranking]" = field(default_factory=dict)
     _warned: bool = False
 
     @cached_property
     def predictor(self) -> "TorchPredictor":
         """The model with the weights and the crop that were asked for, on the device of this process."""
-        from resmlp.inference import TorchPredictor
-
-        predictor = TorchPredictor(open_network(self.source, self.weights), self.process.device)
+        predictor = open_predictor(self.source, self.weights, self.process.device, self.execution)
         return predictor if self.crop is None else predictor.with_crop(self.crop)
 
     @property
@@ -170,6 +172,16 @@ def check_counts(collected: "Ranking | Collected", images: "ImageSet") -> None:
     if not len(collected.index):
         what = f"none of the {number} images can be read: {collected.unreadable[0]}"
         raise UserError(what, "resmlp data check lists the damaged files")
+
+
+def open_predictor(source: Source, weights: WeightKind, device: "device", execution: Execution) -> "TorchPredictor":
+    """A network of images ready to predict; an exported one is run by its own program, within a torch module."""
+    from resmlp.inference.predictor import Exported, TorchPredictor, open_exported
+
+    saved = open_network(source, weights)
+    if isinstance(saved.model, Exported):
+        saved, execution = open_exported(source, execution), AS_IS
+    return TorchPredictor(saved, device, execution)
 
 
 def open_weights(source: Source, weights: WeightKind) -> Any:

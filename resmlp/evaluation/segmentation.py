@@ -55,12 +55,14 @@ def miou(evaluator: Evaluator) -> Scores:
 def open_predictor(evaluator: Evaluator) -> "SegmentationPredictor":
     """The model with the weights that were asked for, on the device of this process."""
     from resmlp.config.model_json import SegmenterModelConfig
-    from resmlp.inference import SegmentationPredictor
+    from resmlp.inference.runners import one_precision
+    from resmlp.inference.segmenter import SegmentationPredictor
 
     demand(not evaluator.data.crop_ratio, "--data.crop-ratio: a segmenter sees the whole image", "leave it out")
     evaluator.source.expect(SegmenterModelConfig)
     saved = open_weights(evaluator.source, evaluator.weights)
-    return SegmentationPredictor(saved.model, saved.config, evaluator.process.device)
+    device = evaluator.process.device
+    return SegmentationPredictor(saved.model, saved.config, device, one_precision(device, evaluator.execution))
 
 
 def open_eval_masks_of(evaluator: Evaluator, predictor: "SegmentationPredictor") -> "MaskSet":

@@ -48,11 +48,12 @@ def bleu(evaluator: Evaluator) -> Scores:
 
 def open_translator_of(evaluator: Evaluator) -> "Translator":
     """The model with the weights that were asked for, on the device of this process."""
-    from resmlp.inference import Translator
+    from resmlp.inference.translator import Translator, translator_precision
 
     evaluator.source.expect(TranslatorModelConfig)
     saved = open_weights(evaluator.source, evaluator.weights)
-    return Translator(saved, evaluator.process.device, evaluator.data.batch_size)
+    precision = translator_precision(evaluator.process.device, evaluator.execution)
+    return Translator(saved, evaluator.process.device, evaluator.data.batch_size, precision=precision)
 
 
 def text_of(evaluator: Evaluator, config: TranslatorModelConfig) -> Text:

@@ -5,7 +5,7 @@ The written file is run by its own program and compared with the network in torc
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.config.model_json import MODEL_JSON, ExportedModelConfig, ModelConfig, Output, Target
+from resmlp.config.precision import Execution, Precision
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import eval_transform, normalize
 from resmlp.exporters.formats import FORMATS, Forward, check_packages, export_program, quiet
 from resmlp.exporters.lowering import lower
+from resmlp.exporters.precision import available, choose_precision
 from resmlp.hub.default_out import default_out
 from resmlp.hub.resolve import Source, read_config, resolve
 from resmlp.imaging.image_file import File
@@ -45,7 +47,11 @@ class ExportResult:
     """names in the folder, without model.json"""
     output: Output
     difference: float
-    """largest difference of an output from the output in torch"""
+    """largest difference of an output from the output in torch, both in fp32"""
+    precision: Precision = "fp32"
+    """in which it is run by default"""
+    agreement: str = ""
+    """how near its answers are to those of fp32"""
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `resmlp export --json` prints."""
@@ -53,7 +59,8 @@ class ExportResult:
 
     def __str__(self) -> str:
         names = ", ".join((*self.files, MODEL_JSON))
-        return f"{self.out}: {names}; {self.output} within {self.difference:.1e} of torch's"
+        lower = f"; in {self.precision} {self.agreement}" * (self.precision != "fp32")
+        return f"{self.out}: {names}; {self.output} within {self.difference:.1e} of torch's{lower}"
 
 
 def export(
@@ -64,6 +71,7 @@ def export(
     with_preprocessing: bool = False,
     tolerance: float = TOLERANCE,
     images: Sequence[str | Path] = (),
+    precision: str = "fp32",
 ) -> ExportResult:
     """Export MODEL, a classifier, into the folder `out`: by default RUN/export, or export/NAME.
 
@@ -85,8 +93,11 @@ def export(
     if not source.trained:
         notice(f"{source} names an architecture: its weights are random (a run folder has trained ones)")
     pixels = _read_images(files, saved.preprocessing) if files else None
-    config = export_saved(saved, folder, to, with_preprocessing, tolerance, pixels)
-    return ExportResult(folder, config.to, config.files, config.output, config.difference)
+    precisions = Execution(precision=precision).among(available(to), f"an export to {to} on this cpu")
+    config = export_saved(saved, folder, to, with_preprocessing, tolerance, pixels, precisions)
+    return ExportResult(
+        folder, config.to, config.files, config.output, config.difference, config.precision, config.agreement
+    )
 
 
 def export_saved(
@@ -96,10 +107,12 @@ def export_saved(
     with_preprocessing: bool = False,
     tolerance: float = TOLERANCE,
     images: Tensor | None = None,
+    precisions: Sequence[Precision] = ("fp32",),
 ) -> ExportedModelConfig:
     """Write an opened network into `folder`: its files (`FORMATS`) and model.json, all of them or none.
 
-    Input, output and errors are those of `export`; `images` are uint8 P 3 H W. Returns the content of model.json.
+    Input, output and errors are those of `export`; `images` are uint8 P 3 H W. Of several `precisions` the fastest that
+    keeps the answers of fp32 becomes that of the export. Returns the content of model.json.
     """
     check_packages(to)
     model = trunk_of(saved).cpu().eval()
@@ -114,7 +127,9 @@ def export_saved(
         error = difference(form.open(place), reference, config, images)
         too_large = f"the exported {config.output} differ by {error:.1e}, more than {tolerance:g}: nothing is written"
         demand(error <= tolerance, too_large, f"give a --tolerance, or another format than {to}")  # refuses nan
-        config = exported_config(saved, to, with_preprocessing, error)
+        config = replace(config, difference=error)
+        if tuple(precisions) != ("fp32",):
+            config = choose_precision(place, config, precisions)
         write_json(place / MODEL_JSON, to_dict(config))
         write_together({folder / name: partial(shutil.copyfile, place / name) for name in (*form.files, MODEL_JSON)})
     return config
@@ -142,14 +157,12 @@ def check_out(folder: Path, to: str) -> None:
     demand(config.to == to, f"--out {folder} holds an export to {config.to}", "give another --out")
 
 
-def exported_config(saved: Saved, to: Target, pixels: bool, difference: float = 0.0) -> ExportedModelConfig:
+def exported_config(saved: Saved, to: Target, pixels: bool) -> ExportedModelConfig:
     """The content of model.json for an export of `saved`."""
     network = trunk_of(saved).config
     output: Output = "features" if not network.num_classes else "probabilities" if pixels else "logits"
     files = FORMATS[to].files
-    return ExportedModelConfig(
-        network, saved.preprocessing, to, files, output, pixels, saved.classes, saved.words, difference
-    )
+    return ExportedModelConfig(network, saved.preprocessing, to, files, output, pixels, saved.classes, saved.words)
 
 
 class WithPreprocessing(nn.Module):

@@ -11,19 +11,23 @@ import numpy as np
 from PIL import Image
 
 from resmlp.backends.autotune import Autotuned
-from resmlp.backends.runtimes import Precision, open_engine
+from resmlp.backends.runtimes import HAS, open_engine
 from resmlp.config.model_json import ExportedModelConfig
+from resmlp.config.precision import Execution, Precision, Ran
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import Classifier, check_classifier
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, is_out_of_memory
+from resmlp.utils.hardware import cpu_precisions, instruction_set
+
+AS_EXPORTED = Execution()
 
 
 class ExportedPredictor(Classifier):
     """The files of an exported folder and the program that runs them, on the CPU."""
 
-    def __init__(self, model: str | Path | Source, cores: int | None = None, precision: Precision = "fp32"):
-        """Raises `UserError` for a folder that holds no export, or one that cannot be run."""
+    def __init__(self, model: str | Path | Source, cores: int | None = None, execution: Execution = AS_EXPORTED):
+        """Raises `UserError` for a folder that holds no export, or one that cannot be run in this precision."""
         source = resolve(model)
         folder, config = source.folder, source.expect(ExportedModelConfig)
         assert folder is not None
@@ -34,12 +38,21 @@ class ExportedPredictor(Classifier):
             demand((self.folder / name).is_file(), f"no {name} in {folder}", "it was exported: copy it as well")
         program = f"{folder} is for torch.export.load, whose files may hold any program"
         demand(self.config.to != "torch", program, "export it to onnx or openvino, or give the run folder")
+        precision = exported_precision(self.config, execution)
         self.run = Autotuned([open_engine(self.config.to, self.folder, cores, precision)])
 
     def facts(self) -> list[str]:
         """As of `Predictor`."""
         network = self.config.model
-        return self._facts(network.name, network.num_classes, f"cpu, {self.config.to}")
+        (engine,) = self.run.engines
+        how = ", ".join(["cpu", self.config.to, *[engine.precision] * (engine.precision != "fp32")])
+        return self._facts(network.name, network.num_classes, how)
+
+    @property
+    def ran(self) -> Ran:
+        """What runs it."""
+        (engine,) = self.run.engines
+        return Ran(engine.name, engine.precision, instruction_set(engine.precision))
 
     def with_crop(self, ratio: float) -> "ExportedPredictor":
         """The same network with another evaluation crop."""
@@ -74,6 +87,16 @@ class ExportedPredictor(Classifier):
         check_classifier(self.config.output != "features")
         found = self.outputs(images)
         return found if self.config.output == "probabilities" else softmax(found)
+
+
+def exported_precision(config: ExportedModelConfig, execution: Execution) -> Precision:
+    """The precision that is asked for; by default that of the export, if this CPU has it. Raises `UserError`."""
+    present = ("int8",) if config.precision == "int8" else HAS[config.to]
+    present = tuple(name for name in present if name == "int8" or name in cpu_precisions())
+    if execution.precision in (None, "auto"):
+        return config.precision if config.precision in present else "fp32"
+    (asked,) = execution.among(present, f"this export to {config.to} on this cpu ({instruction_set('fp32')})")
+    return asked
 
 
 def normalized(pixels: np.ndarray, preprocessing: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resmlp.config.precision import Execution
 from resmlp.hub.resolve import Kind, Source, resolve
 from resmlp.utils.checks import demand
 
@@ -24,22 +25,31 @@ class KindOfModel:
     """the protocol of `resmlp.evaluate` that is usual for it"""
     open: Callable[[Source], Any]
     """the network and what belongs to it: classes, preprocessing, vocabulary"""
-    load: "Callable[[Source, str, str | None], Predictor]"
-    """(source, device, backend) -> the network ready to predict"""
+    load: "Callable[[Source, Execution], Predictor]"
+    """the network ready to predict"""
     takes: str = "images"
     """images or text"""
 
 
-def load(model: str | Path | Source, device: str = "auto", backend: str | None = None) -> "Predictor":
+def load(
+    model: str | Path | Source, device: str = "auto", backend: str | None = None, precision: str | None = None
+) -> "Predictor":
     """A MODEL ready to predict: `load("runs/digits").predict("five.png").label`.
 
     The result is a `Classifier` (of a classifier, a network of features, an exported or compressed one, or one of
     timm), a `SegmentationPredictor` or a `Translator`. `backend` runs a classifier on a CPU: torch (the default),
     folded, compile, onnx, openvino, or auto, the fastest of the installed ones. An exported network fixes its backend.
-    Raises `UserError`.
+    `precision` is fp32 (the default), bf16, int8 (of exported networks) or auto (the default of backend auto): the
+    fastest that the hardware has and that keeps the answers of fp32. Raises `UserError`.
     """
-    source = resolve(model)
-    return KINDS[source.kind].load(source, device, backend)
+    if precision is None and backend == "auto":
+        precision = "auto"
+    return load_source(resolve(model), Execution(device, backend, precision))
+
+
+def load_source(source: Source, execution: Execution) -> "Predictor":
+    """The same, of a MODEL that was found, run as is asked for."""
+    return KINDS[source.kind].load(source, execution)
 
 
 def open_source(model: str | Path | Source) -> Any:
@@ -59,29 +69,30 @@ def _open_network(source: Source) -> Any:
     return open_model(source)
 
 
-def _load_network(source: Source, device: str, backend: str | None) -> "Predictor":
+def _load_network(source: Source, execution: Execution) -> "Predictor":
     from resmlp.inference.predictor import TorchPredictor
     from resmlp.models import open_model
     from resmlp.utils.devices import find_device
 
-    return TorchPredictor(open_model(source), find_device(device), backend or "torch")
+    return TorchPredictor(open_model(source), find_device(execution.device), execution)
 
 
-def _load_exported(source: Source, device: str, backend: str | None) -> "Predictor":
+def _load_exported(source: Source, execution: Execution) -> "Predictor":
     from resmlp.inference.exported import ExportedPredictor
 
+    device, backend = execution.device, execution.backend
     demand(device in ("auto", "cpu"), f"--device {device}: an exported network runs on the CPU", "leave it out")
     fixed = f"--backend {backend}: {source} is an exported network and fixes its backend"
     demand(backend is None, fixed, "leave it out")
-    return ExportedPredictor(source)
+    return ExportedPredictor(source, execution=execution)
 
 
 def _open_compressed(source: Source) -> Any:
     return (EXPORTED if _is_exported(source) else NETWORK).open(source)
 
 
-def _load_compressed(source: Source, device: str, backend: str | None) -> "Predictor":
-    return (EXPORTED if _is_exported(source) else NETWORK).load(source, device, backend)
+def _load_compressed(source: Source, execution: Execution) -> "Predictor":
+    return (EXPORTED if _is_exported(source) else NETWORK).load(source, execution)
 
 
 def _is_exported(source: Source) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from PIL import Image
 
+from resmlp.config.precision import Ran
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.imaging.crop import eval_crop, to_array
 from resmlp.imaging.decode import UnreadableImage, to_rgb
@@ -145,6 +146,11 @@ class Classifier(ImagePredictor):
         height, width = self.preprocessing.size
         output = counted(classes, "class") if self.has_classifier else "features"
         return [network, f"{height}x{width}", output, device] + ["random weights"] * (not self.trained)
+
+    @property
+    @abstractmethod
+    def ran(self) -> Ran:
+        """What runs the network; where several ways are measured the fastest so far."""
 
     @abstractmethod
     def logits(self, images: Images) -> Any:

@@ -12,10 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig
+from resmlp.config.precision import Execution, Precision
 from resmlp.data import BaseSize, MaskSet, UnreadableImage, normalize
 from resmlp.data.masks.joint_transforms import fit_size
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import ImagePredictor
+from resmlp.inference.runners import autocast, one_precision
 from resmlp.inference.sliding_window import sliding
 from resmlp.models.model_files import save_network
 from resmlp.models.segmenter import Segmenter
@@ -63,8 +65,10 @@ class SegmentationPredictor(ImagePredictor):
 
     batch_size = 1
 
-    def __init__(self, model: Segmenter, config: SegmenterModelConfig, device: torch.device):
-        self.model, self.config, self.device = model.to(device), config, device
+    def __init__(
+        self, model: Segmenter, config: SegmenterModelConfig, device: torch.device, precision: Precision = "fp32"
+    ):
+        self.model, self.config, self.device, self.precision = model.to(device), config, device, precision
         self.preprocessing, self.classes = config.preprocessing, config.classes
         p = config.preprocessing
         self.prepare = BaseSize(config.base_size, p.interpolation)
@@ -75,7 +79,8 @@ class SegmentationPredictor(ImagePredictor):
         """As of `Predictor`."""
         network, (height, width) = self.config.model, self.config.model.size
         name = network.trunk.name if network.trunk else f"timm:{network.backbone}"
-        return [f"{name} with UPerNet", f"{height}x{width}", counted(network.num_classes, "class"), str(self.device)]
+        where = [str(self.device), *[self.precision] * (self.precision != "fp32")]
+        return [f"{name} with UPerNet", f"{height}x{width}", counted(network.num_classes, "class"), *where]
 
     @property
     def step(self) -> Size:
@@ -130,7 +135,8 @@ class SegmentationPredictor(ImagePredictor):
     def _see(self, model: Segmenter, windows: Tensor) -> Tensor:
         """uint8 B 3 h w -> logits, float32 B K h w"""
         p = self.preprocessing
-        logits: Tensor = model(normalize(windows.to(self.device), p.mean, p.std))
+        with autocast(self.device, self.precision):
+            logits: Tensor = model(normalize(windows.to(self.device), p.mean, p.std))
         return logits.float()
 
 
@@ -158,11 +164,11 @@ def open_segmenter(model: str | Path | Source) -> SavedSegmenter:
     return SavedSegmenter(_loaded(config.model, read_own_weights(source)), config)
 
 
-def load_segmenter(source: Source, device: str, backend: str | None) -> SegmentationPredictor:
-    """A segmenter ready to predict."""
-    demand(backend is None, f"--backend {backend} is for classifiers", "leave it out")
-    saved = open_segmenter(source)
-    return SegmentationPredictor(saved.model, saved.config, find_device(device))
+def load_segmenter(source: Source, execution: Execution) -> SegmentationPredictor:
+    """A segmenter ready to predict; in precision auto in fp32, because its masks are not compared."""
+    demand(execution.backend is None, f"--backend {execution.backend} is for classifiers", "leave it out")
+    device, saved = find_device(execution.device), open_segmenter(source)
+    return SegmentationPredictor(saved.model, saved.config, device, one_precision(device, execution))
 
 
 def _loaded(config: SegmenterConfig, weights: Weights) -> Segmenter:

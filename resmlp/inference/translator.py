@@ -8,10 +8,12 @@ from typing import Any, Literal
 import torch
 
 from resmlp.config.model_json import TranslatorModelConfig
+from resmlp.config.precision import Execution, Precision
 from resmlp.config.seq2seq import EOS
 from resmlp.data.text.tokenizer import FILE, Tokenizer
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import Predictor
+from resmlp.inference.runners import autocast, one_precision
 from resmlp.models import translate
 from resmlp.models.decoding import prepare
 from resmlp.models.model_files import save_network
@@ -86,11 +88,16 @@ class Translator(Predictor):
         device: torch.device,
         batch_size: int = 32,
         long: Literal["truncate", "error"] = "truncate",
+        precision: Precision = "fp32",
     ):
-        """`batch_size` in sentences; `long` is what to do with one that has more tokens than the network can take."""
+        """`batch_size` in sentences; `long` is what to do with one that has more tokens than the network can take.
+
+        `precision` is that of the products over channels.
+        """
         self.saved, self.device, self.batch_size, self.long = saved, device, batch_size, long
         model, self.tokenizer, self.config = saved.model.to(device).eval(), saved.tokenizer, saved.config
-        self.model = prepare(model) if device.type == "cpu" else model
+        self.precision = precision
+        self.model = prepare(model, precision) if device.type == "cpu" else model
         self.room = self.config.model.architecture.max_length - 1
         """tokens that a sentence may have: its end is one as well"""
 
@@ -98,7 +105,8 @@ class Translator(Predictor):
         """As of `Predictor`."""
         config = self.config
         languages = f"{config.source_language} -> {config.target_language}"
-        return [config.model.name, languages, f"at most {self.room} tokens", str(self.device)]
+        where = [str(self.device), *[self.precision] * (self.precision != "fp32")]
+        return [config.model.name, languages, f"at most {self.room} tokens", *where]
 
     def predict(self, inputs: Any, **options: Any) -> Any:
         """The `Translation` of a sentence, or the list of them for a sequence of sentences."""
@@ -138,7 +146,9 @@ class Translator(Predictor):
         filled = [i for i, source in enumerate(sources) if source]
         given = [[*sources[i], EOS] for i in filled]
         found = [[Translation("", 0.0)] for _ in lines]
-        for i, hypotheses in zip(filled, translate(self.model, given, beam, penalty, n, batch_size=self.batch_size)):
+        with autocast(self.device, self.precision):
+            said_of_all = translate(self.model, given, beam, penalty, n, batch_size=self.batch_size)
+        for i, hypotheses in zip(filled, said_of_all):
             scores: dict[str, float] = {}
             for said in hypotheses:  # best first
                 scores.setdefault(self.tokenizer.line(said.tokens), said.score)
@@ -161,7 +171,13 @@ class Translator(Predictor):
         return [source[: self.room] for source in sources]
 
 
-def load_translator(source: Source, device: str, backend: str | None) -> Translator:
-    """A translator ready to use."""
-    demand(backend is None, f"--backend {backend} is for classifiers", "leave it out")
-    return Translator(open_translator(source), find_device(device))
+def load_translator(source: Source, execution: Execution) -> Translator:
+    """A translator ready to use; in precision auto in fp32, because its texts are not compared."""
+    demand(execution.backend is None, f"--backend {execution.backend} is for classifiers", "leave it out")
+    device = find_device(execution.device)
+    return Translator(open_translator(source), device, precision=translator_precision(device, execution))
+
+
+def translator_precision(device: torch.device, execution: Execution) -> Precision:
+    """The precision that is asked for; on a CPU int8 as well. Raises `UserError`."""
+    return one_precision(device, execution, ("int8",) if device.type == "cpu" else ())

@@ -16,6 +16,7 @@ from resmlp.config.model_json import ExportedModelConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import normalize
 from resmlp.hub.resolve import read_config
+from resmlp.inference import load
 from resmlp.models import Saved, create_model, open_model
 from resmlp.models.quantize import matrices
 from resmlp.utils.errors import UserError
@@ -180,6 +181,34 @@ def test_int8(saved, images, tmp_path):
     assert result.after.bytes == (tmp_path / "out" / "model.onnx").stat().st_size < result.onnx_bytes
 
 
+@pytest.mark.slow
+def test_int8_openvino(saved, images, tmp_path):
+    """Its matrices are of 8 bits, its answers near those of fp32, and the folder is a model that runs as int8."""
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    result = compress_saved(saved, tmp_path / "out", "int8-openvino", images, no_score)
+    names = {"compress.json", "model.json", "model.xml", "model.bin"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    predictor = load(tmp_path / "out")
+    assert predictor.ran[:2] == ("openvino", "int8")
+    expected = logits(saved, images)
+    found = torch.from_numpy(predictor.logits(images.numpy()))
+    errors = (found - expected).abs()
+    assert 0 < errors.mean() < 0.15 * expected.std()
+    assert errors.max() < 0.5 * expected.std()
+    graph = openvino.Core().read_model(tmp_path / "out" / "model.xml")
+    constants = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
+    eight = sum(int(np.prod(node.shape)) for node in constants if node.get_element_type() == openvino.Type.i8)
+    assert eight >= sum(w.numel() for w in matrices(saved.model).values())
+    assert result.speedup > 0
+    assert (
+        result.after.bytes
+        == (tmp_path / "out" / "model.bin").stat().st_size + (tmp_path / "out" / "model.xml").stat().st_size
+    )
+    with pytest.raises(UserError, match="^--precision fp32: this export to openvino"):
+        load(tmp_path / "out", precision="fp32")
+
+
 def test_int8_of_large_logits(saved, images, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -235,7 +264,7 @@ def test_mistakes(saved, images, tmp_path):
     compress_saved(saved, tmp_path / "out", "int4", images, no_score)
     with pytest.raises(UserError, match="holds the result of another method than --to 2:4"):
         compress_saved(saved, tmp_path / "out", "2:4", images, no_score)
-    assert set(methods(0.5)) == {"int8", "int4", "pruned", "2:4"}
+    assert set(methods(0.5)) == {"int8", "int8-openvino", "int4", "pruned", "2:4"}
 
 
 def test_an_interrupted_compression_leaves_nothing(saved, images, tmp_path):

@@ -10,7 +10,8 @@ from torch import nn
 from resmlp.config.model_json import Seq2SeqConfig
 from resmlp.config.seq2seq import BOS, EOS, PAD, SEQ2SEQ
 from resmlp.models import Seq2Seq, translate
-from resmlp.models.decoding import PackedLinear, packed, prepare
+from resmlp.models.decoding import prepare
+from resmlp.models.packed_linear import PackedLinear, packed
 from resmlp.nn import ACTIVATIONS, Affine, LayerScale
 
 NAMES = ("resmlp_mt_tiny", "transformer_mt_tiny")

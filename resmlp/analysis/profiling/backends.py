@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from resmlp.analysis.profiling.subjects import Subject
-from resmlp.backends.runtimes import Precision, open_engine
+from resmlp.backends.runtimes import HAS, open_engine
+from resmlp.config.precision import Execution, Precision
 from resmlp.exporters.formats import check_packages, quiet, write_network
 from resmlp.utils.checks import demand
 
@@ -58,7 +59,7 @@ def check_backend(backend: str, device: str, precision: str) -> None:
     if backend in EXPORTED:
         check_packages(backend, "--backend")
         demand(device == "cpu", f"--backend {backend} runs only on a CPU, not on {device}", "--device cpu")
-        demand(backend != "onnx" or precision == "fp32", f"--backend onnx has no {precision}", "use openvino")
+        Execution(precision=precision).among(HAS[backend], f"--backend {backend}")
 
 
 @contextmanager
