@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 import torch
-from machine import machine
+from machine import conditions
 
 import resmlp
 from resmlp.compression import methods
@@ -128,8 +128,7 @@ def main(run: Path, root: str, count: int | None) -> dict:
         "images": sum(len(batch["label"]) for batch in bench.batches),
         "noise": {"share": NOISE, "fraction": bench.fraction, "lr": RATE, "epochs": 1},
         "methods": found,
-        "machine": machine(),
-        "versions": {"torch": str(torch.__version__)},
+        **conditions("onnxruntime"),
     }
 
 

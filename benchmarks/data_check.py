@@ -10,9 +10,8 @@ import statistics
 import sys
 from pathlib import Path
 
-import PIL
 import torch
-from machine import machine
+from machine import conditions
 
 from resmlp.data.checking.check import check_data
 
@@ -51,8 +50,7 @@ def main() -> None:
         "command": "python benchmarks/data_check.py caltech20 imagenet_samples",
         "trees": trees,
         "turns": TURNS,
-        "machine": machine(),
-        "versions": {"torch": torch.__version__, "pillow": PIL.__version__},
+        **conditions("pillow"),
     }
     path = Path(__file__).parent.parent / "results" / "data_check.json"
     path.write_text(json.dumps(result, indent=2) + "\n")

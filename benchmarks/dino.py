@@ -16,8 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from machine import machine
+from machine import conditions
 
 import resmlp
 from resmlp.config import Augment, ImageRecipe, Model, Optim, Run
@@ -126,7 +125,6 @@ if __name__ == "__main__":
     for part in parts or PARTS:
         start = time.monotonic()
         result = dict(PARTS[part](root, Path(out)))
-        result |= {"command": f"python benchmarks/dino.py PATH OUT {part}", "threads": torch.get_num_threads()}
-        result |= {"machine": machine(), "versions": {"torch": torch.__version__}}
+        result |= {"command": f"python benchmarks/dino.py PATH OUT {part}", **conditions()}
         (RESULTS / f"dino_{part}.json").write_text(json.dumps(result, indent=2) + "\n")
         print(f"{part}: {result['numbers']} in {time.monotonic() - start:.0f} s", file=sys.stderr)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from cifar_teacher import load
-from machine import machine
+from machine import conditions
 
 import resmlp
 from resmlp.config import ImageRecipe
@@ -75,7 +75,7 @@ def record(out: Path, teacher_top1: float) -> dict:
         + " ".join(":".join(n.rsplit("-", 1)) for n in runs),
         "seconds": round(sum(run["seconds"] for run in runs.values()), 1),
         "parameters": next(iter(runs.values()))["parameters"],
-        "machine": machine(),
+        **conditions(),
         "versions": next(iter(runs.values()))["versions"],
     }
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from machine import machine
+from machine import conditions
 from PIL import Image
 from timm.data import create_transform
 from timm.data.loader import fast_collate
@@ -33,7 +33,6 @@ from resmlp.analysis.profiling.rounds import Work, measure, spread
 from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import BatchAugment, EvalBatches, ImageSet, TrainBatches, eval_transform, normalize
-from resmlp.imaging import jpeg
 from resmlp.imaging.image_file import BufferedMember, ImageSource, Pixels
 
 RESULT = Path(__file__).parent.parent / "results" / "input_pipeline.json"
@@ -203,27 +202,11 @@ def main() -> int:
             "size": list(WIDE),
             "mean_bytes": round(sum(len(file.data) for file in files) / len(files)),
         },
-        "threads": 1,
-        "machine": machine(),
-        "versions": versions(),
+        **conditions("timm", "pillow", "simplejpeg"),
     }
     options.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(numbers), file=sys.stderr)
     return int(not reached)
-
-
-def versions() -> dict[str, str]:
-    """Of all that took part; simplejpeg may be absent."""
-    import PIL
-    import timm as package
-
-    fast = getattr(jpeg.simplejpeg, "__version__", "absent") if jpeg.simplejpeg else "absent"
-    return {
-        "torch": str(torch.__version__),
-        "timm": package.__version__,
-        "Pillow": PIL.__version__,
-        "simplejpeg": fast,
-    }
 
 
 if __name__ == "__main__":

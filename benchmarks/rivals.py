@@ -5,14 +5,13 @@ camvid.json
 """
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import machine
+from machine import conditions
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -96,10 +95,9 @@ def main(recipe: str, root: str, out: Path) -> dict:
         "reached": reached,
         "command": f"python benchmarks/rivals.py {recipe} PATH OUT",
         "seconds": round(sum(one["minutes"] for one in found.values()) * 60, 1),
-        "cores": len(os.sched_getaffinity(0)),
         "seed": 0,
         "networks": found,
-        "machine": machine(),
+        **conditions(),
         "versions": json.loads((out / "resmlp" / "summary.json").read_text())["versions"],
     }
 

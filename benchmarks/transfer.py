@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from machine import machine
+from machine import conditions
 
 import resmlp
 from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
@@ -62,8 +62,7 @@ def main(root: str, checkpoint: str, out: Path, seeds: list[int]) -> dict:
         "seeds": seeds,
         "target": {"gain": 0.0},
         "command": "python benchmarks/transfer.py PATH runs/cifar10 OUT " + " ".join(map(str, seeds)),
-        "machine": machine(),
-        "versions": {"torch": torch.__version__},
+        **conditions(),
     }
 
 
