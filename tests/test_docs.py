@@ -261,6 +261,9 @@ def test_every_flag_in_the_pages_exists(capsys):
         "--names",
         "--peers",
         "--count",
+        "--data",
+        "--runs",
+        "--seeds",
         "--networks",
         "--group",
     }
