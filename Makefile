@@ -5,7 +5,22 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 -
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 NO_VECTORS := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: demo test test-isa quick soak check format setup bench docs clean
+# benchmarks that read no data; that of GPUs where there is one
+BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference training_step decoding \
+	$(if $(shell command -v nvidia-smi),accelerator)
+# benchmarks that read data sets, and where these lie: in DATA, or each at a path of its own
+DATA_BENCHMARKS := data_check input_pipeline compression transfer dino distillation camvid multi30k
+CIFAR10 ?= $(DATA)/cifar10
+CALTECH20 ?= $(DATA)/caltech20
+IMAGENET_SAMPLES ?= $(DATA)/imagenet_samples
+CAMVID ?= $(DATA)/camvid
+MULTI30K ?= $(DATA)/multi30k
+ifeq ($(origin PATH),command line)
+$(error PATH is where the shell finds its programs (make bench-data DATA=FOLDER))
+endif
+
+.PHONY: demo test test-isa quick soak check format setup bench bench-data docs clean \
+	$(BENCHMARKS:%=bench/%) $(DATA_BENCHMARKS:%=bench-data/%)
 
 demo: .venv/ready  ## train on the embedded digits, evaluate, draw figures
 	$(BIN)/resmlp demo
@@ -39,15 +54,39 @@ format: .venv/ready  ## format the code and apply the linter's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/ready  ## measure this machine; writes results/
-	$(BIN)/python benchmarks/engine_overhead.py
-	$(BIN)/python benchmarks/timm_suite.py
-	$(BIN)/python benchmarks/data_check.py
-	$(BIN)/python benchmarks/knn.py
-	$(BIN)/python benchmarks/large_image.py
-	$(BIN)/python benchmarks/profile_check.py
-	$(BIN)/python benchmarks/inference.py
-	$(BIN)/python benchmarks/training_step.py
+bench: .venv/ready  ## measure this machine with all benchmarks that read no data, one after the other; writes results/
+	$(MAKE) -k -j1 $(BENCHMARKS:%=bench/%)
+
+bench-data: .venv/ready  ## run the benchmarks that read data sets; DATA=FOLDER has cifar10/, caltech20/, camvid/, ...
+	@test -n "$(DATA)" || { echo "error: bench-data needs data sets (make bench-data DATA=FOLDER)" >&2; exit 2; }
+	$(MAKE) -k -j1 $(DATA_BENCHMARKS:%=bench-data/%)
+
+$(BENCHMARKS:%=bench/%): bench/%: .venv/ready
+	$(BIN)/python benchmarks/$*.py
+
+bench-data/data_check: .venv/ready
+	$(BIN)/python benchmarks/data_check.py --data "$(CALTECH20)" "$(IMAGENET_SAMPLES)"
+
+bench-data/input_pipeline: .venv/ready
+	$(BIN)/python benchmarks/input_pipeline.py --data "$(IMAGENET_SAMPLES)/imagenet_samples_256.tar"
+
+bench-data/compression: runs/cifar10/model.safetensors
+	$(BIN)/python benchmarks/compression.py --data "$(CIFAR10)"
+
+bench-data/transfer: runs/cifar10/model.safetensors
+	$(BIN)/python benchmarks/transfer.py --data "$(CALTECH20)"
+
+bench-data/dino bench-data/distillation: bench-data/%: .venv/ready
+	$(BIN)/python benchmarks/$*.py --data "$(CIFAR10)"
+
+bench-data/camvid: .venv/ready
+	$(BIN)/python benchmarks/rivals.py camvid --data "$(CAMVID)"
+
+bench-data/multi30k: .venv/ready
+	$(BIN)/python benchmarks/rivals.py multi30k --data "$(MULTI30K)"
+
+runs/cifar10/model.safetensors: | .venv/ready
+	$(BIN)/resmlp train cifar10 --data.root "$(CIFAR10)" --run.compile
 
 docs: .venv/ready  ## write the tables of README.md and docs/ from results/
 	$(BIN)/python docs/build.py

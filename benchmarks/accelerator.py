@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
-from machine import machine
+from machine import conditions
 from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock
 from torch import Tensor, nn
 
@@ -288,8 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.networks:
         print(name, file=sys.stderr)
         networks[name] = run(pair(name), options.batches, options.trained, device, options.seconds, compile)
-    versions = {"torch": str(torch.__version__), "timm": timm.__version__}
-    about = {"machine": machine(), "versions": versions, "mode": options.mode}
+    about = {**conditions("timm"), "mode": options.mode}
     networks = joined(options.out, networks, about)
     reached = numbers(networks)
     result = {

@@ -1,9 +1,9 @@
 """A small convolutional teacher for CIFAR-10: timm's ResNet with a stem for 32x32 images, trained in plain PyTorch.
 
-python benchmarks/cifar_teacher.py PATH OUT.safetensors: eight epochs of SGD, crop and flip; prints its top-1.
+Eight epochs of SGD, crop and flip; `distillation.py` trains it.
 """
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from resmlp.config import Augment, Data
 from resmlp.data import EvalBatches, TrainBatches, normalize, open_splits
 from resmlp.metrics import classify
 from resmlp.training.train import keep_freed_memory
+from resmlp.utils.files import write_whole
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 EPOCHS, BATCH, PEAK, DECAY = 8, 128, 0.2, 5e-4
@@ -34,8 +35,15 @@ def logits(net: nn.Module, images: Tensor) -> Tensor:
         return net(images.to(memory_format=torch.channels_last)).float()
 
 
-def train(data: Data, seed: int = 0) -> tuple[nn.Module, float]:
-    """The trained network, and its top-1 on the test set."""
+def images(root: str) -> Data:
+    """CIFAR-10 as the teacher sees it."""
+    return Data("cifar10", root, (32,), BATCH, workers=0, crop_ratio=1.0, mean=MEAN, std=STD)
+
+
+def train(root: str, out: Path, seed: int = 0) -> None:
+    """Train the network and save it."""
+    keep_freed_memory()
+    data = images(root)
     torch.manual_seed(seed)
     splits, net = open_splits(data), network()
     batches = TrainBatches(splits.train, data, Augment(crop="pad"), seed=seed)
@@ -49,24 +57,23 @@ def train(data: Data, seed: int = 0) -> tuple[nn.Module, float]:
             optimizer.zero_grad()
             schedule.step()
         print(f"epoch {epoch + 1}: loss {loss.item():.3f}", flush=True)
-    held_out = EvalBatches(splits.val, data.preprocessing(), 256, 0)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    weights = {key: tensor.contiguous() for key, tensor in net.state_dict().items()}
+    write_whole(out, lambda path: save_file(weights, path))
+
+
+def top1(path: Path, root: str) -> float:
+    """That of the saved network on the test set."""
+    data, teacher = images(root), load(path)
+    val = EvalBatches(open_splits(data).val, data.preprocessing(), 256, 0)
     with torch.inference_mode():
-        tally = classify(lambda images: logits(net.eval(), normalize(images, MEAN, STD)), held_out, 10, "cpu")
-    return net, dict(tally.scores())["top1"]
+        tally = classify(lambda pixels: teacher(pixels.float() / 255), val, 10, "cpu")
+    return dict(tally.scores())["top1"]
 
 
-def load(path: str | Path):
+def load(path: str | Path) -> Callable[[Tensor], Tensor]:
     """The saved network as a teacher: images B 3 H W in [0, 1] -> logits B K."""
     net = network().eval().requires_grad_(False)
     net.load_state_dict(load_file(path))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return lambda images: logits(net, (images - mean) / std)
-
-
-if __name__ == "__main__":
-    root, out = sys.argv[1:]
-    keep_freed_memory()
-    data = Data("cifar10", root, (32,), BATCH, workers=0, crop_ratio=1.0, mean=MEAN, std=STD)
-    net, top1 = train(data)
-    save_file({key: tensor.contiguous() for key, tensor in net.state_dict().items()}, out)
-    print(f"top1 {top1:.4f}")

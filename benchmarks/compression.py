@@ -1,9 +1,9 @@
 """What compression costs a network of CIFAR-10: accuracy and bytes of fp32, int8, int4, pruned, 2:4, and int4 by noise.
 
-python benchmarks/compression.py RUN PATH [IMAGES]   writes results/compression.json
+python benchmarks/compression.py --data PATH   writes results/compression.json
 
-RUN is a run folder of recipe `cifar10`, PATH its data; all are measured on the same test images, IMAGES of them (by
-default all) spread evenly. int4 is measured by rounding to nearest as well, and after a short training with
+PATH is the data of recipe `cifar10`, of which there is a run; all are measured on the same test images, `--count` of
+them (by default all) spread evenly. int4 is measured by rounding to nearest as well, and after a short training with
 --run.quant-noise beside one without.
 """
 
@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 import torch
-from machine import machine
+from machine import conditions
+from options import data_parser
 
 import resmlp
 from resmlp.compression import methods
@@ -123,20 +124,22 @@ def main(run: Path, root: str, count: int | None) -> dict:
         "numbers": numbers,
         "target": {name: words for name, (_, words) in TARGET.items()},
         "reached": all(numbers[name] <= most for name, (most, _) in TARGET.items()),
-        "command": "python benchmarks/compression.py runs/cifar10 PATH",
+        "command": "python benchmarks/compression.py --data PATH",
         "seconds": round(time.perf_counter() - start, 1),
         "images": sum(len(batch["label"]) for batch in bench.batches),
         "noise": {"share": NOISE, "fraction": bench.fraction, "lr": RATE, "epochs": 1},
         "methods": found,
-        "machine": machine(),
-        "versions": {"torch": str(torch.__version__)},
+        **conditions("onnxruntime"),
     }
 
 
 if __name__ == "__main__":
-    run, root, *count = sys.argv[1:]
-    result = main(Path(run), root, int(count[0]) if count else None)
-    if count:
+    parser = data_parser(__doc__, "CIFAR-10")
+    parser.add_argument("--run", type=Path, default=Path("runs/cifar10"), help="a finished run of recipe cifar10")
+    parser.add_argument("--count", type=int, help="test images; the result is printed and not written")
+    options = parser.parse_args()
+    result = main(options.run, str(options.data), options.count)
+    if options.count:
         print(json.dumps(result, indent=2))  # of few images: to look at alone
     else:
         RESULTS.write_text(json.dumps(result, indent=2) + "\n")

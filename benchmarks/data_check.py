@@ -1,4 +1,4 @@
-"""How many images `resmlp data check` looks at in a second, on one core: python benchmarks/data_check.py FOLDER...
+"""How many images `resmlp data check` looks at in a second, on one core: python benchmarks/data_check.py --data PATH...
 
 By headers alone and with every pixel decoded, in this process, on each tree or archive in turn, so that a noisy machine
 disturbs them alike. The first turn, which fills the disk cache, does not count. Reported are the median and the
@@ -10,9 +10,9 @@ import statistics
 import sys
 from pathlib import Path
 
-import PIL
 import torch
-from machine import machine
+from machine import conditions
+from options import data_parser
 
 from resmlp.data.checking.check import check_data
 
@@ -34,8 +34,7 @@ def measure(roots: list[str]) -> dict[str, dict[str, list[float]]]:
 
 def main() -> None:
     """Measure and write results/data_check.json."""
-    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
-    roots = sys.argv[1:] or [str(shared / "caltech20"), str(shared / "imagenet_samples")]
+    roots = [str(path) for path in data_parser(__doc__, "folders of images", several=True).parse_args().data]
     torch.set_num_threads(1)
     numbers, trees = {}, {}
     for kind, speeds in measure(roots).items():
@@ -48,11 +47,10 @@ def main() -> None:
         "what": "Checking image folders on one core: images per second, headers alone and with every pixel decoded",
         "numbers": numbers,
         "target": TARGET,
-        "command": "python benchmarks/data_check.py caltech20 imagenet_samples",
+        "command": "python benchmarks/data_check.py --data caltech20 imagenet_samples",
         "trees": trees,
         "turns": TURNS,
-        "machine": machine(),
-        "versions": {"torch": torch.__version__, "pillow": PIL.__version__},
+        **conditions("pillow"),
     }
     path = Path(__file__).parent.parent / "results" / "data_check.json"
     path.write_text(json.dumps(result, indent=2) + "\n")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from decoding_peers import Sentences, Translate, ctranslate2_transformer, marian
-from machine import machine
+from machine import conditions
 from torch import Tensor
 
 from resmlp.config.model_json import Seq2SeqConfig
@@ -147,22 +147,12 @@ def main() -> int:
         "settings": settings,
         "agreement": {"as_ctranslate2": same, "distinct": distinct, "sentences": 32},
         "rounds": options.rounds,
-        "threads": options.threads,
         "tokens_each": LENGTH,
-        "machine": machine(),
-        "versions": versions(),
+        **conditions("ctranslate2", "transformers"),
     }
     options.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(reached), file=sys.stderr)
     return int(any(reached[peer] < bound for peer, bound in BOUNDS.items()))
-
-
-def versions() -> dict[str, str]:
-    """Of all that was compared."""
-    import ctranslate2
-    import transformers
-
-    return {module.__name__: module.__version__ for module in (torch, ctranslate2, transformers)}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What DINO learns of CIFAR-10 on two cores, against pixels and an untrained network; and what it is worth.
 
-python benchmarks/dino.py PATH OUT [PART...]   trains what OUT lacks; writes results/dino_PART.json
+python benchmarks/dino.py --data PATH [PART...]   trains what is not yet there; writes results/dino_PART.json
 
 features  recipe `dino-cifar10`, and k-NN among all 50,000 images by its features, by pixels, and untrained
 tenth     the same network on a tenth of the labels for the same steps, from those features and from scratch; each at
@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from machine import machine
+from machine import conditions
+from options import data_parser
 
 import resmlp
 from resmlp.config import Augment, ImageRecipe, Model, Optim, Run
@@ -122,11 +122,14 @@ def crops(root: str, out: Path) -> Iterator[tuple[str, Any]]:
 PARTS = {"features": features, "tenth": tenth, "crops": crops}
 
 if __name__ == "__main__":
-    root, out, *parts = sys.argv[1:]
-    for part in parts or PARTS:
+    parser = data_parser(__doc__, "CIFAR-10", runs="dino")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; by default all")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}: they are {', '.join(PARTS)}")
+    for part in options.parts or PARTS:
         start = time.monotonic()
-        result = dict(PARTS[part](root, Path(out)))
-        result |= {"command": f"python benchmarks/dino.py PATH OUT {part}", "threads": torch.get_num_threads()}
-        result |= {"machine": machine(), "versions": {"torch": torch.__version__}}
+        result = dict(PARTS[part](str(options.data), options.runs))
+        result |= {"command": f"python benchmarks/dino.py --data PATH {part}", **conditions()}
         (RESULTS / f"dino_{part}.json").write_text(json.dumps(result, indent=2) + "\n")
         print(f"{part}: {result['numbers']} in {time.monotonic() - start:.0f} s", file=sys.stderr)

@@ -1,21 +1,21 @@
 """What a teacher and a modern recipe are worth: one small student on CIFAR-10, trained in several ways.
 
-python benchmarks/distillation.py PATH TEACHER OUT WAY:SEED...   trains into OUT/WAY-SEED, on one thread
-python benchmarks/distillation.py record OUT TEACHER_TOP1        writes results/distillation.json from what is there
+python benchmarks/distillation.py --data PATH [WAY:SEED...]   trains what is not yet there, on one thread; writes
+results/distillation.json from all runs that are there
 
-PATH holds CIFAR-10, TEACHER is the file that `cifar_teacher.py` wrote. The ways differ in what WAYS says and in nothing
-else: network, start, data, batch, number of steps and seed are the same.
+PATH holds CIFAR-10. The teacher is that of `cifar_teacher.py`. The ways differ in what WAYS says and in nothing else:
+network, start, data, batch, number of steps and seed are the same.
 """
 
 import json
 import statistics
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cifar_teacher
 import torch
-from cifar_teacher import load
-from machine import machine
+from machine import conditions
+from options import data_parser
 
 import resmlp
 from resmlp.config import ImageRecipe
@@ -45,15 +45,17 @@ WAYS: dict[str, ImageRecipe] = {
     ),
 }
 
+COMMON = ("mixed:0", "mixed-half:0", "oldschool:0", "plain:0", "soft:0")
+"""the runs of results/distillation.json"""
 PAIRS = (("soft", "plain"), ("half", "plain"), ("hard", "plain"), ("mixed-half", "mixed"), ("plain", "oldschool"))
 """a way, and the one it is compared with"""
 
 
-def train(root: str, teacher: str, out: Path, way: str, seed: int) -> None:
+def train(root: str, teacher: Path, out: Path, way: str, seed: int) -> None:
     """One run into its folder; one that is there already is continued, or left as it is when done."""
     recipe = WAYS[way]
     recipe = replace(recipe, data=replace(recipe.data, root=root, workers=0), run=replace(recipe.run, seed=seed))
-    parts = {"teacher": load(teacher)} if isinstance(recipe.task, Distill) else {}
+    parts = {"teacher": cifar_teacher.load(teacher)} if isinstance(recipe.task, Distill) else {}
     resmlp.train(recipe, out / f"{way}-{seed}", **parts)
 
 
@@ -68,24 +70,36 @@ def record(out: Path, teacher_top1: float) -> dict:
     }
     return {
         "what": f"One student on CIFAR-10, {EPOCHS} epochs: labels, labels and a teacher, the ResNet recipe of 2015",
-        "numbers": mean | gains | {"teacher": teacher_top1},
+        "numbers": mean | gains | {"teacher": round(teacher_top1, 4)},
         "runs": top1,
         "target": {"mixed-half_over_mixed": 0.01, "plain_over_oldschool": 0.0},
-        "command": "python benchmarks/distillation.py PATH TEACHER OUT "
+        "command": "python benchmarks/distillation.py --data PATH "
         + " ".join(":".join(n.rsplit("-", 1)) for n in runs),
         "seconds": round(sum(run["seconds"] for run in runs.values()), 1),
         "parameters": next(iter(runs.values()))["parameters"],
-        "machine": machine(),
+        **conditions(),
         "versions": next(iter(runs.values()))["versions"],
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Train, and write results/distillation.json."""
+    parser = data_parser(__doc__, "CIFAR-10", runs="distillation")
+    parser.add_argument("ways", nargs="*", default=COMMON, metavar="WAY:SEED", help=f"ways: {', '.join(WAYS)}")
+    options = parser.parse_args()
+    ways = [(way, seed) for way, _, seed in (run.partition(":") for run in options.ways)]
+    for way, seed in ways:
+        if way not in WAYS or not seed.isdecimal():
+            parser.error(f"{way}:{seed} is not WAY:SEED, with a way of {', '.join(WAYS)}")
     torch.set_num_threads(1)
-    if sys.argv[1] == "record":
-        RESULTS.write_text(json.dumps(record(Path(sys.argv[2]), float(sys.argv[3])), indent=2) + "\n")
-    else:
-        root, teacher, out = sys.argv[1:4]
-        for run in sys.argv[4:]:
-            way, _, seed = run.partition(":")
-            train(root, teacher, Path(out), way, int(seed))
+    root, teacher = str(options.data), options.runs / "teacher.safetensors"
+    if not teacher.is_file():
+        cifar_teacher.train(root, teacher)
+    for way, seed in ways:
+        train(root, teacher, options.runs, way, int(seed))
+    result = record(options.runs, cifar_teacher.top1(teacher, root))
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from machine import machine
+from machine import conditions
 from torch import nn
 
 from resmlp.config import ImageRecipe, Optim, Run
@@ -103,8 +103,7 @@ def main() -> None:
         "command": "python benchmarks/engine_overhead.py",
         "milliseconds": {name: round(1e3 * statistics.median(t), 2) for name, t in times.items()},
         "turns": TURNS,
-        "machine": machine(),
-        "versions": {"torch": torch.__version__},
+        **conditions("accelerate"),
     }
     path = Path(__file__).parent.parent / "results" / "engine_overhead.json"
     path.write_text(json.dumps(result, indent=2) + "\n")

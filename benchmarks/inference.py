@@ -18,9 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import timm
 import torch
-from machine import machine
+from machine import conditions
 from PIL import Image
 from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock
 from torch import nn
@@ -283,21 +282,11 @@ def main() -> int:
         "networks": tables,
         "cold_start_s": starts,
         "export_differences": off,
-        "threads": usable_cores(),
-        "machine": machine(),
-        "versions": versions(),
+        **conditions("timm", "onnxruntime", "openvino"),
     }
     options.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(numbers, indent=2), file=sys.stderr)
     return int(not good)
-
-
-def versions() -> dict[str, str]:
-    """Of all that was compared."""
-    import onnxruntime
-    import openvino
-
-    return {module.__name__: str(module.__version__) for module in (torch, timm, onnxruntime, openvino)}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Images a second that one core makes ready, beside timm's loader with the same augmentation.
 
-python benchmarks/input_pipeline.py --images ../shared/data/imagenet_samples/imagenet_samples_256.tar
+python benchmarks/input_pipeline.py --data imagenet_samples_256.tar
 
 All in one process and one thread, with the files in memory: JPEGs of 500 x 375, made of the archive's images.
 Training is random resized crop (bicubic), flip, RandAugment rand-m9-n2-mstd0.5-inc1 and erasing of a quarter of the
@@ -10,7 +10,6 @@ least, because Pillow refuses to keep none. Evaluation ends at the normalized ba
 take turns.
 """
 
-import argparse
 import io
 import json
 import sys
@@ -21,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from machine import machine
+from machine import conditions
+from options import data_parser
 from PIL import Image
 from timm.data import create_transform
 from timm.data.loader import fast_collate
@@ -33,7 +33,6 @@ from resmlp.analysis.profiling.rounds import Work, measure, spread
 from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import BatchAugment, EvalBatches, ImageSet, TrainBatches, eval_transform, normalize
-from resmlp.imaging import jpeg
 from resmlp.imaging.image_file import BufferedMember, ImageSource, Pixels
 
 RESULT = Path(__file__).parent.parent / "results" / "input_pipeline.json"
@@ -154,15 +153,14 @@ def _kept_bits(transform):
 
 def main() -> int:
     """Returns 1 where a bound is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, required=True, help="an uncompressed archive")
+    parser = data_parser(__doc__, "an uncompressed archive of images")
     parser.add_argument("--count", type=int, default=64, help="images in a call; a multiple of 32")
     parser.add_argument("--quality", type=int, default=90, help="of the JPEGs")
     parser.add_argument("--seconds", type=float, default=25.0, help="for each work")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    files = images(options.images, options.count, options.quality)
+    files = images(options.data, options.count, options.quality)
     timm, ours = Timm(files), Ours(list(files))
     runs = {
         "train": ours.train,
@@ -196,34 +194,18 @@ def main() -> int:
         | {"eval_difference": "less than 1, of 255"},
         "reached": reached,
         "quartiles": {name: [round(ratio.low, 3), round(ratio.high, 3)] for name, ratio in ratios.items()},
-        "command": "python benchmarks/input_pipeline.py --images imagenet_samples_256.tar",
+        "command": "python benchmarks/input_pipeline.py --data imagenet_samples_256.tar",
         "images_per_second": {name: round(spread(some).median, 1) for name, some in rates.items()},
         "files": {
             "count": len(files),
             "size": list(WIDE),
             "mean_bytes": round(sum(len(file.data) for file in files) / len(files)),
         },
-        "threads": 1,
-        "machine": machine(),
-        "versions": versions(),
+        **conditions("timm", "pillow", "simplejpeg"),
     }
     options.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(numbers), file=sys.stderr)
     return int(not reached)
-
-
-def versions() -> dict[str, str]:
-    """Of all that took part; simplejpeg may be absent."""
-    import PIL
-    import timm as package
-
-    fast = getattr(jpeg.simplejpeg, "__version__", "absent") if jpeg.simplejpeg else "absent"
-    return {
-        "torch": str(torch.__version__),
-        "timm": package.__version__,
-        "Pillow": PIL.__version__,
-        "simplejpeg": fast,
-    }
 
 
 if __name__ == "__main__":

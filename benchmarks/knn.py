@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import torch
-from machine import machine
+from machine import conditions
 
 from resmlp.metrics import knn
 
@@ -44,9 +44,7 @@ def main() -> None:
         "numbers": numbers,
         "target": TARGET,
         "command": "python benchmarks/knn.py",
-        "threads": torch.get_num_threads(),
-        "machine": machine(),
-        "versions": {"torch": torch.__version__},
+        **conditions(),
     }
     path = Path(__file__).parent.parent / "results" / "knn.json"
     path.write_text(json.dumps(result, indent=2) + "\n")

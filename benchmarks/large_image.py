@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from machine import machine
+from machine import conditions
 from PIL import Image
 
 from resmlp.config import Data, Model
@@ -62,8 +62,7 @@ def main() -> int:
         "reached": gib < MOST_GIB,
         "command": "python benchmarks/large_image.py",
         "seconds": round(seconds, 1),
-        "machine": machine(),
-        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
+        **conditions(),
     }
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["numbers"]))

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import torch
-from machine import machine
+from machine import conditions
 
 import resmlp
 from resmlp.analysis.profiling.profile import profile
@@ -52,9 +52,7 @@ def main() -> None:
         "target": TARGET,
         "command": "python benchmarks/profile_check.py",
         "pairs": [[round(rate, 3) for rate in pair] for pair in pairs],
-        "threads": torch.get_num_threads(),
-        "machine": machine(),
-        "versions": {"torch": str(torch.__version__)},
+        **conditions(),
     }
     path = Path(__file__).parent.parent / "results" / "profile_check.json"
     path.write_text(json.dumps(result, indent=2) + "\n")

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from machine import machine
+from machine import conditions
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -23,7 +23,7 @@ def record(folder: Path, command: str) -> dict:
         "seconds": summary["seconds"],
         "parameters": summary["parameters"],
         "seed": recipe["run"]["seed"],
-        "machine": machine(),
+        **conditions(),
         "versions": summary["versions"],
     }
 

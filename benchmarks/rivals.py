@@ -1,18 +1,18 @@
 """ResMLP beside an attention network of its shape: one recipe, one seed, about as long, a test set that neither saw.
 
-python benchmarks/rivals.py multi30k|camvid PATH OUT   trains what OUT lacks; writes results/multi30k.json or
+python benchmarks/rivals.py multi30k|camvid --data PATH   trains what is not yet there; writes results/multi30k.json or
 camvid.json
 """
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import machine
+from machine import conditions
+from options import data_parser
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -94,18 +94,20 @@ def main(recipe: str, root: str, out: Path) -> dict:
         "numbers": numbers,
         "target": match.bounds,
         "reached": reached,
-        "command": f"python benchmarks/rivals.py {recipe} PATH OUT",
+        "command": f"python benchmarks/rivals.py {recipe} --data PATH",
         "seconds": round(sum(one["minutes"] for one in found.values()) * 60, 1),
-        "cores": len(os.sched_getaffinity(0)),
         "seed": 0,
         "networks": found,
-        "machine": machine(),
+        **conditions(),
         "versions": json.loads((out / "resmlp" / "summary.json").read_text())["versions"],
     }
 
 
 if __name__ == "__main__":
-    recipe, root, out = sys.argv[1:]
-    result = main(recipe, root, Path(out))
-    (RESULTS / f"{recipe}.json").write_text(json.dumps(result, indent=2) + "\n")
+    parser = data_parser(__doc__, "the recipe's data set", runs="RECIPE")
+    parser.add_argument("recipe", choices=MATCHES)
+    options = parser.parse_args()
+    folder = options.runs.with_name(options.recipe) if options.runs.name == "RECIPE" else options.runs
+    result = main(options.recipe, str(options.data), folder)
+    (RESULTS / f"{options.recipe}.json").write_text(json.dumps(result, indent=2) + "\n")
     raise SystemExit(0 if result["reached"] else f"error: short of {result['target']}: {result['numbers']}")

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import timm
 import torch
-from machine import machine
+from machine import conditions
 
 import resmlp.timm  # noqa: F401  registers them
 from resmlp.config.vision import ARCHITECTURES
@@ -152,8 +152,7 @@ def main() -> int:
         "not_run": ours.elsewhere,
         "networks": sorted(set().union(*ours.networks.values())),
         "command": command(options),
-        "machine": machine(),
-        "versions": {"torch": torch.__version__, "timm": timm.__version__},
+        **conditions("timm"),
     }
     options.out.write_text(json.dumps(result, indent=2) + "\n")
     return int(numbers["failed"] > 0 or numbers["passed"] == 0)

@@ -24,7 +24,7 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from machine import machine
+from machine import conditions
 from torch import Tensor, nn
 
 import resmlp
@@ -217,27 +217,18 @@ def main() -> int:
             "quartile_low": speed["quartile_low"],
             "quartile_high": speed["quartile_high"],
             "memory": round(memory, 3),
-            "resident_memory": round(rss, 3),
+            "resident_memory": round(resident, 3),
         },
         "target": {"times_as_fast": f"at least {SPEED}", "memory": most, "resident_memory": most},
         "reached": all(reached.values()),
         "command": "python benchmarks/training_step.py",
         **settings,
         "batch": options.batch,
-        "threads": options.threads,
-        "machine": machine(),
-        "versions": versions(),
+        **conditions("timm"),
     }
     options.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["numbers"]), file=sys.stderr)
     return int(not result["reached"])
-
-
-def versions() -> dict[str, str]:
-    """Of all that was compared."""
-    import timm
-
-    return {"torch": str(torch.__version__), "timm": timm.__version__}
 
 
 if __name__ == "__main__":

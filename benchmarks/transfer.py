@@ -1,18 +1,18 @@
 """What a start from CIFAR-10 is worth on Caltech-20: the same network and steps, from scratch and fine-tuned.
 
-python benchmarks/transfer.py PATH CHECKPOINT OUT [SEED...]   trains what OUT lacks; writes results/transfer.json
+python benchmarks/transfer.py --data PATH   trains what is not yet there; writes results/transfer.json
 
-PATH holds train/ and val/ of Caltech-20, CHECKPOINT is a run folder of recipe `cifar10`. Each way is tried at the rates
-of RATES, and its better rate counts, so that neither loses by a rate made for the other.
+PATH holds train/ and val/ of Caltech-20; the checkpoint is that of a run of recipe `cifar10`. Each way is tried at the
+rates of RATES, and its better rate counts, so that neither loses by a rate made for the other.
 """
 
 import json
 import statistics
-import sys
 from pathlib import Path
 
 import torch
-from machine import machine
+from machine import conditions
+from options import data_parser
 
 import resmlp
 from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
@@ -61,15 +61,16 @@ def main(root: str, checkpoint: str, out: Path, seeds: list[int]) -> dict:
         "runs": runs,
         "seeds": seeds,
         "target": {"gain": 0.0},
-        "command": "python benchmarks/transfer.py PATH runs/cifar10 OUT " + " ".join(map(str, seeds)),
-        "machine": machine(),
-        "versions": {"torch": torch.__version__},
+        "command": "python benchmarks/transfer.py --data PATH --seeds " + " ".join(map(str, seeds)),
+        **conditions(),
     }
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    root, checkpoint, out, *seeds = sys.argv[1:]
-    RESULTS.write_text(
-        json.dumps(main(root, checkpoint, Path(out), [int(seed) for seed in seeds] or [0]), indent=2) + "\n"
-    )
+    parser = data_parser(__doc__, "Caltech-20", runs="transfer")
+    parser.add_argument("--checkpoint", default="runs/cifar10", help="a finished run of recipe cifar10")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    options = parser.parse_args()
+    result = main(str(options.data), options.checkpoint, options.runs, options.seeds)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")

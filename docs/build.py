@@ -2,14 +2,15 @@
 
 `<!-- results -->` and `<!-- /results -->` enclose the table of all results. `<!-- results dino knn -->` starts the
 table of those whose file names begin with `dino`, then of those that begin with `knn`. README.md shows the numbers that
-have a target, docs/*.md show all. `<!-- models -->` and `<!-- /models -->` enclose the table of published weights.
+have a target, docs/*.md show all, and what they were measured on below the table. `<!-- models -->` and
+`<!-- /models -->` enclose the table of published weights.
 """
 
 import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ MARKER = re.compile(r"<!-- */?results.*?-->")
 FEW = 4  # how many numbers README.md shows of a result without target
 Columns = dict[str, Callable[[dict[str, Any]], str]]
 """title -> function from a result to the text of its cell; the first column, a link to the result, is implied"""
-KEYS = {"what": str, "numbers": dict, "target": dict, "machine": str, "command": str}
-"""the keys that each result must have, with their types"""
+KEYS = {"what": str, "numbers": dict, "target": dict, "command": str}
+"""the keys that each result must have, with their types; `machine` and `versions`: see `check_machine`"""
+MACHINE = {"cpu": str, "instruction_sets": list | None, "cores": int, "threads": int}
+"""the keys of a machine, as benchmarks/machine.py writes them; null: not known"""
 
 
 class PageError(Exception):
@@ -44,7 +47,39 @@ def read_result(path: Path) -> dict[str, Any]:
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise PageError(f"{name}: {key} should be a finite number")
+    check_machine(name, result)
     return result
+
+
+def check_machine(name: str, result: dict[str, Any]) -> None:
+    """Raise `PageError` unless all of a result was measured on one machine, which is described as in `MACHINE`.
+
+    Older results describe it in words.
+    """
+    own, versions = result.get("machine"), result.get("versions", {})
+    if not isinstance(versions, dict):
+        raise PageError(f"{name}: versions should be of type dict")
+    if not isinstance(own, str | dict):
+        raise PageError(f"{name}: machine should be an object or text")
+    if isinstance(own, dict):
+        for key, kind in MACHINE.items():
+            if key not in own or not isinstance(own[key], kind):
+                raise PageError(f"{name}: machine has no valid {key}")
+        if "torch" not in versions:
+            raise PageError(f"{name}: versions should have that of torch")
+    for other in machines(result):
+        if other != own:
+            raise PageError(f"{name} mixes machines: {json.dumps(own)}; {json.dumps(other)}")
+
+
+def machines(value: Any) -> Iterator[Any]:
+    """All values of a key `machine`, at any depth; empty text, of a row that was not measured, does not count."""
+    if isinstance(value, dict):
+        yield from (inner for key, inner in value.items() if key == "machine" and inner)
+        value = [inner for key, inner in value.items() if key != "machine"]
+    if isinstance(value, list):
+        for inner in value:
+            yield from machines(inner)
 
 
 def check_markers(page: str, text: str) -> None:
@@ -66,11 +101,15 @@ def table(prefixes: str, columns: Columns, folder: str) -> str:
     Without a prefix: all results.
     """
     lines = [["what", *columns], ["---"] * (1 + len(columns))]
+    places: dict[str, list[str]] = {}
     for prefix in prefixes.split() or [""]:
         for path in sorted((ROOT / "results").glob(f"{prefix}*.json")):
             result = read_result(path)
             lines.append([f"[{result['what']}]({folder}/{path.name})", *(cell(result) for cell in columns.values())])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+            places.setdefault(measured_on(result), []).append(path.stem)
+    below = "".join(f"- {', '.join(names)}: {place}\n" for place, names in places.items())
+    rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{rows}\nMeasured on:\n\n{below}" if prefixes and "machine" in columns else rows
 
 
 def models() -> str:
@@ -117,8 +156,23 @@ def minutes(result: dict[str, Any]) -> str:
 
 
 def machine(result: dict[str, Any]) -> str:
-    """The machine that the numbers were measured on."""
-    return result["machine"]
+    """The machine that the numbers were measured on, in short."""
+    own = result["machine"]
+    if isinstance(own, str):
+        return own
+    cores = f"{own['cores']} core{'s' * (own['cores'] != 1)}, {own['cpu']}"
+    return f"{own['gpu']}, {cores}" if "gpu" in own else cores
+
+
+def measured_on(result: dict[str, Any]) -> str:
+    """The machine with its instruction sets and threads, as far as they are recorded, and the versions."""
+    own, versions = result["machine"], result.get("versions", {})
+    parts = [machine(result)]
+    if isinstance(own, dict):
+        sets = own["instruction_sets"]
+        parts += [f"{own['threads']} thread{'s' * (own['threads'] != 1)}"]
+        parts += [", ".join(f"`{name}`" for name in sets)] if sets else []
+    return "; ".join([*parts, ", ".join(f"{package} {number}" for package, number in versions.items())])
 
 
 def command(result: dict[str, Any]) -> str:

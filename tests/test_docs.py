@@ -110,6 +110,12 @@ def test_a_table_without_end_marker_is_an_error(pages):
         ({"target": 0.9}, "target should be of type dict"),
         ({"what": None}, "what should be of type str"),
         ({"seconds": "long"}, "seconds should be a finite number"),
+        ({"versions": "torch 2.15"}, "versions should be of type dict"),
+        ({"machine": ["1 core"]}, "machine should be an object or text"),
+        ({"machine": {"cpu": "X", "cores": 2, "threads": 2}}, "machine has no valid instruction_sets"),
+        ({"machine": {"cpu": "X", "cores": "2", "threads": 2, "instruction_sets": []}}, "machine has no valid cores"),
+        ({"machine": {"cpu": "X", "cores": 2, "instruction_sets": []}}, "machine has no valid threads"),
+        ({"machine": {"cores": 2, "threads": 2, "instruction_sets": []}}, "machine has no valid cpu"),
     ],
 )
 def test_a_result_with_wrong_types_is_named(change, words, pages):
@@ -120,6 +126,46 @@ def test_a_result_with_wrong_types_is_named(change, words, pages):
     assert error.startswith("error: results/digits.json")
     assert words in error
     assert error.count("\n") == 1
+
+
+XEON = {"cpu": "Xeon", "instruction_sets": ["amx_bf16", "avx2"], "cores": 2, "threads": 1}
+MIXED = [
+    {"networks": {"s12": {"machine": XEON | {"cpu": "EPYC"}}}},
+    {"runs": [{"ours": {"machine": XEON}}, {"timm": {"machine": XEON | {"instruction_sets": ["avx2"]}}}]},
+    {"times": {"timm": {"machine": XEON | {"threads": 2}}}},
+    {"times": {"timm": {"machine": "1 core, EPYC"}}},
+    {"times": {"timm": {"machine": {"cpu": "Xeon"}}}},
+]
+
+
+@pytest.mark.parametrize("change", MIXED, ids=["processor", "instruction sets", "threads", "words", "less"])
+def test_a_result_of_several_machines_is_refused(change, pages):
+    path, versions = pages / "results" / "digits.json", {"torch": "9.9"}
+    result = json.loads(path.read_text()) | {"machine": XEON, "versions": versions}
+    path.write_text(json.dumps(result | change))
+    code, error = build(pages)
+    assert code == 2
+    assert error.startswith("error: results/digits.json mixes machines: " + json.dumps(XEON))
+    assert error.count("\n") == 1
+    path.write_text(json.dumps(result | {"networks": {"s12": {"machine": XEON}}}))
+    assert build(pages) == (0, "")
+
+
+def test_the_machine_is_below_a_table(pages):
+    path = pages / "results" / "training_step.json"
+    page = pages / "docs" / "performance.md"
+    old = json.loads(path.read_text())
+    assert f"\n- training_step: {old['machine']}; torch {old['versions']['torch']}, timm" in page.read_text()
+    for machine, words in (
+        (XEON, "2 cores, Xeon; 1 thread; `amx_bf16`, `avx2`; torch 9.9"),
+        (XEON | {"instruction_sets": None, "threads": 2}, "2 cores, Xeon; 2 threads; torch 9.9"),
+        (XEON | {"gpu": "H200", "cores": 1}, "H200, 1 core, Xeon; 1 thread; `amx_bf16`, `avx2`; torch 9.9"),
+    ):
+        path.write_text(json.dumps(old | {"machine": machine, "versions": {"torch": "9.9"}}))
+        assert build(pages) == (0, "")
+        assert f"\nMeasured on:\n\n- training_step: {words}\n<!-- /results -->" in page.read_text()
+    path.write_text(json.dumps(old | {"machine": XEON, "versions": {}}))
+    assert "versions should have that of torch" in build(pages)[1]
 
 
 def test_every_link_between_the_pages_works():
@@ -215,6 +261,9 @@ def test_every_flag_in_the_pages_exists(capsys):
         "--names",
         "--peers",
         "--count",
+        "--data",
+        "--runs",
+        "--seeds",
         "--networks",
         "--group",
     }

@@ -10,7 +10,8 @@ from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_r
 class Optim:
     """Optimizer and learning rate schedule."""
 
-    name: Literal["lamb", "adamw", "sgd", "adagrad"] = "lamb"
+    name: Literal["lamb", "adamw", "sgd", "adagrad", "muon"] = "lamb"
+    """muon: Muon for the matrices of the hidden linear layers, AdamW for all other parameters"""
     lr: float = 5e-3
     """peak learning rate; scaled with the batch only if that exceeds the training set and is reduced to fit"""
     weight_decay: float = 0.2
@@ -18,7 +19,7 @@ class Optim:
     final_weight_decay: float | None = None
     """weight decay at the end of the run, by a cosine schedule; None: constant"""
     momentum: float = 0.9
-    """momentum of SGD; beta1 of LAMB and AdamW"""
+    """momentum of SGD and Muon; beta1 of LAMB and AdamW"""
     beta2: float = 0.999
     schedule: Literal["cosine", "step", "inverse-sqrt", "constant", "poly"] = "cosine"
     """schedule after the warm-up; inverse-sqrt: lr * sqrt(warm-up steps / step) (Vaswani et al. 2017, equation 3);

@@ -150,6 +150,11 @@ class TimmFeatures(Backbone):
         layer = group_parameters(net, net.group_matcher(coarse=False), reverse=True)
         return {parameter: layer[name] for name, parameter in net.named_parameters()}
 
+    def stem(self) -> set[nn.Parameter]:
+        """The parameters of the first layer, such as the patch embedding; none for a network without groups in timm."""
+        grouped = hasattr(self.net.model, "group_matcher")
+        return {parameter for parameter, layer in self.layers().items() if layer == 0} if grouped else set()
+
     def checkpoint_activations(self, on: bool) -> None:
         """Trade time for memory in training. Raises `UserError` with BatchNorm, and if timm does not support it."""
         normed = any(isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) for part in self.net.modules())

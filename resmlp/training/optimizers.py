@@ -12,6 +12,9 @@ from torch import nn
 from resmlp import config
 from resmlp.models import Trunk
 from resmlp.models.backbones import TimmFeatures
+from resmlp.training.muon import MuonAdamW, hidden_matrices
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import counted
 from resmlp.utils.schedules import cosine, poly
 
 DECAYED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -38,6 +41,12 @@ def undecayed(model: nn.Module) -> str:
     """The parameters without weight decay, for the table: "Affine 50, LayerScale 24, bias 38 tensors"."""
     count = Counter(role for _, role in roles(model) if role != "weight")
     return ", ".join(f"{role} {n}" for role, n in sorted(count.items())) + " tensors"
+
+
+def muon_summary(model: nn.Module) -> str:
+    """The parameters of each part of Muon, for the table: "Muon for 36 hidden weights, AdamW for 115 other tensors"."""
+    matrices, tensors = len(hidden_matrices(model)), sum(1 for _ in roles(model))
+    return f"Muon for {counted(matrices, 'hidden weight')}, AdamW for {counted(tensors - matrices, 'other tensor')}"
 
 
 def layers(model: nn.Module) -> dict[nn.Parameter, int]:
@@ -80,7 +89,10 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float =
 
 
 def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimizer:
-    """LAMB (of timm), AdamW, SGD or Adagrad (eps 1e-10, as fairseq) for the parameters of `model`, grouped by role."""
+    """The optimizer `optim.name` for the parameters of `model`, grouped by role. LAMB is that of timm.
+
+    Adagrad has the eps of fairseq, 1e-10. Raises `UserError` for Muon and a network without hidden matrices.
+    """
     groups = parameter_groups(model, optim.weight_decay, optim.layer_decay)
     betas = (optim.momentum, optim.beta2)
     if optim.name == "sgd":
@@ -89,6 +101,10 @@ def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimiz
         return torch.optim.Adagrad(groups, lr=optim.lr, eps=1e-10)
     if optim.name == "adamw":
         return torch.optim.AdamW(groups, lr=optim.lr, betas=betas, fused=True)
+    if optim.name == "muon":
+        matrices = hidden_matrices(model)
+        demand(bool(matrices), "--optim.name muon: the network has no hidden linear layer", "use --optim.name adamw")
+        return MuonAdamW(groups, matrices, optim.lr, betas)
     from timm.optim import Lamb
 
     return Lamb(groups, lr=optim.lr, betas=betas)

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from resmlp.config import Recipe
 from resmlp.models import count_parameters
 from resmlp.tasks import Task
-from resmlp.training.optimizers import optimizer_summary, undecayed
+from resmlp.training.optimizers import muon_summary, optimizer_summary, undecayed
 from resmlp.utils.errors import counted
 
 
@@ -26,6 +26,8 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
     length = f"{counted(task.steps_per_epoch, 'step')} per epoch, {counted(run.epochs, 'epoch')}"
     yield "batch", f"{task.samples_per_step}{split}; {length}"
     yield "optimizer", optimizer_summary(optim, task.steps_per_epoch, run.epochs)
+    if optim.name == "muon":
+        yield "muon", muon_summary(task.model)
     tuning = [f"layer decay: each layer has {optim.layer_decay:g} times the lr of the next"] * (optim.layer_decay < 1)
     if optim.freeze_epochs:
         tuning.append(f"only the head for {min(optim.freeze_epochs, run.epochs)} of {run.epochs} epochs")

@@ -54,6 +54,25 @@ def rate(optim, step: int, epochs: int) -> float:
     return optim.min_lr + (optim.lr - optim.min_lr) * (1 + math.cos(math.pi * share)) / 2
 
 
+class BareMuon:
+    """torch's two optimizers side by side."""
+
+    def __init__(self, matrices: list[nn.Parameter], others: list[nn.Parameter], decay: float):
+        self.parts = (
+            torch.optim.Muon(matrices, momentum=0.9, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, betas=(0.9, 0.999), weight_decay=0.0, fused=True),
+        )
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
+            part.zero_grad()
+
+
 def bare_loop(task: Toy, recipe) -> None:
     """A plain training loop without the engine."""
     from timm.optim import Lamb
@@ -67,6 +86,7 @@ def bare_loop(task: Toy, recipe) -> None:
         "sgd": lambda: torch.optim.SGD(groups, momentum=0.9),
         "lamb": lambda: Lamb(groups, betas=(0.9, 0.999)),
         "adagrad": lambda: torch.optim.Adagrad(groups, eps=1e-10),
+        "muon": lambda: BareMuon(decayed, others, optim.weight_decay),
     }[optim.name]()
     model.train()
     step, parts = 0, recipe.run.accumulate
@@ -86,7 +106,7 @@ def bare_loop(task: Toy, recipe) -> None:
 
 
 @pytest.mark.isa
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "adagrad"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "adagrad", "muon"])
 @pytest.mark.parametrize(("clip", "parts"), [(None, 1), (0.05, 1), (0.05, 2)])
 def test_the_engine_is_bit_identical_to_a_plain_loop(engine, toy_recipe, name, clip, parts):
     recipe = toy_recipe({"name": name, "clip": clip}, epochs=3, accumulate=parts, seed=5)

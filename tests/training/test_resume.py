@@ -121,6 +121,18 @@ def test_fine_tuning_continues_bit_identically(tmp_path, whole, digits, interrup
     assert content(tmp_path / "stopped") == content(tmp_path / "tuned")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [2, 7], ids=["while the trunk is frozen", "after"])
+def test_muon_continues_bit_identically(tmp_path, digits, interrupt_at, step):
+    """Both optimizers are in one file, whose bytes are compared too; a frozen trunk has no state at first."""
+    flags = ("--optim.name", "muon", "--optim.layer-decay", "0.7", "--optim.freeze-epochs", "1")
+    assert digits(tmp_path / "whole", *flags) == 0
+    interrupt_at(step)
+    assert digits(tmp_path / "stopped", *flags) == 130
+    assert digits(tmp_path / "stopped", *flags) == 0
+    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+
+
 def test_sigterm_saves_as_ctrl_c_does(tmp_path, digits, interrupt_at):
     interrupt_at(3, signal.SIGTERM)
     assert digits(tmp_path / "run") == 143
