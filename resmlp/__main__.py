@@ -1,22 +1,28 @@
 """`resmlp` and `python -m resmlp`. Ctrl-C ends them with 130 at any moment, also while Python imports."""
 
-import os
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+
+from resmlp.utils.signals import importing, stop
 
 INTERRUPTED = 130
 
 
-def _stop(number: int = 0, frame: FrameType | None = None) -> NoReturn:
-    """End at once: a KeyboardInterrupt within an import or at the end of Python would show a traceback."""
-    os.write(2, b"stopped\n")
-    os._exit(INTERRUPTED)
+def _stop(number: int = signal.SIGINT, frame: FrameType | None = None) -> None:
+    """End at once: before and after a verb nothing is to be cleaned up."""
+    stop(number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, as a verb cleans up; within an import end at once."""
+    if importing(frame):
+        stop(number)
+    signal.default_int_handler(number, frame)
 
 
 def main() -> int:
-    """The exit code of the command line. Only while a verb runs is Ctrl-C an exception, as verbs clean up."""
+    """The exit code of the command line. Only while a verb runs is Ctrl-C an exception."""
     handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, as under nohup
     if handled:
         signal.signal(signal.SIGINT, _stop)
@@ -24,7 +30,7 @@ def main() -> int:
 
     try:
         if handled:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, _interrupt)
         return run()
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -38,6 +38,8 @@ def to_8_bits(image: Image.Image, value_range: ValueRange | None = None) -> Imag
     values = np.asarray(image)
     known = value_range or _full_range(image, values)
     if known is None:
+        if not np.isfinite(values).any():
+            raise ValueError("none of its samples is a finite number")
         low, high = _ends(values)
         raise ValueError(f"32-bit samples from {low:g} to {high:g}, of unknown range: set --data.value-range")
     low, high = known

@@ -9,8 +9,9 @@ MAX_SMALL = 2**30
 FEW_BYTES = 1 / 64
 """bytes of a file per pixel below which it is small; photographs have more than 1/16"""
 
-GRAY, COLOR, CONVERTED = 5, 8, 16
-"""bytes of memory per pixel: the decoded image and its RGB copy; an upright RGB copy; several RGBA copies"""
+GRAY, COLOR, CONVERTED, WAVELETS = 5, 8, 16, 24
+"""bytes of memory per pixel: the decoded image and its RGB copy; an upright RGB copy; several RGBA copies; JPEG 2000,
+whose decoder holds each channel in 32 bits beside these"""
 
 
 def check_image(image: Image.Image, size: int) -> None:
@@ -32,6 +33,8 @@ def check_shape(size: tuple[int, int]) -> None:
 
 def _memory(image: Image.Image) -> int:
     """Bytes per pixel that decoding and converting to RGB take."""
+    if image.format == "JPEG2000":
+        return WAVELETS
     if image.mode not in ("1", "L", "P", "RGB") or image.has_transparency_data:
         return CONVERTED
     return COLOR if image.mode == "RGB" else GRAY

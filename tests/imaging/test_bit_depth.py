@@ -155,3 +155,9 @@ def test_the_choice_is_kept_with_the_model():
     assert data.preprocessing().decoding == data.decoding == Decoding("ignore", (0, 4095))
     with pytest.raises(UserError, match=r"--data.value-range 5 5 \(give the smaller value first\)"):
         Data(value_range=(5, 5)).preprocessing()
+
+
+def test_samples_that_are_no_numbers():
+    data = tiff(np.full((4, 4), np.nan, np.float32), 32, sample=3)
+    with pytest.raises(UnreadableImage, match="none of its samples is a finite number"):
+        decode("x.tiff", lambda: io.BytesIO(data))

@@ -54,6 +54,13 @@ def test_limit_depends_on_mode_and_on_the_size_of_the_file():
         check_image(image, side**2)
         with pytest.raises(ValueError, match="in a file of only 1,000 bytes"):
             check_image(image, 1000)
+    image = Image.new("RGB", (1, 1))
+    image.format = "JPEG2000"  # its decoder takes 18 bytes per pixel beside the RGB copies: measured
+    image._size = (6500, 6500)
+    check_image(image, 1000)
+    image._size = (8000, 8000)
+    with pytest.raises(ValueError, match="in a file of only 1,000 bytes"):
+        check_image(image, 1000)
     blank._size = (MAX_ASPECT, 1)
     check_image(blank, 10)
 

@@ -189,7 +189,7 @@ def _same_child_handler() -> Iterator[None]:
 @contextmanager
 def _signals_wait() -> Iterator[None]:
     """Signals wait until all workers have started: torch cannot clean up a half-made iterator."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -82,12 +82,12 @@ def note_idle() -> None:
 
 
 def start_worker(notes: ReadingNotes, number: int) -> None:
-    """Initialize a worker. It ignores SIGINT and SIGTERM, which often reach the whole process group.
+    """Initialize a worker. It ignores SIGINT, SIGTERM and SIGHUP, which often reach the whole process group.
 
     The main process handles these signals, and may still need batches. The worker ends with the main process.
     """
     global _notes
-    for ignored in (signal.SIGINT, signal.SIGTERM):
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     sys.excepthook = _print_unless_disconnected
     threading.Thread(target=_end_with_main, daemon=True).start()
