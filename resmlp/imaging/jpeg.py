@@ -18,7 +18,7 @@ START = b"\xff\xd8\xff"
 END = b"\xff\xd9"
 MAX_BYTES = 2**26
 ORIENTATION_MARKS = (b"Exif\0", b"Orientation")  # the second one is Adobe's XMP
-BASELINE, FIRST_RESTART, LAST_RESTART, SCAN = 0xC0, 0xD0, 0xD7, 0xDA  # second bytes of markers
+BASELINE, FIRST_RESTART, LAST_RESTART, SCAN = 0xC0, 0xD0, 0xD7, 0xDA  # the second bytes of markers
 MARGIN = 4  # rows below the wanted ones, which the interpolation of the color may read
 
 
@@ -55,7 +55,7 @@ def decode_rgb(data: bytes, rows: int) -> np.ndarray | None:
     """Decode at least the first `rows` of a JPEG file to uint8 H W 3; None if simplejpeg cannot decode them."""
     if simplejpeg is None or not data or len(data) > MAX_BYTES:
         return None
-    short = _without_rows_below(data, rows + MARGIN)
+    short = shortened(data, rows)
     try:  # strict: a warning is an error; a shortened file always has one, about the bytes that are left
         return simplejpeg.decode_jpeg(short or data, "RGB", strict=short is None)
     except (ValueError, RuntimeError):
@@ -77,8 +77,8 @@ def read_header(data: bytes) -> Header | None:
     return None
 
 
-def _without_rows_below(data: bytes, rows: int) -> bytearray | None:
-    """The file with a smaller height in its header, so that a decoder stops early; None if that would not be safe.
+def shortened(data: bytes, rows: int) -> bytearray | None:
+    """The file with a smaller height in its header, so that a decoder stops below `rows`; None if that is not safe.
 
     Whether a file can be read must not depend on the rows: a truncated file is not shortened, nor one with other
     markers between the pixels, which are errors to a decoder that arrives there.
@@ -87,6 +87,7 @@ def _without_rows_below(data: bytes, rows: int) -> bytearray | None:
     if header is None or not header.frame or not data.endswith(END):
         return None
     height = slice(header.frame + 5, header.frame + 7)
+    rows += MARGIN
     if rows >= int.from_bytes(data[height]) or not _is_plain_scan(data, header.scan):
         return None
     short = bytearray(data)
