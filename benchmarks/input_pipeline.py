@@ -7,7 +7,8 @@ Training is random resized crop (bicubic), flip, RandAugment rand-m9-n2-mstd0.5-
 images. `train` ends at the normalized and erased batch, `train_uint8` at the batch that goes to a device, where the
 rest happens; `train` is compared with the faster of timm's two ways. timm's posterize is made to keep one bit at
 least, because Pillow refuses to keep none. Evaluation ends at the normalized batch, and its pixels are compared. All
-take turns.
+take turns. `entropy_decoding` is the floor, relative to timm's training images: reading the bits of the crop's rows and
+computing no pixels. The shares are those of the steps of a training image.
 """
 
 import io
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from input_steps import entropy_decoding, shares
 from machine import conditions
 from options import data_parser
 from PIL import Image
@@ -32,8 +34,17 @@ from torch.utils.data import default_collate
 from resmlp.analysis.profiling.rounds import Work, measure, spread
 from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.data import BatchAugment, EvalBatches, ImageSet, TrainBatches, eval_transform, normalize
-from resmlp.imaging.image_file import BufferedMember, ImageSource, Pixels
+from resmlp.data import (
+    BatchAugment,
+    EvalBatches,
+    ImageSet,
+    TrainBatches,
+    eval_transform,
+    normalize,
+    train_transform,
+)
+from resmlp.imaging import jpeg
+from resmlp.imaging.image_file import BufferedMember, Pixels
 
 RESULT = Path(__file__).parent.parent / "results" / "input_pipeline.json"
 POLICY, ERASING, BATCH, WIDE = "rand-m9-n2-mstd0.5-inc1", 0.25, 32, (500, 375)
@@ -94,9 +105,10 @@ class Timm:
 class Ours:
     """The batches of `TrainBatches` and `EvalBatches` without workers."""
 
-    def __init__(self, files: list[ImageSource]):
-        images = ImageSet(("a", "b"), [i % 2 for i in range(len(files))], files)
+    def __init__(self, files: list[BufferedMember]):
+        images = ImageSet(("a", "b"), [i % 2 for i in range(len(files))], list(files))
         data, augment = Data(batch_size=BATCH, workers=0), Augment(policy="rand", magnitudes=POLICY, erasing=ERASING)
+        self.files, self.transform = files, train_transform(data, augment)
         self.batches, self.augment = TrainBatches(images, data, augment, seed=0), BatchAugment(augment, data, 2)
         self.evaluation = EvalBatches(images, EVALUATION, BATCH, 0)
         self.epoch = 0
@@ -112,6 +124,13 @@ class Ours:
         self.epoch += 1
         for batch in self.batches.epoch(self.epoch):
             self.augment(batch["image"], batch["label"], batch["key"])
+
+    def floor(self) -> None:
+        """The bits of the rows that the boxes of an epoch need."""
+        for file in self.files:
+            width, height = jpeg.probe(io.BytesIO(file.data))[1]
+            rows = self.transform.crop.choose((width, height)).box[3]
+            entropy_decoding(jpeg.shortened(file.data, rows) or file.data)
 
     def evaluate(self) -> None:
         """All images, normalized."""
@@ -161,7 +180,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     files = images(options.data, options.count, options.quality)
-    timm, ours = Timm(files), Ours(list(files))
+    timm, ours = Timm(files), Ours(files)
     runs = {
         "train": ours.train,
         "timm_train": timm.train,
@@ -172,7 +191,7 @@ def main() -> int:
         "timm_eval": timm.evaluate,
         "decode": lambda: [file.read() for file in files],
         "timm_decode": lambda: [opened(file) for file in files],
-    }
+    } | ({"entropy_decoding": ours.floor} if jpeg.simplejpeg else {})
     works = [Work(run, len(files)) for run in runs.values()] + [Work(small(1024), 1024)]
     measured = measure(
         works, options.seconds, time.perf_counter, progress=lambda text: print(text, file=sys.stderr, flush=True)
@@ -186,6 +205,10 @@ def main() -> int:
     }
     numbers = {name: round(ratio.median, 3) for name, ratio in ratios.items()}
     numbers["eval_difference"] = round(difference(files), 4)
+    if jpeg.simplejpeg:
+        numbers["entropy_decoding"] = round(spread([a / b for a, b in zip(rates["entropy_decoding"], best)]).median, 2)
+    steps, operations = shares(files, ours.transform, ours.augment, BATCH)
+    numbers |= {f"share_{step}": round(share, 3) for step, share in steps.items()}
     reached = all(numbers[name] >= bound for name, bound in BOUNDS.items()) and numbers["eval_difference"] < 1
     result = {
         "what": "Input pipeline on one core: images per second relative to timm, with the same JPEGs and augmentation",
@@ -196,6 +219,7 @@ def main() -> int:
         "quartiles": {name: [round(ratio.low, 3), round(ratio.high, 3)] for name, ratio in ratios.items()},
         "command": "python benchmarks/input_pipeline.py --data imagenet_samples_256.tar",
         "images_per_second": {name: round(spread(some).median, 1) for name, some in rates.items()},
+        "rand_augment_ms": {name: round(ms, 3) for name, ms in operations.items()},
         "files": {
             "count": len(files),
             "size": list(WIDE),

@@ -81,8 +81,8 @@ def decode_region(
             if size:
                 check_shape(size)
         region = choose_region(size) if size else None
-        if region and _reduction(region) == 1 and (pixels := jpeg.decode_rgb(data)) is not None:
-            return _crop(pixels, region.box)
+        if region and _reduction(region) == 1 and (pixels := _decode_fast(data, region.box)) is not None:
+            return pixels
         with _unreadable_on_error(name):
             file.seek(0)
             image = stack.enter_context(Image.open(file, formats=FORMATS))
@@ -93,8 +93,9 @@ def decode_region(
         region = region or choose_region(image.size)
         with _unreadable_on_error(name):
             factor = _reduction(region) if upright_jpeg else 1
-            if upright_jpeg and factor == 1 and image.mode == "RGB" and (pixels := jpeg.decode_rgb(data)) is not None:
-                return _crop(pixels, region.box)
+            plain = upright_jpeg and factor == 1 and image.mode == "RGB"
+            if plain and (pixels := _decode_fast(data, region.box)) is not None:
+                return pixels
             if factor > 1:  # libjpeg skips the highest frequencies
                 image.draft(None, (image.width // factor, image.height // factor))
             image.load()
@@ -112,9 +113,11 @@ def _file_size(file: BinaryIO) -> int:
         file.seek(place)
 
 
-def _crop(pixels: np.ndarray, box: Box) -> np.ndarray:
+def _decode_fast(data: bytes, box: Box) -> np.ndarray | None:
+    """The box of the JPEG file with these bytes; None if Pillow should decode it."""
     left, top, right, bottom = box
-    return pixels[top:bottom, left:right]
+    pixels = jpeg.decode_rgb(data, rows=bottom)
+    return None if pixels is None else pixels[top:bottom, left:right]
 
 
 @contextmanager

@@ -248,17 +248,57 @@ def test_unreadable_region_has_the_same_error(photo, decoder):
         File("/nowhere/no.jpg").read_region(lambda size: Region(BOX, (1, 1)))
 
 
-def test_damage_in_the_middle_is_decoded_as_by_pillow(photo, decoder):
+SHORT = {
+    "whole": {},
+    "4:4:4": {"subsampling": 0},
+    "4:2:2": {"subsampling": 1},
+    "restart": {"restart_marker_rows": 1},
+    "progressive": {"progressive": True},
+    "gray": {},
+}
+
+
+@pytest.mark.parametrize("way", SHORT)
+@pytest.mark.parametrize("height", [101, 112])
+def test_rows_below_the_box_do_not_matter(photo, decoder, way, height):
+    """Every last row of the box: the color of a row is interpolated from the rows around it."""
+    image = photo.resize((75, height)).convert("L" if way == "gray" else "RGB")
+    data = saved(image, "JPEG", quality=90, **SHORT[way])
+    whole = np.asarray(decode("x", lambda: io.BytesIO(data)))
+    for bottom in range(1, height + 1):
+        assert (region(data, (3, bottom // 2, 70, bottom)) == whole[bottom // 2 : bottom, 3:70]).all()
+
+
+def test_rows_below_the_box_are_not_decoded(photo):
+    """The work itself: a decoder that stops early returns fewer rows."""
+    pytest.importorskip("simplejpeg")
+    data = saved(photo.resize((64, 256)), "JPEG")
+    assert jpeg.decode_rgb(data, 64).shape == (64 + jpeg.MARGIN, 64, 3)
+    assert jpeg.decode_rgb(data, 252).shape == jpeg.decode_rgb(data, 256).shape == (256, 64, 3)
+    for whole in (data + b" ", saved(photo.resize((64, 256)), "JPEG", progressive=True)):
+        assert jpeg.decode_rgb(whole, 64).shape == (256, 64, 3)
+
+
+def test_marks_of_an_orientation_inside_of_pixels_are_not_searched(photo):
+    pytest.importorskip("simplejpeg")
+    data = saved(photo, "JPEG")
+    assert jpeg.probe(io.BytesIO(data + b"Exif\0"))[1] == photo.size
+    assert jpeg.probe(io.BytesIO(data[:2] + b"\xff\xe1\0\x08Exif\0\0" + data[2:]))[1] is None
+
+
+@pytest.mark.parametrize("height", [150, 70])
+def test_damage_in_the_middle_is_decoded_as_by_pillow(photo, decoder, height):
+    """Also below the box, whose rows are not decoded: both read the file, or neither does."""
     whole = saved(photo.resize((200, 150)), "JPEG", quality=90)
     rng = np.random.default_rng(0)
-    for _ in range(100):
+    for _ in range(200):
         data = bytearray(whole)
         for place in rng.integers(650, len(data), 2):  # after the header, where damage could declare millions of pixels
             data[place] = rng.integers(256)
         outcomes = []
-        for read in (decode, lambda *args: decode_region(*args, lambda size: Region((0, 0, *size), size))):
+        for read in (decode, lambda *args: decode_region(*args, lambda size: Region((0, 0, 200, height), (200, 1)))):
             try:
-                outcomes.append(np.asarray(read("x", lambda data=data: io.BytesIO(data))).tobytes())
+                outcomes.append(np.asarray(read("x", lambda data=data: io.BytesIO(data)))[:height].tobytes())
             except UnreadableImage as error:
                 outcomes.append(error.reason)
         assert outcomes[0] == outcomes[1]

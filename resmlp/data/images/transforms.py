@@ -129,7 +129,8 @@ class ResizedCrop:
         if pixels.shape[:2] == self.size:
             return to_planar(pixels)
         image = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None]
-        return interpolate(image, self.size, **self.kernel)[0].contiguous().numpy()
+        interleaved = image.contiguous(memory_format=torch.channels_last)  # torch then resizes all channels at once
+        return interpolate(interleaved, self.size, **self.kernel)[0].contiguous().numpy()
 
 
 class CenterCrop:

@@ -132,3 +132,11 @@ def test_erasing_is_a_function_of_the_key_and_leaves_all_generators():
     own = torch.tensor([6, 1, 4])
     assert torch.equal(erase(x[own], labels[own], keys[own])[0], whole[own])
     assert not torch.equal(erase(x, labels, keys + 8)[0], whole)
+
+
+def test_erasing_on_a_cpu_seeds_no_accelerator(monkeypatch):
+    """torch.manual_seed would keep a formatted stack trace for each image, to seed a GPU that is not in use."""
+    monkeypatch.setattr(torch, "manual_seed", lambda number: pytest.fail("it was called"))
+    x = torch.zeros(8, 3, 16, 16)
+    BatchAugment(Augment(erasing=0.5), DATA, 2).erase(x, torch.arange(8))
+    assert x.any()
