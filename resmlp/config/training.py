@@ -64,7 +64,9 @@ class Run:
     epochs: int = 400
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """of the products; auto: bf16 on a GPU and on a CPU with units for it (AMX, avx512_bf16), else fp32. A run keeps
+    the precision that it began with"""
     accumulate: int = 1
     """gradient accumulation: parts of the batch of an optimizer step"""
     ema: float | None = None

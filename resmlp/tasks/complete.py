@@ -14,26 +14,38 @@ from resmlp.config.vision import Architecture
 from resmlp.hub.resolve import resolve
 from resmlp.models import preprocessing_of
 from resmlp.models.weights import read_tensors
+from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import exists
+from resmlp.utils.hardware import device_precisions
 
 R = TypeVar("R", bound=Recipe)
 CHECKPOINT, TEACHER = "--model.checkpoint", "--task.teacher"
 
 
 def complete(recipe: R, recorded: Recipe | None = None) -> R:
-    """The recipe with absolute paths, the network of its checkpoint, and the sizes and normalization of its images.
+    """The recipe with absolute paths, its precision, the network of its checkpoint, and the sizes of its images.
 
     A complete recipe is returned unchanged. `recorded`, the complete recipe of the run to continue, stands in for a
     checkpoint of that run that is gone. Raises `UserError` if the checkpoint is missing, does not name its network, or
     does not fit.
     """
+    recipe = replace(recipe, run=replace(recipe.run, precision=_precision(recipe, recorded)))
     if isinstance(recipe, ImageRecipe):
         return _complete_images(recipe, recorded)
     assert isinstance(recipe, TextRecipe)
     data = replace(recipe.data, root=absolute(recipe.data.root), tokenizer=absolute(recipe.data.tokenizer))
     checkpoint = local(CHECKPOINT, recipe.model.checkpoint, recorded)
     return replace(recipe, data=data, model=replace(recipe.model, checkpoint=checkpoint))
+
+
+def _precision(recipe: Recipe, recorded: Recipe | None) -> Any:
+    """fp32 or bf16: for auto that of the run to continue, or the lowest that the device has."""
+    if recipe.run.precision != "auto":
+        return recipe.run.precision
+    if recorded is not None:
+        return recorded.run.precision
+    return device_precisions(find_device(recipe.run.device).type)[-1]
 
 
 def _complete_images(recipe: ImageRecipe, recorded: Recipe | None) -> Any:
