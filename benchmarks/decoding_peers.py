@@ -49,8 +49,8 @@ def fill_stack(spec, model: Seq2Seq, layers: nn.ModuleList, norm: nn.Module) -> 
         fill(into.ffn.linear_1, layer.channels.fn.fc2)
 
 
-def ctranslate2_transformer(model: Seq2Seq, threads: int) -> Translate:
-    """Our `transformer_mt*`, the very weights, in CTranslate2 with numbers of 32 bits."""
+def ctranslate2_transformer(model: Seq2Seq, threads: int, kind: str = "float32") -> Translate:
+    """Our `transformer_mt*`, the very weights, in CTranslate2, which computes with numbers of this kind."""
     try:
         import ctranslate2
     except ImportError:
@@ -78,9 +78,7 @@ def ctranslate2_transformer(model: Seq2Seq, threads: int) -> Translate:
         spec.validate()
         spec.optimize()
         spec.save(folder)
-        there = ctranslate2.Translator(
-            folder, device="cpu", compute_type="float32", inter_threads=1, intra_threads=threads
-        )
+        there = ctranslate2.Translator(folder, device="cpu", compute_type=kind, inter_threads=1, intra_threads=threads)
 
     def translate(sources: Sentences, beam: int, length: int) -> list[list[int]]:
         found = there.translate_batch(
