@@ -129,7 +129,8 @@ class Folder:
 
     def images(self) -> list[Path]:
         """The figures, curves first."""
-        return sorted(self.path.glob("figures/*.png"), key=lambda path: (path.name != "curves.png", path.name))
+        found = (path for path in self.path.glob("figures/*.png") if path.is_file())  # a pipe would be waited for
+        return sorted(found, key=lambda path: (path.name != "curves.png", path.name))
 
     def figure(self, path: Path) -> str:
         """A figure with its alternative text."""

@@ -15,6 +15,7 @@ from resmlp.tasks.fit_batch import fit_batch
 from resmlp.utils.devices import Process
 from resmlp.utils.errors import counted, notice
 from resmlp.utils.logger import console
+from resmlp.utils.run_folder import IMAGES, checkpoint_steps
 
 
 def fraction_summary(data: Data, classes: Sequence[str]) -> str:
@@ -70,9 +71,13 @@ class ImageTask(Task):
             notice(note)
 
     def record(self, folder: Path) -> None:
-        """Write the list of the images of a new run; that of a run that continues stays."""
-        if not self.continues and self.recipe.data.root is not None:
-            self.listed().write(folder)
+        """Write the list of the images of a new run; that of a run that continues stays, if it is there."""
+        if self.continues or self.recipe.data.root is None:
+            return
+        if checkpoint_steps(folder):
+            what = f"{folder / IMAGES} is gone: whether the images are still those of the run is not known"
+            notice(f"{what}; it continues on those that are there now, and lists them")
+        self.listed().write(folder)
 
     def report_unreadable(self, batches: Iterable[Batch], remedy: str) -> Iterator[Batch]:
         """The batches; report an unreadable image with the `remedy` the first time, and count it each time."""

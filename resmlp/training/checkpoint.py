@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import shutil
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import file_digest, sha256
@@ -19,8 +18,9 @@ from resmlp.models.weights import read_tensors
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import all_gather
 from resmlp.utils.errors import UserError, notice
-from resmlp.utils.files import read_json, write_folder, write_json
+from resmlp.utils.files import check_file, read_json, remove, write_folder, write_json
 from resmlp.utils.run_folder import (
+    CHECKPOINTS,
     OPTIMIZER,
     PROGRESS,
     checkpoint_leftovers,
@@ -95,7 +95,7 @@ class Checkpoints:
         kept = {*self.steps()[-KEPT:], progress.best.get("step")}
         for step in self.steps():
             if step not in kept:
-                shutil.rmtree(self.path(step))
+                remove(self.path(step))
 
     def _write(self, folder: Path, progress: Progress) -> None:
         files: dict[str, str] = {}
@@ -145,7 +145,7 @@ class Checkpoints:
     def _last_whole(self, total: int) -> int | None:
         """The step of the last whole checkpoint, after those behind it have been set aside; None if there is none."""
         for leftover in checkpoint_leftovers(self.folder):
-            shutil.rmtree(leftover, ignore_errors=True)
+            remove(leftover)
         damage: dict[int, str] = {}
         for step in reversed(self.steps()):
             damage[step] = self._damage(step, total)
@@ -154,12 +154,15 @@ class Checkpoints:
         whole = next((step for step, reason in damage.items() if not reason), None)
         for step, reason in damage.items():
             what = f"{self.path(step)} is damaged: {reason}"
-            demand(whole is not None, what, "remove that folder; without another checkpoint, the run starts over")
-            if step != whole:
+            if whole is None:
+                notice(what)
+            elif step != whole:
                 aside = damaged_path(self.folder, step)
-                shutil.rmtree(aside, ignore_errors=True)
                 self.path(step).rename(aside)
                 notice(f"{what}; it is {aside.name} now, and the run continues from step {whole}")
+        parent = self.folder / CHECKPOINTS
+        hint = "remove that folder, and the run starts over"
+        demand(whole is not None or not damage, f"no checkpoint in {parent} is whole", hint)
         return whole
 
     def _damage(self, step: int, total: int) -> str:
@@ -172,6 +175,7 @@ class Checkpoints:
             if set(progress.files) != expected:
                 raise ValueError(f"it has {', '.join(sorted(progress.files))}, not {', '.join(sorted(expected))}")
             for name, digest in progress.files.items():
+                check_file(path / name)
                 with (path / name).open("rb") as file:
                     if file_digest(file, "sha256").hexdigest() != digest:
                         raise ValueError(f"{name} has other bytes than were written")

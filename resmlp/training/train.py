@@ -31,7 +31,7 @@ from resmlp.utils.devices import Process, find_device, join_processes
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
 from resmlp.utils.logger import console, show_table
-from resmlp.utils.run_folder import FIGURES, IMAGES, RECIPE, REPORT, SUMMARY, checkpoint_steps
+from resmlp.utils.run_folder import FIGURES, IMAGES, RECIPE, REPORT, SUMMARY, check_layout, checkpoint_steps
 from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import difference, from_dict, to_dict
 
@@ -104,6 +104,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
     """
     recipe = open_recipe(recipe) if isinstance(recipe, str) else recipe
     folder = Path(out or f"runs/{recipe.name}")
+    check_layout(folder)
     recipe = complete(recipe, recorded_recipe(folder))
     accelerator = make_accelerator(recipe.run)
     if accelerator.device.type == "cpu":

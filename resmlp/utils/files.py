@@ -32,6 +32,24 @@ def exists(name: str) -> bool:
         return False
 
 
+def check_file(path: Path) -> None:
+    """Raise `UserError` unless `path` is a regular file: to read a pipe would wait, and a device may have no end."""
+    if path.is_file():
+        return
+    if not os.path.lexists(path):
+        raise UserError(f"no file {path}", "check the path")
+    kind = "a folder" if path.is_dir() else "a pipe or a device" if path.exists() else "a broken link"
+    raise UserError(f"{path} is {kind}, not a file", "move it away, or restore the file")
+
+
+def remove(path: Path) -> None:
+    """Delete what has this name, if anything: a file, a pipe, a link but not its target, or a folder with all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turns an `OSError` into a `UserError` that names `path`."""
@@ -94,6 +112,7 @@ def write_together(writes: dict[Path, Callable[[Path], Any]]) -> None:
         for path, write in writes.items():
             with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
+                remove(asides[path])  # a killed process may have left it, and anything may have its name
                 write(asides[path])
                 _sync(asides[path])
         for path, aside in asides.items():
@@ -103,7 +122,7 @@ def write_together(writes: dict[Path, Callable[[Path], Any]]) -> None:
     finally:
         for aside in asides.values():
             with suppress(OSError):
-                aside.unlink()
+                remove(aside)
 
 
 def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
@@ -111,8 +130,9 @@ def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
     aside = path.with_name(f".{path.name}.part")
     with disk_errors(path):
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove(aside)
+            aside.mkdir()
             write(aside)
             for file in aside.iterdir():
                 _sync(file)
@@ -136,11 +156,10 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value of a JSON file of at most `MAX_JSON` bytes. Raises `UserError` for a file that is missing or broken."""
     try:
-        if path.stat().st_size > MAX_JSON or not path.is_file():
-            raise ValueError(f"it is no file of at most {MAX_JSON:,} bytes")
+        check_file(path)
+        if path.stat().st_size > MAX_JSON:
+            raise ValueError(f"it has more than {MAX_JSON:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no file {path}", "check the path") from None
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"cannot read {path}: {reason}", "it should be a complete JSON file") from None

@@ -1,6 +1,7 @@
 """The log of a run: metrics.jsonl, TensorBoard, Weights & Biases, and the progress bar."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -16,9 +17,14 @@ from torch import Tensor
 
 from resmlp.utils.errors import UserError, printable
 from resmlp.utils.files import disk_errors
+from resmlp.utils.run_folder import METRICS
 
 plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 """options of rich that print text literally: names of files are no markup"""
+MAX_LINE = 2**20
+"""characters of a line of the log that are read at once: a longer one is none of ours"""
+MAX_COUNT = 2**53
+"""above every step and epoch; smaller integers are exact as floats"""
 
 
 class SafeConsole(Console):
@@ -44,11 +50,12 @@ class Logger:
     """Appends lines to `metrics.jsonl`, and sends their numbers to TensorBoard and W&B if these are on."""
 
     def __init__(self, folder: Path, tensorboard: bool = False, wandb: bool = False):
-        self.path = folder / "metrics.jsonl"
-        with disk_errors(self.path):
-            if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):  # killed in the middle of a line
-                with self.path.open("a") as file:
-                    file.write("\n")
+        self.path = folder / METRICS
+        with disk_errors(self.path), self.path.open("ab+") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":  # killed in the middle of a line
+                    file.write(b"\n")
         self.boards: list[Callable[[str, float, int], Any]] = []
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -82,17 +89,36 @@ def _wandb(folder: Path) -> Callable[[str, float, int], Any]:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl` by step. Of a step that a resumed run repeated, the latest line counts.
 
-    An incomplete line, which a killed process leaves, is skipped.
+    A line that is not as `Logger` writes it is skipped: a killed process leaves an incomplete one.
     """
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
-    path = folder / "metrics.jsonl"
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-            latest[entry["kind"], entry["step"], entry.get("weights")] = entry
-        except (ValueError, KeyError, TypeError):
-            continue
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in iter(lambda: file.readline(MAX_LINE), ""):
+            if entry := _entry(line):
+                latest[entry["kind"], entry["step"], entry.get("weights")] = entry
     return sorted(latest.values(), key=lambda entry: entry["step"])
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """The values of a line of the log; None for a line that `Logger` does not write."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict):
+        return None
+    words = (entry.get("kind"), entry.get("weights", ""))
+    counts = (entry.get("step"), entry.get("epoch", 1))
+    numbers = (value for name, value in entry.items() if name not in ("kind", "weights"))
+    is_written = (
+        all(isinstance(word, str) for word in words)
+        and all(type(count) is int and 0 < count < MAX_COUNT for count in counts)
+        and all(type(number) in (int, float) for number in numbers)
+    )
+    return entry if is_written else None
 
 
 class Window:

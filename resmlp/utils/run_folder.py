@@ -1,6 +1,11 @@
 """The layout of a run folder: names of its files, and of the files of a checkpoint. Loads no torch."""
 
+import os
+from itertools import count
 from pathlib import Path
+
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import check_file
 
 RECIPE, SUMMARY, METRICS = "recipe.json", "summary.json", "metrics.jsonl"
 WEIGHTS, CONFIG = "model.safetensors", "model.json"
@@ -13,6 +18,16 @@ CHECKPOINTS = "checkpoints"
 OPTIMIZER, PROGRESS = "optimizer.pt", "progress.json"
 AVERAGES = {"ema": "--run.ema", "avg": "--run.average"}
 """kinds of averaged weights -> the field with which a run keeps them"""
+
+
+def check_layout(folder: Path) -> None:
+    """Raise `UserError` where a run in `folder` could not write its files, because something else has their names."""
+    for name in (RECIPE, SUMMARY, METRICS, WEIGHTS, CONFIG, REPORT, IMAGES):
+        if os.path.lexists(folder / name):
+            check_file(folder / name)
+    for name in (CHECKPOINTS, FIGURES):
+        if os.path.lexists(folder / name) and not (folder / name).is_dir():
+            raise UserError(f"{folder / name} is not a folder", "move it away, or choose another --out")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -31,8 +46,10 @@ def checkpoint_weights(checkpoint: Path, kind: str) -> Path:
 
 
 def damaged_path(folder: Path, step: int) -> Path:
-    """Where the damaged checkpoint of a step is set aside."""
-    return folder / CHECKPOINTS / f"damaged-{step:08d}"
+    """Where the damaged checkpoint of a step is set aside: a name that is free."""
+    name = f"damaged-{step:08d}"
+    paths = (folder / CHECKPOINTS / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    return next(path for path in paths if not os.path.lexists(path))
 
 
 def checkpoint_leftovers(folder: Path) -> list[Path]:

@@ -5,12 +5,14 @@ import os
 import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from launch import content, noise_classes
 
 from resmlp.cli.main import main
 from resmlp.tasks import Supervised
+from resmlp.utils.files import remove
 
 SHORT = 12
 MANY = int(os.environ.get("SOAK_ROUNDS", 150))
@@ -127,3 +129,154 @@ def test_a_damaged_run(root, stopped, whole, tmp_path, capfd):
 def test_many_damaged_runs(root, stopped, whole, tmp_path, capfd):
     for seed in range(SHORT, SHORT + MANY):
         check(seed, root, stopped, whole, tmp_path / "run", capfd)
+
+
+def replace(path: Path, kind: str) -> None:
+    """Put something of a kind that is not expected in the place of a file or folder."""
+    remove(path)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "link":
+        path.symlink_to("nowhere")
+    elif kind == "folder":
+        (path / "x").mkdir(parents=True)
+    else:
+        path.write_text(kind)
+
+
+@pytest.fixture
+def run(root, stopped, tmp_path, capfd):
+    """A copy of the stopped run; `run.go()` continues it and returns the exit code and standard error."""
+    folder = tmp_path / "run"
+    shutil.copytree(stopped, folder)
+
+    def go() -> tuple[int, str]:
+        capfd.readouterr()
+        return main(command(root, folder)), capfd.readouterr().err
+
+    steps = sorted(folder.glob("checkpoints/step-*"))
+    return SimpleNamespace(folder=folder, go=go, steps=steps, last=steps[-1])
+
+
+@pytest.mark.usefixtures("draft_figures")
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "folder"])
+@pytest.mark.parametrize("name", ["raw.safetensors", "ema.safetensors", "optimizer.pt", "progress.json"])
+def test_the_checkpoint_before_one_with_a_file_of_another_kind_continues(run, whole, name, kind):
+    replace(run.last / name, kind)
+    code, err = run.go()
+    assert code == 0, err
+    assert f"{run.last} is damaged: {run.last / name} is a" in err
+    assert content(run.folder) == content(whole)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "folder"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "images.tsv", "recipe.json", "model.safetensors", "report.html"])
+def test_a_file_of_a_run_that_is_none_is_named_before_training(run, name, kind):
+    replace(run.folder / name, kind)
+    code, err = run.go()
+    assert code == 2
+    words = {"pipe": "a pipe or a device", "device": "a pipe or a device", "link": "a broken link"}.get(
+        kind, "a folder"
+    )
+    assert err == f"error: {run.folder / name} is {words}, not a file (move it away, or restore the file)\n"
+
+
+@pytest.mark.parametrize("kind", ["text", "pipe", "device", "link"])
+@pytest.mark.parametrize("name", ["checkpoints", "figures"])
+def test_a_folder_of_a_run_that_is_none_is_named_before_training(run, name, kind):
+    replace(run.folder / name, kind)
+    code, err = run.go()
+    assert code == 2
+    assert err == f"error: {run.folder / name} is not a folder (move it away, or choose another --out)\n"
+
+
+@pytest.mark.usefixtures("draft_figures")
+@pytest.mark.parametrize("kind", ["text", "pipe", "device", "link", "folder"])
+def test_what_a_killed_run_left_is_removed_whatever_it_is(run, whole, kind):
+    last = max(whole.glob("checkpoints/step-*")).name
+    for path in ("recipe.json", "model.safetensors", "summary.json", f"checkpoints/{last}"):
+        replace((run.folder / path).with_name(f".{Path(path).name}.part"), kind)
+    code, err = run.go()
+    assert code == 0, err
+    assert content(run.folder) == content(whole)
+    assert not list(run.folder.rglob(".*.part"))
+
+
+@pytest.mark.usefixtures("draft_figures")
+def test_a_damaged_checkpoint_gets_a_free_name(run, whole):
+    checkpoints, name = run.last.parent, run.last.name.replace("step", "damaged")
+    replace(checkpoints / name, "kept")
+    replace(checkpoints / f"{name}-2", "folder")
+    replace(checkpoints / f"{name}-3", "link")
+    (run.last / "raw.safetensors").write_bytes(b"")
+    code, err = run.go()
+    assert code == 0, err
+    assert f"it is {name}-4 now" in err
+    assert (checkpoints / name).read_text() == "kept"
+    assert (checkpoints / f"{name}-4" / "optimizer.pt").exists()
+    assert content(run.folder) == content(whole)
+
+
+@pytest.mark.usefixtures("draft_figures")
+def test_each_damaged_checkpoint_is_named(run, whole):
+    shutil.copytree(run.last, run.last.with_name("step-00000099"))
+    (run.last / "optimizer.pt").unlink()
+    code, err = run.go()
+    assert code == 0, err
+    for path in (run.last, run.last.with_name("step-00000099")):
+        assert f"note: {path} is damaged: " in err
+    assert content(run.folder) == content(whole)
+
+
+def test_each_checkpoint_is_named_where_none_is_whole(run):
+    for path in run.steps:
+        (path / "raw.safetensors").write_bytes(b"")
+    code, err = run.go()
+    assert code == 2
+    for path in run.steps:
+        assert f"note: {path} is damaged: raw.safetensors has other bytes than were written\n" in err
+    assert err.endswith(
+        f"error: no checkpoint in {run.last.parent} is whole (remove that folder, and the run starts over)\n"
+    )
+    assert run.steps == sorted(run.last.parent.iterdir())
+
+
+@pytest.mark.usefixtures("draft_figures")
+def test_a_run_without_its_list_of_images_says_so(run, whole):
+    (run.folder / "images.tsv").unlink()
+    code, err = run.go()
+    assert code == 0
+    (note,) = [line for line in err.splitlines() if line.startswith("note: ")]
+    assert note.startswith(f"note: {run.folder / 'images.tsv'} is gone: whether the images are still those of the run")
+    assert (run.folder / "images.tsv").read_bytes() == (whole / "images.tsv").read_bytes()
+    assert content(run.folder) == content(whole)
+
+
+@pytest.mark.usefixtures("draft_figures")
+@pytest.mark.parametrize("line", ['{"kind": "train", "step": "x", "loss": []}', "[" * 100_000], ids=["types", "deep"])
+def test_a_damaged_log_does_not_end_training_or_evaluation(run, whole, line):
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    code, err = run.go()
+    assert code == 0, err
+    assert content(run.folder) == content(whole)
+    assert main(["eval", str(run.folder), "--device", "cpu"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "folder"])
+def test_evaluation_names_a_list_of_images_of_another_kind(whole, tmp_path, kind, capfd):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    replace(folder / "images.tsv", kind)
+    assert main(["eval", str(folder), "--device", "cpu"]) == 2
+    assert f"error: {folder / 'images.tsv'} is a" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("draft_figures")
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "folder"])
+def test_evaluation_reads_no_log_and_no_figure_of_another_kind(whole, tmp_path, kind):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    replace(folder / "metrics.jsonl", kind)
+    replace(folder / "figures" / "other.png", kind)
+    assert main(["eval", str(folder), "--device", "cpu"]) == 0

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from resmlp.utils.errors import UserError
-from resmlp.utils.files import read_json, write_folder, write_json, write_text, write_whole
+from resmlp.utils.files import check_file, read_json, remove, write_folder, write_json, write_text, write_whole
 
 
 def names(folder):
@@ -158,7 +158,7 @@ def test_read_json_names_what_is_wrong(tmp_path):
         (tmp_path / "v.json").write_bytes(content)
         with pytest.raises(UserError, match=r"v\.json"):
             read_json(tmp_path / "v.json")
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match="is a folder, not a file"):
         read_json(tmp_path)
 
 
@@ -177,8 +177,59 @@ def test_read_json_of_hostile_text_is_one_line(tmp_path, content):
 def test_read_json_reads_no_more_than_its_limit(tmp_path):
     with (tmp_path / "v.json").open("wb") as file:
         file.truncate(2**40)  # takes no room on the disk
-    with pytest.raises(UserError, match="at most"):
+    with pytest.raises(UserError, match="more than"):
         read_json(tmp_path / "v.json")
-    os.mkfifo(tmp_path / "fifo.json")
+
+
+def put(path, kind):
+    """Something at `path` that is not a regular file."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        (path / "sub").mkdir(parents=True)
+    else:
+        path.symlink_to(
+            {"device": "/dev/zero", "broken link": "nowhere", "loop": path.name, "link to a folder": "."}[kind]
+        )
+
+
+KINDS = ["pipe", "folder", "device", "broken link", "loop", "link to a folder"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_a_file_is_not_read(tmp_path, kind):
+    put(tmp_path / "x", kind)
+    for read in (check_file, read_json):
+        with pytest.raises(UserError, match=r"x is a .*, not a file"):
+            read(tmp_path / "x")
+
+
+def test_a_link_to_a_file_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("7")
+    (tmp_path / "x").symlink_to("file")
+    check_file(tmp_path / "x")
+    assert read_json(tmp_path / "x") == 7
     with pytest.raises(UserError, match="no file"):
-        read_json(tmp_path / "fifo.json")
+        check_file(tmp_path / "y")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_of_any_kind_is_replaced(tmp_path, kind):
+    for name in ("v.txt", "d"):
+        put(tmp_path / f".{name}.part", kind)
+    write_text(tmp_path / "v.txt", "new")
+    write_folder(tmp_path / "d", fill)
+    assert names(tmp_path) == ["d", "v.txt"]
+    assert (tmp_path / "v.txt").read_text() == "new"
+
+
+def test_remove_keeps_the_target_of_a_link(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a").write_text("1")
+    (tmp_path / "x").symlink_to("d")
+    remove(tmp_path / "x")
+    remove(tmp_path / "x")  # nothing is there
+    assert names(tmp_path) == ["d"]
+    assert names(tmp_path / "d") == ["a"]
+    remove(tmp_path / "d")
+    assert names(tmp_path) == []

@@ -4,6 +4,7 @@ A line has the part of an image (val, train, or unused: left out by --data.fract
 and its path in the data set. So a run is continued and evaluated on the same images, also after its data has moved.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from resmlp.data.images.tree_files import sort_classes
 from resmlp.imaging.image_file import ImageSource, Missing
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, counted
-from resmlp.utils.files import write_text
+from resmlp.utils.files import check_file, write_text
 from resmlp.utils.run_folder import IMAGES, checkpoint_steps
 
 HEADER, DIGEST = "part\tcontent\tclass\tpath", "sha256"
@@ -124,8 +125,9 @@ def some(paths: Sequence[str], shown: int = 3) -> str:
 def read_image_list(folder: Path | None) -> ImageList | None:
     """The list in a run folder; None if there is none. Raises `UserError` for a damaged file."""
     path = folder / IMAGES if folder else None
-    if path is None or not path.is_file():
+    if path is None or not os.path.lexists(path):
         return None
+    check_file(path)
     try:
         text, _, digest = path.read_text(encoding="utf-8").rpartition(f"{DIGEST}\t")
         header, *lines = text.removesuffix("\n").split("\n")
