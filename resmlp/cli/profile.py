@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb
+from resmlp.config.precision import PrecisionChoice
 
 Backend = Literal["torch", "compile", "onnx", "openvino"]
 
@@ -22,8 +23,8 @@ class Profile(Verb):
     """more networks, measured as well: each row shows its speedup over them, round by round"""
     batch: tuple[int, ...] = (32,)
     """batch sizes"""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """of weights and images; fp32 is without TF32"""
+    precision: PrecisionChoice = "fp32"
+    """of weights and images: fp32 (without TF32), bf16, or auto, the lowest that the device has"""
     backend: tuple[Backend, ...] = ("torch",)
     """what runs the networks; onnx and openvino run the exported network on a CPU"""
     seconds: float = 3.0

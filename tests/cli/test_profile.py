@@ -106,9 +106,13 @@ def test_the_exported_network_agrees_with_torch(saved):
         (("mixer_s32", "--batch", "4", "-1"), "--batch 4 -1 (1 or more"),
         (("mixer_s32", "--seconds", "0"), "--seconds 0"),
         (("mixer_s32", "--seconds", "inf"), "--seconds inf"),
-        (("mixer_s32", "--backend", "onnx", "--precision", "bf16"), "--backend onnx has no bf16 (use openvino)"),
+        (
+            ("mixer_s32", "--backend", "onnx", "--precision", "bf16"),
+            "--precision bf16: --backend onnx has fp32 (leave it out)",
+        ),
         (("mixer_s32", "--device", "cuda"), "device cuda is not available on this machine"),
         (("mixer_s32", "--precision", "fp8"), "fp8"),
+        (("mixer_s32", "--precision", "int8"), "--precision int8: profile measures fp32 and bf16"),
     ],
 )
 def test_mistakes_are_one_line(resmlp, monkeypatch, args, message):

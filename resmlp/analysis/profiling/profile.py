@@ -26,6 +26,7 @@ from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError, is_out_of_memory, lookup, printable
 from resmlp.utils.files import check_writable, write_json
+from resmlp.utils.hardware import device_precisions
 from resmlp.utils.logger import console
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -48,7 +49,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_range("--", self, batch=(1, 2**20), seconds=(POSITIVE, ANY))
-        lookup("precision", self.precision, DTYPES)
+        int8 = f"--precision {self.precision}: profile measures fp32 and bf16"
+        demand(self.precision in DTYPES, int8, "resmlp compress --to int8-openvino measures int8 beside them")
         demand(bool(self.batch), "--batch is empty", "give numbers of images, such as --batch 1 32")
         demand(bool(self.backend), "--backend is empty", f"choose from {', '.join(BACKENDS)}")
         for backend in self.backend:
@@ -87,15 +89,18 @@ def profile(
 
     `models` and `against` are MODELs of the command line; each row has its `speedup` over those of `against`, at the
     same batch size and backend. `batch`, `backend` ("torch", "compile", "onnx", "openvino") and `precision` ("fp32",
-    "bf16") apply to all networks. Each combination is measured for about `seconds`. A folder `out` gets `profile.json`
-    and a plot of accuracy against throughput (`tradeoff.png`, `.svg`). A status line on standard error shows progress.
+    "bf16", or "auto", the lowest that the device has) apply to all networks. Each combination is measured for about
+    `seconds`. A folder `out` gets `profile.json` and a plot of accuracy against throughput (`tradeoff.png`, `.svg`). A
+    status line on standard error shows progress.
 
     Raises `UserError` for a MODEL that does not exist or cannot run, a wrong argument, or a batch too large for the
     memory.
     """
     models, against = _several(models), _several(against)
     demand(bool(models), "no models given", "give one or more")
-    settings = Settings(find_device(device), _several(batch), precision, _several(backend), seconds)
+    place = find_device(device)
+    precision = device_precisions(place.type)[-1] if precision == "auto" else precision
+    settings = Settings(place, _several(batch), precision, _several(backend), seconds)
     folder = None if out is None else Path(out)
     if folder:
         demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")

@@ -30,6 +30,7 @@ from resmlp.analysis.profiling.subjects import Subject, blank, open_subject
 from resmlp.analysis.profiling.tradeoff import tradeoff
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.models import create_model, save_model
+from resmlp.utils import hardware
 from resmlp.utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -135,6 +136,16 @@ def test_a_profile_agrees_with_the_network(monkeypatch, small):
         assert (row.memory, row.joules, row.backend) == (7, None, "torch")
         assert 0 < row.matmul_share < math.inf
     assert (result.device, result.threads) == ("cpu", torch.get_num_threads())
+
+
+@pytest.mark.parametrize(("flags", "precision"), [({"avx2"}, "fp32"), ({"avx512_bf16"}, "bf16")])
+def test_auto_is_the_lowest_precision_of_the_device(monkeypatch, flags, precision):
+    asked = []
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(profiling, "Settings", lambda *given: asked.append(given))
+    with pytest.raises(AttributeError):  # what measures with these settings
+        profiling.profile("resmlp_digits", precision="auto", device="cpu")
+    assert asked[0][2] == precision
 
 
 def test_the_precision_of_weights_and_images(monkeypatch):
