@@ -51,7 +51,7 @@ def write_report(folder: Path) -> None:
         element("p", run.unfinished(), "note"),
         facts(run.scores(), "main"),
         facts(run.statistics()),
-        element("p", " · ".join(f"{name} {of}" for name, of in (run.summary.get("versions") or {}).items()), "faint"),
+        element("p", " · ".join(f"{name} {of}" for name, of in _object(run.summary, "versions").items()), "faint"),
         section("Figures", *(run.figure(path) for path in run.images())),
         section("Class numbers in figures", run.class_numbers()),
         section("Use the model", code(run.commands())),
@@ -177,8 +177,8 @@ class Folder:
 
     def unreadable(self) -> str:
         """Files that training skipped because it could not read them."""
-        notes = self.summary.get("notes") or self.summary
-        rows = list((notes.get("unreadable") or {}).items())
+        notes = _object(self.summary, "notes") or self.summary
+        rows = list(_object(notes, "unreadable").items())
         content = table(["file", "read attempts"], rows)
         return details(counted(len(rows), "file"), content) if len(rows) > LONG else content
 
@@ -202,6 +202,12 @@ def _flat(values: dict[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, name)
         else:
             yield name.replace("_", "-"), " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _object(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object at `key`; {} if it is missing or something else."""
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _read(path: Path) -> dict[str, Any]:

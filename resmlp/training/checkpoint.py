@@ -160,9 +160,9 @@ class Checkpoints:
                 aside = damaged_path(self.folder, step)
                 self.path(step).rename(aside)
                 notice(f"{what}; it is {aside.name} now, and the run continues from step {whole}")
-        parent = self.folder / CHECKPOINTS
-        hint = "remove that folder, and the run starts over"
-        demand(whole is not None or not damage, f"no checkpoint in {parent} is whole", hint)
+        damaged = ", ".join(self.path(step).name for step in damage)
+        what = f"no checkpoint in {self.folder / CHECKPOINTS} is whole: {damaged}"
+        demand(whole is not None or not damage, what, "remove that folder, and the run starts over")
         return whole
 
     def _damage(self, step: int, total: int) -> str:

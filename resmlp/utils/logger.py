@@ -1,6 +1,7 @@
 """The log of a run: metrics.jsonl, TensorBoard, Weights & Biases, and the progress bar."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -25,6 +26,8 @@ MAX_LINE = 2**20
 """characters of a line of the log that are read at once: a longer one is none of ours"""
 MAX_COUNT = 2**53
 """above every step and epoch; smaller integers are exact as floats"""
+MAX_NUMBER = 2**128
+"""above every finite loss, which is in fp32; a figure of larger numbers overflows"""
 
 
 class SafeConsole(Console):
@@ -116,7 +119,7 @@ def _entry(line: str) -> dict[str, Any] | None:
     is_written = (
         all(isinstance(word, str) for word in words)
         and all(type(count) is int and 0 < count < MAX_COUNT for count in counts)
-        and all(type(number) in (int, float) for number in numbers)
+        and all(type(number) in (int, float) and not MAX_NUMBER <= abs(number) < math.inf for number in numbers)
     )
     return entry if is_written else None
 

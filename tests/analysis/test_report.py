@@ -182,3 +182,13 @@ def test_duration(seconds, words):
 )
 def test_number(value, words):
     assert number(value) == words
+
+
+@pytest.mark.parametrize("value", [None, True, 7, 2.5, "x", [], ["x"]], ids=repr)
+@pytest.mark.parametrize("name", ["versions", "unreadable", "notes", "best", "seconds", "parameters"])
+def test_a_summary_with_a_value_of_another_type_is_still_a_report(run, monkeypatch, name, value):
+    monkeypatch.setattr("resmlp.analysis.report.curves", lambda *_: None)  # they do not depend on it
+    path = run / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    write_report(run)
+    assert "</html>" in (run / "report.html").read_text()

@@ -237,9 +237,9 @@ def test_each_checkpoint_is_named_where_none_is_whole(run):
     assert code == 2
     for path in run.steps:
         assert f"note: {path} is damaged: raw.safetensors has other bytes than were written\n" in err
-    assert err.endswith(
-        f"error: no checkpoint in {run.last.parent} is whole (remove that folder, and the run starts over)\n"
-    )
+    names = ", ".join(path.name for path in reversed(run.steps))
+    hint = "remove that folder, and the run starts over"
+    assert err.endswith(f"error: no checkpoint in {run.last.parent} is whole: {names} ({hint})\n")
     assert run.steps == sorted(run.last.parent.iterdir())
 
 

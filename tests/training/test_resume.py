@@ -193,7 +193,7 @@ def test_a_log_that_is_a_folder_is_an_error_in_one_line(stopped, digits, capsys)
     (stopped / "metrics.jsonl").unlink()
     (stopped / "metrics.jsonl").mkdir()
     assert digits(stopped) == 2
-    assert "metrics.jsonl: Is a directory" in capsys.readouterr().err.splitlines()[-1]
+    assert "metrics.jsonl is a folder, not a file" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_incomplete_files_of_a_kill_are_removed(stopped, whole, digits):
