@@ -19,7 +19,8 @@ def test_a_run_folder(resmlp, trained, tree, tmp_path):
     result = json.loads(ended.out)
     out = trained / "export"
     assert result.pop("difference") <= 1e-4
-    assert result == {"out": str(out), "to": "torch", "files": ["model.pt2"], "output": "probabilities"}
+    precision = {"precision": "fp32", "agreement": ""}
+    assert result == {"out": str(out), "to": "torch", "files": ["model.pt2"], "output": "probabilities"} | precision
     assert {path.name for path in out.iterdir()} == {"model.pt2", "model.json"}
     predictor = library.load(trained)
     run = formats.FORMATS["torch"].open(out)
