@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -55,6 +55,18 @@ class OnnxRuntime:
         return list(self._pool.map(lambda chunk: self._single.run(None, {INPUT: chunk})[0], chunks))
 
 
+@cache
+def openvino_core() -> Any:
+    """The one of the process, which lives to its end.
+
+    Its CPU plugin gives the thread that loads it another stack for signals, and frees it in whichever thread ends it.
+    After that the next Ctrl-C would be a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVino:
     """OpenVINO with a model.xml and its model.bin. Threads take turns, because a request holds one result."""
 
@@ -67,14 +79,12 @@ class OpenVino:
         self._lock = Lock()
 
     def _compiled(self, streams: int) -> Any:
-        import openvino
-
         options = {
             "INFERENCE_PRECISION_HINT": self.hint,
             "NUM_STREAMS": str(streams),
             "INFERENCE_NUM_THREADS": str(self.cores),
         }
-        return openvino.Core().compile_model(self.path, "CPU", options)
+        return openvino_core().compile_model(self.path, "CPU", options)
 
     @cached_property
     def _request(self) -> Any:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from resmlp.analysis.profiling.rounds import Work, measure
 from resmlp.backends.autotune import Autotuned, Engine
-from resmlp.backends.runtimes import open_engine
+from resmlp.backends.runtimes import open_engine, openvino_core
 from resmlp.compression.int8 import ExportedNetwork
 from resmlp.config.model_json import MODEL_JSON, Target
 from resmlp.data import normalize
@@ -79,7 +79,7 @@ def quantize(file: Path, images: Tensor, out: Path) -> None:
         off = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
         options = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE, smooth_quant_alphas=off)
         small = nncf.quantize(
-            openvino.Core().read_model(file),
+            openvino_core().read_model(file),
             nncf.Dataset(parts),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(parts),
