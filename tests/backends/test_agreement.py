@@ -38,8 +38,10 @@ def test_only_agreeing_engines_are_kept(capsys):
     assert capsys.readouterr().err.startswith("note: c is not used in bf16: top-1 agrees on ")
 
 
-def test_nothing_is_compared_in_fp32():
-    assert len(keep_agreeing([engine("a", "fp32", 0.0)], lambda: pytest.fail("images were made"))) == 1
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_nothing_is_compared_where_one_precision_was_asked_for(precision):
+    engines = [engine("a", precision, 0.0), engine("b", precision, 1.0)]
+    assert keep_agreeing(engines, lambda: pytest.fail("images were made")) == engines
 
 
 def test_the_images_of_a_check():
