@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -35,6 +35,12 @@ class ImageSet:
     """messages for the user, to show before training"""
     unused: tuple[str, ...] = ()
     """the paths of the images that `data.fraction` leaves out"""
+    groups: tuple[str, ...] = ()
+    """the group of each image: all images of a group are on one side of a split; empty: each image is its own"""
+    weights: tuple[float, ...] = ()
+    """the weight of each image in the loss; empty: 1 for all"""
+    label_sets: tuple[tuple[int, ...], ...] = ()
+    """all labels of each image, ascending, where an image may have several or none; empty: `labels` has the only one"""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,7 +68,10 @@ class ImageSet:
             self,
             labels=[self.labels[i] for i in indices],
             images=[self.images[i] for i in indices],
-            paths=tuple(self.paths[i] for i in indices) if self.paths else (),
+            paths=_chosen(self.paths, indices),
+            groups=_chosen(self.groups, indices),
+            weights=_chosen(self.weights, indices),
+            label_sets=_chosen(self.label_sets, indices),
         )
 
     def decoded(self, decoding: Decoding) -> "ImageSet":
@@ -77,6 +86,11 @@ class ImageSet:
         for i, label in enumerate(self.labels):
             indices[label].append(i)
         return indices
+
+
+def _chosen(values: tuple[Any, ...], indices: Sequence[int]) -> tuple[Any, ...]:
+    """The values of these images; empty where the set has none."""
+    return tuple(values[i] for i in indices) if values else ()
 
 
 class Splits(NamedTuple):
