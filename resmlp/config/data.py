@@ -16,6 +16,10 @@ from resmlp.config.preprocessing import (
 )
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
+GridOrder = Literal["random", "rising"]
+MAX_GRID = 1024
+"""tokens of a side"""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -55,6 +59,12 @@ class Data:
     value_range: ValueRange | None = None
     """values that become black and white, of images with over 8 bits per channel: 0 4095 for 12 bits in 16-bit files;
     None: 0 65535. The model keeps it"""
+    grids: tuple[str, ...] = ()
+    """training on several image sizes with one network: the tokens of a side, or HxW, as in 8 10 12x16; each batch is
+    resized to one of them. The network keeps --data.img-size, at which it is evaluated"""
+    grid_order: GridOrder = "random"
+    """random: the grid of a batch is drawn by its step; rising: the grids one after the other, in their order, each for
+    an equal part of the training: small ones first make it faster"""
     strict: bool = False
     """stop at an unreadable image; by default it is reported, counted and replaced by another image"""
 
@@ -70,6 +80,17 @@ class Data:
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
         check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), value_range=(-ANY, ANY))
         check_value_range(self.value_range)
+        for grid in self.grids:
+            given = all(side.isdecimal() and 0 < int(side) <= MAX_GRID for side in grid.split("x"))
+            demand(
+                given and grid.count("x") < 2, f"--data.grids {grid}", "give tokens of a side, or rows x columns: 8x10"
+            )
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """The grids, as (rows, columns)."""
+        sides = [[int(side) for side in grid.split("x")] for grid in self.grids]
+        return [(side[0], side[-1]) for side in sides]
 
     @property
     def size(self) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from tyro.conf import Suppress
 
 from resmlp.config.data import Augment, Data
 from resmlp.config.model import Model
-from resmlp.config.tasks import Segment, Supervised, Task, Translate
+from resmlp.config.tasks import Distill, Segment, Supervised, Task, Translate
 from resmlp.config.text import Seq2Seq, Text
 from resmlp.config.training import Optim, Run
 from resmlp.utils.checks import demand
@@ -74,6 +74,8 @@ class ImageRecipe(Recipe):
         demand(not isinstance(self.task, Translate), "the task is for text", "use a task for images")
         if not (isinstance(self.task, Segment) and self.task.backbone):  # a backbone replaces the trunk
             self._check_trunk()
+        many = not self.data.grids or isinstance(self.task, Supervised | Distill)
+        demand(many, f"--data.grids is for classification, and {self.name} is not", "leave it out")
         parts = self.run.accumulate
         demand(
             self.data.batch_size % parts == 0,

@@ -1,7 +1,6 @@
 """Another image size: parameters moved to another grid of tokens, by the rules of `resmlp.nn.grid_resampling`.
 
-`resize_to` and `resize` move weights once, before they are loaded. `ResizedTrunk` moves the current parameters of a
-trunk in each forward pass, to train it on images of several sizes.
+`resize_to` and `resize` move weights once, before they are loaded; `resmlp.models.any_size` in each forward pass.
 """
 
 import math
@@ -10,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from resmlp.config.model_json import TrunkConfig
 from resmlp.config.vision import Architecture
-from resmlp.models.trunk import Trunk
 from resmlp.models.weight_formats import State
 from resmlp.models.weights import Weights
 from resmlp.nn import MIXERS, TokenMixer
@@ -147,37 +144,3 @@ def _grid_at(config: TrunkConfig, size: Size) -> Grid:
     """The grid at another size; a remainder, which only another network has, is dropped."""
     patch = config.architecture.patch_size
     return size[0] // patch, size[1] // patch
-
-
-class ResizedTrunk(nn.Module):
-    """Runs a trunk of `config` on images of `size` (height, width), with its parameters moved to their grid.
-
-    Gradients flow back to the parameters of the trunk: for smaller images, A of the linear mixer runs as U+ A U. This
-    module has no parameters and adds nothing to a checkpoint. Raises `UserError` for a size that does not divide into
-    patches.
-    """
-
-    values: Tensor
-    weights: Tensor
-
-    def __init__(self, config: TrunkConfig, size: Size):
-        super().__init__()
-        with torch.device("meta"):
-            mixer = mixer_of(config.architecture).build(config.grid, config.architecture)
-            arch = mixer.sizes_of(mixer.state_dict(), config.architecture)
-            trunk = Trunk(replace(config, architecture=arch, size=size))
-        self.trunk = (trunk,)  # in a tuple, its parameters are not registered
-        self.old, self.new, values, weights = resampling(config.grid, trunk.config.grid)
-        self.register_buffer("values", values.float(), persistent=False)
-        self.register_buffer("weights", weights.float(), persistent=False)
-
-    def forward(self, trunk: Trunk, images: Tensor) -> Tensor:
-        """The trunk, images B 3 h w -> features B D, or logits B K"""
-        (shape,), arch = self.trunk, trunk.config.architecture
-        r = Resampling(self.old, self.new, self.values, self.weights)
-        moved = {}
-        with torch.autocast(images.device.type, enabled=False):  # in bf16, U+ A U would lose small changes of A
-            for key, tensor in (*trunk.named_parameters(), *trunk.named_buffers()):
-                rule = rule_of(key, arch)
-                moved[key] = rule.move(tensor, r) if rule else tensor
-        return functional_call(shape.train(trunk.training), moved, (images,))

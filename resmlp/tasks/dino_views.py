@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.models import Trunk
-from resmlp.models.resize import ResizedTrunk, Size
+from resmlp.models.any_size import ResizedTrunk
+from resmlp.models.resize import Size
 from resmlp.nn.dino_head import ProjectionHead
 from resmlp.nn.shared_masks import draw_rows
 

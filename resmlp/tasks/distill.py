@@ -74,11 +74,11 @@ class Distill(Supervised):
         self.freeze(step)
         images, targets = self.augmented(batch)
         teacher_logits = self.teacher_logits(batch, images)
-        logits, alpha = model(images).float(), self.options.alpha
+        logits, alpha = model(self.grids.resized(images, step)).float(), self.options.alpha
         ce = self.cross_entropy(logits, targets)
         distill = DISTANCES[self.options.targets](logits, teacher_logits, self.options.temperature)
         agreement = (logits.argmax(1) == teacher_logits.indices[:, 0]).float().mean()
-        loss = (1 - alpha) * ce + alpha * distill
+        loss = (1 - alpha) * ce + alpha * distill + self.inconsistency(logits, images, step)
         return {"loss": loss, "ce": ce, "distill": distill, "teacher_agreement": agreement}
 
     def teacher_logits(self, batch: Batch, images: Tensor) -> TopLogits:

@@ -1,6 +1,7 @@
 """Classification with cross-entropy."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,28 +18,33 @@ from resmlp.data.images.image_list import make_image_list
 from resmlp.hub.resolve import resolve
 from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
-from resmlp.models.resize import resize_to
+from resmlp.models.any_size import AnySizeTrunk
+from resmlp.models.resize import Size, resize_to
 from resmlp.tasks.base import Batch
+from resmlp.tasks.grids import Grids, resized
 from resmlp.tasks.image_task import ImageTask, fraction_summary
 from resmlp.utils.devices import Process
 from resmlp.utils.errors import counted
 
 
-def build_model(model: config.Model, size: tuple[int, int], classes: tuple[str, ...]) -> tuple[Trunk, str]:
+def build_model(
+    model: config.Model, size: Size, classes: tuple[str, ...], sizes: Sequence[Size] = ()
+) -> tuple[Trunk, str]:
     """The network of a recipe for images of `size` (height, width), and a text about the source of its weights.
 
-    The head is new if the classes of the checkpoint differ. Weights for another grid of tokens are interpolated. Raises
-    `UserError` if the weights do not fit the network.
+    With `sizes` it takes images of these as well. The head is new if the classes of the checkpoint differ. Weights for
+    another grid of tokens are interpolated. Raises `UserError` if the weights do not fit the network.
     """
     network = TrunkConfig(*model.network(), size, len(classes), model.drop_path)
+    make = partial(AnySizeTrunk, sizes=sizes) if sizes else Trunk
     if not model.start:
-        return Trunk(network), "new"
+        return make(network), "new"
     start = resolve(model.start)
     weights, model_config = read_weights(start), start.expect(ModelConfig)
     if model_config and model_config.classes and model_config.classes != classes:
         weights = weights.without_head()
     weights, network, resized = resize_to(weights, network, model_config.model.size if model_config else None)
-    trunk = Trunk(network)
+    trunk = make(network)
     has_new_head = load_into(trunk, weights, swap_head=True)
     changes = [resized] * bool(resized) + [f"a new head for {len(classes)} classes"] * has_new_head
     return trunk, model.start + (", but " + ", ".join(changes) if changes else "")
@@ -74,11 +80,18 @@ class Supervised(ImageTask):
         if data.fraction == 1 and (published := count_mismatch(data.source, splits)):
             self.images += f" ({published})"
         self.smoothing = cast(settings.Supervised | settings.Distill, recipe.task).label_smoothing
-        self.model, self.weights = build_model(recipe.model, data.size, self.classes)
+        self.consistency = cast(settings.Supervised | settings.Distill, recipe.task).consistency
+        patch = recipe.model.network()[1].patch_size
+        self.grids = Grids(data, patch, run.seed, len(splits.train) // data.batch_size * run.epochs)
+        several = self.grids.sizes if data.grids else ()
+        self.model, self.weights = build_model(recipe.model, data.size, self.classes, several)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
         part: dict[str, Any] = {"rank": process.rank, "world": process.world}
-        self.train = TrainBatches(splits.train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part)
+        loaded = self.grids.loaded(data)
+        self.train = TrainBatches(
+            splits.train, loaded, recipe.augment, seed=run.seed, accumulate=run.accumulate, **part
+        )
         self.val = EvalBatches(
             splits.val, self.preprocessing, min(data.batch_size, 256), data.workers, strict=data.strict, **part
         )
@@ -91,6 +104,9 @@ class Supervised(ImageTask):
         yield "model", model_summary(self.model.config, self.changes)
         yield "weights", self.weights
         yield "images", self.images
+        if self.recipe.data.grids:
+            sizes = ", ".join("{}x{}".format(*size) for size in self.grids.sizes)
+            yield "sizes", f"{sizes} ({self.recipe.data.grid_order})"
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """Batches of uint8 images and labels; unreadable images are reported and counted."""
@@ -100,7 +116,21 @@ class Supervised(ImageTask):
         """Mean cross-entropy of the augmented batch."""
         self.freeze(step)
         images, targets = self.augmented(batch)
-        return {"loss": self.cross_entropy(model(images).float(), targets)}
+        logits = model(self.grids.resized(images, step)).float()
+        return {"loss": self.cross_entropy(logits, targets) + self.inconsistency(logits, images, step)}
+
+    def inconsistency(self, logits: Tensor, images: Tensor, step: int) -> Tensor | float:
+        """The divergence of the logits B K from those of the largest grid, KL(largest || this), weighted; in nats.
+
+        ResFormer (Tian et al. 2023) keeps scales alike in this way. 0 in steps of the largest grid, and where the
+        weight is 0: then nothing more is computed.
+        """
+        largest = max(self.grids.sizes, key=math.prod)
+        if not self.consistency or self.grids.size(step) == largest:
+            return 0.0
+        with torch.no_grad():
+            wanted = self.model(resized(images, largest)).float().log_softmax(1)
+        return self.consistency * F.kl_div(logits.log_softmax(1), wanted, reduction="batchmean", log_target=True)
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean of the smoothed cross-entropy over the batch: logits B K, targets B K with sum 1."""

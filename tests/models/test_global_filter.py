@@ -10,9 +10,10 @@ from resmlp import create_model
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.exporters.lowering import lower
 from resmlp.models import Trunk, TrunkConfig, Weights, count_macs, count_parameters, load_into, save_model
+from resmlp.models.any_size import ResizedTrunk
 from resmlp.models.backbones import TrunkFeatures
 from resmlp.models.folding import fold
-from resmlp.models.resize import ResizedTrunk, resize_to
+from resmlp.models.resize import resize_to
 from resmlp.nn import Affine, LayerScale, TokenMixer
 from resmlp.nn.mixers import GlobalFilterMixer
 from resmlp.training.optimizers import roles

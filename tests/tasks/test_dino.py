@@ -23,7 +23,8 @@ from resmlp.config.tasks import Dino
 from resmlp.data.images.unlabeled import Collection, open_collection
 from resmlp.metrics.collapse import diagnose, effective_rank, entropy, gram
 from resmlp.models import Trunk
-from resmlp.models.resize import ResizedTrunk, resize
+from resmlp.models.any_size import ResizedTrunk
+from resmlp.models.resize import resize
 from resmlp.nn.batch_norm import SynchronizedBatchNorm1d
 from resmlp.nn.dino_head import ProjectionHead, UnitLinear
 from resmlp.nn.grid_resampling import along
