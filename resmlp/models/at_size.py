@@ -1,0 +1,61 @@
+"""A trained network for images of another size, without training: its parameters moved to their grid of tokens."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from resmlp.config.model_json import TrunkConfig
+from resmlp.models.model_files import Saved
+from resmlp.models.resize import Size, resize, with_sizes_of
+from resmlp.models.trunk import Trunk
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
+
+SHARE = 0.8
+"""of the machine's memory, which the weights of a network may take"""
+
+
+def at_size(saved: Saved, size: Size) -> Saved:
+    """The network for images of `size` (height, width), also for evaluation crops of that size.
+
+    Raises `UserError` for a network of another library, for a size that does not divide into patches, and for one whose
+    weights do not fit into memory.
+    """
+    if size == saved.preprocessing.size:
+        return saved
+    model = saved.model
+    own = "the network has a size of its own, because it is no network of resmlp"
+    if not isinstance(model, Trunk):
+        raise UserError(f"images of {shown(size)}: {own}", "leave --img-size out")
+    arch = with_sizes_of(model.state_dict(), model.config.architecture)
+    config = replace(model.config, architecture=arch, size=size)
+    check_patches(config)
+    with torch.device("meta"):
+        moved = Trunk(config)
+    check_memory(moved)
+    moved.load_state_dict(resize(model.state_dict(), arch, model.config.grid, config.grid), assign=True)
+    return replace(saved, model=moved.eval(), preprocessing=replace(saved.preprocessing, size=size))
+
+
+def check_patches(config: TrunkConfig) -> None:
+    """Raise `UserError` that names the nearest sizes for one that does not divide into patches."""
+    patch, size = config.architecture.patch_size, config.size
+    if any(side % patch for side in size):
+        below, above = (shown([max(1, (side + up) // patch) * patch for side in size]) for up in (0, patch - 1))
+        what = f"images of {shown(size)} do not divide into patches of {patch} ({config.name})"
+        raise UserError(what, f"try {' or '.join(dict.fromkeys([below, above]))}")
+
+
+def check_memory(network: Trunk) -> None:
+    """Raise `UserError` where the weights do not fit into memory: A grows as the fourth power of the side."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    what = f"at {shown(network.config.size)} the weights of {network.config.name} take {needed / 2**30:.1f} GiB"
+    demand(needed < SHARE * there, f"{what}, and this machine has {there / 2**30:.1f}", "choose a smaller size")
+
+
+def shown(size: Sequence[int]) -> str:
+    """height x width"""
+    return "x".join(map(str, size))
