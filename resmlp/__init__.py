@@ -19,6 +19,7 @@ _PUBLIC = {
     "evaluate": "resmlp.evaluation.evaluate",
     "inspect": "resmlp.analysis.layers.inspection",
     "load": "resmlp.inference",
+    "mistakes": "resmlp.evaluation.mistakes",
     "profile": "resmlp.analysis.profiling.profile",
     "push": "resmlp.exporters.publish",
     "reproduce": "resmlp.reproduction.reproduce",
@@ -36,6 +37,7 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "mistakes",
     "profile",
     "push",
     "reproduce",
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from resmlp.data.checking.check import check_data
     from resmlp.evaluation.embed import embed
     from resmlp.evaluation.evaluate import evaluate
+    from resmlp.evaluation.mistakes import mistakes
     from resmlp.exporters.export import export
     from resmlp.exporters.publish import push
     from resmlp.inference import load

@@ -8,6 +8,7 @@ from resmlp.cli.evaluate import Eval
 from resmlp.cli.export import Export
 from resmlp.cli.inspect import Inspect
 from resmlp.cli.listing import List
+from resmlp.cli.mistakes import Mistakes
 from resmlp.cli.predict import Predict
 from resmlp.cli.profile import Profile
 from resmlp.cli.push import Push
@@ -24,6 +25,7 @@ VERBS: dict[str, type[Verb]] = {
     "translate": Translate,
     "embed": Embed,
     "inspect": Inspect,
+    "mistakes": Mistakes,
     "profile": Profile,
     "reproduce": Reproduce,
     "data": DataCheck,

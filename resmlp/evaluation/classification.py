@@ -23,7 +23,7 @@ IMAGENET, SUBSET = 1_000, 200  # classes of ImageNet-1k; of ImageNet-A and of Im
 
 def top1(evaluator: Evaluator) -> Scores:
     """Top-1 and top-5 against the folders' names, each class, and figures of who is taken for whom."""
-    numbers, names = _by_name(evaluator)
+    numbers, names = labels_by_name(evaluator)
 
     def scores() -> Scores:
         tally = _tally(evaluator, numbers)
@@ -99,7 +99,7 @@ def _check_order(key: str, evaluator: Evaluator) -> None:
     demand(not wnids or sorted(names) == list(names), f"--protocol {key}: the model's wnids are in another order", hint)
 
 
-def _by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
+def labels_by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
     """The model's number of each of the images' classes, by its name, and the names of all the model's classes.
 
     For a model that knows no names the images must have just as many classes, in their order.
@@ -129,7 +129,7 @@ def _in_subset(key: str, evaluator: Evaluator) -> tuple[list[int], tuple[int, ..
         _check_order(key, evaluator)
     folders = len(evaluator.images.classes)
     if evaluator.predictor.classes:
-        numbers = _by_name(evaluator)[0]
+        numbers = labels_by_name(evaluator)[0]
         if evaluator.indices is None:
             counts = f"--protocol {key}: {folders} class folders, of {SUBSET}"
             demand(folders == SUBSET, counts, "fewer classes are an easier task; give all, or --indices")

@@ -18,6 +18,7 @@ from resmlp.utils.errors import UserError, notice
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, device
 
     from resmlp.data import EvalBatches, ImageSet
@@ -118,6 +119,21 @@ class Evaluator:
             demand_finite((ranking.top >= 0).any())
             self._rankings[columns] = ranking
         return self._rankings[columns]
+
+    def probabilities(self) -> "tuple[np.ndarray, np.ndarray, tuple[str, ...]]":
+        """The places N of the images, the probability of each class N K, and the names of those that cannot be read."""
+        from resmlp.metrics import collect
+
+        parts, left_out = [], list[str]()
+        for batch in self._batches(self.images):
+            left_out += batch["unreadable"]
+            if len(batch["label"]):
+                logits = self.predictor.logits(batch["image"]).float().cpu()
+                parts.append((batch["index"], batch["label"], logits.softmax(1)))
+        collected = collect(parts, left_out)
+        check_counts(collected, self.images)
+        demand_finite(collected.value.isfinite().all())
+        return collected.index.numpy(), collected.value.numpy(), collected.unreadable
 
     def features(self, images: "ImageSet", layers: int = 1, flipped: bool = False) -> "Collected":
         """The features of each of the images, once over all processes: N layers*D.
