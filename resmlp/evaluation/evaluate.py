@@ -108,8 +108,9 @@ def check_protocols(names: Sequence[str], data: EvalData, files: Mapping[str, Pa
     demand(text or data.val is None, "--data.val is given, and nothing reads it", "add --protocol bleu")
     demand(not (text and data.crop_ratio), "--data.crop-ratio is for images", "leave it out")
     demand(not (text and data.exif), "--data.exif is for images", "leave it out")
-    unread = f"--data.split {data.split}: only --protocol miou reads it"
-    demand(data.split is None or "miou" in names, unread, "leave it out")
+    pixels = "miou" in names
+    demand(data.split is None or not text, "--data.split is for images", "leave it out")
+    demand(data.labels is None or not (text or pixels), "--data.labels is for labels of whole images", "leave it out")
 
 
 def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:

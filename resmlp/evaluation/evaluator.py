@@ -100,7 +100,8 @@ class Evaluator:
     def suffix(self) -> str:
         """The ending of the names of figures: those of other data do not replace those of the run's own data."""
         root = "" if self.data.root is None else Path(self.data.root).resolve().name
-        parts = [root, self.data.val or "", self.data.split or ""]
+        labels = "" if self.data.labels is None else Path(self.data.labels).stem
+        parts = [root, labels, self.data.val or "", self.data.split or ""]
         names = "".join("-" + re.sub(r"[^\w.-]", "_", part) for part in parts if part)
         crop = "" if self.crop is None else f"-crop{self.crop:g}"
         return names + crop + ("" if self.weights == "best" else f"-{self.weights}")
