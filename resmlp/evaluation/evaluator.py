@@ -120,6 +120,15 @@ class Evaluator:
             self._rankings[columns] = ranking
         return self._rankings[columns]
 
+    def outputs(self) -> "Collected":
+        """The logits of each image, once over all processes: N K."""
+        from resmlp.metrics import extract
+
+        collected = extract(self.predictor.logits, self._batches(self.images), "cpu")
+        check_counts(collected, self.images)
+        demand_finite(collected.value.isfinite().all(1).any())
+        return collected
+
     def features(self, images: "ImageSet", layers: int = 1, flipped: bool = False) -> "Collected":
         """The features of each of the images, once over all processes: N layers*D.
 

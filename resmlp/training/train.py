@@ -208,7 +208,7 @@ def finish(engine: Engine, progress: Progress) -> Summary:
     """Write the model, the summary, the figures and the report of a finished run."""
     metric, folder = engine.task.metric, engine.folder
     weights = max(progress.last, key=lambda kind: progress.last[kind][metric])
-    engine.task.save(folder, engine.kinds[weights])
+    engine.task.save(folder, engine.kinds[weights], progress.last[weights])
     samples = progress.step * engine.task.samples_per_step
     summary = Summary(
         best=progress.best,

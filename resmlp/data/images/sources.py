@@ -41,9 +41,10 @@ def open_splits(data: Data, kept: ImageList | None = None) -> Splits:
 
     A tree with train/ and val/ (or folders with other usual names) is used with these splits. Any other tree is split
     class by class, by `data.val_fraction` and `data.split_seed`. `data.fraction` of the training images of each class
-    is kept. A table `data.labels` has the labels, and perhaps the splits, in place of folders. With the list `kept` of a run that continues, the splits are those of the list. Raises `UserError` if the
-    root is missing, empty or has no class folders, if it has a single class, if the classes of train and val differ,
-    and if the images are not those of the list.
+    is kept. A table `data.labels` has the labels, and perhaps the splits, in place of folders. With the list `kept` of
+    a run that continues, the splits are those of the list. Raises `UserError` if the root is missing, empty or has no
+    class folders, if it has a single class, if the classes of train and val differ, and if the images are not those of
+    the list.
     """
     if kept:
         train, val = restore(kept, open_images(data), data)
