@@ -167,7 +167,7 @@ def exported_config(saved: Saved, to: Target, pixels: bool) -> ExportedModelConf
 
 
 class WithPreprocessing(nn.Module):
-    """A network with the steps around it that `config` asks for: normalization before it, softmax (or sigmoid) after."""
+    """A network with the steps around it that `config` asks for: normalization, softmax or sigmoid."""
 
     def __init__(self, network: nn.Module, config: ExportedModelConfig):
         super().__init__()

@@ -49,7 +49,7 @@ class Task(ABC):
 
     @abstractmethod
     def save(self, folder: Path, model: nn.Module, scores: Mapping[str, Any]) -> None:
-        """Write all files that are needed to use the trained `model`, whose last evaluation gave `scores`, into `folder`."""
+        """Write all files that are needed to use the `model`, whose last evaluation gave `scores`, into `folder`."""
 
     def before_step(self, model: nn.Module, step: int) -> None:  # noqa: B027
         """Runs after the backward pass of step `step`, before clipping; a parameter without gradient is not updated."""

@@ -49,10 +49,11 @@ class TableSet:
         ranked = sorted((split_role(name) or ("", 0, 0), name) for name in found)
         return [name for rank, name in ranked if role in ("", rank[0])]
 
-    def raise_for_faults(self) -> None:
-        """Raise `UserError` for the first fault."""
-        for _, record, what, hint in self.faults:
-            raise row_error(self.path, record.line, what, hint)
+    def raise_for_faults(self, *ignored: str) -> None:
+        """Raise `UserError` for the first fault of a kind that is not `ignored`."""
+        for kind, record, what, hint in self.faults:
+            if kind not in ignored:
+                raise row_error(self.path, record.line, what, hint)
 
     def notes(self) -> Iterator[str]:
         """What of the images and of the rows is not used."""
@@ -206,8 +207,7 @@ def _class_notes(splits: Splits) -> Iterator[str]:
 def table_eval(data: Data, split: str | None = None) -> ImageSet:
     """The rows of one split: the named one, or val (or test); all rows of a table without splits."""
     found = read_table_set(str(data.root), str(data.labels), data.columns)
-    found = replace(found, faults=tuple(fault for fault in found.faults if fault.kind != "val-only"))
-    found.raise_for_faults()
+    found.raise_for_faults("val-only")
     names = found.splits("" if split else "val")
     if split is None:
         demand(bool(names) or not found.splits(), f"{found.path} has no row of val or test", "--data.split train?")
