@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Verb, print_json, print_text
+from resmlp.config.label_table import LabelTable
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 from resmlp.utils.files import write_json
@@ -21,6 +22,7 @@ class DataCheck(Verb):
 
     path: Annotated[Positional[str], arg(metavar="PATH")]
     """a folder or archive, as in `train`: one folder for each class, or train/ and val/ of such folders"""
+    data: LabelTable = field(default_factory=LabelTable)
     decode: bool = False
     """decode every pixel, not only the headers: this finds every damaged file"""
     workers: int | None = None
@@ -48,7 +50,12 @@ class DataCheck(Verb):
 
         with _progress_bar() as progress:
             report = check_data(
-                self.path, decode=self.decode, workers=self.workers, img_size=self.img_size, progress=progress
+                self.path,
+                decode=self.decode,
+                workers=self.workers,
+                img_size=self.img_size,
+                progress=progress,
+                data=self.data,
             )
         result = report.to_dict()
         if not self.json:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from resmlp.config.label_table import check_columns
 from resmlp.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -31,6 +32,11 @@ class Data:
     annotations/), scenes (embedded)"""
     root: str | None = None
     """folder or .tar / .tar.gz: train/ and val/ (or test/) with one sub-folder per class, or one such tree to split"""
+    labels: str | None = None
+    """a .csv, .tsv, .jsonl or .parquet with the columns file (a path below --data.root) and label, in place of class
+    folders; and if they are there split, group (never on two sides of a split) and weight (of the image in the loss)"""
+    columns: tuple[str, ...] = ()
+    """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
     img_size: tuple[int, ...] | None = (224,)
     """height and width in pixels, or one number for a square; None: the checkpoint's value, as for --data.crop-ratio,
     --data.interpolation, --data.mean and --data.std"""
@@ -80,6 +86,9 @@ class Data:
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
         check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), value_range=(-ANY, ANY))
         check_value_range(self.value_range)
+        check_columns(self.labels, self.columns)
+        own = f"--data.labels is for --data.source folder, not {self.source}"
+        demand(self.labels is None or self.source == "folder", own, "add --data.source folder, or leave it out")
         for grid in self.grids:
             given = all(side.isdecimal() and 0 < int(side) <= MAX_GRID for side in grid.split("x"))
             demand(

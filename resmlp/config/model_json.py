@@ -94,9 +94,12 @@ class ModelConfig:
     preprocessing: Preprocessing
     classes: tuple[str, ...] = ()
     """class names, in the order of the logits; empty if unknown"""
+    threshold: float | None = None
+    """the probability from which on an image has a class, where it may have several (`tasks.MultiLabel`)"""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
+        check_range("", self, threshold=(0, 1))
         counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits, counts, "was it changed by hand?")
@@ -164,6 +167,8 @@ class ExportedModelConfig:
     classes: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     """readable names of the classes, if their names are codes"""
+    threshold: float | None = None
+    """as of `ModelConfig`"""
     difference: float = 0.0
     """largest measured difference from the output of torch"""
     precision: Precision = "fp32"

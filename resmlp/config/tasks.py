@@ -62,6 +62,28 @@ class Distill(Task):
 
 
 @dataclass(frozen=True)
+class MultiLabel(Task):
+    """Several labels for each image, or none: a yes or no for each class."""
+
+    loss: Literal["bce", "asymmetric"] = "bce"
+    """bce: binary cross-entropy; asymmetric: the asymmetric loss of Ridnik et al. 2021, for classes that few images
+    have"""
+    gamma_neg: float = 4.0
+    """asymmetric loss: exponent that lowers the weight of classes that an image does not have and that are told so"""
+    gamma_pos: float = 1.0
+    """asymmetric loss: the same of classes that an image has"""
+    clip: float = 0.05
+    """asymmetric loss: probabilities of absent classes are lowered by it; below it they have no loss"""
+    label_smoothing: float = 0.0
+    """s: a target t becomes t (1 - s) + s / 2"""
+
+    def __post_init__(self) -> None:
+        check_choices("--task.", self)
+        check_range("--task.", self, gamma_neg=(0, ANY), gamma_pos=(0, ANY), clip=(0, BELOW_ONE))
+        check_range("--task.", self, label_smoothing=(0, BELOW_ONE))
+
+
+@dataclass(frozen=True)
 class Dino(Task):
     """Self-supervised training with DINO: the student predicts the teacher's outputs for other views of an image."""
 

@@ -104,6 +104,9 @@ def labels_by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
 
     For a model that knows no names the images must have just as many classes, in their order.
     """
+    from resmlp.data.images.label_sets import require_one_label
+
+    require_one_label(evaluator.images)
     ours, theirs = evaluator.predictor.classes, [normalize("NFC", name) for name in evaluator.images.classes]
     if ours:
         number = {normalize("NFC", name): i for i, name in enumerate(ours)}

@@ -18,7 +18,6 @@ from resmlp.utils.errors import UserError, notice
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor, device
 
     from resmlp.data import EvalBatches, ImageSet
@@ -101,7 +100,8 @@ class Evaluator:
     def suffix(self) -> str:
         """The ending of the names of figures: those of other data do not replace those of the run's own data."""
         root = "" if self.data.root is None else Path(self.data.root).resolve().name
-        parts = [root, self.data.val or "", self.data.split or ""]
+        labels = "" if self.data.labels is None else Path(self.data.labels).stem
+        parts = [root, labels, self.data.val or "", self.data.split or ""]
         names = "".join("-" + re.sub(r"[^\w.-]", "_", part) for part in parts if part)
         crop = "" if self.crop is None else f"-crop{self.crop:g}"
         return names + crop + ("" if self.weights == "best" else f"-{self.weights}")
@@ -120,20 +120,14 @@ class Evaluator:
             self._rankings[columns] = ranking
         return self._rankings[columns]
 
-    def probabilities(self) -> "tuple[np.ndarray, np.ndarray, tuple[str, ...]]":
-        """The places N of the images, the probability of each class N K, and the names of those that cannot be read."""
-        from resmlp.metrics import collect
+    def outputs(self) -> "Collected":
+        """The logits of each image, once over all processes: N K."""
+        from resmlp.metrics import extract
 
-        parts, left_out = [], list[str]()
-        for batch in self._batches(self.images):
-            left_out += batch["unreadable"]
-            if len(batch["label"]):
-                logits = self.predictor.logits(batch["image"]).float().cpu()
-                parts.append((batch["index"], batch["label"], logits.softmax(1)))
-        collected = collect(parts, left_out)
+        collected = extract(self.predictor.logits, self._batches(self.images), "cpu")
         check_counts(collected, self.images)
-        demand_finite(collected.value.isfinite().all())
-        return collected.index.numpy(), collected.value.numpy(), collected.unreadable
+        demand_finite(collected.value.isfinite().all(1).any())
+        return collected
 
     def features(self, images: "ImageSet", layers: int = 1, flipped: bool = False) -> "Collected":
         """The features of each of the images, once over all processes: N layers*D.

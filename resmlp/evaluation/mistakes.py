@@ -65,7 +65,8 @@ def _find(evaluator: Evaluator, page: Path) -> Mistakes:
     images, classes = evaluator.images, evaluator.num_classes
     many = f"{len(images):,} images of {classes:,} classes: their probabilities do not fit into memory"
     demand(len(images) * classes <= MOST, many, "give a --data.root with fewer images")
-    index, probabilities, unreadable = evaluator.probabilities()
+    outputs = evaluator.outputs()
+    index, probabilities = outputs.index.numpy(), outputs.value.softmax(1).numpy()
     labels = np.asarray(numbers)[np.asarray(images.labels)[index]]
     rows, guesses, doubts = np.arange(len(index)), probabilities.argmax(1), suspects(probabilities, labels)
     loss = -np.log(np.maximum(probabilities[rows, labels], SMALLEST))
@@ -89,7 +90,7 @@ def _find(evaluator: Evaluator, page: Path) -> Mistakes:
     errors = tuple(mistake(i) for i in wrong[np.argsort(-loss[wrong], kind="stable")])
     labeled = tuple(mistake(i) for i in doubtful[np.argsort(doubts.margin[doubtful], kind="stable")])
     return Mistakes(
-        str(evaluator.source), len(index), errors, labeled, len(wrong), len(doubtful), tuple(unreadable), page
+        str(evaluator.source), len(index), errors, labeled, len(wrong), len(doubtful), outputs.unreadable, page
     )
 
 

@@ -162,17 +162,19 @@ def exported_config(saved: Saved, to: Target, pixels: bool) -> ExportedModelConf
     network = trunk_of(saved).config
     output: Output = "features" if not network.num_classes else "probabilities" if pixels else "logits"
     files = FORMATS[to].files
-    return ExportedModelConfig(network, saved.preprocessing, to, files, output, pixels, saved.classes, saved.words)
+    names = (saved.classes, saved.words, saved.threshold)
+    return ExportedModelConfig(network, saved.preprocessing, to, files, output, pixels, *names)
 
 
 class WithPreprocessing(nn.Module):
-    """A network with the steps around it that `config` asks for: normalization before it, softmax after it."""
+    """A network with the steps around it that `config` asks for: normalization, softmax or sigmoid."""
 
     def __init__(self, network: nn.Module, config: ExportedModelConfig):
         super().__init__()
         self.network = network
         self.before: nn.Module = Normalize(config.preprocessing) if config.pixels else nn.Identity()
-        self.after: nn.Module = nn.Softmax(dim=1) if config.output == "probabilities" else nn.Identity()
+        probability: nn.Module = nn.Softmax(dim=1) if config.threshold is None else nn.Sigmoid()
+        self.after: nn.Module = probability if config.output == "probabilities" else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         """B 3 H W -> B K"""

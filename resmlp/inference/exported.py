@@ -34,6 +34,7 @@ class ExportedPredictor(Classifier):
         assert config is not None
         self.folder, self.config, self.has_classifier = folder, config, config.output != "features"
         self.preprocessing, self.classes, self.words = self.config.preprocessing, self.config.classes, self.config.words
+        self.threshold = self.config.threshold
         for name in self.config.files:
             demand((self.folder / name).is_file(), f"no {name} in {folder}", "it was exported: copy it as well")
         program = f"{folder} is for torch.export.load, whose files may hold any program"
@@ -78,15 +79,21 @@ class ExportedPredictor(Classifier):
         demand(fits, what, "was it changed by hand? export it again")
 
     def logits(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
-        """The same -> float32 B K; of a graph that gives probabilities their logarithms."""
+        """The same -> float32 B K; of a graph that gives probabilities what softmax (or sigmoid) turns into them."""
         found = self.outputs(images)
-        return np.log(np.maximum(found, np.finfo(np.float32).tiny)) if self.config.output == "probabilities" else found
+        if self.config.output != "probabilities":
+            return found
+        logits = np.log(np.maximum(found, np.finfo(np.float32).tiny))
+        absent = np.maximum(1 - found, np.finfo(np.float32).eps)
+        return logits if self.threshold is None else logits - np.log(absent)
 
     def probabilities(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
         """Of each class, B K."""
         check_classifier(self.config.output != "features")
         found = self.outputs(images)
-        return found if self.config.output == "probabilities" else softmax(found)
+        if self.config.output == "probabilities":
+            return found
+        return softmax(found) if self.threshold is None else sigmoid(found)
 
 
 def exported_precision(config: ExportedModelConfig, execution: Execution) -> Precision:
@@ -112,6 +119,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """B K -> B K"""
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """B K -> B K"""
+    return (1 + np.tanh(logits / 2)) / 2  # which does not overflow
 
 
 @contextmanager

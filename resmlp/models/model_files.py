@@ -37,6 +37,8 @@ class Saved:
     """False for a name alone, whose weights are random"""
     words: tuple[str, ...] = ()
     """what to call each class for people, where its name is a code such as a WordNet number"""
+    threshold: float | None = None
+    """the probability from which on an image has a class, where it may have several; None: it has one"""
 
     @property
     def has_classifier(self) -> bool:
@@ -46,9 +48,15 @@ class Saved:
         return getattr(owner, "num_classes", None) != 0
 
 
-def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
+def save_model(
+    folder: Path,
+    model: Trunk,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    threshold: float | None = None,
+) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
-    save_network(folder, model, ModelConfig(model.config, preprocessing, tuple(classes)))
+    save_network(folder, model, ModelConfig(model.config, preprocessing, tuple(classes), threshold))
 
 
 def save_network(folder: Path, model: nn.Module, card: Any) -> None:
@@ -91,7 +99,7 @@ def open_model(model: str | Path | Source) -> Saved:
     classes, words = described.classes, tuple[str, ...]()
     if source.published and source.published.vocabulary:
         classes, words = imagenet_classes(source.published.vocabulary)
-    return Saved(trunk.eval(), classes, described.preprocessing, words=words)
+    return Saved(trunk.eval(), classes, described.preprocessing, words=words, threshold=described.threshold)
 
 
 def _described(card: ModelConfig) -> str:

@@ -49,7 +49,8 @@ def _precision(recipe: Recipe, recorded: Recipe | None) -> Any:
 
 
 def _complete_images(recipe: ImageRecipe, recorded: Recipe | None) -> Any:
-    task, data, model = recipe.task, replace(recipe.data, root=absolute(recipe.data.root)), recipe.model
+    task, model = recipe.task, recipe.model
+    data = replace(recipe.data, root=absolute(recipe.data.root), labels=absolute(recipe.data.labels))
     if isinstance(task, Distill):
         teacher = local(TEACHER, task.teacher, recorded) or task.teacher
         task = replace(task, teacher=teacher, cache=absolute(task.cache))

@@ -1,6 +1,6 @@
 """Semantic segmentation with UPerNet (section 3.6 and Table 6 of the paper)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -155,7 +155,7 @@ class Segment(ImageTask):
         batches = self.report_unreadable(self.val, "left out")
         yield from count_pixels(self._predictor(model).label, batches, len(self.config.classes)).scores()
 
-    def save(self, folder: Path, model: nn.Module) -> None:
+    def save(self, folder: Path, model: nn.Module, scores: Mapping[str, Any]) -> None:
         """Write `model.safetensors` and `model.json`."""
         save_segmenter(folder, cast(Segmenter, model), self.config)
 

@@ -1,7 +1,8 @@
 """Classification with cross-entropy."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +14,18 @@ from torch import Tensor, nn
 from resmlp import config
 from resmlp.config import tasks as settings
 from resmlp.config.model_json import ModelConfig
-from resmlp.data import BatchAugment, EvalBatches, TrainBatches, count_mismatch, normalize, open_splits
+from resmlp.data import (
+    BatchAugment,
+    EvalBatches,
+    ImageSet,
+    Splits,
+    TrainBatches,
+    count_mismatch,
+    normalize,
+    open_splits,
+)
 from resmlp.data.images.image_list import make_image_list
+from resmlp.data.images.label_sets import relative_weights, require_one_label
 from resmlp.hub.resolve import resolve
 from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
@@ -67,7 +78,7 @@ class Supervised(ImageTask):
 
     def __init__(self, recipe: config.ImageRecipe, process: Process):
         super().__init__()
-        splits = open_splits(recipe.data, self.open_list(process))
+        self.splits = splits = Splits(*map(self.labeled, open_splits(recipe.data, self.open_list(process))))
         self.announce(process, splits.train.notes)
         self.listed = partial(make_image_list, *splits)
         recipe = self.fit(recipe, process, len(splits.train))
@@ -79,12 +90,16 @@ class Supervised(ImageTask):
         self.images = f"{train}, {len(splits.val):,} for validation, {counted(len(self.classes), 'class')}"
         if data.fraction == 1 and (published := count_mismatch(data.source, splits)):
             self.images += f" ({published})"
-        self.smoothing = cast(settings.Supervised | settings.Distill, recipe.task).label_smoothing
-        self.consistency = cast(settings.Supervised | settings.Distill, recipe.task).consistency
+        self.consistency: float = getattr(recipe.task, "consistency", 0.0)
         patch = recipe.model.network()[1].patch_size
         self.grids = Grids(data, patch, run.seed, len(splits.train) // data.batch_size * run.epochs)
         several = self.grids.sizes if data.grids else ()
         self.model, self.weights = build_model(recipe.model, data.size, self.classes, several)
+        self.image_weights = relative_weights(splits.train)
+        if self.image_weights is not None:
+            low, high = (f(self.image_weights).item() for f in (torch.min, torch.max))
+            self.images += f"; weights from {low:.3g} to {high:.3g} times their mean"
+        self.smoothing = cast(settings.Supervised | settings.Distill | settings.MultiLabel, recipe.task).label_smoothing
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
         part: dict[str, Any] = {"rank": process.rank, "world": process.world}
@@ -98,6 +113,11 @@ class Supervised(ImageTask):
         self.augment = BatchAugment(recipe.augment, data, len(self.classes))
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
         self.frozen_steps = recipe.optim.freeze_epochs * self.steps_per_epoch
+
+    def labeled(self, images: ImageSet) -> ImageSet:
+        """The images with their labels as the task needs them. Raises `UserError` for an image without exactly one."""
+        require_one_label(images)
+        return replace(images, label_sets=())
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """The network and the images."""
@@ -133,13 +153,26 @@ class Supervised(ImageTask):
         return self.consistency * F.kl_div(logits.log_softmax(1), wanted, reduction="batchmean", log_target=True)
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean of the smoothed cross-entropy over the batch: logits B K, targets B K with sum 1."""
-        return F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
+        """Mean of the smoothed cross-entropy over the batch: logits B K, targets B K whose sums are the weights."""
+        if self.image_weights is None:
+            return F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
+        uniform = targets.sum(1, keepdim=True) / targets.shape[1]
+        return F.cross_entropy(logits, targets * (1 - self.smoothing) + uniform * self.smoothing)
 
     def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The batch on the device, normalized, erased and mixed: images B 3 H W and targets B K."""
+        """The batch on the device, normalized, erased and mixed: images B 3 H W and targets B K.
+
+        The sum of the targets of an image is its weight, 1 without weights.
+        """
         images, labels = (batch[key].to(self.process.device, non_blocking=True) for key in ("image", "label"))
+        if self.image_weights is not None:
+            labels = F.one_hot(labels, len(self.classes)) * self.weights_of(batch)
         return self.augment(images, labels, batch["key"])
+
+    def weights_of(self, batch: Batch) -> Tensor:
+        """The weights of the images of a batch, of mean 1 over the training set: float32 B 1."""
+        assert self.image_weights is not None
+        return self.image_weights[batch["index"]].to(self.process.device)[:, None]
 
     def freeze(self, step: int) -> None:
         """Set a frozen trunk to evaluation mode: constant BatchNorm statistics, no drop path."""
@@ -163,6 +196,6 @@ class Supervised(ImageTask):
         )
         yield from tally.scores()
 
-    def save(self, folder: Path, model: nn.Module) -> None:
+    def save(self, folder: Path, model: nn.Module, scores: Mapping[str, Any]) -> None:
         """Write `model.safetensors` and `model.json`."""
         save_model(folder, cast(Trunk, model), self.classes, self.preprocessing)

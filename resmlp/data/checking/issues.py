@@ -37,7 +37,14 @@ KINDS = {
     "label-conflict": Kind("error", "the same image in several classes", "keep it only in its correct class"),
     "no-train": Kind("error", "val without train", "add a train/ folder next to it; for evaluation no fix is needed"),
     "cannot-split": Kind("error", "classes with one image, which cannot be split", "add images, or a val/ folder"),
+    "missing-file": Kind("error", "rows of images that are not there", "correct the path, or remove the row"),
+    "unclear-file": Kind("error", "rows that may mean several images", "write the path below PATH, with the extension"),
+    "two-labels": Kind("error", "images with two rows that differ", "keep one row for each image"),
+    "group-leak": Kind("error", "groups on two sides of a split", "keep each on one side, or the score is too high"),
+    "val-only": Kind("error", "classes in no row to train on", "are they misspelled? add images to train on"),
     "leak": Kind("warning", "the same image in train and in val", "delete one copy, or the score will be too high"),
+    "no-row": Kind("warning", "images without a row in the table", "add rows; without one an image is not used"),
+    "few-images": Kind("warning", "classes with few images", "add images, or merge classes"),
     "one-image": Kind("warning", "training classes with one image", "add images"),
     "no-class-folder": Kind("warning", "unused images outside class folders", "move them into their class folders"),
     "unused-folder": Kind(
@@ -75,6 +82,7 @@ KINDS = {
     "16-bit": Kind("note", "16-bit images", "they are scaled to 8 bits"),
     "transparent": Kind("note", "images with transparency", "they are blended with white"),
     "exif-rotated": Kind("note", "images with an EXIF orientation", "they are read upright"),
+    "repeated-row": Kind("note", "rows that only repeat another one", "each image counts once; no fix is needed"),
     "imbalance": Kind(
         "note", "classes of very different size", "look at the accuracy of each class, not only at top-1"
     ),

@@ -90,7 +90,7 @@ def layout_issues(layout: Layout, tree: Tree, skipped: list[Skipped]) -> Iterato
         yield Issue.of("unused-folder", unused)
     if "val" in layout.prefixes and "train" not in layout.prefixes:
         yield Issue.of("no-train", [layout.prefixes["val"]])
-    yield from _class_issues(layout, _empty_class_folders(layout, tree.other_files, skipped))
+    yield from class_issues(layout, _empty_class_folders(layout, tree.other_files, skipped))
 
 
 def _other_file_issues(tree: Tree, skipped: list[Skipped]) -> Iterator[Issue]:
@@ -134,7 +134,8 @@ def _empty_class_folders(layout: Layout, other_files: list[str], skipped: list[S
     return empty
 
 
-def _class_issues(layout: Layout, empty: set[str]) -> Iterator[Issue]:
+def class_issues(layout: Layout, empty: set[str]) -> Iterator[Issue]:
+    """The issues of the names and the sizes of classes; `empty`: class folders without images."""
     all_counts, trained = layout.counts, next(iter(layout.counts))
     counts, prefix = all_counts[trained], layout.prefixes[trained]
     if empty:

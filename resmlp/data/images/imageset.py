@@ -17,6 +17,8 @@ from resmlp.imaging.image_file import ImageSource, Pixels, content_mark, with_de
 from resmlp.utils.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
+SEPARATOR = "|"
+"""between the classes of an image with several labels, in files and in messages"""
 SPLIT, FRACTION = "split", "fraction"
 """what `position` decides: an image's place in one order says nothing of its place in the other"""
 
@@ -34,7 +36,7 @@ class ImageSet:
     notes: tuple[str, ...] = ()
     """messages for the user, to show before training"""
     unused: tuple[str, ...] = ()
-    """the paths of the images that `data.fraction` leaves out"""
+    """the paths of the images that neither part has: `data.fraction` leaves them out, or they are of a further split"""
     groups: tuple[str, ...] = ()
     """the group of each image: all images of a group are on one side of a split; empty: each image is its own"""
     weights: tuple[float, ...] = ()
@@ -60,6 +62,14 @@ class ImageSet:
     def read(self, i: int) -> Image.Image:
         """Image `i` as RGB; raises `UnreadableImage`."""
         return self.images[i].read()
+
+    def labels_of(self, i: int) -> tuple[int, ...]:
+        """All labels of image `i`, ascending: none, one or several."""
+        return self.label_sets[i] if self.label_sets else (self.labels[i],)
+
+    def class_names(self, i: int) -> str:
+        """The class of image `i`, or all its classes as a list writes them; empty without classes."""
+        return SEPARATOR.join(self.classes[label] for label in self.labels_of(i)) if self.classes else ""
 
     def subset(self, indices: Iterable[int]) -> "ImageSet":
         """The images of these indices, in this order, with the same classes."""
@@ -123,7 +133,7 @@ def folder_splits(data: Data) -> Splits:
         hint = f"each folder in {tree.root} is a class; are the class folders one level deeper?"
         raise UserError(f"{tree.root} has a single class, {images.classes[0]}", hint)
     if not val:
-        return _split(images, data)
+        return split_by_class(images, data)
     val_images = _images(found, val)
     check_same_classes(tree.root, set(images.classes), val.root, set(val_images.classes))
     return Splits(images, val_images)
@@ -187,7 +197,7 @@ def check_same_classes(train: str, train_classes: set[str], val: str, val_classe
         raise UserError(f"the classes of train and val differ: {what}", "both need images of the same classes")
 
 
-def _split(images: ImageSet, data: Data) -> Splits:
+def split_by_class(images: ImageSet, data: Data) -> Splits:
     """Put each image into the validation set or not by its own path: another file that comes or goes moves no image.
 
     The validation set is `val_fraction` of each class on average: at least one image, and not all images.
@@ -224,7 +234,7 @@ def take_fraction(images: ImageSet, data: Data) -> ImageSet:
         kept += choose_fraction([images.path(i) for i in indices], indices, data)
     chosen = set(kept)
     unused = tuple(images.path(i) for i in range(len(images)) if i not in chosen)
-    return replace(images.subset(sorted(kept)), unused=unused)
+    return replace(images.subset(sorted(kept)), unused=(*images.unused, *unused))
 
 
 def choose_fraction(paths: Sequence[str], indices: Sequence[int], data: Data) -> list[int]:

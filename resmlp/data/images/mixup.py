@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class BatchAugment:
         preprocessing = data.preprocessing()
         self.mean, self.std, self.num_classes = preprocessing.mean, preprocessing.std, num_classes
         self.probability, self.erasing = augment.erasing, RandomErasing(1.0, mode="pixel")
-        self.mixing = None
+        self.mixing: Any = None
         if augment.mixup or augment.cutmix:
             self.mixing = Mixup(
                 augment.mixup,
@@ -52,14 +53,24 @@ class BatchAugment:
     def __call__(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Images uint8 B 3 H W, labels and keys int64 B -> images float32 B 3 H W and targets float32 B K, with sum 1.
 
-        B must be even if images are mixed.
+        In place of labels, float32 B C may have a row of numbers for each image: they are mixed as the images are. B
+        must be even if images are mixed.
         """
         images = normalize(images, self.mean, self.std)
         if self.probability:
             self.erase(images, keys)
+        if labels.is_floating_point():
+            return self._mix_rows(images, labels) if self.mixing else (images, labels)
         if self.mixing:
             return self.mixing(images, labels)
         return images, one_hot(labels, self.num_classes).float()
+
+    def _mix_rows(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix the images and any rows B C alike: timm's targets for the places of the images are the shares of each."""
+        self.mixing.num_classes = len(images)
+        images, shares = self.mixing(images, torch.arange(len(images), device=images.device))  # B B
+        self.mixing.num_classes = self.num_classes
+        return images, shares @ rows
 
     def erase(self, images: Tensor, keys: Tensor) -> None:
         """Put noise into a rectangle of some of the images B 3 H W, in place: random erasing, by timm."""

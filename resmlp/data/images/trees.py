@@ -39,13 +39,23 @@ def open_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.roo
     Calls `on_skip` for everything that is skipped. Raises `UserError` if the root does not exist; by default also if a
     folder or an archive below it cannot be read. `flag` is the option that names the root in messages.
     """
+    return _find_splits(*_list_tree(f"{flag} {root}", Path(root).expanduser(), on_skip))
+
+
+def list_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.root") -> Tree:
+    """The same without a search for splits: the paths are those below `root`."""
+    return _list_tree(f"{flag} {root}", Path(root).expanduser(), on_skip)[0]
+
+
+def _list_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> tuple[Tree, bool]:
+    """The tree, and whether it is in archives."""
     try:
-        return _open_tree(f"{flag} {root}", Path(root).expanduser(), on_skip)
+        return _list_any(flag_and_root, path, on_skip)
     except OSError as error:
         raise cannot_list(error) from error
 
 
-def _open_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> SplitTree:
+def _list_any(flag_and_root: str, path: Path, on_skip: OnSkip) -> tuple[Tree, bool]:
     if not path.exists():
         siblings = path.parent.iterdir() if path.parent.is_dir() else ()
         hint = did_you_mean(path.name, [sibling.name for sibling in siblings])
@@ -53,12 +63,12 @@ def _open_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> SplitTree:
     if path.is_file():
         if not path.name.lower().endswith(ARCHIVES):
             raise UserError(f"{flag_and_root} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
-        return _find_splits(list_archives(str(path), [path], on_skip), archived=True)
+        return list_archives(str(path), [path], on_skip), True
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]
     if archives and not any(child.is_dir() and not _is_passed_over(child) for child in children):
-        return _find_splits(list_archives(str(path), archives, on_skip), archived=True)
-    return _find_splits(list_folder(path, on_skip), archived=False)
+        return list_archives(str(path), archives, on_skip), True
+    return list_folder(path, on_skip), False
 
 
 def _is_passed_over(folder: Path) -> bool:

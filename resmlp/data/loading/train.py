@@ -48,9 +48,10 @@ class Examples(Protocol):
 class TrainBatches:
     """The micro-batches of each epoch, in a random order and with random augmentation.
 
-    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "key": int64 B, "unreadable": [name, ...], "places": ...}`,
-    where B = batch_size / (world * accumulate), a key is a random number of the image at this position of the epoch,
-    and `places` are those of the images among the B * world images of all processes (None for one process).
+    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "key": int64 B, "unreadable": [name, ...],
+    "places": ...}`, where B = batch_size / (world * accumulate), an index is the place of an image in the data set, a
+    key is a random number of the image at this position of the epoch, and `places` are those of the images among the
+    B * world images of all processes (None for one process).
 
     `transform` replaces the transform of `augment`; without it, `dataset` must be an `ImageSet`. If it returns several
     tensors by name, their stacks replace "image". With `augment.repeats` each image occurs that many times in a row in
@@ -177,7 +178,7 @@ class _TrainImages:
         labels = self.examples.labels
         label = {} if labels is None else {"label": torch.tensor([labels[i] for i in chosen])}
         keys = torch.tensor([key for _, key in picks])
-        return stacks | label | {"key": keys, "unreadable": unreadable}
+        return stacks | label | {"index": torch.tensor(chosen), "key": keys, "unreadable": unreadable}
 
     def _next_readable(self, first: int, key: int) -> tuple[int, Any, list[str]]:
         """The first readable image from `first` on: its index, its view, and the names of those before it."""
