@@ -1,7 +1,8 @@
 """The list of the images that a run holds out and trains on: a file in its folder, written when the run starts.
 
-A line has the part of an image (val, train, or unused: left out by --data.fraction), a mark of its content, its class
-and its path in the data set. So a run is continued and evaluated on the same images, also after its data has moved.
+A line has the part of an image (val, train, or unused: left out by --data.fraction or --data.folds), a mark of its
+content, its class and its path in the data set. So a run is continued and evaluated on the same images, also after its
+data has moved.
 """
 
 import os
