@@ -1,4 +1,4 @@
-"""Divides images with masks into training and validation set, and takes a fraction of them, as `images.dividing` does."""
+"""Divides images with masks into a training and a validation set, and takes a fraction, as `images.dividing` does."""
 
 from collections.abc import Sequence
 from dataclasses import replace

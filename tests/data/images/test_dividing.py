@@ -65,13 +65,15 @@ def test_another_video_moves_none(frames, plant):
 def test_fractions_and_folds_keep_videos_apart(frames, fields):
     data = Data(root=frames, group_by=VIDEO, **fields)
     train, val = open_splits(data)
-    assert not videos(train) & videos(val) and len(train) and len(val)
+    assert not videos(train) & videos(val)
+    assert min(len(train), len(val)) > 0
     assert paths(train) | paths(val) | set(train.unused) == set(FRAMES)
 
 
 def test_dino_validates_on_other_videos(frames, plant):
     train, val, _ = open_collection(Data(root=frames, group_by=VIDEO))
-    assert val and not videos(train) & videos(val)
+    assert val is not None
+    assert not videos(train) & videos(val)
     for fields, words in (
         ({"group_by": "x(y)"}, "does not match"),
         ({"folds": 9, "fold": 0}, "no class has more than"),
@@ -146,7 +148,8 @@ def test_each_image_is_in_exactly_one_fold(grouped, shared):
         for fold in range(folds):
             data = Data(folds=folds, fold=fold, split_seed=seed)
             train, val = divided(split(images, data), data)
-            assert paths(train) | paths(val) == set(images.paths) and not paths(train) & paths(val)
+            assert paths(train) | paths(val) == set(images.paths)
+            assert not paths(train) & paths(val)
             assert not set(train.groups) & set(val.groups)
             assert set(train.labels) == set(images.labels)
             if not grouped:  # strata of equal size, but for one image
@@ -187,7 +190,8 @@ def test_a_given_validation_set_is_left_out_of_the_folds(plant, tmp_path):
     assert Counter(held) == Counter(f"train/{path}" for path in FRAMES)
     make_image_list(train, val).write(tmp_path)
     again = open_splits(Data(root=tree, folds=3, fold=2), read_image_list(tmp_path))
-    assert again.val.paths == val.paths and again.train.notes == ()  # the images of test/ are not new
+    assert again.val.paths == val.paths
+    assert again.train.notes == ()  # the images of test/ are not new
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -227,4 +231,4 @@ def test_groups_of_a_table_are_kept_as_they_are():
 
 def test_files_of_a_real_tree(shared: Path):
     train, val = open_splits(Data(root=str(shared / "caltech20"), folds=5, fold=4))
-    assert len(train) + len(val) == 1371 and len(train.unused) == 589
+    assert (len(train) + len(val), len(train.unused)) == (1371, 589)
