@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from resmlp.cli.base import Verb, print_text
-from resmlp.config import Recipe
+from resmlp.config import ImageRecipe, Recipe
 from resmlp.recipes import open_recipe
 from resmlp.utils.errors import UserError
 
@@ -18,7 +18,7 @@ class Train(Verb):
 
     recipe: Annotated[Recipe, arg(name="")]
     out: Path | None = None
-    """the run folder; default runs/RECIPE"""
+    """the run folder; default runs/RECIPE, or runs/RECIPE/fold-0 and so on with --data.folds"""
 
     @classmethod
     def prepare(cls, args: list[str]) -> tuple["Train", list[str]]:
@@ -32,7 +32,12 @@ class Train(Verb):
         return cls(recipe=open_recipe(args[0])), args[1:]
 
     def run(self) -> dict[str, Any]:
-        """Train; of several processes the first returns the summary."""
+        """Train one run, or one for each fold; of several processes the first returns the summary."""
+        if isinstance(self.recipe, ImageRecipe) and self.recipe.data.folds and self.recipe.data.fold is None:
+            from resmlp.training.folds import cross_validate
+
+            result = cross_validate(self.recipe, self.out)
+            return result.to_dict() if result else {}
         from resmlp.training.train import train
 
         summary = train(self.recipe, self.out)
