@@ -98,7 +98,7 @@ class ImageList:
     def check(self, found: Comparison, root: str) -> None:
         """Raise `UserError` if a run cannot continue with the images that `found` describes."""
         used = len(self.train) + len(self.val)
-        hint = "continue with the images that it was trained on, or choose another --out"
+        hint = "give the images that it was trained on, or start a new run with another --out"
         what = f"{len(found.changed)} of {used} images in {root} are not those of the run: {some(found.changed)}"
         demand(not found.changed, what, hint)
         what = f"{len(found.gone)} of {used} images of the run are not in {root}: {some(found.gone)}"
