@@ -103,13 +103,13 @@ def start(monkeypatch: pytest.MonkeyPatch, engine) -> Callable[..., object]:
     """`start(run, changes)`: an engine whose run has just started from `run`, before its first step."""
 
     def start(run: Path, changes: Callable[[ImageRecipe], ImageRecipe], schedule: more.Schedule = "restart"):
-            recipe = changes(base_recipe(run))
+        recipe = changes(base_recipe(run))
         step = checkpoint_steps(run)[-1]
         recipe = replace(recipe, origin=Origin(str(run.absolute()), step, schedule))
         torch.manual_seed(7)  # the new network is another one
         made = engine(make_task(recipe, Process()), recipe, "new")
-        monkeypatch.setattr(Engine, "steps", lambda self: (_ for _ in ()).throw(StartedErrorError))
-        with pytest.raises(StartedErrorError):
+        monkeypatch.setattr(Engine, "steps", lambda self: (_ for _ in ()).throw(StartedError))
+        with pytest.raises(StartedError):
             made.fit()
         return made
 
