@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "check_data": "resmlp.data.checking.check",
     "compress": "resmlp.compression.compress",
+    "cross_validate": "resmlp.training.folds",
     "create_model": "resmlp.models",
     "list_models": "resmlp.models",
     "export": "resmlp.exporters.export",
@@ -31,6 +32,7 @@ __all__ = [
     "check_data",
     "compress",
     "create_model",
+    "cross_validate",
     "export",
     "list_models",
     "embed",
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from resmlp.inference import load
     from resmlp.models import create_model, list_models
     from resmlp.reproduction.reproduce import reproduce
+    from resmlp.training.folds import cross_validate
     from resmlp.training.train import train
 
 

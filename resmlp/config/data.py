@@ -1,5 +1,6 @@
 """Settings of images: their source, their preprocessing, and their augmentation in training."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +17,7 @@ from resmlp.config.preprocessing import (
     check_value_range,
 )
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
+from resmlp.utils.errors import UserError
 
 GridOrder = Literal["random", "rising"]
 MAX_GRID = 1024
@@ -48,7 +50,15 @@ class Data:
     val_fraction: float = 0.2
     """fraction of the images for the validation set, if the data has no val/ or test/"""
     split_seed: int = 0
-    """seed of the split into training and validation set"""
+    """seed of the split into training and validation set, or into folds"""
+    group_by: str | None = None
+    """regular expression: what its first group matches in an image's path is the group of the image, such as a video;
+    all images of a group are on one side of every split"""
+    folds: int = 0
+    """cross-validation: folds into which the training images are divided, each of them once the validation set; 0:
+    none. Without --data.fold, resmlp train runs all of them, into OUT/fold-0 and so on"""
+    fold: int | None = None
+    """number of the fold that is the validation set of this run, from 0"""
     fraction: float = 1.0
     """fraction of the training images of each class to train on, at least one image; the same images for the same
     --data.split-seed. The validation set stays complete"""
@@ -94,6 +104,21 @@ class Data:
             demand(
                 given and grid.count("x") < 2, f"--data.grids {grid}", "give tokens of a side, or rows x columns: 8x10"
             )
+        self._check_division()
+
+    def _check_division(self) -> None:
+        """Raise `UserError` for folds that do not exist and for a wrong regular expression."""
+        check_range("--data.", self, folds=(0, ANY), fold=(0, ANY))
+        demand(self.folds != 1, "--data.folds 1", "2 or more, or 0 for a single validation set")
+        what = f"--data.fold {self.fold} is not one of --data.folds {self.folds}"
+        hint = f"give 0 to {self.folds - 1}" if self.folds else "give --data.folds as well"
+        demand(self.fold is None or self.fold < self.folds, what, hint)
+        demand(self.group_by != "", "--data.group-by is empty", "give a regular expression, or leave it out")
+        try:
+            re.compile(self.group_by or "")
+        except (re.error, OverflowError, RecursionError) as error:
+            hint = "give a regular expression, such as '(video[0-9]+)'"
+            raise UserError(f"--data.group-by {self.group_by}: {error}", hint) from None
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from resmlp.config.data import Augment, Data
 from resmlp.config.model import Model
 from resmlp.config.tasks import Distill, Segment, Supervised, Task, Translate
 from resmlp.config.text import Seq2Seq, Text
-from resmlp.config.training import Optim, Run
+from resmlp.config.training import Optim, Origin, Run
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -30,6 +30,8 @@ class Recipe:
     """its place in the paper"""
     expected: Suppress[tuple[tuple[str, float], ...]] = ()
     """target results, as (metric, value)"""
+    origin: Suppress[Origin | None] = None
+    """the run that it starts from; `resmlp.training.more` sets it"""
 
     def __post_init__(self) -> None:
         demand(

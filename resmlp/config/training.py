@@ -102,3 +102,15 @@ class Run:
             ema=(POSITIVE, BELOW_ONE),
             average=(0, 2**10),
         )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run that another one starts from."""
+
+    run: str
+    """its folder"""
+    step: int
+    """the step of its checkpoint that has the weights"""
+    schedule: Literal["stretch", "restart"]
+    """stretch: the schedule as if the run had its epochs from the beginning, continued at `step`; restart: a new one"""

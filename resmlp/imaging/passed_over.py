@@ -52,8 +52,8 @@ def is_output(names: Collection[str]) -> bool:
         return True
     if CONFIG in present and any(name.startswith("model.") for name in present - {CONFIG}):
         return True  # a network, or an export of one
-    if ".lock" in present and any(name.endswith(".html") for name in present):
-        return True  # of `resmlp reproduce`
+    if ".lock" in present and any(name.endswith(".html") or name == "fold-0/" for name in present):
+        return True  # of `resmlp reproduce`, or of a cross-validation
     if "args.yaml" in present and present & {"weights/", "results.csv"}:
         return True  # of ultralytics
     if present & {"CACHEDIR.TAG", "pyvenv.cfg", ".hydra/"} or any(n.startswith("events.out.tfevents") for n in present):

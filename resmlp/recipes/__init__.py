@@ -1,11 +1,13 @@
 """Recipes by name: all settings of a run, as values. A variant is `replace(base, ...)`."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from resmlp.config import Recipe
+from resmlp.config import ImageRecipe, Recipe
 from resmlp.recipes import ablations, dino, distill, imagenet, segment, small, transfer, translate
-from resmlp.utils.errors import lookup
+from resmlp.utils.errors import UserError, lookup
 from resmlp.utils.files import read_json
+from resmlp.utils.run_folder import RECIPE
 from resmlp.utils.serialization import from_dict
 
 PARTS = (small, imagenet, ablations, distill, dino, transfer, translate, segment)
@@ -19,4 +21,19 @@ def open_recipe(name: str) -> Recipe:
     return lookup("recipe", name, RECIPES, "see `resmlp list recipes`")
 
 
-__all__ = ["RECIPES", "open_recipe"]
+def recipe_of_run(folder: Path) -> Recipe:
+    """The recipe of the run in `folder`. Raises `UserError` if it is not a run folder."""
+    if not (folder / RECIPE).exists():
+        raise UserError(
+            f"{folder} is not a run folder: it has no {RECIPE}", "give a run folder, or the name of a recipe"
+        )
+    return from_dict(Recipe, read_json(folder / RECIPE))
+
+
+def base_recipe(run: Path) -> Recipe:
+    """The recipe of a run without its initial weights, which more of the run does not need. Raises `UserError`."""
+    recipe = recipe_of_run(run)
+    return replace(recipe, model=recipe.model.updated(checkpoint=None)) if isinstance(recipe, ImageRecipe) else recipe
+
+
+__all__ = ["RECIPES", "base_recipe", "open_recipe", "recipe_of_run"]

@@ -71,7 +71,7 @@ class Dino(ImageTask):
         super().__init__()
         task = cast(settings.Dino, recipe.task)
         _check(recipe, task)
-        if kept := self.open_list(process):
+        if kept := self.open_list(recipe, process):
             collection = reopen_collection(recipe.data, kept)
         else:
             collection = open_collection(recipe.data, labels=task.labels == "auto")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resmlp.config import Data, ImageRecipe
-from resmlp.data.images.image_list import ImageList, kept_images
+from resmlp.data.images.image_list import ImageList, kept_images, read_image_list
 from resmlp.data.images.value_range import check_value_range
 from resmlp.data.loading.train import TrainBatches
 from resmlp.imaging.image_file import ImageSource
@@ -60,10 +60,10 @@ class ImageTask(Task):
         if warning and self.process.rank == 0:
             notice(warning)
 
-    def open_list(self, process: Process) -> ImageList | None:
-        """The list of the images of the run, if it continues."""
+    def open_list(self, recipe: ImageRecipe, process: Process) -> ImageList | None:
+        """The list of the images of the run, if it continues, or of the run that it starts from: it has seen them."""
         self.continues = kept_images(process.folder)
-        return self.continues
+        return self.continues or (read_image_list(Path(recipe.origin.run)) if recipe.origin else None)
 
     def announce(self, process: Process, notes: Iterable[str]) -> None:
         """Print notes about the data in the first process."""

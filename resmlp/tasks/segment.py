@@ -79,7 +79,7 @@ class Segment(ImageTask):
         )
         if task.backbone:
             check_no_trunk(recipe)
-        train, self.val_masks = masks = open_masks(recipe.data, task, self.open_list(process))
+        train, self.val_masks = masks = open_masks(recipe.data, task, self.open_list(recipe, process))
         self.listed = partial(make_image_list, *masks)
         recipe = self.fit(recipe, process, len(train))
         self.check_values([File(pair.name) for pair in train.pairs if isinstance(pair, FilePair)])

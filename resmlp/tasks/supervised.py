@@ -78,7 +78,7 @@ class Supervised(ImageTask):
 
     def __init__(self, recipe: config.ImageRecipe, process: Process):
         super().__init__()
-        self.splits = splits = Splits(*map(self.labeled, open_splits(recipe.data, self.open_list(process))))
+        self.splits = splits = Splits(*map(self.labeled, open_splits(recipe.data, self.open_list(recipe, process))))
         self.announce(process, splits.train.notes)
         self.listed = partial(make_image_list, *splits)
         recipe = self.fit(recipe, process, len(splits.train))

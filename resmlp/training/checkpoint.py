@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -51,7 +52,7 @@ class Progress:
     files: dict[str, str] = field(default_factory=dict)
     """the SHA-256 of each other file of the checkpoint"""
 
-    def check(self, step: int, total: int) -> None:
+    def check(self, step: int, total: float) -> None:
         """Raise ValueError for a wrong type or a value out of range, in the checkpoint of a step of `total`."""
         for name, kind in (("best", dict), ("last", dict), ("notes", dict), ("files", dict)):
             if not isinstance(getattr(self, name), kind):
@@ -132,7 +133,7 @@ class Checkpoints:
         if step is None:
             return Progress()
         path = self.path(step)
-        progress = _read_progress(path)
+        progress = read_progress(path)
         try:
             for name, module in self.modules.items():
                 module.load_state_dict(read_tensors(checkpoint_weights(path, name)))
@@ -148,7 +149,7 @@ class Checkpoints:
             remove(leftover)
         damage: dict[int, str] = {}
         for step in reversed(self.steps()):
-            damage[step] = self._damage(step, total)
+            damage[step] = find_damage(self.path(step), step, total, self.modules)
             if not damage[step]:
                 break
         whole = next((step for step, reason in damage.items() if not reason), None)
@@ -165,26 +166,29 @@ class Checkpoints:
         demand(whole is not None or not damage, what, "remove that folder, and the run starts over")
         return whole
 
-    def _damage(self, step: int, total: int) -> str:
-        """What is wrong with the checkpoint of a step; empty if it is whole."""
-        path = self.path(step)
-        try:
-            progress = _read_progress(path)
-            progress.check(step, total)
-            expected = {checkpoint_weights(path, name).name for name in self.modules} | {OPTIMIZER}
-            if set(progress.files) != expected:
-                raise ValueError(f"it has {', '.join(sorted(progress.files))}, not {', '.join(sorted(expected))}")
-            for name, digest in progress.files.items():
-                check_file(path / name)
-                with (path / name).open("rb") as file:
-                    if file_digest(file, "sha256").hexdigest() != digest:
-                        raise ValueError(f"{name} has other bytes than were written")
-        except (UserError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:
-            return error.what if isinstance(error, UserError) else getattr(error, "strerror", None) or str(error)
-        return ""
+
+def find_damage(path: Path, step: int, total: float, modules: Iterable[str] | None = None) -> str:
+    """What is wrong with the checkpoint `path` of a step of `total`; empty if it is whole.
+
+    `modules` are the names of the modules that it should have; None: any.
+    """
+    try:
+        progress = read_progress(path)
+        progress.check(step, total)
+        expected = {checkpoint_weights(path, name).name for name in modules or ()} | {OPTIMIZER}
+        if modules is not None and set(progress.files) != expected:
+            raise ValueError(f"it has {', '.join(sorted(progress.files))}, not {', '.join(sorted(expected))}")
+        for name, digest in progress.files.items():
+            check_file(path / name)
+            with (path / name).open("rb") as file:
+                if file_digest(file, "sha256").hexdigest() != digest:
+                    raise ValueError(f"{name} has other bytes than were written")
+    except (UserError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:
+        return error.what if isinstance(error, UserError) else getattr(error, "strerror", None) or str(error)
+    return ""
 
 
-def _read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> Progress:
     """The progress in a checkpoint; raises `UserError` if it is not as written."""
     values = read_json(path / PROGRESS)
     whole = isinstance(values, dict) and values.pop("sha256", None) == _digest(values)

@@ -15,6 +15,7 @@ from resmlp.tasks import Batch, Task
 from resmlp.training.checkpoint import Checkpoints, Progress
 from resmlp.training.ema import Average, EpochAverage, MovingAverage
 from resmlp.training.optimizers import learning_rate, make_optimizer, set_schedule, weight_decay
+from resmlp.training.origin import earlier_steps, start_from
 from resmlp.utils.devices import Agreement, all_mean, stop_others
 from resmlp.utils.errors import UserError
 from resmlp.utils.interruption import Interrupted, Interruption
@@ -47,6 +48,7 @@ class Engine:
             saved["task"] = task.state.to(accelerator.device)
         self.checkpoints = Checkpoints(folder, saved, self.optimizer)
         self.progress = Progress()
+        self.earlier = earlier_steps(recipe.origin)
         self.main = accelerator.is_main_process
         self.agreement, self.interruption = Agreement(), Interruption()
         self.updating = False
@@ -64,9 +66,14 @@ class Engine:
         processes before the same step, after saving.
         """
         self.progress = progress = self.checkpoints.load_last(self.total)
+        if not progress.step and self.recipe.origin:
+            self.progress, text = start_from(self.recipe, self.checkpoints, self.total)
+            progress = self.progress
+            if self.main:
+                console.print(text, soft_wrap=True)
         self.task.recall(progress.notes)
         self.logger = Logger(self.folder, self.run.tensorboard, self.run.wandb) if self.main else None
-        if progress.step and self.main:
+        if self.checkpoints.steps() and self.main:
             done = progress.step == self.total and not self.must_evaluate()
             where = f"step {progress.step:,} of {self.total:,}"
             console.print("all steps are done already" if done else f"continuing after {where}")
@@ -129,7 +136,7 @@ class Engine:
         self.optimizer.step()
         self.optimizer.zero_grad()
         for average in self.averages.values():
-            average.after_step(self.raw, step)
+            average.after_step(self.raw, step + self.earlier)
             if (step + 1) % self.task.steps_per_epoch == 0:
                 average.after_epoch(self.raw)
         self.task.after_step(self.raw, step)

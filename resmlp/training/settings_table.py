@@ -19,7 +19,9 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else counted(torch.get_num_threads(), "thread")
     yield "device", f"{device.type} ({name}), {run.precision}, {counted(world, 'process')}"
     yield "parameters", f"{count_parameters(task.model):,}"
-    yield from task.describe()
+    origin = recipe.origin
+    for key, value in task.describe():
+        yield key, f"{origin.run}, step {origin.step:,}" if origin and key == "weights" else value
     split = (
         f" over {counted(world, 'process')} x {counted(run.accumulate, 'part')}" if world * run.accumulate > 1 else ""
     )

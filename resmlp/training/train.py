@@ -31,7 +31,16 @@ from resmlp.utils.devices import Process, find_device, join_processes
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
 from resmlp.utils.logger import console, show_table
-from resmlp.utils.run_folder import FIGURES, IMAGES, RECIPE, REPORT, SUMMARY, check_layout, checkpoint_steps
+from resmlp.utils.run_folder import (
+    FIGURES,
+    IMAGES,
+    RECIPE,
+    REPORT,
+    SUMMARY,
+    check_layout,
+    checkpoint_steps,
+    fold_path,
+)
 from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import difference, from_dict, to_dict
 
@@ -103,7 +112,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
     SIGTERM, after saving a checkpoint.
     """
     recipe = open_recipe(recipe) if isinstance(recipe, str) else recipe
-    folder = Path(out or f"runs/{recipe.name}")
+    folder = default_folder(recipe) if out is None else Path(out)
     check_layout(folder)
     recipe = complete(recipe, recorded_recipe(folder))
     accelerator = make_accelerator(recipe.run)
@@ -140,6 +149,13 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
     finally:
         # Accelerate's settings are global to the process; the next run may need others
         AcceleratorState._reset_state(reset_partial_state=accelerator.num_processes == 1)
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """The run folder where none is named: `runs/NAME`, or `fold-0` and so on in it."""
+    folder = Path(f"runs/{recipe.name}")
+    fold = recipe.data.fold if isinstance(recipe, ImageRecipe) else None
+    return folder if fold is None else fold_path(folder, fold)
 
 
 def make_accelerator(run: Run) -> Accelerator:

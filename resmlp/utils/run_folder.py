@@ -12,6 +12,8 @@ WEIGHTS, CONFIG = "model.safetensors", "model.json"
 REPORT, FIGURES = "report.html", "figures"
 IMAGES = "images.tsv"
 """the images that a run holds out and trains on (`resmlp.data.images.image_list`)"""
+FOLDS = "folds.json"
+"""the scores of all runs of a cross-validation, in the folder of their run folders"""
 COMPRESSION = "compress.json"
 """next to weights that `resmlp compress` wrote"""
 CHECKPOINTS = "checkpoints"
@@ -28,6 +30,11 @@ def check_layout(folder: Path) -> None:
     for name in (CHECKPOINTS, FIGURES):
         if os.path.lexists(folder / name) and not (folder / name).is_dir():
             raise UserError(f"{folder / name} is not a folder", "move it away, or choose another --out")
+
+
+def fold_path(folder: Path, fold: int) -> Path:
+    """The run folder of a fold, in the folder of a cross-validation."""
+    return folder / f"fold-{fold}"
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

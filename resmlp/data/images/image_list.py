@@ -1,7 +1,8 @@
 """The list of the images that a run holds out and trains on: a file in its folder, written when the run starts.
 
-A line has the part of an image (val, train, or unused: left out by --data.fraction), a mark of its content, its class
-and its path in the data set. So a run is continued and evaluated on the same images, also after its data has moved.
+A line has the part of an image (val, train, or unused: left out by --data.fraction or --data.folds), a mark of its
+content, its class and its path in the data set. So a run is continued and evaluated on the same images, also after its
+data has moved.
 """
 
 import os
@@ -105,7 +106,7 @@ class ImageList:
     def check(self, found: Comparison, root: str) -> None:
         """Raise `UserError` if a run cannot continue with the images that `found` describes."""
         used = len(self.train) + len(self.val)
-        hint = "continue with the images that it was trained on, or choose another --out"
+        hint = "give the images that it was trained on, or start a new run with another --out"
         what = f"{len(found.changed)} of {used} images in {root} are not those of the run: {some(found.changed)}"
         demand(not found.changed, what, hint)
         what = f"{len(found.gone)} of {used} images of the run are not in {root}: {some(found.gone)}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,17 +9,25 @@ from PIL import Image
 
 from resmlp.config import Data
 from resmlp.config.preprocessing import Decoding
+from resmlp.data.images.dividing import (
+    LEFT_OUT,
+    Items,
+    check_apart,
+    choose_fraction,
+    choose_held,
+    find_groups,
+    needed_in_training,
+)
 from resmlp.data.images.left_out import open_noted_tree
 from resmlp.data.images.tree_files import Tree, short_list, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders
 from resmlp.imaging.image_file import ImageSource, Pixels, content_mark, with_decoding
+from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
 SEPARATOR = "|"
 """between the classes of an image with several labels, in files and in messages"""
-SPLIT, FRACTION = "split", "fraction"
-"""what `position` decides: an image's place in one order says nothing of its place in the other"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,8 @@ class ImageSet:
     notes: tuple[str, ...] = ()
     """messages for the user, to show before training"""
     unused: tuple[str, ...] = ()
-    """the paths of the images that neither part has: `data.fraction` leaves them out, or they are of a further split"""
+    """the paths of the images that neither part has: `data.fraction` or `data.folds` leaves them out, or they are of a
+    further split"""
     groups: tuple[str, ...] = ()
     """the group of each image: all images of a group are on one side of a split; empty: each image is its own"""
     weights: tuple[float, ...] = ()
@@ -110,14 +118,8 @@ class Splits(NamedTuple):
     val: ImageSet
 
 
-def position(seed: int, path: str, stream: str) -> float:
-    """A number in [0, 1) that depends on one image's path alone: no other file changes it."""
-    digest = blake2b(f"{seed} {stream} {path}".encode(), digest_size=7).digest()
-    return int.from_bytes(digest) / 2**56
-
-
 def folder_splits(data: Data) -> Splits:
-    """The splits of the tree at `data.root`; a tree without val/ is split by `val_fraction` and `split_seed`.
+    """The splits of the tree at `data.root`; a tree without val/ is split by `split`.
 
     Raises `UserError` if the root is missing, empty or has no class folders, if it has a single class, and if the
     classes of train and val differ.
@@ -133,7 +135,7 @@ def folder_splits(data: Data) -> Splits:
         hint = f"each folder in {tree.root} is a class; are the class folders one level deeper?"
         raise UserError(f"{tree.root} has a single class, {images.classes[0]}", hint)
     if not val:
-        return split_by_class(images, data)
+        return split(images, data)
     val_images = _images(found, val)
     check_same_classes(tree.root, set(images.classes), val.root, set(val_images.classes))
     return Splits(images, val_images)
@@ -197,28 +199,51 @@ def check_same_classes(train: str, train_classes: set[str], val: str, val_classe
         raise UserError(f"the classes of train and val differ: {what}", "both need images of the same classes")
 
 
-def split_by_class(images: ImageSet, data: Data) -> Splits:
-    """Put each image into the validation set or not by its own path: another file that comes or goes moves no image.
+def split(images: ImageSet, data: Data) -> Splits:
+    """Hold out `val_fraction` of each class, by whole groups; with `data.folds` nothing, which `divided` does.
 
-    The validation set is `val_fraction` of each class on average: at least one image, and not all images.
+    Raises `UserError` if a class cannot be on both sides.
     """
-    by_class = images.indices_by_class()
-    if single := [name for name, indices in zip(images.classes, by_class) if len(indices) < 2]:
-        what = f"a class with one image cannot be split: {short_list(single)}"
-        raise UserError(what, "add images, or give the tree a val/ folder")
-    val: set[int] = set()
-    for indices in by_class:
-        val.update(choose_val([images.path(i) for i in indices], indices, data))
-    everything = range(len(images))
-    return Splits(images.subset(i for i in everything if i not in val), replace(images.subset(sorted(val)), notes=()))
+    images = with_groups(images, data)
+    return Splits(images, images.subset(())) if data.folds else _hold_out(images, data)
 
 
-def choose_val(paths: Sequence[str], indices: Sequence[int], data: Data) -> list[int]:
-    """The validation set among `indices`, of two or more images with these `paths`: one or more, and not all."""
-    places = [position(data.split_seed, path, SPLIT) for path in paths]
-    order = sorted(range(len(places)), key=lambda i: (places[i], paths[i]))
-    count = sum(place < data.val_fraction for place in places)
-    return [indices[i] for i in order[: min(max(1, count), len(order) - 1)]]
+def divided(splits: Splits, data: Data) -> Splits:
+    """The `splits` of a source with groups, all images of a group on one side.
+
+    With `data.folds`, the training set is divided into folds, and the given validation set is left out. Raises
+    `UserError` if a group is on both sides, and if a class cannot be.
+    """
+    train, val = (with_groups(images, data) for images in splits)
+    if not data.folds:
+        check_apart(train.groups, val.groups)
+        return Splits(train, val)
+    kept, held = _hold_out(train, data)
+    notes = [LEFT_OUT.format(len(train), len(val))]
+    missing = [name for label, name in enumerate(held.classes) if label not in set(held.labels)]
+    lacks = [f"fold {data.fold} has no validation image of {short_list(missing)}"] * bool(missing)
+    notes = notes * bool(len(val)) + lacks * bool(held.labels and not held.label_sets)
+    unused = tuple(val.path(i) for i in range(len(val)))
+    return Splits(replace(kept, notes=(*kept.notes, *notes), unused=kept.unused + unused), held)
+
+
+def with_groups(images: ImageSet, data: Data) -> ImageSet:
+    """The images with the groups of `data.group_by`, if it is given. Raises `UserError`."""
+    paths = [images.path(i) for i in range(len(images))]
+    return replace(images, groups=find_groups(paths, data.group_by) or images.groups)
+
+
+def _hold_out(images: ImageSet, data: Data) -> Splits:
+    paths, everything = [images.path(i) for i in range(len(images))], range(len(images))
+    if images.label_sets:  # of several labels, each may be in few images
+        items = Items(paths, images.groups)
+        held = choose_held(items, data)
+        held -= needed_in_training(items, images.label_sets, held)
+        demand(bool(held), f"each {items.unit} has the only images of a class", "add images, or name the split of each")
+    else:
+        held = choose_held(Items(paths, images.groups, images.labels, images.classes), data)
+    train, val = (images.subset(i for i in everything if (i in held) == side) for side in (False, True))
+    return Splits(train, replace(val, notes=()))
 
 
 def take_fraction(images: ImageSet, data: Data) -> ImageSet:
@@ -234,13 +259,7 @@ def take_fraction(images: ImageSet, data: Data) -> ImageSet:
         kept += choose_fraction([images.path(i) for i in indices], indices, data)
     chosen = set(kept)
     unused = tuple(images.path(i) for i in range(len(images)) if i not in chosen)
-    return replace(images.subset(sorted(kept)), unused=(*images.unused, *unused))
-
-
-def choose_fraction(paths: Sequence[str], indices: Sequence[int], data: Data) -> list[int]:
-    """`data.fraction` of `indices`, of images with these `paths`: at least one."""
-    order = sorted(range(len(paths)), key=lambda i: (position(data.split_seed, paths[i], FRACTION), paths[i]))
-    return [indices[i] for i in order[: max(1, round(data.fraction * len(paths)))]]
+    return replace(images.subset(sorted(kept)), unused=images.unused + unused)
 
 
 def digits_splits(data: Data) -> Splits:
@@ -252,6 +271,8 @@ def digits_splits(data: Data) -> Splits:
     pixels = (digits.images * (255 / 16)).round().astype(np.uint8)
     images: list[ImageSource] = [Pixels(f"digit {i}", image) for i, image in enumerate(pixels)]
     digits_ = ImageSet(tuple("0123456789"), digits.target.tolist(), images)
+    if data.folds or data.group_by:
+        return split(digits_, data)
     train, val = train_test_split(
         range(len(digits_)), test_size=DIGITS_VAL, stratify=digits_.labels, random_state=data.split_seed
     )

@@ -10,6 +10,7 @@ from resmlp.data.images.imageset import (
     ImageSet,
     Splits,
     digits_splits,
+    divided,
     folder_eval,
     folder_images,
     folder_splits,
@@ -40,16 +41,17 @@ def open_splits(data: Data, kept: ImageList | None = None) -> Splits:
     """The training set and the validation set of `data`.
 
     A tree with train/ and val/ (or folders with other usual names) is used with these splits. Any other tree is split
-    class by class, by `data.val_fraction` and `data.split_seed`. `data.fraction` of the training images of each class
-    is kept. A table `data.labels` has the labels, and perhaps the splits, in place of folders. With the list `kept` of
-    a run that continues, the splits are those of the list. Raises `UserError` if the root is missing, empty or has no
-    class folders, if it has a single class, if the classes of train and val differ, and if the images are not those of
-    the list.
+    class by class, by `data.val_fraction` and `data.split_seed`, or by `data.folds`; images of a group stay together.
+    `data.fraction` of the training images of each class is kept. A table `data.labels` has the labels, and perhaps the
+    splits and groups, in place of folders. With the list `kept` of a run that continues, the
+    splits are those of the list. Raises `UserError` if the root is missing, empty or has no class folders, if it has a
+    single class, if the classes of train and val differ, if a group is on both sides, and if the images are not those
+    of the list.
     """
     if kept:
         train, val = restore(kept, open_images(data), data)
     else:
-        train, val = (_with_paths(images, data) for images in _source(data).splits(data))
+        train, val = divided(Splits(*(_with_paths(images, data) for images in _source(data).splits(data))), data)
         train = take_fraction(train, data)
     return Splits(train.decoded(data.decoding), val.decoded(data.decoding))
 

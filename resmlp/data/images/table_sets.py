@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resmlp.config import Data
-from resmlp.data.images.dividing import divide
-from resmlp.data.images.imageset import SEPARATOR, ImageSet, Splits
+from resmlp.data.images.imageset import SEPARATOR, ImageSet, Splits, split
 from resmlp.data.images.label_table import Record, read_records, sort_labels
 from resmlp.data.images.path_index import PathIndex
 from resmlp.data.images.split_names import split_role
@@ -188,12 +187,13 @@ def table_splits(data: Data) -> Splits:
     shown = short_list(images.classes) or "none"
     demand(len(images.classes) > 1, f"training needs two classes, and {found.path} has {shown}", "is it whole?")
     if not val:
-        splits = divide(images, data)
+        splits = split(images, data)
     else:
         splits = Splits(images, replace(found.images(lambda record: record.split == val[0]), notes=()))
         further = tuple(path for path, record in found.records.items() if record.split in val[1:])
         splits = splits._replace(train=replace(images, unused=further))
-    return Splits(replace(splits.train, notes=(*images.notes, *_class_notes(splits))), splits.val)
+    notes = () if data.folds else _class_notes(splits)
+    return Splits(replace(splits.train, notes=(*images.notes, *notes)), splits.val)
 
 
 def _class_notes(splits: Splits) -> Iterator[str]:

@@ -11,6 +11,7 @@ from resmlp.data.images.sources import open_splits
 from resmlp.data.images.split_names import folders_of
 from resmlp.data.images.tree_files import Tree
 from resmlp.data.images.trees import SplitTree, class_folders
+from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 
@@ -29,9 +30,12 @@ def open_collection(data: Data, labels: bool = True) -> Collection:
 
     Labels are not used if `labels` is False or if `open_splits` raises `UserError`. Then a tree with a train/ of
     folders, or with train/ and val/, gives only the images of train/, and `data.fraction` is a fraction of all images.
-    Raises `UserError` if there are no images.
+    Raises `UserError` if there are no images, and if groups or folds are requested but there is no validation set.
     """
     not_requested = "labels were not requested"
+    divides = bool(data.group_by or data.folds)
+    what = "--data.group-by and --data.folds choose a validation set, which needs labels"
+    demand(labels or not divides, f"{what}: {not_requested}", "leave them out")
     if data.source != "folder" or data.root is None or data.labels is not None:
         splits = open_splits(data)
         if splits.train.label_sets:
@@ -42,6 +46,8 @@ def open_collection(data: Data, labels: bool = True) -> Collection:
         try:
             return Collection(*open_splits(data))
         except UserError as error:
+            if divides:
+                raise
             why = error.what
     images, train = _unlabeled_images(data)
     if train and not train.folders() and labels:

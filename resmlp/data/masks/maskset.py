@@ -93,7 +93,7 @@ class MaskSet:
     notes: tuple[str, ...] = ()
     """messages for the user, to show before training"""
     unused: tuple[str, ...] = ()
-    """the paths of the images that `data.fraction` leaves out"""
+    """the paths of the images that `data.fraction` or `data.folds` leaves out"""
     labels: ClassVar[None] = None  # there is no label for a whole image
 
     def __len__(self) -> int:

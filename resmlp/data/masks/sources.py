@@ -15,7 +15,6 @@ import numpy as np
 from resmlp.config import Data
 from resmlp.config.tasks import Segment
 from resmlp.data.images.image_list import CHANGED, GONE, Comparison, Entry, ImageList, some
-from resmlp.data.images.imageset import choose_fraction, choose_val
 from resmlp.data.images.sources import SEGMENTATION_SOURCES
 from resmlp.data.images.tree_files import short_list
 from resmlp.data.masks.classnames import (
@@ -25,6 +24,7 @@ from resmlp.data.masks.classnames import (
     read_class_info,
     read_palette,
 )
+from resmlp.data.masks.dividing import hold_out, split_scenes, take_fraction
 from resmlp.data.masks.files import IGNORED, MAX_CLASSES, LabelMap
 from resmlp.data.masks.mask_counts import MaskCounts, exif_note, ignored_error, ignored_note, numbers_as_names
 from resmlp.data.masks.maskset import FilePair, MaskSet
@@ -54,19 +54,20 @@ def open_masks(data: Data, task: Segment, kept: ImageList | None = None) -> Mask
     """The training set and the validation set of `data`, checked by `check_masks`.
 
     A data set with a split val (or validation, valid, test) is used with its splits. In any other, `data.val_fraction`
-    of the pairs is the validation set, chosen by `data.split_seed`. `data.fraction` of the training pairs is kept.
+    of the pairs is the validation set, chosen by `data.split_seed`. Groups and folds are as in `open_splits`.
+    `data.fraction` of the training pairs is kept.
     With the list `kept` of a run that continues, the splits are those of the list.
     Raises `UserError` for data that cannot be trained on, and for a named class without a training pixel unless
     `task.empty_classes`.
     """
     if _source(data) == "scenes":
-        train, val = scene_splits(data)
-        return MaskSplits(_take_fraction(train, data), val)
+        train, val = split_scenes(scene_splits(data), data)
+        return MaskSplits(take_fraction(train, data), val)
     tree = open_mask_tree(str(data.root))
     if kept:
         return MaskSplits(*_open(tree, data, task, _kept_pairs(tree, data, kept)))
     train, val = _open(tree, data, task, _split_pairs(tree, data))
-    return MaskSplits(_take_fraction(train, data), val)
+    return MaskSplits(take_fraction(train, data), val)
 
 
 def open_run_val(
@@ -74,7 +75,7 @@ def open_run_val(
 ) -> MaskSet | None:
     """The validation set of a run, by its list; None if the data set `moved` and most of its images are not there."""
     tree = open_mask_tree(str(data.root))
-    pairs, notes = _all_pairs(tree)
+    pairs, notes, _ = _all_pairs(tree)
     found = kept.compare([pair.path for pair in pairs], lambda i: pairs[i].content)
     if moved and not kept.is_at(found):
         return None
@@ -146,6 +147,8 @@ class _Pairs(NamedTuple):
 
     pairs: list[FilePair]
     notes: list[str] = []
+    unused: tuple[str, ...] = ()
+    """the paths of pairs that are left out"""
 
 
 def _pairs(tree: MaskTree, folders: SplitFolders) -> _Pairs:
@@ -171,19 +174,18 @@ def _split_pairs(tree: MaskTree, data: Data) -> list[_Pairs]:
     folders = tree.train or tree.whole
     if folders is None:
         raise UserError(f"{tree.root}/images has no split train", LAYOUT)
-    if tree.train and tree.val:
-        return [_pairs(tree, tree.train), _pairs(tree, tree.val)]
-    pairs, notes = _pairs(tree, folders)
+    pairs, notes, _ = _pairs(tree, folders)
+    given = _pairs(tree, tree.val) if tree.train and tree.val else None
     what = f"{folders.images} has a single image, which cannot be split"
-    demand(len(pairs) > 1, what, "add images, or a split val")
-    chosen = set(choose_val([pair.path for pair in pairs], range(len(pairs)), data))
-    train, val = ([pair for i, pair in enumerate(pairs) if (i in chosen) == held] for held in (False, True))
-    return [_Pairs(train, notes), _Pairs(val)]
+    demand(len(pairs) > 1 or given is not None, what, "add images, or a split val")
+    divided = hold_out(pairs, given and given.pairs, data)
+    train = _Pairs(divided.train, [*notes, *divided.notes], divided.unused)
+    return [train, _Pairs(divided.val, given.notes if given else [])]
 
 
 def _kept_pairs(tree: MaskTree, data: Data, kept: ImageList) -> list[_Pairs]:
     """The pairs of the splits of a run that continues. Raises `UserError` if they are not those of its list."""
-    pairs, notes = _all_pairs(tree)
+    pairs, notes, _ = _all_pairs(tree)
     found = kept.compare([pair.path for pair in pairs], lambda i: pairs[i].content)
     kept.check(found, str(data.root))
     train, val = (_pairs_of(entries, pairs, found, data) for entries in (kept.train, kept.val))
@@ -230,9 +232,13 @@ def _open(
     label_map = _renumbered(info.label_map, task)
     return [
         MaskSet(
-            info.classes, info.palette, [pair._replace(label_map=label_map) for pair in split_pairs], tuple(split_notes)
+            info.classes,
+            info.palette,
+            [pair._replace(label_map=label_map) for pair in split_pairs],
+            tuple(split_notes),
+            split.unused,
         )
-        for split_pairs, split_notes in zip(pairs, notes)
+        for split_pairs, split_notes, split in zip(pairs, notes, splits)
     ]
 
 
@@ -277,13 +283,3 @@ def _class_info(root: Path, source: str, task: Segment, classes: tuple[str, ...]
     what = f"the network's classes are {network}, but those of {root} are {dataset}"
     demand(info.classes == classes, what, "evaluate on images with the training classes, in the same order")
     return info
-
-
-def _take_fraction(masks: MaskSet, data: Data) -> MaskSet:
-    """Keep `data.fraction` of the pairs, at least one; a smaller fraction is a subset of a larger one."""
-    if data.fraction == 1:
-        return masks
-    paths = [masks.path(i) for i in range(len(masks))]
-    chosen = set(choose_fraction(paths, range(len(masks)), data))
-    unused = tuple(path for i, path in enumerate(paths) if i not in chosen)
-    return replace(masks.subset(sorted(chosen)), unused=unused)
