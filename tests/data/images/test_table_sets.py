@@ -79,13 +79,14 @@ def test_splits_of_the_table_and_its_test_rows(root, tmp_path):
 
 
 def test_a_group_is_on_one_side_and_every_class_is_trained_on(root, tmp_path):
-    rows = [f"{i:02},{'ab'[i % 2] if i < 36 else 'c'},g{i // 4}" for i in range(40)]
+    rows = [f"{i:02},{'ab'[i % 2] if i < 32 else 'c'},g{i // 4}" for i in range(40)]
     data = Data(root=root, labels=write(tmp_path, *rows, head="file,label,group"), val_fraction=0.4)
     for seed in range(6):
         train, val = open_splits(Data(**{**vars(data), "split_seed": seed}))
         assert not set(train.groups) & set(val.groups)
         assert val.groups
-        assert {train.classes[label] for label in train.labels} == {"a", "b", "c"}
+        for part in (train, val):
+            assert {part.classes[label] for label in part.labels} == {"a", "b", "c"}
     fewer = write(tmp_path, *(row for row in rows if not row.startswith("03")), head="file,label,group")
     kept = set(open_splits(data).val.groups)
     assert set(open_splits(Data(**{**vars(data), "labels": fewer})).val.groups) == kept
@@ -125,8 +126,8 @@ def test_a_run_keeps_labels_and_weights(root, tmp_path):
         ("file,label", ["00,a", "01,a"], "training needs two classes, and .* has a"),
         ("file,label", ["00,", "01,"], "training needs two classes, and .* has none"),
         ("file,label", ["00,a", "01,a", "02,b"], "a class with one image cannot be split: b"),
-        ("file,label,group", ["00,a,g", "01,b,g"], "all images are one group"),
-        ("file,label,group", ["00,a,g", "01,b,h"], "each group has the only images of a class"),
+        ("file,label,group", ["00,a,g", "01,b,g"], r"a class with one group cannot be split: a \(g\), b \(g\)"),
+        ("file,label,group", ["00,a,g", "01,b,h"], r"a class with one group cannot be split: a \(g\), b \(h\)"),
     ],
 )
 def test_rows_that_are_wrong_are_one_line(root, tmp_path, head, rows, message):
