@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,11 +15,13 @@ from resmlp.config import tasks as settings
 from resmlp.config.model_json import ModelConfig
 from resmlp.data import BatchAugment, EvalBatches, TrainBatches, count_mismatch, normalize, open_splits
 from resmlp.data.images.image_list import make_image_list
+from resmlp.data.loading.resampling import draw_probabilities
 from resmlp.hub.resolve import resolve
 from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.resize import resize_to
 from resmlp.tasks.base import Batch
+from resmlp.tasks.class_balance import image_weights, shown_by_class
 from resmlp.tasks.image_task import ImageTask, fraction_summary
 from resmlp.utils.devices import Process
 from resmlp.utils.errors import counted
@@ -73,7 +76,12 @@ class Supervised(ImageTask):
         self.images = f"{train}, {len(splits.val):,} for validation, {counted(len(self.classes), 'class')}"
         if data.fraction == 1 and (published := count_mismatch(data.source, splits)):
             self.images += f" ({published})"
-        self.smoothing = cast(settings.Supervised | settings.Distill, recipe.task).label_smoothing
+        task = cast(settings.Supervised | settings.Distill, recipe.task)
+        self.smoothing = task.label_smoothing
+        counts = np.bincount(splits.train.labels, minlength=len(self.classes))
+        weights = image_weights(counts, task.balance, data.resample)
+        self.class_weights = None if weights is None else weights.to(process.device)
+        self.drawn = None if data.resample is None else draw_probabilities(counts, data.resample)
         self.model, self.weights = build_model(recipe.model, data.size, self.classes)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
@@ -91,6 +99,10 @@ class Supervised(ImageTask):
         yield "model", model_summary(self.model.config, self.changes)
         yield "weights", self.weights
         yield "images", self.images
+        if self.class_weights is not None:
+            yield "balance", shown_by_class(self.classes, self.class_weights.tolist())
+        if self.drawn is not None:
+            yield "resample", shown_by_class(self.classes, self.drawn.tolist())
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         """Batches of uint8 images and labels; unreadable images are reported and counted."""
@@ -103,8 +115,15 @@ class Supervised(ImageTask):
         return {"loss": self.cross_entropy(model(images).float(), targets)}
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean of the smoothed cross-entropy over the batch: logits B K, targets B K with sum 1."""
-        return F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
+        """Mean of the smoothed, weighted cross-entropy over the batch: logits B K, targets B K with sum 1.
+
+        The loss of a mixed image is the mixture of the weighted losses of its classes.
+        """
+        if self.class_weights is None:
+            return F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
+        weighted = targets * self.class_weights  # B K
+        uniform = weighted.sum(1, keepdim=True) / len(self.classes)  # B 1
+        return F.cross_entropy(logits, (1 - self.smoothing) * weighted + self.smoothing * uniform)
 
     def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch on the device, normalized, erased and mixed: images B 3 H W and targets B K."""
