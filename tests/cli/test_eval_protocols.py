@@ -355,8 +355,7 @@ def test_scores_by_class_and_calibration(evaluate, table, tmp_path):
     for i, label in enumerate(labels):
         gray(tmp_path / "data" / "abcde"[label] / f"{i}.png", i)
     logits = table(torch.randn(256, 5) + 2 * torch.eye(5)[torch.from_numpy(np.resize(labels, 256))])
-    model, out = make_model(tmp_path / "model", 5, "abcde"), tmp_path / "out"
-    found = evaluate(model, "--data.root", tmp_path / "data", "--out", out)
+    found = evaluate(make_model(tmp_path / "model", 5, "abcde"), "--data.root", tmp_path / "data")
     probability, said = (part.numpy() for part in logits[:120].double().softmax(1).max(1))
     assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, said))
     assert found["macro_f1"] == pytest.approx(f1_score(labels, said, average="macro"))
@@ -369,8 +368,6 @@ def test_scores_by_class_and_calibration(evaluate, table, tmp_path):
         error += abs((said == labels)[own].sum() - probability[own].sum()) / 120
     assert found["ece"] == pytest.approx(error, abs=1e-6)
     assert sum(found["reliability"]["images"]) == 120
-    figure = next(Path(figure) for figure in found["figures"] if Path(figure).stem.startswith("reliability"))
-    assert figure.is_file()
 
 
 def test_a_set_of_which_nothing_can_be_read_has_no_score(mistake, tmp_path):
