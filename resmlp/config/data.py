@@ -62,6 +62,9 @@ class Data:
     fraction: float = 1.0
     """fraction of the training images of each class to train on, at least one image; the same images for the same
     --data.split-seed. The validation set stays complete"""
+    resample: float | None = None
+    """training: an image of an epoch is of a class with a probability proportional to (frequency of the class) **
+    (1 - resample); 1: all classes are equally probable; None: each image occurs once in an epoch"""
     crop_ratio: float | None = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the center (authors 0.9, timm 0.875)"""
     interpolation: Interpolation | None = "bicubic"
@@ -94,7 +97,9 @@ class Data:
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
-        check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), value_range=(-ANY, ANY))
+        check_range(
+            "--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), resample=(POSITIVE, 1), value_range=(-ANY, ANY)
+        )
         check_value_range(self.value_range)
         check_columns(self.labels, self.columns)
         own = f"--data.labels is for --data.source folder, not {self.source}"

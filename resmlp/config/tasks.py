@@ -23,9 +23,12 @@ class Supervised(Task):
     label_smoothing: float = 0.1
     consistency: float = 0.0
     """with --data.grids: weight of the divergence of the outputs from those of the largest grid; 0: none"""
+    balance: float = 0.0
+    """the weight of an image is (frequency of its class) ** -balance, with mean 1; 0: the same weight for all images;
+    1: for all classes"""
 
     def __post_init__(self) -> None:
-        check_range("--task.", self, label_smoothing=(0, BELOW_ONE), consistency=(0, ANY))
+        check_range("--task.", self, label_smoothing=(0, BELOW_ONE), consistency=(0, ANY), balance=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class Distill(Task):
     """label smoothing; the teacher's targets are never smoothed"""
     consistency: float = 0.0
     """with --data.grids: weight of the divergence of the outputs from those of the largest grid; 0: none"""
+    balance: float = 0.0
+    """the weight of an image is (frequency of its class) ** -balance, with mean 1; 0: the same weight for all images;
+    1: for all classes"""
     teacher_size: tuple[int, ...] | None = None
     """height and width of the teacher's images, or one number for a square; None: from its own preprocessing"""
     teacher_precision: Literal["fp32", "bf16"] = "fp32"
@@ -55,7 +61,7 @@ class Distill(Task):
     def __post_init__(self) -> None:
         check_choices("--task.", self)
         check_range("--task.", self, alpha=(0, 1), temperature=(POSITIVE, ANY), label_smoothing=(0, BELOW_ONE))
-        check_range("--task.", self, consistency=(0, ANY))
+        check_range("--task.", self, consistency=(0, ANY), balance=(0, 1))
         check_range("--task.", self, teacher_size=(1, 2**15), top_k=(0, ANY))
         one_or_two = self.teacher_size is None or len(self.teacher_size) in (1, 2)
         demand(one_or_two, f"--task.teacher-size {self.teacher_size}", "give one number, or height and width")

@@ -124,6 +124,7 @@ def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
     if 0 < len(scores.get("per_class", {})) <= ALWAYS_TOP5:
         numbers.pop("top5", None)
+    numbers.pop("macro_f1", None)  # the line stays short; --json has all
     shown = [f"{name} {value:.4f}" + _interval(scores.get(f"{name}_interval")) for name, value in numbers.items()]
     amount = "".join(f"  on {scores[what]:,} {what}" for what in ("images", "sentences") if what in scores)
     yield "  ".join(shown) + amount + where

@@ -1,6 +1,7 @@
 """Translation: translations against their references."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resmlp.config import Text
@@ -62,6 +63,8 @@ def text_of(evaluator: Evaluator, config: TranslatorModelConfig) -> Text:
     files: dict[str, Any] = {"val": asked.val} if asked.val else {}
     if asked.root:
         files |= {"root": asked.root, "source": "files"}
+        same = own and own.root and Path(own.root).resolve() == Path(asked.root).resolve()
+        files |= {} if same else {"val_fraction": 1.0}  # of another table all pairs, as of a tree without splits
     if own:
         embedded = own.source != "files" and asked.val and not asked.root
         demand(not embedded, f"--data.val {asked.val}: the run's data is embedded", "give --data.root as well")

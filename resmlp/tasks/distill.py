@@ -77,7 +77,8 @@ class Distill(Supervised):
         logits, alpha = model(self.grids.resized(images, step)).float(), self.options.alpha
         ce = self.cross_entropy(logits, targets)
         distances = DISTANCES[self.options.targets](logits, teacher_logits, self.options.temperature)  # B
-        distill = (distances if self.image_weights is None else distances * targets.sum(1)).mean()
+        weights = self.weighted(targets)
+        distill = (distances if weights is None else distances * weights.sum(1)).mean()
         agreement = (logits.argmax(1) == teacher_logits.indices[:, 0]).float().mean()
         loss = (1 - alpha) * ce + alpha * distill + self.inconsistency(logits, images, step)
         return {"loss": loss, "ce": ce, "distill": distill, "teacher_agreement": agreement}

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from resmlp.metrics import count_pixels
 from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of
 from resmlp.recipes import RECIPES
 from resmlp.tasks.base import Batch
+from resmlp.tasks.class_balance import class_weights, shown_by_class
 from resmlp.tasks.image_task import ImageTask, fraction_summary
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process, all_mean
@@ -49,16 +49,6 @@ def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     loss = F.cross_entropy(logits.float(), labels, weights, ignore_index=IGNORED, reduction="sum")
     weight = weights.take(labels.clamp(max=len(weights) - 1)).masked_fill(labels == IGNORED, 0).sum()
     return loss / all_mean(weight).clamp(min=TINY)
-
-
-def class_weights(frequencies: np.ndarray, power: float) -> Tensor:
-    """The weight of the pixels of each class, from the class frequencies K: frequency^-power, 1 for the most frequent.
-
-    A class without pixels has the weight of the rarest other class. With power 1 this is the class balancing of
-    SegNet, except for its median.
-    """
-    least = frequencies[frequencies > 0].min()
-    return torch.from_numpy((frequencies.max() / np.maximum(frequencies, least)) ** power).float()
 
 
 class Segment(ImageTask):
@@ -131,8 +121,7 @@ class Segment(ImageTask):
         step = "the whole image at once" if task.whole else "steps of {}x{}".format(*self._predictor().step)
         yield "windows", f"{height}x{width}{train}; in evaluation {step}{val}"
         if task.balance:
-            named = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names[:12], self.class_weights.tolist()))
-            yield "balance", named + (", ..." if len(names) > 12 else "")
+            yield "balance", shown_by_class(names, self.class_weights.tolist())
         for note in self.warnings:
             yield "note", note
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,12 +27,14 @@ from resmlp.data import (
 )
 from resmlp.data.images.image_list import make_image_list
 from resmlp.data.images.label_sets import relative_weights, require_one_label
+from resmlp.data.loading.resampling import draw_probabilities
 from resmlp.hub.resolve import resolve
 from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.any_size import AnySizeTrunk
 from resmlp.models.resize import Size, resize_to
 from resmlp.tasks.base import Batch
+from resmlp.tasks.class_balance import image_weights, shown_by_class
 from resmlp.tasks.grids import Grids, resized
 from resmlp.tasks.image_task import ImageTask, fraction_summary
 from resmlp.utils.devices import Process
@@ -95,11 +98,7 @@ class Supervised(ImageTask):
         self.grids = Grids(data, patch, run.seed, len(splits.train) // data.batch_size * run.epochs)
         several = self.grids.sizes if data.grids else ()
         self.model, self.weights = build_model(recipe.model, data.size, self.classes, several)
-        self.image_weights = relative_weights(splits.train)
-        if self.image_weights is not None:
-            low, high = (f(self.image_weights).item() for f in (torch.min, torch.max))
-            self.images += f"; weights from {low:.3g} to {high:.3g} times their mean"
-        self.smoothing = cast(settings.Supervised | settings.Distill | settings.MultiLabel, recipe.task).label_smoothing
+        self.weigh(recipe, splits.train)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations
         part: dict[str, Any] = {"rank": process.rank, "world": process.world}
@@ -119,11 +118,28 @@ class Supervised(ImageTask):
         require_one_label(images)
         return replace(images, label_sets=())
 
+    def weigh(self, recipe: config.ImageRecipe, train: ImageSet) -> None:
+        """The weights of the images, those of their classes, and how often each class is drawn."""
+        self.smoothing = cast(settings.Supervised | settings.Distill | settings.MultiLabel, recipe.task).label_smoothing
+        self.image_weights = relative_weights(train)
+        if self.image_weights is not None:
+            low, high = (f(self.image_weights).item() for f in (torch.min, torch.max))
+            self.images += f"; weights from {low:.3g} to {high:.3g} times their mean"
+        resample = recipe.data.resample
+        counts = np.bincount(train.labels, minlength=len(self.classes))
+        weights = image_weights(counts, getattr(recipe.task, "balance", 0.0), resample)
+        self.class_weights = None if weights is None else weights.to(self.process.device)
+        self.drawn = None if resample is None else draw_probabilities(counts, resample)
+
     def describe(self) -> Iterator[tuple[str, str]]:
         """The network and the images."""
         yield "model", model_summary(self.model.config, self.changes)
         yield "weights", self.weights
         yield "images", self.images
+        if self.class_weights is not None:
+            yield "balance", shown_by_class(self.classes, self.class_weights.tolist())
+        if self.drawn is not None:
+            yield "resample", shown_by_class(self.classes, self.drawn.tolist())
         if self.recipe.data.grids:
             sizes = ", ".join("{}x{}".format(*size) for size in self.grids.sizes)
             yield "sizes", f"{sizes} ({self.recipe.data.grid_order})"
@@ -153,11 +169,22 @@ class Supervised(ImageTask):
         return self.consistency * F.kl_div(logits.log_softmax(1), wanted, reduction="batchmean", log_target=True)
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean of the smoothed cross-entropy over the batch: logits B K, targets B K whose sums are the weights."""
-        if self.image_weights is None:
+        """Mean of the smoothed, weighted cross-entropy over the batch: logits B K, targets B K.
+
+        The sum of the targets of an image is its weight. The loss of a mixed image is the mixture of the weighted
+        losses of its classes.
+        """
+        weighted = self.weighted(targets)
+        if weighted is None:
             return F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
-        uniform = targets.sum(1, keepdim=True) / targets.shape[1]
-        return F.cross_entropy(logits, targets * (1 - self.smoothing) + uniform * self.smoothing)
+        uniform = weighted.sum(1, keepdim=True) / len(self.classes)  # B 1
+        return F.cross_entropy(logits, (1 - self.smoothing) * weighted + self.smoothing * uniform)
+
+    def weighted(self, targets: Tensor) -> Tensor | None:
+        """Targets B K of weighted images, times the weights of the classes: B K; None where all weights are 1."""
+        if self.class_weights is not None:
+            return targets * self.class_weights
+        return None if self.image_weights is None else targets
 
     def augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The batch on the device, normalized, erased and mixed: images B 3 H W and targets B K.

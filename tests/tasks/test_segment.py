@@ -22,7 +22,8 @@ from resmlp.models import Segmenter as Network
 from resmlp.models import backbones, create_model, save_model
 from resmlp.recipes import RECIPES
 from resmlp.tasks import Segment, complete, make_task
-from resmlp.tasks.segment import check_no_trunk, class_weights, pixel_loss
+from resmlp.tasks.class_balance import class_weights
+from resmlp.tasks.segment import check_no_trunk, pixel_loss
 from resmlp.utils.devices import Process, this_process
 from resmlp.utils.errors import UserError
 from resmlp.utils.serialization import from_dict, to_dict
