@@ -16,7 +16,12 @@ def average_precisions(probabilities: np.ndarray, targets: np.ndarray) -> list[f
     from sklearn.metrics import average_precision_score  # the import takes over a second
 
     columns = zip(targets.T, probabilities.T)
-    return [float(average_precision_score(target, score)) if target.any() else None for target, score in columns]
+    return [_rounded(average_precision_score(target, score)) if target.any() else None for target, score in columns]
+
+
+def _rounded(precision: float) -> float:
+    """A sum of fractions that rounding may lift above 1."""
+    return min(float(precision), 1.0)
 
 
 def mean_of_known(values: Sequence[float | None]) -> float:

@@ -22,6 +22,9 @@ from resmlp.tasks.base import Batch
 from resmlp.tasks.supervised import Supervised
 from resmlp.utils.devices import Process
 
+TINY = 1e-12
+"""the least base of a power: the derivative of a root of 0 is infinite"""
+
 
 class MultiLabel(Supervised):
     """Binary cross-entropy or the asymmetric loss, for the labels of the images or those that mixup and CutMix mix."""
@@ -47,7 +50,7 @@ class MultiLabel(Supervised):
         rows = torch.cat([targets * weights, weights], 1)  # B K+1: weighted losses are mixed, as they are linear in it
         images, rows = self.augment(images, rows, batch["key"])
         weights = rows[:, -1:]
-        losses = self.losses(model(images).float(), (rows[:, :-1] / weights.clamp(min=1e-12)).clamp(0, 1))
+        losses = self.losses(model(images).float(), (rows[:, :-1] / weights.clamp(min=TINY)).clamp(0, 1))
         return {"loss": (weights * losses).mean()}
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -84,6 +87,6 @@ def asymmetric_loss(logits: Tensor, targets: Tensor, gamma_neg: float, gamma_pos
     p = logits.sigmoid()
     shifted = (p - clip).clamp(min=0)
     log_absent = F.logsigmoid(-logits) if clip == 0 else torch.log1p(-shifted)
-    present = (1 - p) ** gamma_pos * F.logsigmoid(logits)
-    absent = shifted**gamma_neg * log_absent
+    present = (1 - p).clamp(min=TINY) ** gamma_pos * F.logsigmoid(logits)
+    absent = shifted.clamp(min=TINY) ** gamma_neg * log_absent
     return -(targets * present + (1 - targets) * absent)

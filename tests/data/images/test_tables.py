@@ -34,7 +34,10 @@ def records(path: Path, content: bytes | str, *columns: str) -> list[Record]:
         ("t.csv", delimited(",", "\n")),
         ("t.csv", delimited(",", "\r")),
         ("t.tsv", delimited("\t")),
-        ("t.jsonl", "".join(json.dumps({"file": a, "label": b, "more": {"x": [1]}}) + "\n\n" for a, b in ROWS).encode()),
+        (
+            "t.jsonl",
+            "".join(json.dumps({"file": a, "label": b, "more": {"x": [1]}}) + "\n\n" for a, b in ROWS).encode(),
+        ),
     ],
 )
 def test_every_kind_says_the_same(tmp_path, name, content):
