@@ -10,7 +10,7 @@ from resmlp.inference import Translator, load
 from resmlp.inference import translator as module
 from resmlp.inference.translator import Translation
 from resmlp.models import translate
-from resmlp.models.beam_search import Hypothesis
+from resmlp.models.search import Hypothesis
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import read_json
 
