@@ -85,8 +85,8 @@ def search_all(
         _check(number, source, network.vocabulary)
     translations: list[list[Hypothesis]] = [[] for _ in sources]
     for numbers in _batches(sources, batch_size):
-        source = _padded([sources[number] for number in numbers])
-        found = beam_search(start(source), len(source), search)
+        batch = _padded([sources[number] for number in numbers])
+        found = beam_search(start(batch), len(batch), search)
         what = f"{network.name} gives no translation: its logits are not finite"
         demand(all(found), what, "use a checkpoint from before the training diverged")
         for number, hypotheses in zip(numbers, found):
@@ -185,9 +185,10 @@ class Beams:
 
     def select(self, sentences: np.ndarray) -> "Beams":
         """The beams of the sentences at these positions."""
-        own = (self.sentences, self.tokens, self.scores, self.best)
         texts = self.texts.reshape(*self.tokens.shape, -1)[sentences]
-        return Beams(*(each[sentences] for each in own), texts.reshape(-1, texts.shape[2]))
+        own = (self.sentences, self.tokens, self.scores, self.best)
+        numbers, tokens, scores, best = (each[sentences] for each in own)
+        return Beams(numbers, tokens, scores, best, texts.reshape(-1, texts.shape[2]))
 
 
 def top(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -36,8 +36,8 @@ def good(tmp_path_factory, translator_run) -> Good:
     from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, TrunkConfig
     from resmlp.config.preprocessing import Preprocessing
     from resmlp.config.vision import architecture
-    from resmlp.inference.segmenter import save_segmenter
     from resmlp.models import Segmenter, create_model, save_model
+    from resmlp.models.segmenter_files import save_segmenter
 
     root = tmp_path_factory.mktemp("good")
     torch.manual_seed(0)

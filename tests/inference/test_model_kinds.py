@@ -23,8 +23,8 @@ from resmlp.inference import (
     prediction,
 )
 from resmlp.inference.model_kinds import KINDS, load, open_source
-from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import Segmenter, create_model, save_model
+from resmlp.models.segmenter_files import save_segmenter
 from resmlp.utils.errors import UserError
 
 SMALL = {"dim": 12, "depth": 2, "patch_size": 4, "img_size": (8, 12)}
@@ -200,10 +200,10 @@ def test_a_predictor_shows_its_network_size_classes_and_device(models):
     expected = {
         "classifier": "TorchPredictor(resmlp_s12, 8x12, 3 classes, cpu)",
         "features": "TorchPredictor(resmlp_s12, 8x12, features, cpu)",
-        "segmenter": "SegmentationPredictor(resmlp_s12 with UPerNet, 8x12, 3 classes, cpu)",
+        "segmenter": "TorchSegmentationPredictor(resmlp_s12 with UPerNet, 8x12, 3 classes, cpu)",
         "exported": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
         "compressed to 8 bits": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
-        "translator": "Translator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu)",
+        "translator": "TorchTranslator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu)",
         "timm": "TorchPredictor(ResNet, 176x176, 1,000 classes, cpu, random weights)",
     }
     assert {name: repr(load(models[name], device="cpu")) for name in expected} == expected
