@@ -195,7 +195,7 @@ class ExportedSegmenterConfig:
     patch: int
     """pixels to a multiple of which the sides of a whole image are filled up"""
     difference: float = 0.0
-    """largest measured difference from the output of torch"""
+    """largest measured difference from the logits of torch, as a share of the largest logit where that is above 1"""
     precision: Precision = "fp32"
     agreement: str = ""
     kind: Literal["exported-segmenter"] = "exported-segmenter"
@@ -216,7 +216,7 @@ class ExportedTranslatorConfig:
     files: tuple[str, ...]
     """the graphs; tokenizer.json is in the same folder"""
     difference: float = 0.0
-    """largest measured difference from the logits of torch"""
+    """as of `ExportedSegmenterConfig`"""
     kind: Literal["exported-translator"] = "exported-translator"
     format: int = FORMAT
 

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from resmlp.config.model_json import MODEL_JSON, AnyExport
 from resmlp.exporters.formats import quiet
 from resmlp.hub.resolve import read_config
@@ -21,6 +23,16 @@ def written_aside() -> Iterator[Path]:
     """A temporary folder for the files of an export; the exporters' own warnings are hidden."""
     with TemporaryDirectory(prefix="resmlp-export-") as temporary, quiet():
         yield Path(temporary)
+
+
+def share_of_range(found: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference of a logit, as a share of the largest logit where that is above 1: rounding grows with it.
+
+    nan if any is nan, and infinite if the shapes differ.
+    """
+    if found.shape != expected.shape:
+        return float("inf")
+    return float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max())))
 
 
 def check_difference(error: float, tolerance: float, output: str, to: str) -> None:
