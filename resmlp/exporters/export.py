@@ -84,7 +84,6 @@ def export(
     """
     source = resolve(model)
     folder = default_out(source.name, "export") if out is None else Path(out)
-    check_packages(to)
     only_images = f"{source} translates text, and"
     if source.kind == "translator":
         demand(not with_preprocessing, f"{only_images} --with-preprocessing is for images", "leave it out")
@@ -96,6 +95,7 @@ def export(
         options = (with_preprocessing, tolerance, files, precision, img_size)
         return _result(folder, export_segmenter(source, folder, to, *options))
     source.expect(ModelConfig)
+    check_packages(to)
     demand(img_size is None, f"--img-size: {source} is a classifier", "resmlp train finetune moves it")
     check_out(folder, to, FORMATS[to].files, ExportedModelConfig)
     saved = open_model(source)
@@ -136,7 +136,7 @@ def export_saved(
     exported, reference = (WithPreprocessing(network, config) for network in (lower(fold(model)), model))
     with written_aside() as aside:
         with disk_errors(folder):
-            form.write(export_program(exported, config.model.size, config.pixels), aside, config.output)
+            form.write(export_program(exported, config.model.size, config.pixels, form.most), aside, config.output)
         error = difference(form.open(aside), reference, config, images)
         check_difference(error, tolerance, config.output, to)  # refuses nan
         config = replace(config, difference=error)

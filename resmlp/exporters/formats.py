@@ -1,4 +1,4 @@
-"""File formats of an exported network: ONNX, OpenVINO and torch.export, each with its writer and its runner.
+"""File formats of an exported network: ONNX, OpenVINO, torch.export and ExecuTorch, with their writers and runners.
 
 Images: B 3 H W, any B. Outputs: B K.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from resmlp.backends.runtimes import INPUT, open_engine
+from resmlp.backends.runtimes import EXECUTORCH_BATCH, INPUT, open_engine
 from resmlp.exporters.lowering import lower
 from resmlp.models import Trunk
 from resmlp.models.folding import fold
@@ -43,12 +43,18 @@ class Format(NamedTuple):
     """(program, folder, name of the output)"""
     open: Callable[[Path], Forward]
     """folder -> the network"""
+    extra: str = "export"
+    """of `pip install`, that has the packages"""
+    most: int | None = None
+    """images of the largest batch; None: no limit"""
 
 
-def export_program(network: nn.Module, size: tuple[int, int], pixels: bool = False) -> ExportedProgram:
-    """The graph of a network for any number of images of `size`: uint8 if `pixels`, else float32."""
+def export_program(
+    network: nn.Module, size: tuple[int, int], pixels: bool = False, most: int | None = None
+) -> ExportedProgram:
+    """The graph of a network for any number of images of `size`, or up to `most`: uint8 if `pixels`, else float32."""
     example = torch.zeros(2, 3, *size, dtype=torch.uint8 if pixels else torch.float32)
-    return torch.export.export(network.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
+    return torch.export.export(network.eval(), (example,), dynamic_shapes=({0: Dim("batch", max=most)},))
 
 
 def write_network(model: nn.Module, size: tuple[int, int], to: str, folder: Path) -> None:
@@ -69,7 +75,7 @@ def check_packages(to: str, flag: str = "--to") -> None:
     """Raise `UserError` for an unknown format, and where a package that it needs is not installed."""
     names = missing_packages(to)
     what = f"{flag} {to} needs {' and '.join(names)}, which {'are' if names[1:] else 'is'} not installed"
-    demand(not names, what, install_hint("export"))
+    demand(not names, what, install_hint(FORMATS[to].extra))
 
 
 @contextmanager
@@ -132,6 +138,14 @@ def _write_torch(program: ExportedProgram, folder: Path, output: str) -> None:
     (folder / "model.pt2").write_bytes(buffer.getbuffer())
 
 
+def _write_executorch(program: ExportedProgram, folder: Path, output: str) -> None:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    (folder / "model.pte").write_bytes(lowered.buffer)
+
+
 def _open_runtime(to: str, folder: Path) -> Forward:
     engine = open_engine(to, folder)
     return lambda images: torch.from_numpy(engine.run(images.numpy()))
@@ -155,5 +169,13 @@ FORMATS: dict[str, Format] = {
         partial(_open_runtime, "openvino"),
     ),
     "torch": Format((), ("model.pt2",), _write_torch, _open_torch),
+    "executorch": Format(
+        ("executorch",),
+        ("model.pte",),
+        _write_executorch,
+        partial(_open_runtime, "executorch"),
+        extra="executorch",
+        most=EXECUTORCH_BATCH,
+    ),
 }
 """by the value of `--to`"""

@@ -16,7 +16,7 @@ from resmlp.config.model_json import ExportedSegmenterConfig, Target
 from resmlp.config.precision import Execution
 from resmlp.data import normalize
 from resmlp.exporters.checked_files import check_difference, check_out, put_in_place, share_of_range, written_aside
-from resmlp.exporters.formats import FORMATS, export_program
+from resmlp.exporters.formats import FORMATS, check_packages, export_program
 from resmlp.exporters.image_graphs import Normalize, probes, read_images
 from resmlp.exporters.precision import available
 from resmlp.hub.resolve import Source
@@ -44,6 +44,7 @@ def export_segmenter(
     `files` are images for the comparison with torch. In precision auto it is fp32, as in prediction.
     """
     demand(to != "executorch", f"--to {to} is for classifiers", "use onnx or openvino for a segmenter")
+    check_packages(to)
     form = FORMATS[to]
     check_out(folder, to, form.files, ExportedSegmenterConfig)
     saved = open_segmenter(source)

@@ -17,7 +17,7 @@ from resmlp.config.seq2seq import BOS, EOS, PAD
 from resmlp.data.text.tokenizer import FILE
 from resmlp.data.text.vocabulary import open_vocabulary
 from resmlp.exporters.checked_files import check_difference, check_out, put_in_place, share_of_range, written_aside
-from resmlp.exporters.formats import WriteGraph, write_onnx, write_openvino
+from resmlp.exporters.formats import WriteGraph, check_packages, write_onnx, write_openvino
 from resmlp.exporters.translator_graphs import graphs_of
 from resmlp.hub.resolve import Source
 from resmlp.models.seq2seq import Seq2Seq
@@ -40,6 +40,7 @@ def export_translator(
     """Write the translator of `source` and its vocabulary into `folder`, as `export` does."""
     demand(to in WRITERS, f"--to {to} is not for translators", "use onnx or openvino")
     demand(precision in ("fp32", "auto"), f"--precision {precision}: translators are exported in fp32", "leave it out")
+    check_packages(to)
     files = tuple(f"{name}.{ending}" for name in INPUTS for ending in ENDINGS[to])
     check_out(folder, to, (*files, FILE), ExportedTranslatorConfig)
     model, own = open_seq2seq(source)

@@ -39,7 +39,9 @@ def require(to: str) -> None:
         pytest.importorskip(package)
 
 
-@pytest.mark.parametrize(("to", "pixels"), [("onnx", False), ("openvino", True), ("torch", False)])
+@pytest.mark.parametrize(
+    ("to", "pixels"), [("onnx", False), ("openvino", True), ("torch", False), ("executorch", False)]
+)
 @torch.no_grad()
 def test_any_number_of_images(to, pixels, tmp_path):
     require(to)
