@@ -10,7 +10,7 @@ from PIL import Image
 from resmlp.analysis.fonts import class_labels
 from resmlp.analysis.overlay import add_legend, label_image, overlay
 from resmlp.data.masks.classnames import palette
-from resmlp.inference.segmenter import Segmentation
+from resmlp.inference.segmentation import Segmentation
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import write_whole

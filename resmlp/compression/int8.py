@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from resmlp.backends.runtimes import INPUT
 from resmlp.config.model_json import MODEL_JSON, ExportedModelConfig, TrunkConfig
 from resmlp.data import normalize
-from resmlp.exporters.export import TOLERANCE, difference, export_saved, probes, trunk_of
+from resmlp.exporters.export import TOLERANCE, difference, export_saved, trunk_of
 from resmlp.exporters.formats import FORMATS, export_program
+from resmlp.exporters.image_graphs import probes
 from resmlp.models import Saved
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand

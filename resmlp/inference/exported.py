@@ -1,7 +1,6 @@
 """A network that `resmlp export` has written, ready to predict. Loads no torch."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from resmlp.backends.autotune import Autotuned
-from resmlp.backends.runtimes import HAS, open_engine
+from resmlp.backends.runtimes import open_engine
 from resmlp.config.model_json import ExportedModelConfig
-from resmlp.config.precision import Execution, Precision, Ran
+from resmlp.config.precision import Execution, Ran
 from resmlp.hub.resolve import Source, resolve
+from resmlp.inference.exported_folder import explain_failure, exported_precision, open_folder
 from resmlp.inference.prediction import Classifier, check_classifier
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError, is_out_of_memory
-from resmlp.utils.hardware import cpu_precisions, instruction_set
+from resmlp.utils.hardware import instruction_set
 
 AS_EXPORTED = Execution()
 
@@ -28,17 +27,10 @@ class ExportedPredictor(Classifier):
 
     def __init__(self, model: str | Path | Source, cores: int | None = None, execution: Execution = AS_EXPORTED):
         """Raises `UserError` for a folder that holds no export, or one that cannot be run in this precision."""
-        source = resolve(model)
-        folder, config = source.folder, source.expect(ExportedModelConfig)
-        assert folder is not None
-        assert config is not None
-        self.folder, self.config, self.has_classifier = folder, config, config.output != "features"
+        self.folder, self.config = open_folder(resolve(model), ExportedModelConfig)
+        self.has_classifier = self.config.output != "features"
         self.preprocessing, self.classes, self.words = self.config.preprocessing, self.config.classes, self.config.words
         self.threshold = self.config.threshold
-        for name in self.config.files:
-            demand((self.folder / name).is_file(), f"no {name} in {folder}", "it was exported: copy it as well")
-        program = f"{folder} is for torch.export.load, whose files may hold any program"
-        demand(self.config.to != "torch", program, "export it to onnx or openvino, or give the run folder")
         precision = exported_precision(self.config, execution)
         self.run = Autotuned([open_engine(self.config.to, self.folder, cores, precision)])
 
@@ -96,16 +88,6 @@ class ExportedPredictor(Classifier):
         return softmax(found) if self.threshold is None else sigmoid(found)
 
 
-def exported_precision(config: ExportedModelConfig, execution: Execution) -> Precision:
-    """The precision that is asked for; by default that of the export, if this CPU has it. Raises `UserError`."""
-    present = ("int8",) if config.precision == "int8" else HAS[config.to]
-    present = tuple(name for name in present if name == "int8" or name in cpu_precisions())
-    if execution.precision in (None, "auto"):
-        return config.precision if config.precision in present else "fp32"
-    (asked,) = execution.among(present, f"this export to {config.to} on this cpu ({instruction_set('fp32')})")
-    return asked
-
-
 def normalized(pixels: np.ndarray, preprocessing: Any) -> np.ndarray:
     """uint8 B 3 H W -> float32 B 3 H W, as `resmlp.data.normalize` has it."""
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
@@ -124,15 +106,3 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """B K -> B K"""
     return (1 + np.tanh(logits / 2)) / 2  # which does not overflow
-
-
-@contextmanager
-def explain_failure(folder: Path) -> Iterator[None]:
-    """Turn the failure of a backend into one line: a damaged file and a fault of the backend look alike."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, UserError) or is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"cannot run {folder}: {reason}", "is it whole? export it again") from error

@@ -19,7 +19,7 @@ from resmlp.backends.pytorch import CompiledEngine, TorchEngine
 from resmlp.config.precision import Execution, Precision, Ran
 from resmlp.exporters.formats import FORMATS, check_packages, missing_packages, quiet, write_network
 from resmlp.exporters.lowering import lower
-from resmlp.inference.exported import explain_failure
+from resmlp.inference.exported_folder import explain_failure
 from resmlp.models import Trunk
 from resmlp.models.features import pooled
 from resmlp.models.folding import fold

@@ -15,6 +15,7 @@ from resmlp.config import tasks as settings
 from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data import (
     IGNORED,
+    BaseSize,
     EvalPairs,
     JointTransform,
     TrainBatches,
@@ -25,9 +26,11 @@ from resmlp.data import (
 from resmlp.data.images.image_list import make_image_list
 from resmlp.data.masks.maskset import FilePair
 from resmlp.imaging.image_file import File
-from resmlp.inference.segmenter import Example, SegmentationPredictor, examples, save_segmenter
+from resmlp.inference.segmentation import Example
+from resmlp.inference.segmenter import TorchSegmentationPredictor, examples
 from resmlp.metrics import count_pixels
 from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of
+from resmlp.models.segmenter_files import save_segmenter
 from resmlp.recipes import RECIPES
 from resmlp.tasks.base import Batch
 from resmlp.tasks.class_balance import class_weights, shown_by_class
@@ -104,7 +107,8 @@ class Segment(ImageTask):
         self.train = TrainBatches(
             train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, transform=transform, **part
         )
-        self.val = EvalPairs(self.val_masks, self._predictor().prepare, data.workers, strict=data.strict, **part)
+        fit = BaseSize(self.config.base_size, self.config.preprocessing.interpolation)
+        self.val = EvalPairs(self.val_masks, fit, data.workers, strict=data.strict, **part)
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
 
     def describe(self) -> Iterator[tuple[str, str]]:
@@ -152,8 +156,8 @@ class Segment(ImageTask):
         """`count` evenly spaced validation images with the predictions of `model`."""
         return examples(self._predictor(model.eval()), self.val_masks, count)
 
-    def _predictor(self, model: nn.Module | None = None) -> SegmentationPredictor:
-        return SegmentationPredictor(cast(Segmenter, model or self.model), self.config, self.process.device)
+    def _predictor(self, model: nn.Module | None = None) -> TorchSegmentationPredictor:
+        return TorchSegmentationPredictor(cast(Segmenter, model or self.model), self.config, self.process.device)
 
     def _sizes(self) -> tuple[tuple[int, ...] | None, ...]:
         """The sizes to which images are resized, in training and in evaluation."""

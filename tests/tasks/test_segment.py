@@ -17,9 +17,10 @@ from resmlp.config import Augment, ImageRecipe, Model, Optim
 from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resmlp.config.tasks import Segment as Settings
 from resmlp.data import normalize
-from resmlp.inference.segmenter import SegmentationPredictor, open_segmenter
+from resmlp.inference.segmenter import TorchSegmentationPredictor
 from resmlp.models import Segmenter as Network
 from resmlp.models import backbones, create_model, save_model
+from resmlp.models.segmenter_files import open_segmenter
 from resmlp.recipes import RECIPES
 from resmlp.tasks import Segment, complete, make_task
 from resmlp.tasks.class_balance import class_weights
@@ -96,7 +97,7 @@ def test_the_auxiliary_decoder_has_its_weight(task, recipe):
 @pytest.mark.parametrize("size", [(16, 24), (9, 11)])
 def test_an_image_of_one_window_is_labeled_by_one_pass(task, size):
     model, pixels = task.model.eval(), torch.randint(0, 256, (3, *size)).byte()
-    ours = SegmentationPredictor(model, task.config, torch.device("cpu")).read(
+    ours = TorchSegmentationPredictor(model, task.config, torch.device("cpu")).read(
         Image.fromarray(pixels.permute(1, 2, 0).numpy())
     )
     p = task.config.preprocessing
@@ -118,7 +119,7 @@ def test_the_network_is_resized_to_the_whole_image(recipe, base_size, eval_size,
     assert task.config.base_size == (eval_size or base_size)
     size = (30, 40) if base_size else (30, 41)
     image = Image.fromarray(torch.randint(0, 256, (*size, 3)).byte().numpy())
-    ours = SegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image)
+    ours = TorchSegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image)
     p, tiled = task.config.preprocessing, tuple(-(-side // 4) * 4 for side in fitted)
     canvas = torch.tensor([round(255 * mean) for mean in p.mean]).byte()[:, None, None].repeat(1, *tiled)
     seen = np.array(image.resize(fitted[::-1], Image.Resampling.BILINEAR))
@@ -134,14 +135,14 @@ def test_of_the_windows_own_size_the_whole_image_is_one_window(task):
     image = Image.fromarray(torch.randint(0, 256, (16, 24, 3)).byte().numpy())
     model = task.model.eval()
     one, whole = (
-        SegmentationPredictor(model, replace(task.config, whole=whole), torch.device("cpu")).read(image)
+        TorchSegmentationPredictor(model, replace(task.config, whole=whole), torch.device("cpu")).read(image)
         for whole in (False, True)
     )
     assert np.array_equal(one, whole)
 
 
 def test_images_of_one_size_resize_the_network_once(task, monkeypatch):
-    labeller = SegmentationPredictor(task.model.eval(), replace(task.config, whole=True), torch.device("cpu"))
+    labeller = TorchSegmentationPredictor(task.model.eval(), replace(task.config, whole=True), torch.device("cpu"))
     moved, at = [], Network.at
     monkeypatch.setattr(Network, "at", lambda model, size: moved.append(size) or at(model, size))
     for size in [(32, 20), (31, 19), (32, 20), (16, 24), (29, 18), (8, 8), (1, 1)]:
@@ -175,8 +176,10 @@ def test_a_saved_segmenter_predicts_as_the_trained_one(recipe, tmp_path, whole):
     assert (saved.config.whole, saved.config.base_size) == (whole, (28, 21))
     assert saved.config.classes == CLASSES
     image = Image.fromarray(torch.randint(0, 256, (30, 40, 3)).byte().numpy())
-    again = SegmentationPredictor(saved.model, saved.config, torch.device("cpu")).read(image)
-    assert np.array_equal(again, SegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image))
+    again = TorchSegmentationPredictor(saved.model, saved.config, torch.device("cpu")).read(image)
+    assert np.array_equal(
+        again, TorchSegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image)
+    )
     assert json.loads((tmp_path / "model.json").read_text())["kind"] == "segmenter"
 
 
