@@ -12,6 +12,7 @@ from resmlp.cli.predict import Predict
 from resmlp.cli.profile import Profile
 from resmlp.cli.push import Push
 from resmlp.cli.reproduce import Reproduce
+from resmlp.cli.serve import Serve
 from resmlp.cli.train import Demo, Train
 from resmlp.cli.translate import Translate
 
@@ -25,6 +26,7 @@ VERBS: dict[str, type[Verb]] = {
     "embed": Embed,
     "inspect": Inspect,
     "profile": Profile,
+    "serve": Serve,
     "reproduce": Reproduce,
     "data": DataCheck,
     "export": Export,

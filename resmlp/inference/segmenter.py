@@ -113,16 +113,17 @@ class SegmentationPredictor(ImagePredictor):
     def read(self, image: Image.Image) -> np.ndarray:
         """An RGB image -> the class of each pixel, int16 H W; -1 where the network gives nothing finite."""
         height, width = image.height, image.width
-        self._check_size((height, width))
+        problem = self.size_problem((height, width))
+        demand(not problem, problem, "cut it into parts")
         prepared: dict[str, Any] = self.prepare((image, np.zeros((height, width), np.uint8)))
         return self.label(prepared["image"], (height, width)).numpy()
 
-    def _check_size(self, size: Size) -> None:
-        """Raise `UserError` for an image whose logits, resized as the network sees it, do not fit into memory."""
+    def size_problem(self, size: Size) -> str:
+        """Why the logits of an image of this size, resized as the network sees it, do not fit into memory, or ""."""
         resized = fit_size(size, self.config.base_size)
         large = 4 * self.config.model.num_classes * resized[0] * resized[1] > MAX_LOGITS
         what = "an image of {} x {} pixels becomes one of {} x {}".format(*size[::-1], *resized[::-1])
-        demand(resized == size or not large, f"{what} for the network, too large for memory", "cut it into parts")
+        return f"{what} for the network, too large for memory" if resized != size and large else ""
 
     def _at(self, size: Size) -> Segmenter:
         """The network for images of this size."""
