@@ -57,6 +57,13 @@ class Predict(ImageOperation):
     options = PredictOptions
     predictor: Classifier
 
+    def group(self, options: PredictOptions) -> Hashable:
+        """Images of one size. Raises `Refusal` 422 for one that the network does not take."""
+        size = "x".join(map(str, self.predictor.preprocessing.size))
+        if options.size not in (None, size):
+            raise Refusal(422, f"size {options.size}: {self.model} takes {size}")
+        return size
+
     def run(self, kept: Sequence[np.ndarray], options: Hashable) -> Sequence[np.ndarray]:
         """The probability of each class."""
         probabilities = self.predictor.probabilities(np.stack(kept))

@@ -22,6 +22,8 @@ class PredictOptions:
     """the network; may be left out where only one predicts"""
     top: int = 5
     """classes to name"""
+    size: str | None = None
+    """HEIGHTxWIDTH of the network's input, one of the model's `sizes`"""
 
     def __post_init__(self) -> None:
         check_range("", self, top=(1, 100_000))

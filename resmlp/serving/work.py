@@ -61,15 +61,15 @@ async def _work(state: State, held: Held, name: str, body: Body) -> Any:
     _check_count(len(body.inputs), state.settings.limits.images)
     held.add(images=len(body.inputs))
     loop = asyncio.get_running_loop()
-    if body.inputs and isinstance(body.inputs[0], Upload):
-        sizes = [image_size(upload, state.settings.limits.pixels) for upload in body.inputs]
-        if operation.holds_images:
-            held.add(size=sum(RGB * width * height for width, height in sizes))
+    group = operation.group(options)
+    if isinstance(body.inputs[0], Upload):
+        pixels = await loop.run_in_executor(state.threads, _count_pixels, body.inputs, state.settings.limits.pixels)
+        held.add(size=RGB * pixels * operation.holds_images)
 
     async def one(given: Any) -> tuple[Any, Any]:
         prepared = await loop.run_in_executor(state.threads, operation.prepare, given)
         kept = getattr(prepared, "kept", prepared)
-        return prepared, await asyncio.wrap_future(state.batcher.submit(operation, operation.group(options), kept))
+        return prepared, await asyncio.wrap_future(state.batcher.submit(operation, group, kept))
 
     prepared, results = zip(*await _all([one(given) for given in body.inputs]))
     return await loop.run_in_executor(state.threads, operation.answer, prepared, results, options)
@@ -89,6 +89,11 @@ def _check_count(count: int, most: int) -> None:
         raise Refusal(422, "the request has no input")
     if count > most:
         raise Refusal(413, f"the request has {count} inputs: at most {most}")
+
+
+def _count_pixels(uploads: Sequence[Upload], most: int) -> int:
+    """Of all images, as their headers say. Raises `Refusal` where one has more than `most`."""
+    return sum(width * height for width, height in (image_size(upload, most) for upload in uploads))
 
 
 async def _all(works: Sequence[Awaitable[T]]) -> list[T]:
