@@ -88,9 +88,8 @@ def name_sources(models: Sequence[str]) -> dict[str, Source]:
     for model in models:
         name, sign, path = model.partition("=")
         if not sign or exists(model):
-            name, path = "", model
+            name, path = _short(model), model
         source = resolve(path)
-        name = name or _short(path)
         allowed = name.isprintable() and 0 < len(name) <= LONGEST and "/" not in name
         demand(allowed, f"{name!r} cannot be the name of a model", "give NAME=MODEL, NAME without a slash")
         demand(name not in named, f"two models are called {name}", f"give another name to one: NAME={path}")

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,28 @@ class Browser:
     """One tab."""
 
     def __init__(self) -> None:
-        self.profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
-        command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.opened = ExitStack()
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        place = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+        profile = self.opened.enter_context(place)
+        command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.opened.callback(process.wait, PATIENCE)
+        self.opened.callback(process.terminate)
         self.errors: list[str] = []
         """console errors, exceptions and blocked loads"""
         self.number = 0
-        port_file = Path(self.profile.name) / "DevToolsActivePort"
+        port_file = Path(profile) / "DevToolsActivePort"
         self.wait(lambda: port_file.exists() and len(port_file.read_text().split()) == 2, "Chromium starts")
         port, path = port_file.read_text().split()
-        self.socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=2**26, open_timeout=PATIENCE)
+        channel = connect(f"ws://127.0.0.1:{port}{path}", max_size=2**26, open_timeout=PATIENCE)
+        self.socket = self.opened.enter_context(channel)
         self.session = ""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -43,10 +56,7 @@ class Browser:
 
     def close(self) -> None:
         """End Chromium."""
-        self.socket.close()
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-        self.profile.cleanup()
+        self.opened.close()
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a command; what the page reports meanwhile is recorded."""

@@ -7,6 +7,7 @@ import * as image from "/page/image.js";
 import * as look from "/page/look.js";
 import * as text from "/page/text.js";
 
+const night = matchMedia("(prefers-color-scheme: dark)");
 let models = [];
 
 function report(error) {
@@ -63,7 +64,7 @@ function coded(model) {
 
 function isDark() {
   const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  return chosen ? chosen === "dark" : night.matches;
 }
 
 function themed() { part("theme").textContent = isDark() ? "Light" : "Dark"; }
@@ -81,7 +82,7 @@ part("ask").addEventListener("submit", event => {
   setToken(part("token").value);
   begin();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themed);
+night.addEventListener("change", themed);
 themed();
 camera.begin(report);
 begin();
