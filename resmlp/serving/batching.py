@@ -60,13 +60,13 @@ class Batcher:
         self._thread.start()
 
     def submit(self, work: Runs, options: Hashable, kept: Any) -> "Future[Any]":
-        """The result of one image or sentence, later. Cancelling the future before it runs removes it."""
+        """The result of one image or sentence, later. A future that is canceled before it runs is removed."""
         item = Item(work, options, kept)
         with self._changed:
             self._waiting[item] = None
             self.metrics.queue.set(len(self._waiting))
             self._changed.notify()
-        item.future.add_done_callback(lambda future: self._abandon(item) if future.cancelled() else None)
+        item.future.add_done_callback(lambda future: self._forget(item))
         return item.future
 
     def close(self) -> None:
@@ -76,7 +76,8 @@ class Batcher:
             self._changed.notify()
         self._thread.join()
 
-    def _abandon(self, item: Item) -> None:
+    def _forget(self, item: Item) -> None:
+        """Take out an item that is still there: its client has left."""
         with self._changed:
             self._waiting.pop(item, None)
             self.metrics.queue.set(len(self._waiting))

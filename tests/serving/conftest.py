@@ -22,7 +22,6 @@ from resmlp.config.precision import Execution
 from resmlp.config.vision import architecture
 from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import Segmenter, create_model, save_model
-from resmlp.serving.limits import Limits
 from resmlp.serving.networks import name_sources
 from resmlp.serving.server import Server, listen
 from resmlp.serving.state import Settings, State
@@ -128,8 +127,8 @@ def start(folders) -> Iterator[Callable[..., Running]]:
     """`start("plain", limits=...)`: a server of some networks, with settings of its own."""
     opened = []
 
-    def run(*names: str, limits: Limits = Limits(), load: bool = True, **settings: Any) -> Running:
-        opened.append(running({name: folders[name] for name in names}, load, limits=limits, **settings))
+    def run(*names: str, load: bool = True, **settings: Any) -> Running:
+        opened.append(running({name: folders[name] for name in names}, load, **settings))
         return opened[-1].__enter__()
 
     yield run

@@ -2,11 +2,10 @@
 
 import socket
 import threading
-import time
 from collections import Counter
 
 import pytest
-from test_refusals import Slow, cut
+from clients import Held, Together, cut, head, until
 
 
 def test_good_and_bad_requests_together(start, png):
@@ -41,36 +40,34 @@ def test_good_and_bad_requests_together(start, png):
 
 def test_work_of_clients_that_left_is_dropped(start, png):
     running = start("plain")
-    slow = Slow(running, 0.5)
-    first = threading.Thread(target=running.post, args=("/v1/predict", png))
-    first.start()
-    time.sleep(0.1)
-    head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n"
+    held = Held(running)
+    first = Together(lambda: running.post("/v1/predict", png))
+    until(lambda: held.batches == [1])
     clients = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(20)]
     for client in clients:
-        client.sendall(head.encode() + png)
-    deadline = time.monotonic() + 5
-    while len(running.state.batcher._waiting) < 20 and time.monotonic() < deadline:
-        time.sleep(0.005)
+        client.sendall(head(len(png)) + png)
+    until(lambda: held.waiting() == 20)
     for client in clients:
         client.close()
-    first.join()
+    until(lambda: held.waiting() == 0)
+    held.go.set()
+    assert first.all()[0].status == 200
     assert running.post("/v1/predict", png).status == 200
-    assert slow.batches == [1, 1]
-    assert running.state.room.images == 0
+    assert held.batches == [1, 1]
+    until(lambda: running.state.room.images == 0)
     assert b'status="499"} 20.0' in running.state.metrics.text()
 
 
-def test_requests_at_once_share_batches(start, png):
+def test_requests_at_once_share_a_batch(start, png):
     running = start("plain")
-    slow = Slow(running, 0.2)
-    threads = [threading.Thread(target=running.post, args=("/v1/predict", png)) for _ in range(24)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(slow.batches) == 24
-    assert len(slow.batches) <= 6
+    held = Held(running)
+    first = Together(lambda: running.post("/v1/predict", png))
+    until(lambda: held.batches == [1])
+    others = Together(lambda: running.post("/v1/predict", png), 24)
+    until(lambda: held.waiting() == 24)
+    held.go.set()
+    assert {answer.body for answer in others.all()} == {first.all()[0].body}
+    assert held.batches == [1, 24]
 
 
 def test_a_network_that_fails_is_a_failure_of_the_server_in_one_line(start, png, capsys):
@@ -92,13 +89,9 @@ def test_a_network_that_fails_is_a_failure_of_the_server_in_one_line(start, png,
 def test_memory_is_given_back_after_abandoned_requests(start, png):
     """Nothing that belongs to a request is kept."""
     running = start("plain")
-    head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n"
     for _ in range(300):
         with socket.create_connection(("127.0.0.1", running.port)) as client:
-            client.sendall(head.encode() + png)
-    deadline = time.monotonic() + 10
-    while (running.state.room.images or running.state.room.bytes) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert (running.state.room.images, running.state.room.bytes) == (0, 0)
+            client.sendall(head(len(png)) + png)
+    until(lambda: (running.state.room.images, running.state.room.bytes) == (0, 0))
     assert not running.state.batcher._waiting
     assert running.post("/v1/predict", png).status == 200

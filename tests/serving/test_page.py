@@ -189,7 +189,10 @@ def test_nothing_is_cut_off_on_a_phone(model, tab, image):
     if model != "words":
         upload(tab, image)
     assert tab.run("document.documentElement.scrollWidth") == 360
-    assert tab.run("[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > 361).length") == 0
+    assert (
+        tab.run("[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > 361).length")
+        == 0
+    )
 
 
 def background(tab: Browser) -> int:

@@ -69,7 +69,7 @@ def test_a_signal_stops_it_after_the_answers(number, folders, png):
         response = connection.getresponse()
         assert (response.status, "predictions" in json.loads(response.read())) == (200, True)
         connection.close()
-        assert process.wait(20) == 128 + number
+        assert process.wait(60) == 128 + number
         assert process.stderr.read() == "stopped\n"
 
 
