@@ -16,7 +16,7 @@ from resmlp.utils.errors import UserError, install_hint, printable
 if TYPE_CHECKING:
     from resmlp.serving.state import State
 
-NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
+NEEDED = ("starlette", "uvicorn", "httptools", "python_multipart", "prometheus_client")
 Backend = Literal["torch", "folded", "compile", "onnx", "openvino", "auto"]
 
 

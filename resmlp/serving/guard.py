@@ -69,9 +69,9 @@ def check(headers: Headers, path: str, method: str, state: State) -> None:
     """
     settings = state.settings
     host, origin = headers.get("host", ""), headers.get("origin")
-    if settings.token is None and (urlsplit(f"//{host}").hostname or "") not in LOOPBACK:
+    if settings.token is None and name_of(f"//{host}") not in LOOPBACK:
         raise Refusal(403, "without --token the server answers at localhost only")
-    if origin is not None and origin != settings.cors and urlsplit(origin).netloc != host:
+    if origin is not None and origin != settings.cors and origin.partition("://")[2] != host:
         raise Refusal(403, "pages of other origins may not call this server: see --cors")
     if settings.token is None or not path.startswith(("/v1/", "/metrics")) or method == "OPTIONS":
         return
@@ -80,3 +80,11 @@ def check(headers: Headers, path: str, method: str, state: State) -> None:
         raise Refusal(401, "this server asks for a token: Authorization: Bearer TOKEN")
     if not hmac.compare_digest(given.strip().encode(), settings.token.encode()):
         raise Refusal(403, "the token is wrong")
+
+
+def name_of(address: str) -> str:
+    """The host of an address without its port; "" where it has none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

@@ -19,6 +19,7 @@ class Look:
 
     def __init__(self, model: str, predictor: ImagePredictor):
         self.model, self.predictor = model, predictor
+        self._largest: dict[int, float] = {}
 
     @cached_property
     def all_layers(self) -> "list[Layer]":
@@ -52,8 +53,10 @@ class Look:
             raise Refusal(404, f"{self.model} has {height} x {width} patches: none at {options.row}, {options.column}")
         matrix = layer.matrices()["A"].detach()
         row = matrix[options.row * width + options.column].float().cpu().numpy().reshape(layer.grid)
-        patch = (options.row, options.column)
-        return answers.Row(self.model, layer.number, layer.name, patch, _rounded(row), float(matrix.abs().max()))
+        if layer.number not in self._largest:
+            self._largest[layer.number] = float(matrix.abs().max())
+        patch, largest = (options.row, options.column), self._largest[layer.number]
+        return answers.Row(self.model, layer.number, layer.name, patch, _rounded(row), largest)
 
 
 def _rounded(row: np.ndarray) -> tuple[tuple[float, ...], ...]:

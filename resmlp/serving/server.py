@@ -15,6 +15,7 @@ import uvicorn
 from resmlp.config.precision import Execution
 from resmlp.serving.app import make_app
 from resmlp.serving.networks import name_sources
+from resmlp.serving.protocol import Protocol
 from resmlp.serving.state import Settings, State
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -31,6 +32,7 @@ class Server(uvicorn.Server):
     def __init__(self, state: State, listener: socket.socket):
         config = uvicorn.Config(
             make_app(state),
+            http=Protocol,
             log_level="error",
             access_log=False,
             lifespan="off",

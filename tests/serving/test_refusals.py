@@ -1,8 +1,10 @@
 """Every status of a refusal, each with one line; hostile bodies and images."""
 
+import contextlib
 import io
 import socket
 import struct
+import time
 import zlib
 
 import pytest
@@ -162,6 +164,22 @@ def test_names_are_escaped_in_messages_and_never_html(server):
     assert answer.error.isprintable()
 
 
+def test_headers_that_do_not_end(server, monkeypatch):
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):
+                connection.sendall(b"x" * 2**16)
+                time.sleep(0.01)
+        with contextlib.suppress(ConnectionError):
+            received = connection.recv(100)
+            assert received == b"" or received.startswith(b"HTTP/1.1 400")
+    monkeypatch.setattr("resmlp.serving.protocol.SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: local")
+        assert connection.recv(100) == b""
+
+
 def test_a_token_is_asked_for(start, png):
     running = start("plain", token="secret-7")
     assert running.ask("GET", "/").status == 200
@@ -179,7 +197,8 @@ def test_a_token_is_asked_for(start, png):
 
 def test_without_a_token_only_this_machine_is_answered(server, png):
     """A name that was pointed here (DNS rebinding), and a page of another origin."""
-    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
+    hosts = [{"Host": host} for host in ("evil.example", "localhost.evil.example", "[", "")]
+    for headers in (*hosts, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://["}):
         answer = server.post("/v1/predict?model=plain", png, **headers)
         assert answer.status == 403
         assert "Access-Control-Allow-Origin" not in answer.headers

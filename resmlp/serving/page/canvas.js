@@ -45,11 +45,11 @@ export function cells(weights, most, patch) {
   const positive = color("--positive"), negative = color("--negative"), page = color("--well");
   return (pen, width, height) => {
     const down = weights.length, across = weights[0].length;
-    pen.globalAlpha = 0.5;
+    pen.globalAlpha = 0.4;
     pen.fillStyle = page;
     pen.fillRect(0, 0, width, height);
     weights.forEach((line, y) => line.forEach((weight, x) => {
-      pen.globalAlpha = 0.92 * Math.min(1, Math.abs(weight) / most) ** 0.6;
+      pen.globalAlpha = 0.92 * Math.min(1, Math.abs(weight) / most) ** 0.75;
       pen.fillStyle = weight < 0 ? negative : positive;
       const [x0, y0] = [Math.round(x * width / across), Math.round(y * height / down)];
       pen.fillRect(x0, y0, Math.round((x + 1) * width / across) - x0, Math.round((y + 1) * height / down) - y0);

@@ -38,7 +38,7 @@ async function begin() {
 
 function chosen() {
   const model = models[part("model").selectedIndex], translates = model.operations.includes("translate");
-  part("facts").textContent = model.about.join(" \u00b7 ");
+  part("facts").textContent = model.about.join(" \u00b7 ").replace("->", "\u2192");
   part("images").hidden = translates;
   part("text").hidden = !translates;
   report(null);

@@ -6,7 +6,7 @@ import {part} from "/page/dom.js";
 const state = {model: null, report: () => {}};
 
 export function begin(model, report) {
-  const [, languages] = model.about;
+  const languages = model.about[1].replace("->", "\u2192");
   Object.assign(state, {model, report});
   part("source-label").textContent = `Sentences, one a line (${languages})`;
 }
