@@ -264,6 +264,7 @@ def test_every_flag_in_the_pages_exists(capsys):
         "--peers",
         "--count",
         "--data",
+        "--data-binary",
         "--runs",
         "--seeds",
         "--networks",

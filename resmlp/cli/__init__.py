@@ -13,6 +13,7 @@ from resmlp.cli.predict import Predict
 from resmlp.cli.profile import Profile
 from resmlp.cli.push import Push
 from resmlp.cli.reproduce import Reproduce
+from resmlp.cli.serve import Serve
 from resmlp.cli.train import Demo, Train
 from resmlp.cli.translate import Translate
 
@@ -27,6 +28,7 @@ VERBS: dict[str, type[Verb]] = {
     "inspect": Inspect,
     "mistakes": Mistakes,
     "profile": Profile,
+    "serve": Serve,
     "reproduce": Reproduce,
     "data": DataCheck,
     "export": Export,

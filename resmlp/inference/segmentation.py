@@ -102,19 +102,20 @@ class SegmentationPredictor(ImagePredictor):
 
     def read(self, image: Image.Image) -> np.ndarray:
         """An RGB image -> the class of each pixel, int16 H W; -1 where the network gives nothing finite."""
-        self._check_size((image.height, image.width))
+        problem = self.size_problem((image.height, image.width))
+        demand(not problem, problem, "cut it into parts")
         return self.label(self.prepare(image), (image.height, image.width))
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """The image as the network sees it, uint8 3 h w."""
         return fitted(image, self.config.base_size, self.config.preprocessing.interpolation)
 
-    def _check_size(self, size: Size) -> None:
-        """Raise `UserError` for an image whose logits, resized as the network sees it, do not fit into memory."""
+    def size_problem(self, size: Size) -> str:
+        """Why the logits of an image of this size, resized as the network sees it, do not fit into memory, or ""."""
         resized = fit_size(size, self.config.base_size)
         large = 4 * self.config.model.num_classes * resized[0] * resized[1] > MAX_LOGITS
         what = "an image of {} x {} pixels becomes one of {} x {}".format(*size[::-1], *resized[::-1])
-        demand(resized == size or not large, f"{what} for the network, too large for memory", "cut it into parts")
+        return f"{what} for the network, too large for memory" if resized != size and large else ""
 
     def _facts(self, *how: str) -> list[str]:
         network, (height, width) = self.config.model, self.config.model.size
