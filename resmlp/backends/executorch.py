@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from resmlp.backends.runtimes import EXECUTORCH_BATCH
 from resmlp.config.precision import Precision
+
+LARGEST_BATCH = 32
+"""images; a .pte plans its memory for that many"""
 
 
 class ExecuTorch:
@@ -30,8 +32,8 @@ class ExecuTorch:
         return Runtime.get().load_program(self.path).load_method("forward")
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """B 3 H W -> B K, at most `EXECUTORCH_BATCH` images at a time."""
-        parts = np.array_split(images, -(-len(images) // EXECUTORCH_BATCH))
+        """B 3 H W -> B K, at most `LARGEST_BATCH` images at a time."""
+        parts = np.array_split(images, -(-len(images) // LARGEST_BATCH))
         outputs = [self._method.execute([torch.from_numpy(np.ascontiguousarray(part))])[0] for part in parts]
         return np.concatenate([output.numpy().copy() for output in outputs])
 

@@ -138,8 +138,6 @@ ENGINES: dict[str, Callable[..., autotune.Engine]] = {
 HAS: dict[str, tuple[Precision, ...]] = {"onnx": ("fp32",), "openvino": ("fp32", "bf16"), "executorch": ("fp32",)}
 """the precisions in which a file of 32 bits can run, on a CPU that has them"""
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "executorch": "executorch"}
-EXECUTORCH_BATCH = 32
-"""images of the largest batch of a .pte, which plans its memory for that many"""
 
 
 def open_engine(to: str, folder: Path, cores: int | None = None, precision: Precision = "fp32") -> autotune.Engine:
@@ -152,5 +150,5 @@ def open_engine(to: str, folder: Path, cores: int | None = None, precision: Prec
 def check_package(to: str, folder: Path) -> None:
     """Raise `UserError` if the package that runs the files of `folder` is missing."""
     if find_spec(PACKAGES[to]) is None:
-        extra = "executorch" if to == "executorch" else "export"
-        raise UserError(f"{folder} is for {PACKAGES[to]}, which is not installed", install_hint(extra))
+        hint = install_hint("executorch") if to == "executorch" else install_hint("export")
+        raise UserError(f"{folder} is for {PACKAGES[to]}, which is not installed", hint)

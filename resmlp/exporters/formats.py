@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from resmlp.backends.runtimes import EXECUTORCH_BATCH, INPUT, open_engine
+from resmlp.backends.executorch import LARGEST_BATCH
+from resmlp.backends.runtimes import INPUT, open_engine
 from resmlp.exporters.lowering import lower
 from resmlp.models import Trunk
 from resmlp.models.folding import fold
@@ -43,8 +44,8 @@ class Format(NamedTuple):
     """(program, folder, name of the output)"""
     open: Callable[[Path], Forward]
     """folder -> the network"""
-    extra: str = "export"
-    """of `pip install`, that has the packages"""
+    hint: str = install_hint("export")
+    """how to install the packages"""
     most: int | None = None
     """images of the largest batch; None: no limit"""
 
@@ -75,7 +76,7 @@ def check_packages(to: str, flag: str = "--to") -> None:
     """Raise `UserError` for an unknown format, and where a package that it needs is not installed."""
     names = missing_packages(to)
     what = f"{flag} {to} needs {' and '.join(names)}, which {'are' if names[1:] else 'is'} not installed"
-    demand(not names, what, install_hint(FORMATS[to].extra))
+    demand(not names, what, FORMATS[to].hint)
 
 
 @contextmanager
@@ -174,8 +175,8 @@ FORMATS: dict[str, Format] = {
         ("model.pte",),
         _write_executorch,
         partial(_open_runtime, "executorch"),
-        extra="executorch",
-        most=EXECUTORCH_BATCH,
+        hint=install_hint("executorch"),
+        most=LARGEST_BATCH,
     ),
 }
 """by the value of `--to`"""

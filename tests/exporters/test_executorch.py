@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import resmlp
-from resmlp.backends.runtimes import EXECUTORCH_BATCH
+from resmlp.backends.executorch import LARGEST_BATCH
 from resmlp.cli.main import main
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.models import create_model, save_model
@@ -29,7 +29,7 @@ def test_predictions_are_those_of_torch(run, pixels, tmp_path):
     result = resmlp.export(run, to="executorch", out=tmp_path / "out", with_preprocessing=pixels)
     assert result.files == ("model.pte",)
     ours, theirs = resmlp.load(tmp_path / "out"), resmlp.load(run, "cpu")
-    images = np.random.default_rng(0).integers(0, 256, (EXECUTORCH_BATCH + 5, 3, 16, 16), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (LARGEST_BATCH + 5, 3, 16, 16), dtype=np.uint8)
     np.testing.assert_allclose(ours.probabilities(images), theirs.probabilities(images), rtol=0, atol=1e-4)
     for count in (1, 2):
         found = ours.probabilities(images[:count])
