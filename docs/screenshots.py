@@ -26,10 +26,10 @@ def choose(tab: Browser, model: str, image: str) -> None:
 
 
 def shoot(tab: Browser, name: str) -> None:
-    """Write what is visible, in 256 colors: small files."""
+    """Write what is visible."""
     tab.run("new Promise(done => setTimeout(done, 400))")  # the bars have grown
     with Image.open(io.BytesIO(tab.screenshot())) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(DOCS / name, optimize=True)
+        image.convert("RGB").save(DOCS / name, optimize=True)
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     url, classifier, image, segmenter, scene = sys.argv[1:]
     tab = Browser()
     try:
-        tab.resize(1200, 800)
+        tab.resize(1200, 880)
         tab.open(url)
         tab.wait("!document.querySelector('#pick').hidden")
         choose(tab, classifier, image)
@@ -48,7 +48,7 @@ def main() -> None:
         choose(tab, segmenter, scene)
         shoot(tab, "serve-segment.png")
         tab.prefer("dark")
-        tab.resize(390, 760, mobile=True, ratio=2)
+        tab.resize(390, 760, mobile=True, ratio=1.5)
         choose(tab, classifier, image)
         shoot(tab, "serve-phone.png")
     finally:
