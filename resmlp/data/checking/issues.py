@@ -38,6 +38,11 @@ KINDS = {
     "no-train": Kind("error", "val without train", "add a train/ folder next to it; for evaluation no fix is needed"),
     "cannot-split": Kind("error", "classes with one image, which cannot be split", "add images, or a val/ folder"),
     "leak": Kind("warning", "the same image in train and in val", "delete one copy, or the score will be too high"),
+    "near-leak": Kind(
+        "warning",
+        "validation images that are in train in another size or encoding",
+        "look at them, and delete one of each pair, or the score will be too high",
+    ),
     "one-image": Kind("warning", "training classes with one image", "add images"),
     "no-class-folder": Kind("warning", "unused images outside class folders", "move them into their class folders"),
     "unused-folder": Kind(
@@ -63,6 +68,10 @@ KINDS = {
         "warning", f"images over {MAX_ASPECT} times as long as wide", "cut them up: a crop shows little of them"
     ),
     "duplicate": Kind("warning", "images more than once in a class", "delete all copies but one"),
+    "near-duplicate": Kind(
+        "note", "images like others, which a split may part", "delete copies; --data.group-by keeps a video together"
+    ),
+    "near-skipped": Kind("note", "near duplicates were not searched", "--near on searches any number of images"),
     "wrong-extension": Kind(
         "note", "images with the extension of another format", "they can be read; rename them for other programs"
     ),
