@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -29,6 +29,8 @@ class DataCheck(Verb):
     """processes; by default one per CPU core"""
     img_size: tuple[int, ...] = (32,)
     """report images below this height and width (or one number for both) as tiny"""
+    near: Literal["auto", "on", "off"] = "auto"
+    """search near duplicates: copies in another size or encoding. auto: in up to 100,000 images; on: in any number"""
     out: Path | None = None
     """also write the JSON report to this file"""
 
@@ -54,6 +56,7 @@ class DataCheck(Verb):
                 decode=self.decode,
                 workers=self.workers,
                 img_size=self.img_size,
+                near=self.near,
                 progress=progress,
                 data=self.data,
             )

@@ -20,8 +20,8 @@ from resmlp.config import Preprocessing
 from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, TrunkConfig
 from resmlp.config.precision import Execution
 from resmlp.config.vision import architecture
-from resmlp.models.segmenter_files import save_segmenter
 from resmlp.models import Segmenter, create_model, save_model
+from resmlp.models.segmenter_files import save_segmenter
 from resmlp.serving.networks import name_sources
 from resmlp.serving.server import Server, listen
 from resmlp.serving.state import Settings, State

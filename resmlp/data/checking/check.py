@@ -2,10 +2,8 @@
 
 import os
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,23 +14,19 @@ from resmlp.config.label_table import LabelTable
 from resmlp.data.checking.headers import Header, file_digest, read_header
 from resmlp.data.checking.issues import SEVERITIES, TINY, Issue, image_issues
 from resmlp.data.checking.layout import Layout, find_layout, layout_issues
+from resmlp.data.checking.mapping import CHUNK, DECODED_CHUNK, map_images
+from resmlp.data.checking.near import Near, near_issues
 from resmlp.data.checking.report import DataReport
 from resmlp.data.checking.table_layout import table_issues, table_layout
 from resmlp.data.images.table_sets import read_table_set
 from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders, open_tree
 from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
-from resmlp.data.loading.loader import Loader
-from resmlp.data.loading.workers import note_reading
 from resmlp.data.masks.trees import is_mask_tree
-from resmlp.imaging.decode import UnreadableImage
 from resmlp.imaging.image_file import File, ImageSource
 from resmlp.imaging.passed_over import Skipped
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import printable
-
-CHUNK = 64  # images in one task of a worker process
-DECODED_CHUNK = 4  # the same if every pixel is decoded: Ctrl-C waits for a task to end
 
 NO_TABLE = LabelTable()
 Progress = Callable[[str, int, int], Any]
@@ -45,6 +39,7 @@ def check_data(
     decode: bool = False,
     workers: int | None = 1,
     img_size: Sequence[int] = (TINY,),
+    near: Near = "auto",
     progress: Progress = lambda step, done, total: None,
     data: LabelTable = NO_TABLE,
 ) -> DataReport:
@@ -52,7 +47,8 @@ def check_data(
 
     Their labels are class folders, or those of the table in `data`, whose rows are checked as well. Reads the headers,
     and with `decode` every pixel. `workers` is the number of processes: 1 is this process, None is one per CPU
-    core. Images smaller than `img_size` (one number, or height and width) are reported as tiny. Raises `UserError`
+    core. Images smaller than `img_size` (one number, or height and width) are reported as tiny. `near` searches copies
+    in another size or encoding: "auto" in up to 100,000 images, "on" in any number, or "off". Raises `UserError`
     if there are no images or an argument is out of range; everything else is an issue in the report.
     """
     path = str(root)
@@ -62,10 +58,10 @@ def check_data(
     images = whole.images
     used = np.flatnonzero(np.asarray(layout.group) >= 0)
     processes = _cores() if workers is None else workers
-    statistics, collector = _Statistics(len(images)), _IssueCollector()
+    statistics, collector = Statistics(len(images)), _IssueCollector()
     step = partial(progress, "every pixel" if decode else "headers")
     read = partial(read_header, decode=decode)
-    for index, header in _map_images(read, Header, images, used, processes, step, DECODED_CHUNK if decode else CHUNK):
+    for index, header in map_images(read, Header, images, used, processes, step, DECODED_CHUNK if decode else CHUNK):
         statistics.add(index, header)
         name, image = images[index]
         collector.add(name, image_issues(header, name, (img_size[0], img_size[-1])))
@@ -75,6 +71,7 @@ def check_data(
     issues += _value_range_issues([images[i] for i in used.tolist()], collector.names.get("16-bit", {}))
     candidates = statistics.possible_duplicates()
     issues += _duplicates(layout, images, candidates, processes, partial(progress, "duplicates"))
+    issues += near_issues(layout, images, statistics, near, processes, partial(progress, "near duplicates"))
     issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))
     return DataReport(
         path=printable(whole.root),
@@ -136,7 +133,7 @@ def _counts_by_class(layout: Layout) -> dict[str, dict[str, int]]:
     return {name: {split: counts[name] for split, counts in layout.counts.items()} for name in names}
 
 
-class _Statistics:
+class Statistics:
     """A few numbers of each image, in little memory: there may be millions of images."""
 
     def __init__(self, images: int):
@@ -161,6 +158,10 @@ class _Statistics:
             name: {"min": int(side.min()), "median": float(np.median(side)), "max": int(side.max())}
             for name, side in zip(("width", "height"), readable)
         }
+
+    def is_same_file(self, i: int, j: int) -> bool:
+        """Whether two images have the same number of bytes and the same last bytes."""
+        return bool(self.bytes[i] == self.bytes[j] and self.tail[i] == self.tail[j])
 
     def possible_duplicates(self) -> np.ndarray:
         """Indices of the images with the same number of bytes and the same last bytes as another one: int64 N."""
@@ -206,7 +207,7 @@ def _duplicates(
 ) -> Iterator[Issue]:
     """Files with the same bytes: in several classes, in train and val, or in one class."""
     by_digest: dict[bytes, list[int]] = {}
-    for index, digest in _map_images(file_digest, lambda reason: b"", images, candidates, processes, step):
+    for index, digest in map_images(file_digest, lambda reason: b"", images, candidates, processes, step):
         if digest:
             by_digest.setdefault(digest, []).append(index)
     names: dict[str, list[str]] = {"label-conflict": [], "leak": [], "duplicate": []}
@@ -220,47 +221,3 @@ def _duplicates(
         if len(set(groups)) < len(groups):
             names["duplicate"].append(joined)
     yield from (Issue.of(kind, names) for kind, names in names.items() if names)
-
-
-@dataclass
-class _Chunks:
-    """The results of `function` for the images of a chunk."""
-
-    function: Callable[[ImageSource], Any]
-    failed: Callable[[str], Any]
-    images: list[tuple[str, ImageSource]]
-
-    def name(self, index: int) -> str:
-        return self.images[index][1].name
-
-    def __getitem__(self, chunk: np.ndarray) -> list[Any]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's warnings about sizes and damaged EXIF data: these are issues
-            return [self._result(int(index)) for index in chunk]
-
-    def _result(self, index: int) -> Any:
-        image = self.images[index][1]
-        try:
-            note_reading(index, image.name)
-        except UnreadableImage as error:  # it kills the processes that read it
-            return self.failed(error.reason)
-        return self.function(image)
-
-
-def _map_images(
-    function: Callable[[ImageSource], Any],
-    failed: Callable[[str], Any],
-    images: list[tuple[str, ImageSource]],
-    indices: np.ndarray,
-    processes: int,
-    step: Callable[[int, int], Any],
-    chunk: int = CHUNK,
-) -> Iterator[tuple[int, Any]]:
-    """(index, function(image), or failed(reason)) of each index, in order; in worker processes for several chunks."""
-    chunks = [indices[i : i + chunk] for i in range(0, len(indices), chunk)]
-    workers = min(processes, len(chunks)) if processes > 1 and len(chunks) > 1 else 0
-    done = 0
-    for results in Loader(_Chunks(function, failed, images), chunks, workers):
-        yield from zip(map(int, indices[done:]), results)
-        done += len(results)
-        step(done, len(indices))

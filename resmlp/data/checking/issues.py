@@ -45,6 +45,11 @@ KINDS = {
     "leak": Kind("warning", "the same image in train and in val", "delete one copy, or the score will be too high"),
     "no-row": Kind("warning", "images without a row in the table", "add rows; without one an image is not used"),
     "few-images": Kind("warning", "classes with few images", "add images, or merge classes"),
+    "near-leak": Kind(
+        "warning",
+        "validation images that are in train in another size or encoding",
+        "look at them, and delete one of each pair, or the score will be too high",
+    ),
     "one-image": Kind("warning", "training classes with one image", "add images"),
     "no-class-folder": Kind("warning", "unused images outside class folders", "move them into their class folders"),
     "unused-folder": Kind(
@@ -70,6 +75,10 @@ KINDS = {
         "warning", f"images over {MAX_ASPECT} times as long as wide", "cut them up: a crop shows little of them"
     ),
     "duplicate": Kind("warning", "images more than once in a class", "delete all copies but one"),
+    "near-duplicate": Kind(
+        "note", "images like others, which a split may part", "delete copies; --data.group-by keeps a video together"
+    ),
+    "near-skipped": Kind("note", "near duplicates were not searched", "--near on searches any number of images"),
     "wrong-extension": Kind(
         "note", "images with the extension of another format", "they can be read; rename them for other programs"
     ),

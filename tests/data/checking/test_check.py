@@ -436,7 +436,7 @@ def test_progress_is_called_until_the_end(clean):
     shutil.copy(clean / "train/dog/1.jpg", clean / "val/dog/copy.jpg")
     calls: list[tuple[str, int, int]] = []
     check_data(clean, progress=lambda *call: calls.append(call))
-    assert calls == [("headers", 11, 11), ("duplicates", 2, 2)]
+    assert calls == [("headers", 11, 11), ("duplicates", 2, 2), *(("near duplicates", i, 11) for i in (4, 8, 11))]
 
 
 def test_text_of_an_issue_shows_five_names():
@@ -465,7 +465,7 @@ def test_workers_that_always_die_are_a_user_error(clean, monkeypatch):
 @pytest.mark.parametrize("decode", [False, True])
 def test_real_folder(shared, decode):
     report = check_data(shared / "caltech20", decode=decode)
-    assert [(issue.kind, len(issue.names)) for issue in report.issues] == [("grayscale", 48)]
+    assert [(issue.kind, len(issue.names)) for issue in report.issues] == [("near-leak", 7), ("grayscale", 48)]
     assert report.modes == {"RGB": 1912, "L": 48}
     counts = [sum(count[split] for count in report.classes.values()) for split in ("train", "val")]
     assert (report.images, *counts) == (1960, 1371, 589)
