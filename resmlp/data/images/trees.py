@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resmlp.data.images.split_names import Role, folders_of, is_inside_split, split_role
-from resmlp.data.images.tree_files import ARCHIVES, Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.data.images.tree_files import Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import ENDINGS
 from resmlp.imaging.image_file import ImageSource
 from resmlp.imaging.passed_over import Skipped, is_passed_over
