@@ -26,7 +26,8 @@ class Data:
     cifar10, cifar100, flowers, cars, inat18, inat19; for segmentation: masks, camvid, ade20k (images/ and labels/ or
     annotations/), scenes (embedded)"""
     root: str | None = None
-    """folder or archive (.zip, .tar, .tar.gz ...): train/ and val/ (or test/) with one sub-folder per class, or one such tree to split"""
+    """folder, archive (.zip, .tar, .tar.gz ...) or Parquet: train/ and val/ (or test/) with one sub-folder per class, or
+    one such tree to split"""
     img_size: tuple[int, ...] | None = (224,)
     """height and width in pixels, or one number for a square; None: the checkpoint's value, as for --data.crop-ratio,
     --data.interpolation, --data.mean and --data.std"""

@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from resmlp.imaging.archive_limits import HeaderReader, check_member, max_buffered
 from resmlp.imaging.file_types import HEAD, is_image
@@ -21,10 +21,10 @@ from resmlp.utils.errors import UserError, printable
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".zip")
 """the endings of archives"""
-COMPRESSIONS: dict[bytes, Callable[[Path, str], IO[bytes]]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\0": lzma.open,
+COMPRESSIONS: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
 }
 """the first bytes of a compressed file -> what opens it"""
 DAMAGED = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
@@ -67,7 +67,7 @@ def _tar_members(archive: Path, head: bytes) -> Iterator[tuple[str, ImageSource 
     opened = next((opened for magic, opened in COMPRESSIONS.items() if head.startswith(magic)), None)
     buffered = 0
     with (
-        opened(archive, "rb") if opened else archive.open("rb") as file,
+        opened(archive) if opened else archive.open("rb") as file,
         tarfile.open(fileobj=HeaderReader(file), mode="r:") as tar,
     ):
         while (info := tar.next()) is not None:

@@ -51,6 +51,10 @@ class Encoded(ABC):
     def open(self) -> BinaryIO:
         """The bytes of the image file; raises `OSError`."""
 
+    def decoded(self, decoding: Decoding) -> "Encoded":
+        """The same image, decoded so."""
+        return replace(self, decoding=decoding)  # type: ignore[call-arg]  # a field of each subclass
+
     def read(self) -> Image.Image:
         """Decode the whole image to RGB; raises `UnreadableImage`."""
         return decode(self.name, self.open, self.decoding)
@@ -150,7 +154,7 @@ class Pixels(NamedTuple):
 
 def with_decoding(image: ImageSource, decoding: Decoding) -> ImageSource:
     """The same image, decoded so; pixels in memory do not change."""
-    return replace(image, decoding=decoding) if isinstance(image, Encoded) else image
+    return image.decoded(decoding) if isinstance(image, Encoded) else image
 
 
 def content_mark(image: ImageSource) -> str:

@@ -11,8 +11,8 @@ from resmlp.data.images.left_out import SYSTEM_FILES
 from resmlp.data.images.split_names import split_role
 from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree
-from resmlp.imaging.file_types import UNFINISHED, UNSUPPORTED
 from resmlp.imaging.archives import ARCHIVES
+from resmlp.imaging.file_types import UNFINISHED, UNSUPPORTED
 from resmlp.imaging.image_file import File
 from resmlp.imaging.passed_over import Skipped
 

@@ -92,8 +92,8 @@ def _list_archive(root: str, archive: Path, on_skip: OnSkip) -> Tree:
         on_skip(Skipped("cannot-list", printable(archive.name), error))
     packed = [path for path in others if path.lower().endswith(ARCHIVES)]
     if packed and not images:
-        error = UserError(f"{archive}:{packed[0]} is an archive in an archive", "unpack the outer one")
-        on_skip(Skipped("cannot-list", printable(archive.name), error))
+        inner = UserError(f"{archive}:{packed[0]} is an archive in an archive", "unpack the outer one")
+        on_skip(Skipped("cannot-list", printable(archive.name), inner))
     for path, target in links.items():
         if target in images:
             images[path] = images[target]
