@@ -22,12 +22,13 @@ class Data:
     """The source of the images, and their preprocessing."""
 
     source: str = "folder"
-    """folder (ImageFolder tree or its archives), digits (embedded), or a published data set, packed or as a tree:
-    cifar10, cifar100, flowers, cars, inat18, inat19; for segmentation: masks, camvid, ade20k (images/ and labels/ or
+    """folder (ImageFolder tree, archives or Parquet), digits (embedded), or a published data set, packed or as a tree:
+    cifar10, cifar100, flowers, cars, inat18, inat19, mnist, fashionmnist, emnist (balanced; or emnist-letters, ...),
+    svhn, stl10; for segmentation: masks, camvid, ade20k (images/ and labels/ or
     annotations/), scenes (embedded)"""
     root: str | None = None
-    """folder, archive (.zip, .tar, .tar.gz ...) or Parquet: train/ and val/ (or test/) with one sub-folder per class, or
-    one such tree to split"""
+    """folder, archive (.zip, .tar, .tar.gz ...) or Parquet: train/ and val/ (or test/) with one sub-folder per class,
+    or one such tree to split"""
     img_size: tuple[int, ...] | None = (224,)
     """height and width in pixels, or one number for a square; None: the checkpoint's value, as for --data.crop-ratio,
     --data.interpolation, --data.mean and --data.std"""
