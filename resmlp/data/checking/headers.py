@@ -10,7 +10,8 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image
 
-from resmlp.imaging.decode import FORMATS, UnreadableImage, describe_error
+from resmlp.imaging import formats
+from resmlp.imaging.decode import UnreadableImage, describe_error
 from resmlp.imaging.image_file import Encoded, ImageSource
 from resmlp.imaging.limits import check_image
 
@@ -53,7 +54,7 @@ def read_header(image: ImageSource, decode: bool = False) -> Header:
             file.seek(0)
             head = file.read(12)
             file.seek(0)
-            with Image.open(file, formats=FORMATS) as opened:
+            with formats.open_image(file) as opened:
                 check_image(opened, size)
                 header = _describe(opened)._replace(bytes=size, tail=zlib.crc32(tail))
         if decode or header.mode in ("F", "I") or _may_be_truncated(header.format, head, tail, size):

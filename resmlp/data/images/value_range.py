@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
-from PIL import Image
 
 from resmlp.config.preprocessing import Decoding, ValueRange
 from resmlp.imaging.bit_depth import Samples, measure
-from resmlp.imaging.decode import FORMATS
+from resmlp.imaging.formats import open_image
 from resmlp.imaging.image_file import Encoded, ImageSource
 from resmlp.utils.checks import demand
 
@@ -44,7 +43,7 @@ def measure_images(images: Iterable[ImageSource]) -> dict[str, Samples]:
         if isinstance(image, Encoded):
             with suppress(Exception), warnings.catch_warnings():  # Pillow raises many kinds of exceptions
                 warnings.simplefilter("ignore")
-                with image.open() as file, Image.open(file, formats=FORMATS) as opened:
+                with image.open() as file, open_image(file) as opened:
                     samples = measure(opened)
                 if samples:
                     measured[image.name] = samples
