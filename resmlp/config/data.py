@@ -12,6 +12,8 @@ from resmlp.config.preprocessing import (
     Interpolation,
     Preprocessing,
     ValueRange,
+    as_channels,
+    check_channels,
     check_value_range,
 )
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
@@ -48,7 +50,8 @@ class Data:
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the center (authors 0.9, timm 0.875)"""
     interpolation: Interpolation | None = "bicubic"
     mean: Channels | None = IMAGENET_MEAN
-    """mean of each channel, for pixels in [0, 1]: it is subtracted"""
+    """mean of each channel, for pixels in [0, 1]: it is subtracted; with --model.in-chans 1 a single value, or three
+    of which the mean is taken"""
     std: Channels | None = IMAGENET_STD
     """standard deviation of each channel: it divides after the mean is subtracted"""
     exif: Exif = "apply"
@@ -72,6 +75,7 @@ class Data:
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
         check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), value_range=(-ANY, ANY))
         check_value_range(self.value_range)
+        check_channels(self.mean or self.std or IMAGENET_MEAN, self.std or self.mean or IMAGENET_STD)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,6 +101,12 @@ class Data:
         return replace(
             self, img_size=side, crop_ratio=p.crop_ratio, interpolation=p.interpolation, mean=p.mean, std=p.std
         )
+
+    def for_channels(self, channels: int) -> "Data":
+        """The same settings for a network with 1 or 3 channels (`Preprocessing.for_channels`)."""
+        if not self.mean or not self.std or len(self.mean) == channels:
+            return self
+        return replace(self, mean=as_channels(self.mean, channels), std=as_channels(self.std, channels))
 
 
 INHERITED = ("img_size", "crop_ratio", "interpolation", "mean", "std")

@@ -19,6 +19,7 @@ from resmlp.config.model_json import MODEL_JSON, ExportedModelConfig, ModelConfi
 from resmlp.config.precision import Execution, Precision
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import eval_transform, normalize
+from resmlp.data.images.mixup import to_gray
 from resmlp.exporters.formats import FORMATS, Forward, check_packages, export_program, quiet
 from resmlp.exporters.lowering import lower
 from resmlp.exporters.precision import available, choose_precision
@@ -27,6 +28,7 @@ from resmlp.hub.resolve import Source, read_config, resolve
 from resmlp.imaging.image_file import File
 from resmlp.imaging.listing import list_images
 from resmlp.models import Saved, Trunk, fold, open_model
+from resmlp.models.count import input_channels
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
 from resmlp.utils.files import disk_errors, write_json, write_together
@@ -123,7 +125,11 @@ def export_saved(
     with TemporaryDirectory(prefix="resmlp-export-") as temporary, quiet():
         place = Path(temporary)
         with disk_errors(folder):
-            form.write(export_program(exported, config.model.size, config.pixels), place, config.output)
+            form.write(
+                export_program(exported, (input_channels(model), *config.model.size), config.pixels),
+                place,
+                config.output,
+            )
         error = difference(form.open(place), reference, config, images)
         too_large = f"the exported {config.output} differ by {error:.1e}, more than {tolerance:g}: nothing is written"
         demand(error <= tolerance, too_large, f"give a --tolerance, or another format than {to}")  # refuses nan
@@ -187,11 +193,11 @@ class Normalize(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """uint8 B 3 H W -> float32 B 3 H W"""
+        """uint8 B C H W -> float32 B C H W"""
         return (pixels.float() / 255 - self.mean) / self.std
 
 
@@ -200,6 +206,7 @@ def difference(run: Forward, reference: nn.Module, config: ExportedModelConfig, 
     """Largest absolute difference between outputs of `run` and `reference` over `probes`; nan if any output is nan."""
     worst = []
     for pixels in probes(config.model.size, images):
+        pixels = to_gray(pixels) if config.model.architecture.in_chans == 1 else pixels
         inputs = pixels if config.pixels else normalize(pixels, config.preprocessing.mean, config.preprocessing.std)
         expected, outputs = reference(inputs), run(inputs)
         if outputs.shape != expected.shape:

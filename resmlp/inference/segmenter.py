@@ -72,7 +72,7 @@ class SegmentationPredictor(ImagePredictor):
         self.preprocessing, self.classes = config.preprocessing, config.classes
         p = config.preprocessing
         self.prepare = BaseSize(config.base_size, p.interpolation)
-        self.fill = [min(255, max(0, round(255 * mean))) for mean in p.mean]  # 0 when it is normalized
+        self.fill = [min(255, max(0, round(255 * mean))) for mean in p.rgb_mean]  # 0 when it is normalized
         self._moved = self.model
 
     def facts(self) -> list[str]:
