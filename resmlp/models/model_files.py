@@ -48,6 +48,7 @@ class Saved:
 
 def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
+    _refuse_folded(model)  # it has no architecture
     save_network(folder, model, ModelConfig(model.config, preprocessing, tuple(classes)))
 
 
@@ -56,13 +57,17 @@ def save_network(folder: Path, model: nn.Module, card: Any) -> None:
 
     Raises `UserError` for a folded copy, whose weights fit no network.
     """
+    _refuse_folded(model)
+    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
+    write_json(folder / "model.json", to_dict(card))
+
+
+def _refuse_folded(model: nn.Module) -> None:
     folded = isinstance(model, FoldedTrunk)
     demand(
         not folded, "a folded network cannot be saved as one of ours", "save the network it was made of, or export it"
     )
-    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
-    write_json(folder / "model.json", to_dict(card))
 
 
 def open_model(model: str | Path | Source) -> Saved:

@@ -111,5 +111,7 @@ def test_16_bit_images_for_a_network_of_one_channel(train, resmlp, tmp_path):
         found = ok("predict", tmp_path / f"onnx{i}", image)["predictions"][0]
         assert found["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-4)
         assert ok("eval", tmp_path / f"onnx{i}", "--data.root", root, "--device", "cpu")["top1"] == 1.0
-    ended = train("--data.root", root, "--model.checkpoint", run, "--data.value-range", "0", "4095", "--out", tmp_path / "b")
+    ended = train(
+        "--data.root", root, "--model.checkpoint", run, "--data.value-range", "0", "4095", "--out", tmp_path / "b"
+    )
     assert "the model wants" in ended.error
