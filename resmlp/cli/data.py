@@ -1,8 +1,6 @@
-"""`resmlp data check`."""
+"""`resmlp data check`, and the choice between it and the other second words."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,10 +8,14 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Verb, print_json, print_text
+from resmlp.cli.data_masks import DataMasks
+from resmlp.cli.progress import progress_bar
 from resmlp.config.label_table import LabelTable
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 from resmlp.utils.files import write_json
+
+USAGE = "resmlp data check PATH, or resmlp data masks PATH --out DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +37,19 @@ class DataCheck(Verb):
     """also write the JSON report to this file"""
 
     @classmethod
-    def prepare(cls, args: list[str]) -> tuple[None, list[str]]:
-        """Read the second word of the command; `check` is the only one."""
+    def chosen(cls, args: list[str]) -> type[Verb]:
+        """The class of the second word of the command."""
         if args and args[0] in ("-h", "--help"):
-            print("usage: resmlp data check PATH\n\n`resmlp data check --help` shows its flags")
+            print(f"usage: {USAGE}\n\n`resmlp data check --help` shows its flags")
             raise SystemExit(0)
         if not args or args[0].startswith("-"):
-            raise UserError("the verb data needs a second word", "resmlp data check PATH")
-        lookup("verb", f"data {args[0]}", {"data check": cls})
+            raise UserError("the verb data needs a second word", USAGE)
+        words: dict[str, type[Verb]] = {"data check": cls, "data masks": DataMasks}
+        return lookup("verb", f"data {args[0]}", words)
+
+    @classmethod
+    def prepare(cls, args: list[str]) -> tuple[None, list[str]]:
+        """The second word is read."""
         return None, args[1:]
 
     def run(self) -> dict[str, Any]:
@@ -50,7 +57,7 @@ class DataCheck(Verb):
         demand(self.out is None or bool(self.out.name), f"--out {self.out}", "give the name of a file")
         from resmlp.data.checking.check import check_data
 
-        with _progress_bar() as progress:
+        with progress_bar() as progress:
             report = check_data(
                 self.path,
                 decode=self.decode,
@@ -70,16 +77,3 @@ class DataCheck(Verb):
         sys.stdout.flush()  # the error comes last
         report.raise_for_errors()
         return result
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("listing", total=None)
-        yield lambda step, done, total: bar.update(task, description=step, completed=done, total=total)

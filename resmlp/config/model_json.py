@@ -103,6 +103,14 @@ class ModelConfig:
         counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits, counts, "was it changed by hand?")
+        demand_channels(self.model, self.preprocessing)
+
+
+def demand_channels(trunk: TrunkConfig, preprocessing: Preprocessing) -> None:
+    """Raise `UserError` unless images are normalized for the channels of the network."""
+    channels = f"its mean has {counted(len(preprocessing.mean), 'value')}"
+    fits = len(preprocessing.mean) == trunk.architecture.in_chans
+    demand(fits, f"{channels} for {counted(trunk.architecture.in_chans, 'channel')}", "was it changed by hand?")
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,8 @@ class SegmenterModelConfig:
         demand(self.base_size is None or len(self.base_size) in (1, 2), "its base_size", "one or two numbers")
         names = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         demand(len(self.classes) == self.model.num_classes, names, "was it changed by hand?")
+        if self.model.trunk is not None:
+            demand_channels(self.model.trunk, self.preprocessing)
         bright = all(0 <= value <= 255 for color in self.palette for value in color)
         demand(bright, "its palette has an invalid color", "a color is three numbers from 0 to 255")
         colors = f"{counted(len(self.palette), 'color')} for {counted(self.model.num_classes, 'class')}"
@@ -185,6 +195,7 @@ class ExportedModelConfig:
         counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits and len(self.words) in (0, len(self.classes)), counts, "was it changed by hand?")
+        demand_channels(self.model, self.preprocessing)
 
 
 @dataclass(frozen=True)

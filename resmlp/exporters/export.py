@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from resmlp.config.model_json import MODEL_JSON, AnyExport, ExportedModelConfig, ModelConfig, Output, Target
 from resmlp.config.precision import Execution, Precision
 from resmlp.data import normalize
+from resmlp.data.images.mixup import to_gray
 from resmlp.exporters.checked_files import check_difference, check_out, put_in_place, written_aside
 from resmlp.exporters.formats import FORMATS, Forward, check_packages, export_program
 from resmlp.exporters.image_graphs import Normalize, probes, read_images
@@ -25,6 +26,7 @@ from resmlp.hub.default_out import default_out
 from resmlp.hub.resolve import Source, resolve
 from resmlp.imaging.listing import list_images
 from resmlp.models import Saved, Trunk, fold, open_model
+from resmlp.models.count import input_channels
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
 from resmlp.utils.files import disk_errors
@@ -136,7 +138,8 @@ def export_saved(
     exported, reference = (WithPreprocessing(network, config) for network in (lower(fold(model)), model))
     with written_aside() as aside:
         with disk_errors(folder):
-            form.write(export_program(exported, config.model.size, config.pixels, form.most), aside, config.output)
+            shape = (input_channels(model), *config.model.size)
+            form.write(export_program(exported, shape, config.pixels, form.most), aside, config.output)
         error = difference(form.open(aside), reference, config, images)
         check_difference(error, tolerance, config.output, to)  # refuses nan
         config = replace(config, difference=error)
@@ -182,6 +185,7 @@ def difference(run: Forward, reference: nn.Module, config: ExportedModelConfig, 
     """Largest absolute difference between outputs of `run` and `reference` over `probes`; nan if any output is nan."""
     worst = []
     for pixels in probes(config.model.size, images):
+        pixels = to_gray(pixels) if config.model.architecture.in_chans == 1 else pixels
         inputs = pixels if config.pixels else normalize(pixels, config.preprocessing.mean, config.preprocessing.std)
         expected, outputs = reference(inputs), run(inputs)
         if outputs.shape != expected.shape:

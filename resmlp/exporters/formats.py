@@ -21,6 +21,7 @@ from resmlp.backends.executorch import LARGEST_BATCH
 from resmlp.backends.runtimes import INPUT, open_engine
 from resmlp.exporters.lowering import lower
 from resmlp.models import Trunk
+from resmlp.models.count import input_channels
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import install_hint, lookup
@@ -51,20 +52,23 @@ class Format(NamedTuple):
 
 
 def export_program(
-    network: nn.Module, size: tuple[int, int], pixels: bool = False, most: int | None = None
+    network: nn.Module, shape: tuple[int, int, int], pixels: bool = False, most: int | None = None
 ) -> ExportedProgram:
-    """The graph of a network for any number of images of `size`, or up to `most`: uint8 if `pixels`, else float32."""
-    example = torch.zeros(2, 3, *size, dtype=torch.uint8 if pixels else torch.float32)
+    """The graph for any number of images of `shape`, or up to `most`: uint8 if `pixels`, else float32.
+
+    `shape` is (channels, height, width).
+    """
+    example = torch.zeros(2, *shape, dtype=torch.uint8 if pixels else torch.float32)
     return torch.export.export(network.eval(), (example,), dynamic_shapes=({0: Dim("batch", max=most)},))
 
 
 def write_network(model: nn.Module, size: tuple[int, int], to: str, folder: Path) -> None:
-    """Write any network of float32 images B 3 H W, without model.json and without a comparison.
+    """Write any network of float32 images B C H W, without model.json and without a comparison.
 
     A `Trunk` is folded and lowered; any other network is written unchanged.
     """
     network = lower(fold(model)) if isinstance(model, Trunk) else model
-    FORMATS[to].write(export_program(network, size), folder, "logits")
+    FORMATS[to].write(export_program(network, (input_channels(model), *size)), folder, "logits")
 
 
 def missing_packages(to: str) -> list[str]:

@@ -17,8 +17,8 @@ class Normalize(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 B 3 H W -> float32 B 3 H W"""

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from resmlp.backends.runtimes import open_engine
 from resmlp.config.model_json import ExportedSegmenterConfig, Target
 from resmlp.config.precision import Execution
+from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import normalize
+from resmlp.data.images.mixup import to_gray
 from resmlp.exporters.checked_files import check_difference, check_out, put_in_place, share_of_range, written_aside
 from resmlp.exporters.formats import FORMATS, check_packages, export_program
 from resmlp.exporters.image_graphs import Normalize, probes, read_images
@@ -56,9 +58,13 @@ def export_segmenter(
     batches = probes(model.config.size, read_images(list(files), preprocessing) if files else None)
     with written_aside() as aside:
         with disk_errors(folder):
-            form.write(export_program(graph_of(model, config), model.config.size, pixels), aside, "logits")
+            shape = (len(preprocessing.mean), *model.config.size)
+            form.write(export_program(graph_of(model, config), shape, pixels), aside, "logits")
         run = form.open(aside)
-        inputs = [each if pixels else normalize(each, preprocessing.mean, preprocessing.std) for each in batches]
+        inputs = [
+            channels_of(each, preprocessing) if pixels else normalize(each, preprocessing.mean, preprocessing.std)
+            for each in batches
+        ]
         expected = [logits_of(model, preprocessing.mean, preprocessing.std, each).numpy() for each in batches]
         error = float(np.max([share_of_range(run(own).numpy(), theirs) for own, theirs in zip(inputs, expected)]))
         check_difference(error, tolerance, "logits", to)
@@ -68,6 +74,11 @@ def export_segmenter(
             config = replace(config, agreement=agreement([engine.run(each.numpy()) for each in inputs], expected))
         put_in_place(aside, folder, config)
     return config
+
+
+def channels_of(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """uint8 B 3 H W -> uint8 B C H W with the channels of the network."""
+    return to_gray(images) if len(preprocessing.mean) == 1 else images
 
 
 def graph_of(model: Segmenter, config: ExportedSegmenterConfig) -> nn.Module:

@@ -13,6 +13,7 @@ from resmlp.backends.autotune import Autotuned
 from resmlp.backends.runtimes import open_engine
 from resmlp.config.model_json import ExportedModelConfig
 from resmlp.config.precision import Execution, Ran
+from resmlp.config.preprocessing import LUMA
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.exported_folder import explain_failure, exported_precision, open_folder
 from resmlp.inference.prediction import Classifier, check_classifier
@@ -56,6 +57,7 @@ class ExportedPredictor(Classifier):
     def outputs(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
         """Images, or uint8 B 3 H W of the network's size -> B K, whatever the graph gives."""
         pixels = images if isinstance(images, np.ndarray) else self.pixels(images)
+        pixels = to_gray(pixels) if self.config.model.architecture.in_chans == 1 else pixels
         with explain_failure(self.folder):
             found = self.run(pixels if self.config.pixels else normalized(pixels, self.preprocessing))
         self._check(found, len(pixels))
@@ -89,12 +91,26 @@ class ExportedPredictor(Classifier):
 
 
 def normalized(pixels: np.ndarray, preprocessing: Any) -> np.ndarray:
-    """uint8 B 3 H W -> float32 B 3 H W, as `resmlp.data.normalize` has it."""
+    """uint8 B 3 H W -> float32 B C H W with the channels of the network, as `resmlp.data.normalize` has it."""
+    pixels = channels_of(pixels, preprocessing)
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
     images = pixels.astype(np.float32)
     images *= 1 / (255 * std)
     images -= mean / std
     return images
+
+
+def channels_of(pixels: np.ndarray, preprocessing: Any) -> np.ndarray:
+    """uint8 B 3 H W -> uint8 B C H W with the channels of the network."""
+    return to_gray(pixels) if len(preprocessing.mean) == 1 else pixels
+
+
+def to_gray(pixels: np.ndarray) -> np.ndarray:
+    """uint8 B 3 H W -> uint8 B 1 H W, as Pillow converts; gray images B 1 H W are returned as they are."""
+    if pixels.shape[1] == 1:
+        return pixels
+    red, green, blue = (pixels[:, channel].astype(np.int32) for channel in range(3))
+    return ((LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue + 2**15) >> 16).astype(np.uint8)[:, None]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from resmlp.backends.runtimes import open_engine
 from resmlp.config.model_json import ExportedSegmenterConfig
 from resmlp.config.precision import Execution
 from resmlp.hub.resolve import Source
-from resmlp.inference.exported import normalized
+from resmlp.inference.exported import channels_of, normalized
 from resmlp.inference.exported_folder import check_execution, explain_failure, exported_precision, open_folder
 from resmlp.inference.segmentation import SegmentationPredictor, Size
 from resmlp.inference.sliding_window import NumpySlidingWindow
@@ -43,7 +43,8 @@ class ExportedSegmentationPredictor(SegmentationPredictor):
     def _see(self, windows: np.ndarray) -> np.ndarray:
         """uint8 B 3 h w -> logits, float32 B K h w"""
         with explain_failure(self.folder):
-            logits = self.run(windows if self.exported.pixels else normalized(windows, self.preprocessing))
+            images = channels_of if self.exported.pixels else normalized
+            logits = self.run(images(windows, self.preprocessing))
         expected = (len(windows), self.config.model.num_classes, *self.config.model.size)
         what = f"{self.folder} gives {logits.shape}, and not {expected}"
         demand(logits.shape == expected, what, "was it changed by hand? export it again")

@@ -93,9 +93,9 @@ class Exported(nn.Module):
         self.num_classes = 0 if graph.config.output == "features" else graph.config.model.num_classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 B 3 H W, normalized -> B K"""
+        """float32 B C H W, normalized -> B K"""
         look = self.graph.preprocessing
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (look.mean, look.std))
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (look.mean, look.std))
         pixels = ((images.cpu() * std + mean) * 255).round_().clamp_(0, 255).to(torch.uint8)
         return torch.from_numpy(self.graph.logits(pixels.numpy())).to(images.device)
 

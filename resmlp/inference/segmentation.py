@@ -76,7 +76,7 @@ class SegmentationPredictor(ImagePredictor):
     @property
     def fill(self) -> list[int]:
         """The color around an image that is smaller than the window: 0 when it is normalized."""
-        return [min(255, max(0, round(255 * mean))) for mean in self.config.preprocessing.mean]
+        return [min(255, max(0, round(255 * mean))) for mean in self.config.preprocessing.rgb_mean]
 
     @abstractmethod
     def sliding_window(self, size: Size) -> SlidingWindow[Any]:

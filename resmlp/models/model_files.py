@@ -56,6 +56,7 @@ def save_model(
     threshold: float | None = None,
 ) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
+    _refuse_folded(model)  # it has no architecture
     save_network(folder, model, ModelConfig(model.config, preprocessing, tuple(classes), threshold))
 
 
@@ -64,13 +65,17 @@ def save_network(folder: Path, model: nn.Module, card: Any) -> None:
 
     Raises `UserError` for a folded copy, whose weights fit no network.
     """
+    _refuse_folded(model)
+    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
+    write_json(folder / "model.json", to_dict(card))
+
+
+def _refuse_folded(model: nn.Module) -> None:
     folded = isinstance(model, FoldedTrunk)
     demand(
         not folded, "a folded network cannot be saved as one of ours", "save the network it was made of, or export it"
     )
-    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
-    write_json(folder / "model.json", to_dict(card))
 
 
 def open_model(model: str | Path | Source) -> Saved:

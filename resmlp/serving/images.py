@@ -8,7 +8,8 @@ from PIL import Image
 
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.imaging.crop import cover_size
-from resmlp.imaging.decode import FORMATS, UnreadableImage, decode
+from resmlp.imaging.decode import UnreadableImage, decode
+from resmlp.imaging.formats import open_image
 from resmlp.inference.prediction import ImagePredictor
 from resmlp.serving.limits import Refusal
 from resmlp.serving.metrics import Metrics
@@ -33,7 +34,7 @@ class Prepared(NamedTuple):
 def image_size(upload: Upload, most: int) -> tuple[int, int]:
     """Width and height as the file's header says. Raises `Refusal`: 413 above `most` pixels, 422 for no image."""
     try:
-        with Image.open(io.BytesIO(upload.data), formats=FORMATS) as image:
+        with open_image(io.BytesIO(upload.data)) as image:
             size = image.size
     except Image.DecompressionBombError:
         raise Refusal(413, f"{upload.name} has too many pixels: at most {most:,}") from None

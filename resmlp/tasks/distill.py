@@ -96,7 +96,7 @@ class Distill(Supervised):
     def denormalize(self, images: Tensor) -> Tensor:
         """Normalized B 3 H W -> float32 pixels B 3 H W in [0, 1]; the noise of random erasing may exceed it."""
         mean, std = (
-            torch.tensor(values, device=images.device).view(3, 1, 1)
+            torch.tensor(values, device=images.device).view(-1, 1, 1)
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
         return images * std + mean

@@ -30,6 +30,7 @@ from resmlp.inference.segmentation import Example
 from resmlp.inference.segmenter import TorchSegmentationPredictor, examples
 from resmlp.metrics import count_pixels
 from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of
+from resmlp.models.count import input_channels
 from resmlp.models.segmenter_files import save_segmenter
 from resmlp.recipes import RECIPES
 from resmlp.tasks.base import Batch
@@ -80,9 +81,10 @@ class Segment(ImageTask):
         check_batch(data.batch_size // run.accumulate)
         self.counts = {"train": len(train), "val": len(self.val_masks)}
         self.warnings = [note for part in masks for note in part.notes]
-        if pretrained and (pretrained.mean, pretrained.std) != (data.mean, data.std):
-            values = "mean {:g} {:g} {:g} and std {:g} {:g} {:g}".format(*pretrained.mean, *pretrained.std)
-            self.warnings.append(f"the weights were trained with {values}: use --data.mean None --data.std None")
+        seen = pretrained and pretrained.for_channels(len(data.preprocessing().mean))
+        if seen and (seen.mean, seen.std) != (data.mean, data.std):
+            values = " and std ".join(" ".join(f"{value:g}" for value in values) for values in (seen.mean, seen.std))
+            self.warnings.append(f"the weights were trained with mean {values}: use --data.mean None --data.std None")
         self.class_weights = torch.ones(len(train.classes), device=process.device)
         if task.balance:
             self.class_weights = class_weights(label_frequencies(train), task.balance).to(process.device)
@@ -183,5 +185,6 @@ def segmenter_summary(model: Segmenter, settings: config.Model) -> str:
     name = f"timm's {built.backbone}" if built.trunk is None else built.trunk.name
     changed = "" if built.trunk is None else "".join(f", {key} {value}" for key, value in settings.changes().items())
     with torch.device("meta"):
-        macs = count_macs(Segmenter(built).eval(), torch.empty(1, 3, *built.size))
+        segmenter = Segmenter(built).eval()
+        macs = count_macs(segmenter, torch.empty(1, input_channels(segmenter), *built.size))
     return f"{name}{changed}, UPerNet {built.width} wide, {macs / 1e9:.3g} GMACs per window"

@@ -32,6 +32,7 @@ from resmlp.hub.resolve import resolve
 from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.any_size import AnySizeTrunk
+from resmlp.models.channels import fit_channels
 from resmlp.models.resize import Size, resize_to
 from resmlp.tasks.base import Batch
 from resmlp.tasks.class_balance import image_weights, shown_by_class
@@ -58,16 +59,18 @@ def build_model(
     if model_config and model_config.classes and model_config.classes != classes:
         weights = weights.without_head()
     weights, network, resized = resize_to(weights, network, model_config.model.size if model_config else None)
+    weights, joined = fit_channels(weights, network.architecture, model_config.preprocessing if model_config else None)
     trunk = make(network)
     has_new_head = load_into(trunk, weights, swap_head=True)
-    changes = [resized] * bool(resized) + [f"a new head for {len(classes)} classes"] * has_new_head
+    head = f"a new head for {len(classes)} classes" * has_new_head
+    changes = [change for change in (resized, joined, head) if change]
     return trunk, model.start + (", but " + ", ".join(changes) if changes else "")
 
 
 def model_summary(config: TrunkConfig, changes: dict[str, Any]) -> str:
     """The name of a network, its `changes`, its image size and its cost, for the table."""
     with torch.device("meta"):
-        macs = count_macs(Trunk(config), torch.empty(1, 3, *config.size))
+        macs = count_macs(Trunk(config), torch.empty(1, config.architecture.in_chans, *config.size))
     changed = "".join(f", {key} {value}" for key, value in changes.items())
     amount = f"{macs / 1e9:.2f} GMACs" if macs >= 1e8 else f"{macs / 1e6:.2f} MMACs"
     return f"{config.name}{changed}, at {config.size[0]}x{config.size[1]}, {amount} per image"

@@ -110,7 +110,7 @@ def root_of(tmp_path: Path, kind: str) -> Path:
     [
         ("missing", "no such file or folder"),
         ("empty", "is empty"),
-        ("file", "is a file (give a folder, or an archive"),
+        ("file", "is a file (give a folder, a .parquet, or an archive"),
         ("archive", "cannot read the archive"),
         ("notes", "holds no images, only 1 other file"),
         ("loop", "root"),
@@ -139,7 +139,7 @@ def test_root_without_permission(resmlp, tmp_path, monkeypatch):
     [
         (["data"], "resmlp data check PATH"),
         (["data", "--json"], "resmlp data check PATH"),
-        (["data", "chekc", "x"], "did you mean data check?"),
+        (["data", "chekc", "x"], "did you mean data check"),
         (["data", "check"], "PATH"),
         (["data", "check", "x", "--workers", "0"], "--workers 0"),
         (["data", "check", "x", "--img-size", "0"], "--img-size 0"),

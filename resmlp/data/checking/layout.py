@@ -9,8 +9,9 @@ from pathlib import Path
 from resmlp.data.checking.issues import KINDS, Issue
 from resmlp.data.images.left_out import SYSTEM_FILES
 from resmlp.data.images.split_names import split_role
-from resmlp.data.images.tree_files import ARCHIVES, Tree, sort_classes
+from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree
+from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import UNFINISHED, UNSUPPORTED
 from resmlp.imaging.image_file import File
 from resmlp.imaging.passed_over import Skipped
@@ -112,7 +113,7 @@ def _kind_of_file(folder: str | None, path: str) -> str:
     """The kind of issue of a file with an unsupported extension; in an archive, without `folder`, by its name only."""
     if path.rpartition("/")[2] in SYSTEM_FILES:
         return "hidden"
-    if path.lower().endswith((*ARCHIVES, ".zip", ".7z", ".rar")):
+    if path.lower().endswith((*ARCHIVES, ".7z", ".rar")):
         return "unopened-archive"
     if path.lower().endswith((*UNSUPPORTED, *UNFINISHED)):
         return "unsupported-extension"

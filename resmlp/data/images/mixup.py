@@ -9,12 +9,26 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from resmlp.config import Augment, Data
+from resmlp.config.preprocessing import LUMA
 from resmlp.utils.seeding import preserved_generators
 
 
+def to_gray(images: Tensor) -> Tensor:
+    """uint8 B 3 H W -> uint8 B 1 H W, as Pillow converts; gray images B 1 H W are returned as they are."""
+    if images.shape[1] == 1:
+        return images
+    weights = torch.tensor(LUMA, dtype=torch.int32, device=images.device).view(3, 1, 1)
+    total = (images.int() * weights).sum(1, keepdim=True, dtype=torch.int32)
+    return ((total + 2**15) >> 16).byte()
+
+
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(pixels / 255 - mean) / std: uint8 B 3 H W -> float32 B 3 H W, with one mean and one std for each channel."""
-    offset, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
+    """(pixels / 255 - mean) / std: uint8 B 3 H W -> float32 B C H W, with one mean and one std for each channel.
+
+    C is 3, or 1 for the mean of one channel: then the images become gray.
+    """
+    images = to_gray(images) if len(mean) == 1 else images
+    offset, scale = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (mean, std))
     if images.device.type != "cpu":
         return (images / 255).sub_(offset).div_(scale)
     factor, shift = 1 / (255 * scale), -offset / scale  # on a CPU, division takes longer than all the rest

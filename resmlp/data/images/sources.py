@@ -109,7 +109,7 @@ SOURCES = {
     "folder": Source(
         folder_splits,
         folder_eval,
-        "a folder or .tar / .tar.gz with one sub-folder for each class, or with train/ and val/ of such sub-folders",
+        "a folder, an archive or Parquet files with one sub-folder for each class, or with train/ and val/ of such",
         folder_images,
     ),
     "digits": Source(digits_splits, lambda data: digits_splits(data).val),

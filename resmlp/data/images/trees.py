@@ -1,10 +1,12 @@
-"""Image trees: a folder, or archives of one, as a flat list of images, and the classes and splits its folders name."""
+"""Image trees: a folder, archives or Parquet files, as a flat list of images, with the classes and splits they name."""
 
 from pathlib import Path
 from typing import NamedTuple
 
+from resmlp.data.images.parquet import ENDING, is_parquet, list_parquet
 from resmlp.data.images.split_names import Role, folders_of, is_inside_split, split_role
-from resmlp.data.images.tree_files import ARCHIVES, Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.data.images.tree_files import Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import ENDINGS
 from resmlp.imaging.image_file import ImageSource
 from resmlp.imaging.passed_over import Skipped, is_passed_over
@@ -34,7 +36,7 @@ def _raise_error(skipped: Skipped) -> None:
 
 
 def open_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.root") -> SplitTree:
-    """List the images under `root`: a folder, an archive, or a folder that contains archives and no folders.
+    """List the images under `root`: a folder, an archive, a Parquet file, or a folder that contains these.
 
     Calls `on_skip` for everything that is skipped. Raises `UserError` if the root does not exist; by default also if a
     folder or an archive below it cannot be read. `flag` is the option that names the root in messages.
@@ -61,14 +63,20 @@ def _list_any(flag_and_root: str, path: Path, on_skip: OnSkip) -> tuple[Tree, bo
         hint = did_you_mean(path.name, [sibling.name for sibling in siblings])
         raise UserError(f"{flag_and_root}: no such file or folder", hint)
     if path.is_file():
+        if is_parquet(path):
+            return list_parquet(str(path), [(path.name, path)]), True
         if not path.name.lower().endswith(ARCHIVES):
-            raise UserError(f"{flag_and_root} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
+            hint = f"give a folder, a .parquet, or an archive: {' '.join(ARCHIVES)}"
+            raise UserError(f"{flag_and_root} is a file", hint)
         return list_archives(str(path), [path], on_skip), True
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]
     if archives and not any(child.is_dir() and not _is_passed_over(child) for child in children):
         return list_archives(str(path), archives, on_skip), True
-    return list_folder(path, on_skip), False
+    tree = list_folder(path, on_skip)
+    if not tree.images and (tables := [name for name in tree.other_files if name.lower().endswith(ENDING)]):
+        return list_parquet(str(path), [(name, path / name) for name in tables]), True
+    return tree, False
 
 
 def _is_passed_over(folder: Path) -> bool:

@@ -45,7 +45,7 @@ class JointTransform:
         p = data.preprocessing()
         self.size, self.task = p.size, task
         self.resample = Image.Resampling[p.interpolation.upper()]
-        self.fill = tuple(min(255, max(0, round(255 * mean))) for mean in p.mean)
+        self.fill = tuple(min(255, max(0, round(255 * mean))) for mean in p.rgb_mean)
 
     def __call__(self, pair: ImageAndLabels) -> dict[str, Tensor]:
         """Transform one image and its labels."""
