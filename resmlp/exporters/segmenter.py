@@ -65,7 +65,7 @@ def export_segmenter(
             channels_of(each, preprocessing) if pixels else normalize(each, preprocessing.mean, preprocessing.std)
             for each in batches
         ]
-        expected = [logits_of(model, preprocessing.mean, preprocessing.std, each).numpy() for each in batches]
+        expected = [logits_of(model, mean, std, each).numpy() for each in batches]
         error = float(np.max([share_of_range(run(own).numpy(), theirs) for own, theirs in zip(inputs, expected)]))
         check_difference(error, tolerance, "logits", to)
         config = replace(config, difference=error)
