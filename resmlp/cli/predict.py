@@ -34,7 +34,8 @@ class Predict(Verb):
     top: int | None = None
     """how many classes to name; default 3, or where an image may have several labels, those from the threshold on"""
     out: Path | None = None
-    """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png; default predictions/"""
+    """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png, in the folders of the images; default
+    predictions/"""
     device: Device = "auto"
     backend: Backend | None = None
     """the backend of a classifier on a CPU: torch, folded, compile, onnx, openvino, or auto, the fastest of the
@@ -103,7 +104,7 @@ class Predict(Verb):
 
         out = self.out or OUT
         demand(not out.exists() or out.is_dir(), f"--out {out} is a file", "give a folder")
-        names = output_names(files, out)
+        names = output_names(files, out, self.files)
 
         def write(file: str, image: "Image", result: Any) -> dict[str, Any]:
             return {"file": file, **write_segmentation(result, image, out, names[file]), **result.to_dict()}

@@ -195,6 +195,9 @@ class Segment(Task):
     jitter: float = 1.0
     """strength of the color jitter; 1: brightness by 32 of 255, contrast and saturation by half, hue by a tenth of
     the circle, each for half of the images; 0: none"""
+    loss: Literal["ce", "dice", "focal", "ce+dice"] = "ce"
+    """training: cross-entropy; 1 - the mean Dice coefficient of the classes; the focal loss with gamma 2; or the sum of
+    the first two. The mask of ignored pixels and --task.auxiliary apply to all, --task.balance not to dice"""
     balance: float = 0.0
     """training: the weight of a pixel is (frequency of its class) ** -balance; 0: the same weight for all pixels; 1:
     for all classes"""
@@ -212,6 +215,7 @@ class Segment(Task):
     """evaluation: segment the whole image at once, with the network resized to it, without a sliding window"""
 
     def __post_init__(self) -> None:
+        check_choices("--task.", self)
         share = (POSITIVE, 1)
         check_range("--task.", self, ignore_index=(0, 2**16 - 1), base_size=(1, 2**15), scale=(POSITIVE, 2**8))
         check_range("--task.", self, max_class_share=share, stride=STRIDE, flip=(0, 1), jitter=(0, 2))

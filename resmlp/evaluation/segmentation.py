@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def miou(evaluator: Evaluator) -> Scores:
-    """Mean intersection over union, pixel accuracy and each class, on a run's validation set or on other images."""
+    """Mean intersection over union, pixel accuracy, boundary F1 and each class, on a run's or on other images."""
     from resmlp.data import BaseSize, EvalPairs
     from resmlp.metrics import count_pixels
+    from resmlp.metrics.boundary import BoundaryTally
 
     predictor = open_predictor(evaluator)
     masks, process, data = open_eval_masks_of(evaluator, predictor), evaluator.process, evaluator.data
@@ -31,22 +32,26 @@ def miou(evaluator: Evaluator) -> Scores:
     def scores() -> Scores:
         import torch
 
+        boundaries = BoundaryTally.of(len(predictor.classes))
         rank = {"rank": process.rank, "world": process.world}
         fit = BaseSize(predictor.config.base_size, predictor.preprocessing.interpolation)
         pairs = EvalPairs(masks, fit, data.workers, strict=data.strict, **rank)
         with torch.inference_mode():
-            tally = count_pixels(predictor.label, pairs, len(predictor.classes))
+            tally = count_pixels(predictor.label, pairs, len(predictor.classes), boundaries.add)
+        outlines = boundaries.gathered()
         if tally.images + len(tally.unreadable) != len(masks):
             raise RuntimeError(f"{tally.images} images were counted, of {len(masks)}")
         unread = f"none of the images can be read: {', '.join(tally.unreadable[:1])}"
         demand(tally.images > 0, unread, "check the files")
         demand_finite(tally.not_finite < max(tally.pixels, 1))
         yield from tally.scores()
+        yield "boundary_f1", outlines.mean()
         yield "images", tally.images
         yield "unreadable", list(tally.unreadable)
         if tally.not_finite:
             yield "pixels_not_finite", tally.not_finite
         yield "per_class", dict(zip(predictor.classes, tally.per_class()))
+        yield "boundary_per_class", dict(zip(predictor.classes, outlines.per_class()))
         if evaluator.out:
             yield "figures", draw(evaluator, evaluator.out, predictor, masks, tally)
 

@@ -61,10 +61,8 @@ def export_segmenter(
             shape = (len(preprocessing.mean), *model.config.size)
             form.write(export_program(graph_of(model, config), shape, pixels), aside, "logits")
         run = form.open(aside)
-        inputs = [
-            channels_of(each, preprocessing) if pixels else normalize(each, preprocessing.mean, preprocessing.std)
-            for each in batches
-        ]
+        mean, std = preprocessing.mean, preprocessing.std
+        inputs = [channels_of(each, preprocessing) if pixels else normalize(each, mean, std) for each in batches]
         expected = [logits_of(model, mean, std, each).numpy() for each in batches]
         error = float(np.max([share_of_range(run(own).numpy(), theirs) for own, theirs in zip(inputs, expected)]))
         check_difference(error, tolerance, "logits", to)

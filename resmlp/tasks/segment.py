@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp import config
@@ -14,7 +13,6 @@ from resmlp.config import Augment
 from resmlp.config import tasks as settings
 from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data import (
-    IGNORED,
     BaseSize,
     EvalPairs,
     JointTransform,
@@ -36,23 +34,10 @@ from resmlp.recipes import RECIPES
 from resmlp.tasks.base import Batch
 from resmlp.tasks.class_balance import class_weights, shown_by_class
 from resmlp.tasks.image_task import ImageTask, fraction_summary
+from resmlp.tasks.pixel_losses import PIXEL_LOSSES
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Process, all_mean
+from resmlp.utils.devices import Process
 from resmlp.utils.serialization import difference, to_dict
-
-TINY = 1e-12  # below the weight of a pixel
-
-
-def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Mean cross-entropy of the labeled pixels, weighted by class: logits B K H W, labels B H W, weights K -> a scalar.
-
-    With several processes, this is the share of one of them: the mean of their shares is the mean over the pixels of
-    all. The loss is 0 if no pixel is labeled.
-    """
-    labels = labels.long()
-    loss = F.cross_entropy(logits.float(), labels, weights, ignore_index=IGNORED, reduction="sum")
-    weight = weights.take(labels.clamp(max=len(weights) - 1)).masked_fill(labels == IGNORED, 0).sum()
-    return loss / all_mean(weight).clamp(min=TINY)
 
 
 class Segment(ImageTask):
@@ -85,6 +70,7 @@ class Segment(ImageTask):
         if seen and (seen.mean, seen.std) != (data.mean, data.std):
             values = " and std ".join(" ".join(f"{value:g}" for value in values) for values in (seen.mean, seen.std))
             self.warnings.append(f"the weights were trained with mean {values}: use --data.mean None --data.std None")
+        self.pixel_loss = PIXEL_LOSSES[task.loss]
         self.class_weights = torch.ones(len(train.classes), device=process.device)
         if task.balance:
             self.class_weights = class_weights(label_frequencies(train), task.balance).to(process.device)
@@ -128,6 +114,8 @@ class Segment(ImageTask):
         yield "windows", f"{height}x{width}{train}; in evaluation {step}{val}"
         if task.balance:
             yield "balance", shown_by_class(names, self.class_weights.tolist())
+        if task.loss != "ce":
+            yield "loss", task.loss
         for note in self.warnings:
             yield "note", note
 
@@ -136,11 +124,11 @@ class Segment(ImageTask):
         yield from self.report_unreadable(self.train.epoch(epoch, start), "another image replaces it")
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The cross-entropy of the decoder, plus that of the auxiliary decoder times its weight."""
+        """The loss of the decoder, plus that of the auxiliary decoder times its weight."""
         p = self.config.preprocessing
         images, labels = (batch[key].to(self.process.device, non_blocking=True) for key in ("image", "mask"))
         outputs = model(normalize(images, p.mean, p.std))
-        main, *others = (pixel_loss(logits, labels, self.class_weights) for logits in outputs)
+        main, *others = (self.pixel_loss(logits, labels, self.class_weights) for logits in outputs)
         if not others:
             return {"loss": main}
         return {"loss": main + self.options.auxiliary * others[0], "main": main, "auxiliary": others[0]}
