@@ -22,6 +22,9 @@ from markdown_it import MarkdownIt
 import resmlp
 from resmlp.cli import VERBS
 from resmlp.cli.main import parse
+from resmlp.recipes import RECIPES
+from resmlp.utils.files import write_json
+from resmlp.utils.serialization import to_dict
 
 ROOT = Path(__file__).parent.parent
 
@@ -238,8 +241,10 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize(("page", "words"), list(commands()), ids=lambda value: " ".join(value) if value else "")
-def test_every_command_in_the_pages_is_understood(page, words, capsys):
+def test_every_command_in_the_pages_is_understood(page, words, capsys, tmp_path, monkeypatch):
     """The command line parses it: the verb, the recipe, every flag and every value. It is not run."""
+    write_json(tmp_path / "runs/x/recipe.json", to_dict(RECIPES["digits"]))  # the run of which there is more
+    monkeypatch.chdir(tmp_path)
     with contextlib.suppress(SystemExit):  # --help; an error is a UserError
         parse(words)
 
