@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "check_data": "resmlp.data.checking.check",
+    "check_text": "resmlp.data.checking.text",
     "compress": "resmlp.compression.compress",
     "create_model": "resmlp.models",
     "list_models": "resmlp.models",
@@ -28,6 +29,7 @@ _PUBLIC = {
 __all__ = [
     "__version__",
     "check_data",
+    "check_text",
     "compress",
     "create_model",
     "export",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from resmlp.analysis.profiling.profile import profile
     from resmlp.compression.compress import compress
     from resmlp.data.checking.check import check_data
+    from resmlp.data.checking.text import check_text
     from resmlp.evaluation.embed import embed
     from resmlp.evaluation.evaluate import evaluate
     from resmlp.exporters.export import export
