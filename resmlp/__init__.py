@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "check_data": "resmlp.data.checking.check",
+    "check_text": "resmlp.data.checking.text",
     "compress": "resmlp.compression.compress",
     "cross_validate": "resmlp.training.folds",
     "create_model": "resmlp.models",
@@ -30,6 +31,7 @@ _PUBLIC = {
 __all__ = [
     "__version__",
     "check_data",
+    "check_text",
     "compress",
     "create_model",
     "cross_validate",
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from resmlp.analysis.profiling.profile import profile
     from resmlp.compression.compress import compress
     from resmlp.data.checking.check import check_data
+    from resmlp.data.checking.text import check_text
     from resmlp.evaluation.embed import embed
     from resmlp.evaluation.evaluate import evaluate
     from resmlp.evaluation.mistakes import mistakes

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -15,15 +15,19 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 from resmlp.utils.files import write_json
 
+if TYPE_CHECKING:
+    from resmlp.data.checking.report import Report
+
 USAGE = "resmlp data check PATH, or resmlp data masks PATH --out DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataCheck(Verb):
-    """check a tree of images before training on it: resmlp data check PATH"""
+    """check images or parallel text before training on them: resmlp data check PATH"""
 
     path: Annotated[Positional[str], arg(metavar="PATH")]
-    """a folder or archive, as in `train`: one folder for each class, or train/ and val/ of such folders"""
+    """a folder or archive, as in `train`: one folder for each class, or train/ and val/ of such folders;
+    or parallel text: a folder with two files for each part, or a table (.tsv, .parquet)"""
     data: LabelTable = field(default_factory=LabelTable)
     decode: bool = False
     """decode every pixel, not only the headers: this finds every damaged file"""
@@ -55,18 +59,7 @@ class DataCheck(Verb):
     def run(self) -> dict[str, Any]:
         """Print the report and write it to `out`; then raise `UserError` if an issue must be fixed before training."""
         demand(self.out is None or bool(self.out.name), f"--out {self.out}", "give the name of a file")
-        from resmlp.data.checking.check import check_data
-
-        with progress_bar() as progress:
-            report = check_data(
-                self.path,
-                decode=self.decode,
-                workers=self.workers,
-                img_size=self.img_size,
-                near=self.near,
-                progress=progress,
-                data=self.data,
-            )
+        report = self._check()
         result = report.to_dict()
         if not self.json:
             print_text(report)
@@ -77,3 +70,25 @@ class DataCheck(Verb):
         sys.stdout.flush()  # the error comes last
         report.raise_for_errors()
         return result
+
+    def _check(self) -> "Report":
+        from resmlp.data.checking.text_files import is_text
+
+        path = Path(self.path).expanduser()
+        if self.data.labels is None and is_text(path):
+            from resmlp.data.checking.text import check_text
+
+            demand(not self.decode, f"--decode is for images, and {path} is text", "leave it out: every line is read")
+            return check_text(path)
+        from resmlp.data.checking.check import check_data
+
+        with progress_bar() as progress:
+            return check_data(
+                self.path,
+                decode=self.decode,
+                workers=self.workers,
+                img_size=self.img_size,
+                near=self.near,
+                progress=progress,
+                data=self.data,
+            )

@@ -4,14 +4,16 @@ import gzip
 import math
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 MAX_LINE = 2**21
 """bytes of a line: the tokenizer needs 50 times as much memory for it"""
+CR_HINT = "does CR alone end its lines? tr '\\r' '\\n' makes them LF"
 FREE, MAX_RATIO = 2**26, 20
 """bytes of a gzipped text when unpacked: these, and so many for each byte of the file; a text shrinks to 1/3"""
 
@@ -75,13 +77,38 @@ def concatenate(parts: Iterable[Pairs]) -> Pairs:
 
 
 def read_lines(path: Path) -> list[str]:
-    r"""The lines of a text file; a name that ends in .gz is a gzipped file.
+    """The lines of a text file, as `raw_lines` gives them.
 
-    Only "\n" ends a line, and a "\r" before it is removed; no-break spaces, U+0085 and U+2028 are ordinary characters.
-    Raises `UserError` for a file that cannot be read, is damaged, is not UTF-8, or has a NUL byte or a line of more
-    than `MAX_LINE` bytes.
+    Raises `UserError` for a file that cannot be read, is damaged, is not UTF-8, or has a NUL byte, a line of more than
+    `MAX_LINE` bytes, or no other line end than CR.
     """
     lines: list[str] = []
+    for raw in raw_lines(path):
+        try:
+            lines.append(raw.decode())
+        except UnicodeDecodeError as error:
+            byte = f"byte {error.start + 1} is 0x{raw[error.start]:02X}"
+            hint = "save it as UTF-8; the name of a gzipped file must end in .gz"
+            raise UserError(f"{path}, line {len(lines) + 1}, is not UTF-8: {byte}", hint) from None
+        if b"\0" in raw:
+            what = f"{path}, line {len(lines)}, has a NUL byte"
+            raise UserError(what, "is it text? UTF-16 must be saved as UTF-8")
+    demand(not has_only_cr(lines), f"{path}: its line ends are CR alone", CR_HINT)
+    return lines
+
+
+def has_only_cr(lines: Sequence[str]) -> bool:
+    """Whether the lines of a file are one, which CR divides, as programs of old Macs write text."""
+    return len(lines) == 1 and "\r" in lines[0]
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    r"""The lines of a text file without their ends and without a byte order mark; a name in .gz is a gzipped file.
+
+    Only "\n" ends a line, and a "\r" before it is removed; no-break spaces, U+0085 and U+2028 are ordinary characters.
+    Raises `UserError` for a file that cannot be read, is damaged, or has a line of more than `MAX_LINE` bytes.
+    """
+    count = 0
     zipped = path.name.endswith(".gz")
     try:
         with (gzip.open if zipped else open)(path, "rb") as file:
@@ -89,23 +116,15 @@ def read_lines(path: Path) -> list[str]:
             while line := file.readline(MAX_LINE + 1):  # a binary file is split only at b"\n"
                 room -= len(line)
                 if len(line) > MAX_LINE:
-                    what = f"{path}, line {len(lines) + 1}, has more than {MAX_LINE:,} bytes"
-                    raise UserError(what, "is it text, a sentence a line?")
+                    hint = CR_HINT if b"\r" in line[:-1] else "is it text, a sentence a line?"
+                    raise UserError(f"{path}, line {count + 1}, has more than {MAX_LINE:,} bytes", hint)
                 if room < 0:
-                    what = f"{path} is too large when unpacked, from line {len(lines) + 1} on"
+                    what = f"{path} is too large when unpacked, from line {count + 1} on"
                     raise UserError(what, "if it is text, unpack it")
                 text = line.removesuffix(b"\n").removesuffix(b"\r")
-                lines.append((text if lines else text.removeprefix(BOM_UTF8)).decode())
-                if b"\0" in text:
-                    what = f"{path}, line {len(lines)}, has a NUL byte"
-                    raise UserError(what, "is it text? UTF-16 must be saved as UTF-8")
-    except UnicodeDecodeError:
-        hint = "save it as UTF-8; the name of a gzipped file must end in .gz"
-        raise UserError(f"{path}, line {len(lines) + 1}, is not UTF-8", hint) from None
+                yield text if count else text.removeprefix(BOM_UTF8)
+                count += 1
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(
-            f"{path} is damaged after {len(lines)} lines: {error}", "download or compress it again"
-        ) from None
+        raise UserError(f"{path} is damaged after {count} lines: {error}", "download or compress it again") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", "check its permissions") from None
-    return lines

@@ -38,6 +38,14 @@ def find_header(cells: Sequence[str], languages: tuple[str, str]) -> Columns | N
     return Columns(found[0], found[1], _position(names, SPLITS))  # type: ignore[arg-type]
 
 
+def guess_header(cells: Sequence[str]) -> tuple[tuple[str, str], Columns | None]:
+    """The languages and the columns of a first row without knowing the languages; None if it is no header."""
+    names = [_canonical(cell) for cell in cells]
+    codes = [name for name in names if name in LANGUAGES]
+    languages = (codes[0], codes[1]) if len(codes) == 2 else ("source", "target")
+    return languages, find_header(cells, languages)
+
+
 def named_columns(cells: Sequence[str], languages: tuple[str, str], chosen: Mapping[str, str], where: str) -> Columns:
     """The columns of a table with the header `cells`: those of --data.columns, the known names, or the only two.
 

@@ -45,10 +45,9 @@ def read_columns(path: Path, names: list[str]) -> list[list[str]]:
     columns: list[list[str]] = [[] for _ in names]
     large = UserError(f"{path} is too large when unpacked", "if it is text, write it again in several files")
     with _opened(path, names) as file:
-        for group in range(file.num_row_groups):
-            parts = [file.metadata.row_group(group).column(i) for i in range(file.metadata.num_columns)]
-            if sum(part.total_uncompressed_size for part in parts if part.path_in_schema in names) > room:
-                raise large
+        # pyarrow ends the process if the metadata of a single column are damaged, so only those of groups are read
+        if any(file.metadata.row_group(group).total_byte_size > room for group in range(file.num_row_groups)):
+            raise large
         for batch in file.iter_batches(batch_size=2**14, columns=names):
             for column, array in zip(columns, (batch.column(name) for name in names)):
                 texts = [text or "" for text in array.dictionary.to_pylist()]
