@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmlp.data.checking.findings import Findings
-from resmlp.data.images.tree_files import ARCHIVES
 from resmlp.data.text.files import has_only_cr, raw_lines
 from resmlp.data.text.header import guess_header, is_header, named_columns
 from resmlp.data.text.languages import language_of
 from resmlp.data.text.parquet import is_parquet, other_columns, read_columns, text_columns
+from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import is_image
 from resmlp.utils.errors import UserError, printable
 
