@@ -248,7 +248,9 @@ def test_every_flag_in_the_pages_exists(capsys):
     known = set()
     for words in ([verb] for verb in VERBS if verb not in ("train", "data")):
         known |= flags_of(words, capsys)
-    for words in (["train", name] for name in ("digits", "dino", "distill", "multilabel", "scenes", "numbers", "probe")):
+    for words in (
+        ["train", name] for name in ("digits", "dino", "distill", "multilabel", "scenes", "numbers", "probe")
+    ):
         known |= flags_of(words, capsys)
     known |= flags_of(["data", "check"], capsys) | {"--version"}
     foreign = {
