@@ -200,7 +200,7 @@ def test_ranks_see_every_image_once(recipe):
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_saved_segmenter_predicts_as_the_trained_one(recipe, tmp_path, whole):
     task = make_task(replace(recipe, task=replace(recipe.task, whole=whole, eval_size=(28, 21))), Process())
-    task.save(tmp_path, task.model)
+    task.save(tmp_path, task.model, {})
     saved = open_segmenter(tmp_path)
     assert saved.config == task.config
     assert (saved.config.whole, saved.config.base_size) == (whole, (28, 21))
