@@ -250,7 +250,7 @@ def test_every_flag_in_the_pages_exists(capsys):
         known |= flags_of(words, capsys)
     for words in (["train", name] for name in ("digits", "dino", "distill", "scenes", "numbers", "probe")):
         known |= flags_of(words, capsys)
-    known |= flags_of(["data", "check"], capsys) | {"--version"}
+    known |= flags_of(["data", "check"], capsys) | flags_of(["data", "masks"], capsys) | {"--version"}
     foreign = {
         "--nproc-per-node",
         "--standalone",

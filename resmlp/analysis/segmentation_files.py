@@ -41,8 +41,9 @@ def write_segmentation(result: Segmentation, image: Image.Image, out: Path, name
 def output_names(files: Sequence[str], out: Path, given: Sequence[str] = ()) -> dict[str, str]:
     """File -> the name of its outputs: its own without the ending, and with its folder's where two agree.
 
-    A file below one of the folders `given` keeps its path in it: a/b/x.jpg has the name a/b/x. No two are alike, also where a disk takes A and a for the same. Outputs of an earlier prediction into `out` are left
-    out. Raises `UserError` where nothing is left, or where an output would replace one of the files.
+    A file below one of the folders `given` keeps its path in it: a/b/x.jpg has the name a/b/x. No two are alike, also
+    where a disk takes A and a for the same. Outputs of an earlier prediction into `out` are left out. Raises
+    `UserError` where nothing is left, or where an output would replace one of the files.
     """
     images = [file for file in dict.fromkeys(files) if not _is_output(Path(file), out)]
     demand(bool(images), f"all the images are predictions in {out}", "give others, or another --out")
