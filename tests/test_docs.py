@@ -257,7 +257,7 @@ def test_every_flag_in_the_pages_exists(capsys):
         ["train", name] for name in ("digits", "dino", "distill", "multilabel", "scenes", "numbers", "probe")
     ):
         known |= flags_of(words, capsys)
-    known |= flags_of(["data", "check"], capsys) | {"--version"}
+    known |= flags_of(["data", "check"], capsys) | flags_of(["data", "masks"], capsys) | {"--version"}
     foreign = {
         "--nproc-per-node",
         "--standalone",

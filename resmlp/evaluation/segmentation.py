@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def miou(evaluator: Evaluator) -> Scores:
-    """Mean intersection over union, pixel accuracy, boundary F1 and each class, on a run's or on other images."""
+    """mIoU, pixel accuracy, boundary F1 and each class, on a run's validation set or on other images."""
     from resmlp.data import BaseSize, EvalPairs
     from resmlp.metrics import count_pixels
     from resmlp.metrics.boundary import BoundaryTally

@@ -28,7 +28,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def focal(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """The same times (1 - p) ** `GAMMA`: less weight on pixels that are classified well (Lin et al. 2017, eq. 5)."""
+    """The same times (1 - p) ** `GAMMA`, which is small for pixels that are right (Lin et al. 2017, equation 5)."""
     each = F.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="none")  # B H W, -log p
     loss = (1 - (-each).exp()) ** GAMMA * each * _pixel_weights(labels, weights)
     return loss.sum() / _total_weight(labels, weights)
