@@ -15,9 +15,10 @@ class EvalData:
 
     root: str | None = None
     """an ImageFolder tree or archive: its val/ (or test/), otherwise all images; for a translator, a folder of text
-    files; for a segmenter, a folder with images/ and labels/"""
+    files or a table; for a segmenter, a folder with images/ and labels/"""
     val: str | None = None
-    """for a translator: NAME of the files, for example NAME.en and NAME.de; default: the validation files of the run"""
+    """for a translator: NAME of the files, for example NAME.en and NAME.de, or the split of a table; default: the
+    validation files of the run"""
     split: str | None = None
     """for a segmenter: the split of the data, for example CamVid's test; default: the run's validation split, or val"""
     batch_size: int = 64
