@@ -16,14 +16,15 @@ class EvalData:
 
     root: str | None = None
     """an ImageFolder tree or archive: its val/ (or test/), otherwise all images; for a translator, a folder of text
-    files; for a segmenter, a folder with images/ and labels/"""
+    files or a table; for a segmenter, a folder with images/ and labels/"""
     labels: str | None = None
     """a table of labels for the images below `root` (docs/data.md), in place of class folders; its rows of val (or
     test), otherwise all rows"""
     columns: tuple[str, ...] = ()
     """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
     val: str | None = None
-    """for a translator: NAME of the files, for example NAME.en and NAME.de; default: the validation files of the run"""
+    """for a translator: NAME of the files, for example NAME.en and NAME.de, or the split of a table; default: the
+    validation files of the run"""
     split: str | None = None
     """for a segmenter, or a table of labels: the split of the data, for example test; default: the run's validation
     split, or val"""

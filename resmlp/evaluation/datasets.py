@@ -112,6 +112,6 @@ def own_data(source: Source, kind: type[D] = Data) -> D | None:  # type: ignore[
     return data
 
 
-def same_root(own: Data, data: EvalData) -> bool:
+def same_root(own: Data | Text, data: EvalData) -> bool:
     """Whether both name one folder or archive, however each spells it."""
     return bool(own.root and data.root) and realpath(str(own.root)) == realpath(str(data.root))

@@ -1,12 +1,11 @@
 """Translation: translations against their references."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resmlp.config import Text
 from resmlp.config.model_json import TranslatorModelConfig
-from resmlp.evaluation.datasets import own_data
+from resmlp.evaluation.datasets import own_data, same_root
 from resmlp.evaluation.evaluator import Evaluator, Scores, open_export, open_weights
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import notice
@@ -67,8 +66,8 @@ def text_of(evaluator: Evaluator, config: TranslatorModelConfig) -> Text:
     files: dict[str, Any] = {"val": asked.val} if asked.val else {}
     if asked.root:
         files |= {"root": asked.root, "source": "files"}
-        same = own and own.root and Path(own.root).resolve() == Path(asked.root).resolve()
-        files |= {} if same else {"val_fraction": 1.0}  # of another table all pairs, as of a tree without splits
+        held_out = bool(own and same_root(own, asked))
+        files |= {} if held_out else {"val_fraction": 1.0}  # of another table all pairs, as of a tree without splits
     if own:
         embedded = own.source != "files" and asked.val and not asked.root
         demand(not embedded, f"--data.val {asked.val}: the run's data is embedded", "give --data.root as well")

@@ -56,6 +56,7 @@ def test_bench_data_runs_all_others_on_the_folders_of_data(folder):
         'data_check.py --data "/d/caltech20" "/d/imagenet_samples"',
         'dino.py --data "/d/cifar10"',
         'distillation.py --data "/d/cifar10"',
+        'imbalance.py --data "/d/caltech20"',
         'input_pipeline.py --data "/d/imagenet_samples/imagenet_samples_256.tar"',
         'rivals.py camvid --data "/d/camvid"',
         'rivals.py multi30k --data "/m x"',

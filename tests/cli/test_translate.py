@@ -409,6 +409,32 @@ def test_a_model_alone_is_evaluated_on_what_is_given(resmlp, translator_run, tmp
     assert json.loads(ended.out)["sentences"] == len(held_out(translator_run, "test")[0])
 
 
+def test_a_table_is_evaluated_as_a_whole_or_as_the_run_held_out(resmlp, translator_run, tmp_path):
+    """All pairs of another table; of the run's own, those that it did not learn from; of splits, that of --data.val."""
+    run = shutil.copytree(translator_run, tmp_path / "run")
+    pairs = list(zip(*held_out(translator_run, "val")))
+    table = tmp_path / "pairs.tsv"
+    table.write_text("".join(f"{source}\t{target}\n" for source, target in [("en", "de"), *pairs]), encoding="utf-8")
+
+    def sentences(*flags: object) -> int:
+        ended = resmlp("eval", run, "--json", *flags, "--out", tmp_path / "out")
+        return json.loads(ended.out)["sentences"]
+
+    assert sentences("--data.root", table) == len(pairs)
+    recipe = read_json(run / "recipe.json")
+    recipe["data"] |= {"root": str(table), "val_fraction": 0.4}
+    write_json(run / "recipe.json", recipe)
+    own = sentences()
+    assert 0 < own < len(pairs)
+    assert sentences("--data.root", table) == own
+    splits = tmp_path / "splits.tsv"
+    splits.write_text("de\ten\tsplit\nsieben\tseven\ttrain\nvier\tfour\tdev\nacht\teight\ttest\n")
+    assert sentences("--data.root", splits) == 1
+    said = (tmp_path / "out" / "hypotheses-splits.tsv.txt").read_text(encoding="utf-8")
+    assert said == load(run, "cpu").predict("four").text + "\n"
+    assert sentences("--data.root", splits, "--data.val", "test") == 1
+
+
 @pytest.mark.parametrize("flags", [["--data.crop-ratio", "0.9"], ["--weights", "avg"], ["--indices", "x"]])
 def test_what_is_for_images_is_refused(resmlp, translator_run, flags):
     ended = resmlp("eval", translator_run, *flags)

@@ -12,6 +12,7 @@ class Report:
     """The issues of data, the most severe first."""
 
     issues: list[Issue] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def errors(self) -> list[Issue]:
@@ -20,8 +21,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report for JSON, with all names of all issues."""
-        rest = {name: value for name, value in vars(self).items() if name != "issues"}
-        return rest | {"issues": [issue.to_dict() for issue in self.issues]}
+        rest = {name: value for name, value in vars(self).items() if name not in ("issues", "seconds")}
+        return rest | {"issues": [issue.to_dict() for issue in self.issues], "seconds": self.seconds}
 
     def raise_for_errors(self) -> None:
         """Raise `UserError` if an issue must be fixed before training."""
@@ -49,7 +50,6 @@ class DataReport(Report):
     """min, median and max of "width" and "height", in pixels; empty if no image can be read"""
     modes: dict[str, int] = field(default_factory=dict)
     """the number of images of each of Pillow's modes"""
-    seconds: float = 0.0
 
     def __str__(self) -> str:
         how = "every pixel decoded" if self.decoded else "headers read"

@@ -21,7 +21,6 @@ class TextReport(Report):
     path: str
     parts: list[dict[str, Any]] = field(default_factory=list)
     """of each part its "name", "languages", number of "pairs", and median "characters" of both sides"""
-    seconds: float = 0.0
 
     def __str__(self) -> str:
         pairs = sum(part["pairs"] for part in self.parts)
