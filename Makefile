@@ -6,10 +6,10 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS
 NO_VECTORS := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
 # benchmarks that read no data; that of GPUs where there is one
-BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference training_step decoding \
+BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference precisions training_step decoding serving \
 	$(if $(shell command -v nvidia-smi),accelerator)
 # benchmarks that read data sets, and where these lie: in DATA, or each at a path of its own
-DATA_BENCHMARKS := data_check input_pipeline compression transfer dino distillation camvid multi30k
+DATA_BENCHMARKS := data_check input_pipeline compression transfer dino distillation camvid multi30k multilabel
 CIFAR10 ?= $(DATA)/cifar10
 CALTECH20 ?= $(DATA)/caltech20
 IMAGENET_SAMPLES ?= $(DATA)/imagenet_samples
@@ -81,6 +81,9 @@ bench-data/dino bench-data/distillation: bench-data/%: .venv/ready
 
 bench-data/camvid: .venv/ready
 	$(BIN)/python benchmarks/rivals.py camvid --data "$(CAMVID)"
+
+bench-data/multilabel: .venv/ready
+	$(BIN)/python benchmarks/multilabel.py --data "$(CAMVID)"
 
 bench-data/multi30k: .venv/ready
 	$(BIN)/python benchmarks/rivals.py multi30k --data "$(MULTI30K)"

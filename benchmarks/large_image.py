@@ -22,8 +22,8 @@ from PIL import Image
 from resmlp.config import Data, Model
 from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data.masks.classnames import palette
-from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import build_segmenter
+from resmlp.models.segmenter_files import save_segmenter
 
 WIDTH, HEIGHT, CLASSES, WINDOW = 4000, 3000, 150, (224, 224)
 MOST_GIB = 3.0

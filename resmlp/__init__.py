@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "check_data": "resmlp.data.checking.check",
+    "check_text": "resmlp.data.checking.text",
     "compress": "resmlp.compression.compress",
     "cross_validate": "resmlp.training.folds",
     "create_model": "resmlp.models",
@@ -20,6 +21,7 @@ _PUBLIC = {
     "evaluate": "resmlp.evaluation.evaluate",
     "inspect": "resmlp.analysis.layers.inspection",
     "load": "resmlp.inference",
+    "mistakes": "resmlp.evaluation.mistakes",
     "profile": "resmlp.analysis.profiling.profile",
     "push": "resmlp.exporters.publish",
     "reproduce": "resmlp.reproduction.reproduce",
@@ -29,6 +31,7 @@ _PUBLIC = {
 __all__ = [
     "__version__",
     "check_data",
+    "check_text",
     "compress",
     "create_model",
     "cross_validate",
@@ -38,6 +41,7 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "mistakes",
     "profile",
     "push",
     "reproduce",
@@ -49,8 +53,10 @@ if TYPE_CHECKING:
     from resmlp.analysis.profiling.profile import profile
     from resmlp.compression.compress import compress
     from resmlp.data.checking.check import check_data
+    from resmlp.data.checking.text import check_text
     from resmlp.evaluation.embed import embed
     from resmlp.evaluation.evaluate import evaluate
+    from resmlp.evaluation.mistakes import mistakes
     from resmlp.exporters.export import export
     from resmlp.exporters.publish import push
     from resmlp.inference import load

@@ -69,10 +69,10 @@ class TimmTrunk(Trunk):
         **changes: Any,
     ):
         demand(in_chans > 0, f"in_chans={in_chans}", "an image has at least one channel")
-        arch = architecture(name, **architecture_fields(name, changes))
+        arch = architecture(name, **architecture_fields(name, changes), in_chans=in_chans)
         config = TrunkConfig(name, arch, tuple(to_2tuple(img_size)), num_classes, drop_path_rate)
         with torch.device(device) if device is not None else nullcontext():
-            super().__init__(config, in_chans)
+            super().__init__(config)
         self.in_chans = in_chans
         self.grid = config.grid
         self.num_layers = arch.depth

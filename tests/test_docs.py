@@ -253,9 +253,11 @@ def test_every_flag_in_the_pages_exists(capsys):
     known = set()
     for words in ([verb] for verb in VERBS if verb not in ("train", "data")):
         known |= flags_of(words, capsys)
-    for words in (["train", name] for name in ("digits", "dino", "distill", "scenes", "numbers", "probe")):
+    for words in (
+        ["train", name] for name in ("digits", "dino", "distill", "multilabel", "scenes", "numbers", "probe")
+    ):
         known |= flags_of(words, capsys)
-    known |= flags_of(["data", "check"], capsys) | {"--version"}
+    known |= flags_of(["data", "check"], capsys) | flags_of(["data", "masks"], capsys) | {"--version"}
     foreign = {
         "--nproc-per-node",
         "--standalone",
@@ -267,6 +269,7 @@ def test_every_flag_in_the_pages_exists(capsys):
         "--peers",
         "--count",
         "--data",
+        "--data-binary",
         "--runs",
         "--seeds",
         "--networks",

@@ -6,7 +6,14 @@ collects the files of a run folder and `page` renders them as HTML. Matplotlib i
 drawn.
 """
 
+from typing import TYPE_CHECKING
+
 from resmlp.analysis.figures import confusion, curves, predictions
-from resmlp.analysis.report import write_report
+from resmlp.utils.lazy import lazily
 
 __all__ = ["confusion", "curves", "predictions", "write_report"]
+
+if TYPE_CHECKING:
+    from resmlp.analysis.report import write_report
+
+__getattr__ = lazily(__name__, {"write_report": "report"})

@@ -11,7 +11,7 @@ from resmlp.analysis.fonts import class_labels, font_file
 from resmlp.analysis.style import INK, SMALL, WIDTH, new_figure, shorten
 from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data.masks.classnames import palette
-from resmlp.inference.segmenter import Example
+from resmlp.inference.segmentation import Example
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -31,6 +31,7 @@ CAPTIONS = {
     "confusion": "Rows: true class. Columns: predicted class.",
     "labeled": "Images, the ground truth of their pixels (white: ignored), and the prediction.",
     "predictions": "Predicted class and its probability; below a wrong prediction, the true class.",
+    "reliability": "Accuracy by the probability of the predicted class; both are equal if the network is calibrated.",
 }
 
 

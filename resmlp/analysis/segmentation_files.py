@@ -10,7 +10,7 @@ from PIL import Image
 from resmlp.analysis.fonts import class_labels
 from resmlp.analysis.overlay import add_legend, label_image, overlay
 from resmlp.data.masks.classnames import palette
-from resmlp.inference.segmenter import Segmentation
+from resmlp.inference.segmentation import Segmentation
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import write_whole
@@ -38,19 +38,24 @@ def write_segmentation(result: Segmentation, image: Image.Image, out: Path, name
     return {"overlay": str(out / (name + OVERLAY)), "labels": str(out / (name + LABELS))}
 
 
-def output_names(files: Sequence[str], out: Path) -> dict[str, str]:
+def output_names(files: Sequence[str], out: Path, given: Sequence[str] = ()) -> dict[str, str]:
     """File -> the name of its outputs: its own without the ending, and with its folder's where two agree.
 
-    No two are alike, also where a disk takes A and a for the same. Outputs of an earlier prediction into `out` are left
-    out. Raises `UserError` where nothing is left, or where an output would replace one of the files.
+    A file below one of the folders `given` keeps its path in it: a/b/x.jpg has the name a/b/x. No two are alike, also
+    where a disk takes A and a for the same. Outputs of an earlier prediction into `out` are left out. Raises
+    `UserError` where nothing is left, or where an output would replace one of the files.
     """
     images = [file for file in dict.fromkeys(files) if not _is_output(Path(file), out)]
     demand(bool(images), f"all the images are predictions in {out}", "give others, or another --out")
-    stems = Counter(Path(file).stem.casefold() for file in images)
+    folders = [folder for folder in map(Path, given) if folder.is_dir()]
+    roots = {file: next((folder for folder in folders if folder in Path(file).parents), None) for file in images}
+    inner = {file: _path_in(Path(file), root) for file, root in roots.items()}
+    uses = Counter(name.casefold() for name in inner.values())
     names, taken = dict[str, str](), set[str]()
     for file in images:
-        path = Path(file)
-        name = path.stem if stems[path.stem.casefold()] == 1 else f"{path.absolute().parent.name}-{path.stem}"
+        name, folder = inner[file], (roots[file] or Path(file).parent).absolute().name
+        if uses[name.casefold()] > 1:
+            name = f"{folder}/{name}" if "/" in name else f"{folder}-{name}"
         number, first = 1, name
         while name.casefold() in taken:
             number += 1
@@ -64,5 +69,10 @@ def output_names(files: Sequence[str], out: Path) -> dict[str, str]:
     return names
 
 
+def _path_in(file: Path, root: Path | None) -> str:
+    """The path of a file in a folder without its ending; without a folder, its name."""
+    return file.stem if root is None else file.relative_to(root).with_suffix("").as_posix()
+
+
 def _is_output(path: Path, out: Path) -> bool:
-    return path.name.endswith((OVERLAY, LABELS)) and realpath(path.parent) == realpath(out)
+    return path.name.endswith((OVERLAY, LABELS)) and Path(realpath(path.parent)).is_relative_to(realpath(out))

@@ -13,17 +13,17 @@ COARSE = 6
 """points along a side, between which a smooth image is interpolated"""
 
 
-def check_pixels(size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Batches uint8 B 3 H W."""
-    for images in check_images(size):
+def check_pixels(size: tuple[int, int], channels: int = 3) -> Iterator[np.ndarray]:
+    """Batches uint8 B C H W."""
+    for images in check_images(size, channels):
         yield np.clip(np.rint(64 * images + 128), 0, 255).astype(np.uint8)
 
 
-def check_images(size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Batches float32 B 3 H W with the mean 0 and a deviation near 1, as normalized images."""
+def check_images(size: tuple[int, int], channels: int = 3) -> Iterator[np.ndarray]:
+    """Batches float32 B C H W with the mean 0 and a deviation near 1, as normalized images."""
     rng = np.random.default_rng(0)
     for _ in range(CHECKED // BATCH):
-        coarse = rng.standard_normal((BATCH * 3, COARSE, COARSE), np.float32)
+        coarse = rng.standard_normal((BATCH * channels, COARSE, COARSE), np.float32)
         smooth = [np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC)) for plane in coarse]
-        images = np.stack(smooth).reshape(BATCH, 3, *size)
+        images = np.stack(smooth).reshape(BATCH, channels, *size)
         yield images + 0.2 * rng.standard_normal(images.shape, np.float32)

@@ -18,6 +18,16 @@ from resmlp.utils.hardware import cpu_precisions
 INPUT = "images"
 
 
+def onnx_session(path: Path, threads: int) -> Any:
+    """A session of ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4  # errors are raised as well
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxRuntime:
     """ONNX Runtime with a model.onnx."""
 
@@ -26,21 +36,13 @@ class OnnxRuntime:
     def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32"):
         self.path, self.cores, self.precision = folder / "model.onnx", cores or autotune.usable_cores(), precision
 
-    def _session(self, threads: int) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4  # errors are raised as well
-        return onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
-
     @cached_property
     def _whole(self) -> Any:
-        return self._session(self.cores)
+        return onnx_session(self.path, self.cores)
 
     @cached_property
     def _single(self) -> Any:
-        return self._session(1)
+        return onnx_session(self.path, 1)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -67,6 +69,16 @@ def openvino_core() -> Any:
     return openvino.Core()
 
 
+def openvino_model(path: Path, cores: int, streams: int = 1, hint: str = "f32") -> Any:
+    """A model compiled by OpenVINO for the CPU; `hint` is the precision of its products."""
+    options = {
+        "INFERENCE_PRECISION_HINT": hint,
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": str(cores),
+    }
+    return openvino_core().compile_model(path, "CPU", options)
+
+
 class OpenVino:
     """OpenVINO with a model.xml and its model.bin. Threads take turns, because a request holds one result."""
 
@@ -79,12 +91,7 @@ class OpenVino:
         self._lock = Lock()
 
     def _compiled(self, streams: int) -> Any:
-        options = {
-            "INFERENCE_PRECISION_HINT": self.hint,
-            "NUM_STREAMS": str(streams),
-            "INFERENCE_NUM_THREADS": str(self.cores),
-        }
-        return openvino_core().compile_model(self.path, "CPU", options)
+        return openvino_model(self.path, self.cores, streams, self.hint)
 
     @cached_property
     def _request(self) -> Any:
@@ -116,16 +123,32 @@ class OpenVino:
         return outputs
 
 
-ENGINES: dict[str, Callable[..., autotune.Engine]] = {"onnx": OnnxRuntime, "openvino": OpenVino}
+def _executorch(folder: Path, cores: int | None = None, precision: Precision = "fp32") -> autotune.Engine:
+    from resmlp.backends.executorch import ExecuTorch  # its runtime takes tensors of torch
+
+    return ExecuTorch(folder)
+
+
+ENGINES: dict[str, Callable[..., autotune.Engine]] = {
+    "onnx": OnnxRuntime,
+    "openvino": OpenVino,
+    "executorch": _executorch,
+}
 """by export format"""
-HAS: dict[str, tuple[Precision, ...]] = {"onnx": ("fp32",), "openvino": ("fp32", "bf16")}
+HAS: dict[str, tuple[Precision, ...]] = {"onnx": ("fp32",), "openvino": ("fp32", "bf16"), "executorch": ("fp32",)}
 """the precisions in which a file of 32 bits can run, on a CPU that has them"""
-PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "executorch": "executorch"}
 
 
 def open_engine(to: str, folder: Path, cores: int | None = None, precision: Precision = "fp32") -> autotune.Engine:
     """The engine for the files of an exported folder. Raises `UserError` if its package is missing."""
-    make, package = lookup("format", to, ENGINES), PACKAGES[to]
-    if find_spec(package) is None:
-        raise UserError(f"{folder} is for {package}, which is not installed", install_hint("export"))
+    make = lookup("format", to, ENGINES)
+    check_package(to, folder)
     return make(folder, cores, precision)
+
+
+def check_package(to: str, folder: Path) -> None:
+    """Raise `UserError` if the package that runs the files of `folder` is missing."""
+    if find_spec(PACKAGES[to]) is None:
+        hint = install_hint("executorch") if to == "executorch" else install_hint("export")
+        raise UserError(f"{folder} is for {PACKAGES[to]}, which is not installed", hint)

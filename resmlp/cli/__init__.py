@@ -8,10 +8,12 @@ from resmlp.cli.evaluate import Eval
 from resmlp.cli.export import Export
 from resmlp.cli.inspect import Inspect
 from resmlp.cli.listing import List
+from resmlp.cli.mistakes import Mistakes
 from resmlp.cli.predict import Predict
 from resmlp.cli.profile import Profile
 from resmlp.cli.push import Push
 from resmlp.cli.reproduce import Reproduce
+from resmlp.cli.serve import Serve
 from resmlp.cli.train import Demo, Train
 from resmlp.cli.translate import Translate
 
@@ -24,7 +26,9 @@ VERBS: dict[str, type[Verb]] = {
     "translate": Translate,
     "embed": Embed,
     "inspect": Inspect,
+    "mistakes": Mistakes,
     "profile": Profile,
+    "serve": Serve,
     "reproduce": Reproduce,
     "data": DataCheck,
     "export": Export,

@@ -25,6 +25,11 @@ class Verb(ABC):
         """Do it, and return what `--json` prints; without `--json`, print for people."""
 
     @classmethod
+    def chosen(cls, args: list[str]) -> "type[Verb]":
+        """The verb itself, or another one that the first of its arguments names."""
+        return cls
+
+    @classmethod
     def prepare(cls, args: list[str]) -> tuple["Verb | None", list[str]]:
         """The values that flags change, where the verb's first words choose them, and the arguments left to be read."""
         return None, args

@@ -1,26 +1,34 @@
-"""`resmlp data check`."""
+"""`resmlp data check`, and the choice between it and the other second words."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Verb, print_json, print_text
+from resmlp.cli.data_masks import DataMasks
+from resmlp.cli.progress import progress_bar
+from resmlp.config.label_table import LabelTable
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 from resmlp.utils.files import write_json
 
+if TYPE_CHECKING:
+    from resmlp.data.checking.report import Report
+
+USAGE = "resmlp data check PATH, or resmlp data masks PATH --out DIR"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataCheck(Verb):
-    """check a tree of images before training on it: resmlp data check PATH"""
+    """check images or parallel text before training on them: resmlp data check PATH"""
 
     path: Annotated[Positional[str], arg(metavar="PATH")]
-    """a folder or archive, as in `train`: one folder for each class, or train/ and val/ of such folders"""
+    """a folder or archive, as in `train`: one folder for each class, or train/ and val/ of such folders;
+    or parallel text: a folder with two files for each part, or a table (.tsv, .parquet)"""
+    data: LabelTable = field(default_factory=LabelTable)
     decode: bool = False
     """decode every pixel, not only the headers: this finds every damaged file"""
     workers: int | None = None
@@ -33,30 +41,25 @@ class DataCheck(Verb):
     """also write the JSON report to this file"""
 
     @classmethod
-    def prepare(cls, args: list[str]) -> tuple[None, list[str]]:
-        """Read the second word of the command; `check` is the only one."""
+    def chosen(cls, args: list[str]) -> type[Verb]:
+        """The class of the second word of the command."""
         if args and args[0] in ("-h", "--help"):
-            print("usage: resmlp data check PATH\n\n`resmlp data check --help` shows its flags")
+            print(f"usage: {USAGE}\n\n`resmlp data check --help` shows its flags")
             raise SystemExit(0)
         if not args or args[0].startswith("-"):
-            raise UserError("the verb data needs a second word", "resmlp data check PATH")
-        lookup("verb", f"data {args[0]}", {"data check": cls})
+            raise UserError("the verb data needs a second word", USAGE)
+        words: dict[str, type[Verb]] = {"data check": cls, "data masks": DataMasks}
+        return lookup("verb", f"data {args[0]}", words)
+
+    @classmethod
+    def prepare(cls, args: list[str]) -> tuple[None, list[str]]:
+        """The second word is read."""
         return None, args[1:]
 
     def run(self) -> dict[str, Any]:
         """Print the report and write it to `out`; then raise `UserError` if an issue must be fixed before training."""
         demand(self.out is None or bool(self.out.name), f"--out {self.out}", "give the name of a file")
-        from resmlp.data.checking.check import check_data
-
-        with _progress_bar() as progress:
-            report = check_data(
-                self.path,
-                decode=self.decode,
-                workers=self.workers,
-                img_size=self.img_size,
-                near=self.near,
-                progress=progress,
-            )
+        report = self._check()
         result = report.to_dict()
         if not self.json:
             print_text(report)
@@ -68,15 +71,24 @@ class DataCheck(Verb):
         report.raise_for_errors()
         return result
 
+    def _check(self) -> "Report":
+        from resmlp.data.checking.text_files import is_text
 
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        path = Path(self.path).expanduser()
+        if self.data.labels is None and is_text(path):
+            from resmlp.data.checking.text import check_text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("listing", total=None)
-        yield lambda step, done, total: bar.update(task, description=step, completed=done, total=total)
+            demand(not self.decode, f"--decode is for images, and {path} is text", "leave it out: every line is read")
+            return check_text(path)
+        from resmlp.data.checking.check import check_data
+
+        with progress_bar() as progress:
+            return check_data(
+                self.path,
+                decode=self.decode,
+                workers=self.workers,
+                img_size=self.img_size,
+                near=self.near,
+                progress=progress,
+                data=self.data,
+            )

@@ -1,12 +1,13 @@
 """`resmlp embed`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb, print_text
+from resmlp.config.label_table import LabelTable
 from resmlp.config.precision import PrecisionChoice
 from resmlp.utils.checks import ANY, check_range, demand
 
@@ -23,6 +24,7 @@ class Embed(Verb):
     """FILE.npy, with FILE.json beside it, or FILE.parquet"""
     map: Annotated[Path | None, arg(metavar="FILE.png")] = None
     """draw the features as points of a plane (t-SNE), colored by class folder"""
+    data: LabelTable = field(default_factory=LabelTable)
     batch_size: int = 64
     workers: int = 2
     device: Device = "auto"
@@ -48,6 +50,7 @@ class Embed(Verb):
             workers=self.workers,
             device=self.device,
             precision=self.precision,
+            data=self.data,
         )
         if result and not self.json:
             print_text(result)

@@ -14,23 +14,25 @@ from resmlp.utils.checks import ANY, POSITIVE, check_range
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Verb):
-    """export a network to ONNX, OpenVINO or torch.export: folded, for any batch, compared with torch"""
+    """export a network to ONNX, OpenVINO, torch.export or ExecuTorch: for any batch, compared with torch"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """a run folder, a file of weights, a name of `resmlp list weights`, or hf-hub:ORG/NAME"""
     to: Target = "onnx"
-    """file format"""
+    """file format; segmenters also have torch, translators onnx and openvino, and only classifiers executorch"""
     out: Path | None = None
     """output folder; default RUN/export for a run folder, else export/NAME"""
     with_preprocessing: bool = False
-    """take uint8 pixels, 0 to 255, and give probabilities"""
+    """take uint8 pixels, 0 to 255, and, of a classifier, give probabilities"""
+    img_size: Annotated[tuple[int, int] | None, arg(metavar="H W")] = None
+    """of a segmenter: the size of the images of the export; default its window"""
     tolerance: float = 1e-4
     """largest allowed difference of an output from the output in torch"""
     images: Annotated[tuple[str, ...], arg(metavar="FILE...")] = ()
     """images, or folders of images, for the comparison with torch"""
     precision: PrecisionChoice = "fp32"
-    """in which the export runs by default, where the CPU has it: fp32, bf16 (openvino), or auto, the fastest on this
-    CPU that keeps the answers; resmlp compress --to int8 writes int8"""
+    """in which the export runs by default, where the CPU has it: fp32, bf16 (openvino, not of translators), or auto, of
+    a classifier the fastest on this CPU that keeps the answers; resmlp compress --to int8 writes int8"""
 
     def __post_init__(self) -> None:
         check_range("--", self, tolerance=(POSITIVE, ANY))
@@ -47,6 +49,7 @@ class Export(Verb):
             tolerance=self.tolerance,
             images=self.images,
             precision=self.precision,
+            img_size=self.img_size,
         )
         if not self.json:
             print_text(result)

@@ -85,7 +85,7 @@ def parse(args: list[str]) -> Verb:
 
         print(__version__)
         raise SystemExit(0)
-    kind = lookup("verb", args[0], VERBS)
+    kind = lookup("verb", args[0], VERBS).chosen(args[1:])
     default, rest = kind.prepare(args[1:])
     name = " ".join(["resmlp", args[0], *args[1 : len(args) - len(rest)]])
     complaint = io.StringIO()

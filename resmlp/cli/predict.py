@@ -32,9 +32,10 @@ class Predict(Verb):
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
     """images, or folders of them"""
     top: int | None = None
-    """how many classes to name; default 3"""
+    """how many classes to name; default 3, or where an image may have several labels, those from the threshold on"""
     out: Path | None = None
-    """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png; default predictions/"""
+    """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png, in the folders of the images; default
+    predictions/"""
     device: Device = "auto"
     backend: Backend | None = None
     """the backend of a classifier on a CPU: torch, folded, compile, onnx, openvino, or auto, the fastest of the
@@ -62,7 +63,8 @@ class Predict(Verb):
         predictor = load_source(source, Execution(self.device, self.backend, self.precision, len(files)))
         assert isinstance(predictor, ImagePredictor)
         classifies = isinstance(predictor, Classifier)
-        options, files, write = self._classification(files) if classifies else self._segmentation(files)
+        several = isinstance(predictor, Classifier) and predictor.threshold is not None
+        options, files, write = self._classification(files, several) if classifies else self._segmentation(files)
         warn_untrained(self.model, predictor.trained)
         entries, broken = list[dict[str, Any]](), list[UnreadableImage]()
         for file, image, result in predictor.stream(files, broken.append, **options):
@@ -86,19 +88,23 @@ class Predict(Verb):
             print(f"ran by {ran}", file=sys.stderr)
         return {"ran_by": ran._asdict()}
 
-    def _classification(self, files: list[str]) -> tuple[dict[str, int], list[str], Write]:
+    def _classification(self, files: list[str], several: bool) -> tuple[dict[str, int | None], list[str], Write]:
         """The options of `predict`, the files, and what makes an entry of the output."""
         demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints its predictions")
-        return {"top": self.top or 3}, files, lambda file, image, result: {"file": file, **result.to_dict()}
+        return (
+            {"top": self.top or (None if several else 3)},
+            files,
+            lambda file, image, result: {"file": file, **result.to_dict()},
+        )
 
-    def _segmentation(self, files: Sequence[str]) -> tuple[dict[str, int], list[str], Write]:
+    def _segmentation(self, files: Sequence[str]) -> tuple[dict[str, int | None], list[str], Write]:
         """The same of a segmenter, whose entries name the files that were written."""
         demand(self.top is None, f"--top {self.top} is for classifiers", "a segmenter gives the class of each pixel")
         from resmlp.analysis.segmentation_files import output_names, write_segmentation
 
         out = self.out or OUT
         demand(not out.exists() or out.is_dir(), f"--out {out} is a file", "give a folder")
-        names = output_names(files, out)
+        names = output_names(files, out, self.files)
 
         def write(file: str, image: "Image", result: Any) -> dict[str, Any]:
             return {"file": file, **write_segmentation(result, image, out, names[file]), **result.to_dict()}
@@ -117,5 +123,7 @@ def _parts(entry: dict[str, Any]) -> Iterator[str]:
         yield f"{len(entry['features'])} features"
     listed = [f"{label} {share:.3f}" for label, share in shares.items()]
     yield from listed if "probabilities" in entry else listed[:NAMED]
+    if entry.get("labels") == [] and not listed:
+        yield "none"
     if "shares" in entry and len(listed) > NAMED:
         yield f"and {len(listed) - NAMED} more"

@@ -17,7 +17,7 @@ from resmlp.utils.checks import ANY, check_range, demand
 from resmlp.utils.errors import UserError, notice
 
 if TYPE_CHECKING:
-    from resmlp.inference.translator import Translation
+    from resmlp.inference.translation import Translation
 
 BATCHES = 8  # that are sorted by length together, and written together
 STDIN = Path("-")
@@ -28,7 +28,7 @@ class Translate(Verb):
     """translate text: a line for a line, from a file or standard input to standard output"""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """the run folder of a network that translates"""
+    """the run folder of a network that translates, or its export, which needs no torch"""
     file: Annotated[Positional[Path], arg(metavar="[FILE]")] = STDIN
     """UTF-8 text, a sentence a line; without it, or for -, standard input is read as it comes"""
     beam: int | None = None
@@ -58,13 +58,14 @@ class Translate(Verb):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # as the input is, whatever the terminal
         with self.opened() as file:
-            from resmlp.config.model_json import TranslatorModelConfig
+            from resmlp.config.model_json import ExportedTranslatorConfig, TranslatorModelConfig
             from resmlp.data.text.lines import read_lines
             from resmlp.hub.resolve import resolve
             from resmlp.inference import Translator, load
 
             source = resolve(self.model)
-            source.expect(TranslatorModelConfig)
+            exported = isinstance(source.config, ExportedTranslatorConfig)
+            source.expect(ExportedTranslatorConfig if exported else TranslatorModelConfig)
             translator = load(source, self.device, precision=self.precision)
             assert isinstance(translator, Translator)
             translator.batch_size = self.batch_size

@@ -122,6 +122,8 @@ def compress(
     check_out(folder, to)
     saved = open_model(source)
     trunk_of(saved, source.name)
+    several = f"{source} gives several labels for each image, and compress measures top-1"
+    demand(saved.threshold is None, several, "export it")
     size = source.file.stat().st_size if source.trained else None
     warn_untrained(source.name, source.trained)
     with this_process(device) as process:

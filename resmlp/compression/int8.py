@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from resmlp.backends.runtimes import INPUT
 from resmlp.config.model_json import MODEL_JSON, ExportedModelConfig, TrunkConfig
 from resmlp.data import normalize
-from resmlp.exporters.export import TOLERANCE, difference, export_saved, probes, trunk_of
+from resmlp.exporters.export import TOLERANCE, difference, export_saved, trunk_of
 from resmlp.exporters.formats import FORMATS, export_program
+from resmlp.exporters.image_graphs import probes
 from resmlp.models import Saved
+from resmlp.models.count import input_channels
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand
 from resmlp.utils.files import write_json
@@ -66,7 +68,9 @@ def write_int8(saved: Saved, images: Tensor, folder: Path) -> tuple[Saved, dict[
     demand(config.difference <= TOLERANCE * max(1.0, largest), too_large, "give --to int4, which needs no export")
     onnx_bytes = (folder / FILE).stat().st_size
     # folded, not lowered: 8-bit kernels and scales by column need the weights on the right of their products
-    FORMATS["onnx"].write(export_program(fold(model), config.model.size), folder, config.output)
+    FORMATS["onnx"].write(
+        export_program(fold(model), (input_channels(model), *config.model.size)), folder, config.output
+    )
     quantize(folder / FILE, normalize(images, saved.preprocessing.mean, saved.preprocessing.std))
     config = replace(config, difference=difference(FORMATS["onnx"].open(folder), model, config))
     write_json(folder / MODEL_JSON, to_dict(config))

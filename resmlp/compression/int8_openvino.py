@@ -27,6 +27,7 @@ from resmlp.exporters.export import difference, exported_config, trunk_of
 from resmlp.exporters.formats import FORMATS, export_program, quiet
 from resmlp.exporters.precision import available
 from resmlp.models import Saved
+from resmlp.models.count import input_channels
 from resmlp.models.folding import fold
 from resmlp.utils.errors import notice
 from resmlp.utils.files import write_json
@@ -54,7 +55,7 @@ def write_int8_openvino(saved: Saved, images: Tensor, folder: Path) -> tuple[Sav
     whole.mkdir()
     with quiet():
         # folded, not lowered: scales by output column need the weights on the right of their products
-        form.write(export_program(fold(model), config.model.size), whole, config.output)
+        form.write(export_program(fold(model), (input_channels(model), *config.model.size)), whole, config.output)
         quantize(whole / "model.xml", normalized, folder / "model.xml")
     config = replace(config, precision="int8", difference=difference(form.open(folder), model, config))
     write_json(folder / MODEL_JSON, to_dict(config))

@@ -78,7 +78,7 @@ def write_int4(saved: Saved, images: Tensor, folder: Path) -> tuple[Saved, dict[
     quantized = {name: quantize(weight, seen.get(name)) for name, weight in weights.items()}
     state = packed_state({key: tensor.cpu() for key, tensor in model.state_dict().items()}, quantized)
     (folder / WEIGHTS).write_bytes(save(contiguous(state)))
-    write_json(folder / CONFIG, to_dict(ModelConfig(model.config, saved.preprocessing, saved.classes)))
+    write_json(folder / CONFIG, to_dict(ModelConfig(model.config, saved.preprocessing, saved.classes, saved.threshold)))
     codes = sum(tensor.nbytes for key, tensor in state.items() if key.endswith(CODES))
     return open_model(folder), {"codes_bytes": codes, "zeros": zeros(q.codes for q in quantized.values())}
 

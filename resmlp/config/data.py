@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from resmlp.config.label_table import check_columns
 from resmlp.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -13,6 +14,8 @@ from resmlp.config.preprocessing import (
     Interpolation,
     Preprocessing,
     ValueRange,
+    as_channels,
+    check_channels,
     check_value_range,
 )
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
@@ -28,11 +31,18 @@ class Data:
     """The source of the images, and their preprocessing."""
 
     source: str = "folder"
-    """folder (ImageFolder tree or its archives), digits (embedded), or a published data set, packed or as a tree:
-    cifar10, cifar100, flowers, cars, inat18, inat19; for segmentation: masks, camvid, ade20k (images/ and labels/ or
+    """folder (ImageFolder tree, archives or Parquet), digits (embedded), or a published data set, packed or as a tree:
+    cifar10, cifar100, flowers, cars, inat18, inat19, mnist, fashionmnist, emnist (balanced; or emnist-letters, ...),
+    svhn, stl10; for segmentation: masks, camvid, ade20k (images/ and labels/ or
     annotations/), scenes (embedded)"""
     root: str | None = None
-    """folder or .tar / .tar.gz: train/ and val/ (or test/) with one sub-folder per class, or one such tree to split"""
+    """folder, archive (.zip, .tar, .tar.gz ...) or Parquet: train/ and val/ (or test/) with one sub-folder per class,
+    or one such tree to split"""
+    labels: str | None = None
+    """a .csv, .tsv, .jsonl or .parquet with the columns file (a path below --data.root) and label, in place of class
+    folders; and if they are there split, group (never on two sides of a split) and weight (of the image in the loss)"""
+    columns: tuple[str, ...] = ()
+    """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
     img_size: tuple[int, ...] | None = (224,)
     """height and width in pixels, or one number for a square; None: the checkpoint's value, as for --data.crop-ratio,
     --data.interpolation, --data.mean and --data.std"""
@@ -56,11 +66,15 @@ class Data:
     fraction: float = 1.0
     """fraction of the training images of each class to train on, at least one image; the same images for the same
     --data.split-seed. The validation set stays complete"""
+    resample: float | None = None
+    """training: an image of an epoch is of a class with a probability proportional to (frequency of the class) **
+    (1 - resample); 1: all classes are equally probable; None: each image occurs once in an epoch"""
     crop_ratio: float | None = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the center (authors 0.9, timm 0.875)"""
     interpolation: Interpolation | None = "bicubic"
     mean: Channels | None = IMAGENET_MEAN
-    """mean of each channel, for pixels in [0, 1]: it is subtracted"""
+    """mean of each channel, for pixels in [0, 1]: it is subtracted; with --model.in-chans 1 a single value, or three
+    of which the mean is taken"""
     std: Channels | None = IMAGENET_STD
     """standard deviation of each channel: it divides after the mean is subtracted"""
     exif: Exif = "apply"
@@ -88,8 +102,14 @@ class Data:
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), split_seed=(0, ANY))
         check_range("--data.", self, val_fraction=(POSITIVE, BELOW_ONE), crop_ratio=(POSITIVE, 1), std=(POSITIVE, ANY))
-        check_range("--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), value_range=(-ANY, ANY))
+        check_range(
+            "--data.", self, mean=(-ANY, ANY), fraction=(POSITIVE, 1), resample=(POSITIVE, 1), value_range=(-ANY, ANY)
+        )
         check_value_range(self.value_range)
+        check_channels(self.mean or self.std or IMAGENET_MEAN, self.std or self.mean or IMAGENET_STD)
+        check_columns(self.labels, self.columns)
+        own = f"--data.labels is for --data.source folder, not {self.source}"
+        demand(self.labels is None or self.source == "folder", own, "add --data.source folder, or leave it out")
         for grid in self.grids:
             given = all(side.isdecimal() and 0 < int(side) <= MAX_GRID for side in grid.split("x"))
             demand(
@@ -141,6 +161,12 @@ class Data:
         return replace(
             self, img_size=side, crop_ratio=p.crop_ratio, interpolation=p.interpolation, mean=p.mean, std=p.std
         )
+
+    def for_channels(self, channels: int) -> "Data":
+        """The same settings for a network with 1 or 3 channels (`Preprocessing.for_channels`)."""
+        if not self.mean or not self.std or len(self.mean) == channels:
+            return self
+        return replace(self, mean=as_channels(self.mean, channels), std=as_channels(self.std, channels))
 
 
 INHERITED = ("img_size", "crop_ratio", "interpolation", "mean", "std")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from resmlp.config.label_table import check_columns
 from resmlp.config.preprocessing import Exif
 from resmlp.utils.checks import ANY, POSITIVE, check_choices, check_range, demand
 
@@ -16,10 +17,16 @@ class EvalData:
     root: str | None = None
     """an ImageFolder tree or archive: its val/ (or test/), otherwise all images; for a translator, a folder of text
     files; for a segmenter, a folder with images/ and labels/"""
+    labels: str | None = None
+    """a table of labels for the images below `root` (docs/data.md), in place of class folders; its rows of val (or
+    test), otherwise all rows"""
+    columns: tuple[str, ...] = ()
+    """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
     val: str | None = None
     """for a translator: NAME of the files, for example NAME.en and NAME.de; default: the validation files of the run"""
     split: str | None = None
-    """for a segmenter: the split of the data, for example CamVid's test; default: the run's validation split, or val"""
+    """for a segmenter, or a table of labels: the split of the data, for example test; default: the run's validation
+    split, or val"""
     batch_size: int = 64
     workers: int = 2
     crop_ratio: tuple[float, ...] = ()
@@ -32,6 +39,7 @@ class EvalData:
 
     def __post_init__(self) -> None:
         check_choices("--data.", self)
+        check_columns(self.labels, self.columns)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), crop_ratio=(POSITIVE, 1))
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from resmlp.config.overrides import overridden, overrides_of
+from resmlp.config.preprocessing import COUNTS
 from resmlp.config.pretrained import HUB, is_tagged, published
 from resmlp.config.vision import ALIASES, ARCHITECTURES, Architecture, canonical, changed
 from resmlp.utils.checks import BELOW_ONE, check_range, demand
@@ -29,6 +30,8 @@ class Model(overrides_of(Architecture)):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         check_range("--model.", self, drop_path=(0, BELOW_ONE))
+        channels = f"--model.in-chans {self.in_chans}"
+        demand(self.in_chans in (None, *COUNTS), channels, "3 for images with colors, 1 for gray")
         foreign = f"--model {self.name}: only resmlp networks can be trained"
         demand(not self.name.startswith("timm:"), foreign, "see `resmlp list models`")
         if self.names_weights:

@@ -13,7 +13,7 @@ from resmlp.utils.serialization import from_dict, shown
 
 FORMAT = 1
 MODEL_JSON = "model.json"
-Target = Literal["onnx", "openvino", "torch"]
+Target = Literal["onnx", "openvino", "torch", "executorch"]
 Output = Literal["logits", "probabilities", "features"]
 STRIDE = (0.05, 1.0)
 """bounds of the step of a sliding window, as a fraction of its side; with 0.05 a pixel is in 400 windows"""
@@ -94,12 +94,23 @@ class ModelConfig:
     preprocessing: Preprocessing
     classes: tuple[str, ...] = ()
     """class names, in the order of the logits; empty if unknown"""
+    threshold: float | None = None
+    """the probability from which on an image has a class, where it may have several (`tasks.MultiLabel`)"""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
+        check_range("", self, threshold=(0, 1))
         counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits, counts, "was it changed by hand?")
+        demand_channels(self.model, self.preprocessing)
+
+
+def demand_channels(trunk: TrunkConfig, preprocessing: Preprocessing) -> None:
+    """Raise `UserError` unless images are normalized for the channels of the network."""
+    channels = f"its mean has {counted(len(preprocessing.mean), 'value')}"
+    fits = len(preprocessing.mean) == trunk.architecture.in_chans
+    demand(fits, f"{channels} for {counted(trunk.architecture.in_chans, 'channel')}", "was it changed by hand?")
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,8 @@ class SegmenterModelConfig:
         demand(self.base_size is None or len(self.base_size) in (1, 2), "its base_size", "one or two numbers")
         names = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         demand(len(self.classes) == self.model.num_classes, names, "was it changed by hand?")
+        if self.model.trunk is not None:
+            demand_channels(self.model.trunk, self.preprocessing)
         bright = all(0 <= value <= 255 for color in self.palette for value in color)
         demand(bright, "its palette has an invalid color", "a color is three numbers from 0 to 255")
         colors = f"{counted(len(self.palette), 'color')} for {counted(self.model.num_classes, 'class')}"
@@ -164,6 +177,8 @@ class ExportedModelConfig:
     classes: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     """readable names of the classes, if their names are codes"""
+    threshold: float | None = None
+    """as of `ModelConfig`"""
     difference: float = 0.0
     """largest measured difference from the output of torch"""
     precision: Precision = "fp32"
@@ -176,27 +191,79 @@ class ExportedModelConfig:
 
     def __post_init__(self) -> None:
         check_choices("", self)
-        plain = all(name not in ("", ".", "..") and not set("/\\\0") & set(name) for name in self.files)
-        demand(plain and bool(self.files), "its files are not plain file names", "was it changed by hand?")
+        check_file_names(self.files)
         counts = f"{counted(len(self.classes), 'class name')} for {counted(self.model.num_classes, 'class')}"
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits and len(self.words) in (0, len(self.classes)), counts, "was it changed by hand?")
+        demand_channels(self.model, self.preprocessing)
 
 
-AnyConfig = ModelConfig | SegmenterModelConfig | TranslatorModelConfig | ExportedModelConfig
+@dataclass(frozen=True)
+class ExportedSegmenterConfig:
+    """The contents of model.json of an exported segmenter: a graph from a window, or a whole image, to logits."""
+
+    segmenter: SegmenterModelConfig
+    """of the network for the size of the graph"""
+    to: Target
+    files: tuple[str, ...]
+    pixels: bool
+    """whether the input is uint8, as of `ExportedModelConfig`"""
+    patch: int
+    """pixels to a multiple of which the sides of a whole image are filled up"""
+    difference: float = 0.0
+    """largest measured difference from the logits of torch, as a share of the largest logit where that is above 1"""
+    precision: Precision = "fp32"
+    agreement: str = ""
+    kind: Literal["exported-segmenter"] = "exported-segmenter"
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        check_choices("", self)
+        check_range("", self, patch=(1, 2**15))
+        check_file_names(self.files)
+
+
+@dataclass(frozen=True)
+class ExportedTranslatorConfig:
+    """The contents of model.json of an exported translator: two graphs, the encoder and a step of the decoder."""
+
+    translator: TranslatorModelConfig
+    to: Target
+    files: tuple[str, ...]
+    """the graphs; tokenizer.json is in the same folder"""
+    difference: float = 0.0
+    """as of `ExportedSegmenterConfig`"""
+    kind: Literal["exported-translator"] = "exported-translator"
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        check_choices("", self)
+        check_file_names(self.files)
+
+
+def check_file_names(files: tuple[str, ...]) -> None:
+    """Raise `UserError` for names that lead to another folder."""
+    plain = all(name not in ("", ".", "..") and not set("/\\\0") & set(name) for name in files)
+    demand(plain and bool(files), "its files are not plain file names", "was it changed by hand?")
+
+
+AnyExport = ExportedModelConfig | ExportedSegmenterConfig | ExportedTranslatorConfig
+AnyConfig = ModelConfig | SegmenterModelConfig | TranslatorModelConfig | AnyExport
 
 MODEL_CONFIGS: dict[str, type] = {
     "classifier": ModelConfig,
     "segmenter": SegmenterModelConfig,
     "translator": TranslatorModelConfig,
     "exported": ExportedModelConfig,
+    "exported-segmenter": ExportedSegmenterConfig,
+    "exported-translator": ExportedTranslatorConfig,
 }
 """the type of each "kind" in model.json; without a kind it is a classifier"""
 
 
 def noun(kind: str) -> str:
     """A key of `MODEL_CONFIGS` as a noun phrase for messages."""
-    return "an exported network" if kind == "exported" else f"a {kind}"
+    return "an exported network" if kind == "exported" else f"a{'n' * kind.startswith('e')} {kind.replace('-', ' ')}"
 
 
 def kind_from(values: Any) -> str:

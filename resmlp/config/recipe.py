@@ -96,6 +96,9 @@ class ImageRecipe(Recipe):
         if self.model.known is None:
             return
         name, network = self.model.network()
+        gray = network.in_chans == 3 and self.data.mean is not None and len(self.data.mean) == 1
+        what = f"--data.mean {self.data.mean[0] if self.data.mean else 0:g} is for gray images, and {name} takes colors"
+        demand(not gray, what, "give three values, or --model.in-chans 1")
         patch = network.patch_size
         for height, width in [(size[0], size[-1])] if (size := self.data.img_size) else []:
             if height % patch or width % patch:

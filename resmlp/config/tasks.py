@@ -23,9 +23,12 @@ class Supervised(Task):
     label_smoothing: float = 0.1
     consistency: float = 0.0
     """with --data.grids: weight of the divergence of the outputs from those of the largest grid; 0: none"""
+    balance: float = 0.0
+    """the weight of an image is (frequency of its class) ** -balance, with mean 1; 0: the same weight for all images;
+    1: for all classes"""
 
     def __post_init__(self) -> None:
-        check_range("--task.", self, label_smoothing=(0, BELOW_ONE), consistency=(0, ANY))
+        check_range("--task.", self, label_smoothing=(0, BELOW_ONE), consistency=(0, ANY), balance=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class Distill(Task):
     """label smoothing; the teacher's targets are never smoothed"""
     consistency: float = 0.0
     """with --data.grids: weight of the divergence of the outputs from those of the largest grid; 0: none"""
+    balance: float = 0.0
+    """the weight of an image is (frequency of its class) ** -balance, with mean 1; 0: the same weight for all images;
+    1: for all classes"""
     teacher_size: tuple[int, ...] | None = None
     """height and width of the teacher's images, or one number for a square; None: from its own preprocessing"""
     teacher_precision: Literal["fp32", "bf16"] = "fp32"
@@ -55,10 +61,32 @@ class Distill(Task):
     def __post_init__(self) -> None:
         check_choices("--task.", self)
         check_range("--task.", self, alpha=(0, 1), temperature=(POSITIVE, ANY), label_smoothing=(0, BELOW_ONE))
-        check_range("--task.", self, consistency=(0, ANY))
+        check_range("--task.", self, consistency=(0, ANY), balance=(0, 1))
         check_range("--task.", self, teacher_size=(1, 2**15), top_k=(0, ANY))
         one_or_two = self.teacher_size is None or len(self.teacher_size) in (1, 2)
         demand(one_or_two, f"--task.teacher-size {self.teacher_size}", "give one number, or height and width")
+
+
+@dataclass(frozen=True)
+class MultiLabel(Task):
+    """Several labels for each image, or none: a yes or no for each class."""
+
+    loss: Literal["bce", "asymmetric"] = "bce"
+    """bce: binary cross-entropy; asymmetric: the asymmetric loss of Ridnik et al. 2021, for classes that few images
+    have"""
+    gamma_neg: float = 4.0
+    """asymmetric loss: exponent that lowers the weight of classes that an image does not have and that are told so"""
+    gamma_pos: float = 1.0
+    """asymmetric loss: the same of classes that an image has"""
+    clip: float = 0.05
+    """asymmetric loss: probabilities of absent classes are lowered by it; below it they have no loss"""
+    label_smoothing: float = 0.0
+    """s: a target t becomes t (1 - s) + s / 2"""
+
+    def __post_init__(self) -> None:
+        check_choices("--task.", self)
+        check_range("--task.", self, gamma_neg=(0, ANY), gamma_pos=(0, ANY), clip=(0, BELOW_ONE))
+        check_range("--task.", self, label_smoothing=(0, BELOW_ONE))
 
 
 @dataclass(frozen=True)
@@ -167,6 +195,9 @@ class Segment(Task):
     jitter: float = 1.0
     """strength of the color jitter; 1: brightness by 32 of 255, contrast and saturation by half, hue by a tenth of
     the circle, each for half of the images; 0: none"""
+    loss: Literal["ce", "dice", "focal", "ce+dice"] = "ce"
+    """training: cross-entropy; 1 - the mean Dice coefficient of the classes; the focal loss with gamma 2; or the sum of
+    the first two. The mask of ignored pixels and --task.auxiliary apply to all, --task.balance not to dice"""
     balance: float = 0.0
     """training: the weight of a pixel is (frequency of its class) ** -balance; 0: the same weight for all pixels; 1:
     for all classes"""
@@ -184,6 +215,7 @@ class Segment(Task):
     """evaluation: segment the whole image at once, with the network resized to it, without a sliding window"""
 
     def __post_init__(self) -> None:
+        check_choices("--task.", self)
         share = (POSITIVE, 1)
         check_range("--task.", self, ignore_index=(0, 2**16 - 1), base_size=(1, 2**15), scale=(POSITIVE, 2**8))
         check_range("--task.", self, max_class_share=share, stride=STRIDE, flip=(0, 1), jitter=(0, 2))

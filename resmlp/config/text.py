@@ -17,7 +17,11 @@ class Text:
     source: Literal["files", "numbers"] = "files"
     """files (parallel text), or numbers (embedded: number words in English and in --data.target-language)"""
     root: str | None = None
-    """folder with NAME.en and NAME.de for each NAME of --data.train and --data.val; or NAME.tsv; or .gz of these"""
+    """folder with NAME.en and NAME.de for each NAME of --data.train and --data.val; or NAME.tsv; or .gz of these; or
+    NAME.parquet. Or one table with the pairs of all splits: a TSV or Parquet file"""
+    columns: tuple[str, ...] = ()
+    """names of the columns of a table: source=NAME target=NAME split=NAME; by default source, target and split, the
+    languages, or the only two. With it, the first row of a TSV file is its header"""
     source_language: str = "en"
     """file ending of the source language"""
     target_language: str = "de"
@@ -26,6 +30,9 @@ class Text:
     """names of the training files; several are concatenated"""
     val: str = "val"
     """name of the validation files"""
+    val_fraction: float = 0.05
+    """fraction of the sentences of a table without a column split for the validation set; equal source sentences are
+    on one side. 1: all pairs, for evaluation"""
     vocabulary: int = 8000
     """size of the joint vocabulary (byte-pair encoding), learned from the training text and saved in the run folder"""
     tokenizer: str | None = None
@@ -41,9 +48,19 @@ class Text:
     def __post_init__(self) -> None:
         check_choices("--data.", self)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), vocabulary=(260, 2**20))
+        check_range("--data.", self, val_fraction=(POSITIVE, 1))
+        for text in self.columns:
+            role, _, name = text.partition("=")
+            known = role in ("source", "target", "split") and name
+            demand(bool(known), f"--data.columns {text}", "give source=NAME target=NAME, and perhaps split=NAME")
         demand(bool(self.train), "--data.train has no value", "for train.en and train.de, give train")
         same = f"--data.source-language and --data.target-language are both {self.source_language}"
         demand(self.source_language != self.target_language, same, "give two file endings, for example en and de")
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """The names of columns, by source, target and split."""
+        return dict(text.split("=", 1) for text in self.columns)
 
 
 @dataclass(frozen=True)

@@ -57,12 +57,14 @@ class Architecture:
     init: Init = "paper"
     """paper: truncated normal with std 0.02, as the authors; fan-in: std by the width of each layer, for small
     networks; local: fan-in, and a linear mixer starts as a random 3x3 convolution, as it learns (Figure 2)"""
+    in_chans: int = 3
+    """channels of the image; 1: gray, to which images of colors are converted, and the weights of a start as well"""
 
     def __post_init__(self) -> None:
         check_choices("--model.", self)
         check_range("--model.", self, patch_size=(1, 2**12), dim=(1, 2**14), depth=(1, 2**10))
         check_range("--model.", self, mlp_ratio=(1 / self.dim, 2**10), layer_scale=(-ANY, ANY))
-        check_range("--model.", self, token_hidden=(1, 2**20), heads=(1, 2**10))
+        check_range("--model.", self, token_hidden=(1, 2**20), heads=(1, 2**10), in_chans=(1, 2**10))
         if self.mixer == "attention":
             hint = f"make it a multiple of {self.heads}"
             demand(self.dim % self.heads == 0, f"--model.dim {self.dim} does not split into {self.heads} heads", hint)

@@ -9,20 +9,10 @@ The imports inside this package point down: checking, loading, masks and text, i
 that other packages use most.
 """
 
-from resmlp.data.images.imageset import ImageSet, Splits, folder_train
-from resmlp.data.images.mixup import BatchAugment, normalize
-from resmlp.data.images.sources import count_mismatch, open_eval, open_splits
-from resmlp.data.images.transforms import eval_transform, train_transform
-from resmlp.data.loading.eval import EvalBatches, EvalPairs
-from resmlp.data.loading.train import TrainBatches
-from resmlp.data.masks.files import IGNORED
-from resmlp.data.masks.joint_transforms import BaseSize, JointTransform
-from resmlp.data.masks.maskset import MaskSet
-from resmlp.data.masks.sources import MaskSplits, label_frequencies, open_eval_masks, open_masks
-from resmlp.data.text.sources import Pairs, open_pairs, open_val, read_lines
-from resmlp.data.text.token_batches import TokenBatches, padded
-from resmlp.data.text.tokenizer import Tokenizer
+from typing import TYPE_CHECKING
+
 from resmlp.imaging.decode import UnreadableImage
+from resmlp.utils.lazy import lazily
 
 __all__ = [
     "IGNORED",
@@ -55,3 +45,52 @@ __all__ = [
     "read_lines",
     "train_transform",
 ]
+
+if TYPE_CHECKING:
+    from resmlp.data.images.imageset import ImageSet, Splits, folder_train
+    from resmlp.data.images.mixup import BatchAugment, normalize
+    from resmlp.data.images.sources import count_mismatch, open_eval, open_splits
+    from resmlp.data.images.transforms import eval_transform, train_transform
+    from resmlp.data.loading.eval import EvalBatches, EvalPairs
+    from resmlp.data.loading.train import TrainBatches
+    from resmlp.data.masks.files import IGNORED
+    from resmlp.data.masks.joint_transforms import BaseSize, JointTransform
+    from resmlp.data.masks.maskset import MaskSet
+    from resmlp.data.masks.sources import MaskSplits, label_frequencies, open_eval_masks, open_masks
+    from resmlp.data.text.sources import Pairs, open_pairs, open_val, read_lines
+    from resmlp.data.text.token_batches import TokenBatches, padded
+    from resmlp.data.text.tokenizer import Tokenizer
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "ImageSet": "images.imageset",
+        "Splits": "images.imageset",
+        "folder_train": "images.imageset",
+        "BatchAugment": "images.mixup",
+        "normalize": "images.mixup",
+        "count_mismatch": "images.sources",
+        "open_eval": "images.sources",
+        "open_splits": "images.sources",
+        "eval_transform": "images.transforms",
+        "train_transform": "images.transforms",
+        "EvalBatches": "loading.eval",
+        "EvalPairs": "loading.eval",
+        "TrainBatches": "loading.train",
+        "IGNORED": "masks.files",
+        "BaseSize": "masks.joint_transforms",
+        "JointTransform": "masks.joint_transforms",
+        "MaskSet": "masks.maskset",
+        "MaskSplits": "masks.sources",
+        "label_frequencies": "masks.sources",
+        "open_eval_masks": "masks.sources",
+        "open_masks": "masks.sources",
+        "Pairs": "text.sources",
+        "open_pairs": "text.sources",
+        "open_val": "text.sources",
+        "read_lines": "text.sources",
+        "TokenBatches": "text.token_batches",
+        "padded": "text.token_batches",
+        "Tokenizer": "text.tokenizer",
+    },
+)

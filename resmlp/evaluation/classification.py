@@ -15,24 +15,35 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
 
 if TYPE_CHECKING:
-    from resmlp.metrics import Ranking, Tally
+    from resmlp.metrics import Ranking, Reliability, Tally
 
 SHOWN = 24  # images in figures/predictions.png
 IMAGENET, SUBSET = 1_000, 200  # classes of ImageNet-1k; of ImageNet-A and of ImageNet-R
 
 
 def top1(evaluator: Evaluator) -> Scores:
-    """Top-1 and top-5 against the folders' names, each class, and figures of who is taken for whom."""
-    numbers, names = _by_name(evaluator)
+    """Top-1 and top-5 against the folders' names, each class, calibration, and figures of the predictions."""
+    from resmlp.analysis.reliability import reliability_diagram
+    from resmlp.metrics import ClassScores
+
+    numbers, names = labels_by_name(evaluator)
 
     def scores() -> Scores:
         tally = _tally(evaluator, numbers)
         yield from _fraction("top1", tally.top1, tally.images)
         yield from _fraction("top5", tally.top5, tally.images)
+        classes, bins = ClassScores.of(tally), _reliability(evaluator.ranking(), tally)
+        yield "balanced_accuracy", classes.balanced_accuracy
+        yield "macro_f1", classes.macro_f1
+        yield "ece", bins.ece
         yield from _counted(evaluator.ranking(), tally)
         yield "per_class", dict(zip(names, tally.per_class()))
+        yield "class_scores", dict(zip(names, classes.rows()))
+        yield "reliability", bins.to_dict()
         if evaluator.out:
-            yield from _draw(evaluator, evaluator.out, tally, numbers, names)
+            diagram = evaluator.out / "figures" / f"reliability{evaluator.suffix()}.png"
+            reliability_diagram(bins, diagram)
+            yield from _draw(evaluator, evaluator.out, tally, numbers, names, [diagram])
 
     return scores()
 
@@ -99,11 +110,14 @@ def _check_order(key: str, evaluator: Evaluator) -> None:
     demand(not wnids or sorted(names) == list(names), f"--protocol {key}: the model's wnids are in another order", hint)
 
 
-def _by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
+def labels_by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
     """The model's number of each of the images' classes, by its name, and the names of all the model's classes.
 
     For a model that knows no names the images must have just as many classes, in their order.
     """
+    from resmlp.data.images.label_sets import require_one_label
+
+    require_one_label(evaluator.images)
     ours, theirs = evaluator.predictor.classes, [normalize("NFC", name) for name in evaluator.images.classes]
     if ours:
         number = {normalize("NFC", name): i for i, name in enumerate(ours)}
@@ -129,7 +143,7 @@ def _in_subset(key: str, evaluator: Evaluator) -> tuple[list[int], tuple[int, ..
         _check_order(key, evaluator)
     folders = len(evaluator.images.classes)
     if evaluator.predictor.classes:
-        numbers = _by_name(evaluator)[0]
+        numbers = labels_by_name(evaluator)[0]
         if evaluator.indices is None:
             counts = f"--protocol {key}: {folders} class folders, of {SUBSET}"
             demand(folders == SUBSET, counts, "fewer classes are an easier task; give all, or --indices")
@@ -159,6 +173,15 @@ def _tally(evaluator: Evaluator, numbers: Sequence[int], columns: tuple[int, ...
     return Tally(torch.tensor(numbers, dtype=torch.int64)[ranking.label], ranking.top, evaluator.num_classes)
 
 
+def _reliability(ranking: "Ranking", tally: "Tally") -> "Reliability":
+    """The calibration over the images with finite outputs."""
+    from resmlp.metrics import reliability
+
+    said = tally.top[:, 0]
+    finite = said >= 0
+    return reliability(ranking.probability[finite], (said == tally.label)[finite])
+
+
 def _fraction(name: str, right: int, images: int) -> Scores:
     """An accuracy, and how far it may be off."""
     from resmlp.metrics import bootstrap
@@ -182,8 +205,18 @@ def _given(path: Path | None, flag: str, what: str) -> Path:
     return path
 
 
-def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int], names: Sequence[str]) -> Scores:
-    """Draw the confusion matrix and some predictions, and put them into the run's report; yields what was drawn."""
+def _draw(
+    evaluator: Evaluator,
+    out: Path,
+    tally: "Tally",
+    numbers: Sequence[int],
+    names: Sequence[str],
+    others: Sequence[Path],
+) -> Scores:
+    """Draw the confusion matrix and some predictions, and put them into the run's report.
+
+    Yields what was drawn, with the figures `others`.
+    """
     from resmlp.analysis import confusion, predictions, write_report
     from resmlp.analysis.fonts import class_labels
     from resmlp.data import UnreadableImage
@@ -191,7 +224,7 @@ def _draw(evaluator: Evaluator, out: Path, tally: "Tally", numbers: Sequence[int
 
     predictor = evaluator.predictor
     sources = evaluator.images.decoded(evaluator.preprocessing.decoding)
-    drawn = [out / "figures" / f"predictions{evaluator.suffix()}.png"]
+    drawn = [out / "figures" / f"predictions{evaluator.suffix()}.png", *others]
     shown = []
     for i in range(0, len(sources), max(len(sources) // SHOWN, 1)):
         with contextlib.suppress(UnreadableImage):

@@ -18,10 +18,16 @@ D = TypeVar("D", Data, Text)
 
 
 def open_eval_images(source: Source, data: EvalData) -> "ImageSet":
-    """The images at `data.root`; without one, or at the root that a run was trained on, its validation set."""
+    """The images at `data.root`; without one, or at the root that a run was trained on, its validation set.
+
+    With `data.labels` or `data.split` those of one split of a table of labels.
+    """
     from resmlp.data import open_eval, open_splits
+    from resmlp.data.images.table_sets import table_eval
 
     own = own_data(source)
+    if table := named_table(own, data):
+        return table_eval(table, data.split).decoded(table.decoding)
     if own and (splits := run_splits(source, own, data)):
         return splits.val
     if own and (data.root is None or same_root(own, data)):
@@ -29,17 +35,20 @@ def open_eval_images(source: Source, data: EvalData) -> "ImageSet":
     if data.root is None:
         raise UserError(f"nothing to evaluate {source} on", "give --data.root, an ImageFolder tree")
     if own and own.source != "digits":
-        return open_eval(replace(own, root=data.root))
+        return open_eval(replace(own, root=data.root, labels=None, columns=()))
     return open_eval(Data(root=data.root))
 
 
 def open_training_images(source: Source, data: EvalData, train: Path | None) -> "ImageSet":
     """The images at `train`; without one, the training set of `data.root` or of the run's own data."""
     from resmlp.data import folder_train, open_splits
+    from resmlp.data.images.table_sets import table_train
 
     if train is not None:
         return folder_train(Data(root=str(train)), "--train")
     own = own_data(source)
+    if table := named_table(own, data):
+        return table_train(table)
     if own and (splits := run_splits(source, own, data)):
         return splits.train
     if own and data.root is None:
@@ -49,6 +58,24 @@ def open_training_images(source: Source, data: EvalData, train: Path | None) -> 
     hint = "give --train PATH, or a --data.root with train/ and val/"
     demand(data.root is not None, f"nothing to evaluate {source} on", hint)
     return folder_train(Data(root=data.root))
+
+
+def named_table(own: Data | None, data: EvalData) -> Data | None:
+    """The table of labels that `data` names, by itself or by one of its splits; None for the data of a run as it was.
+
+    The root and the table of the run stand in for those that are not named. Raises `UserError` for a missing one.
+    """
+    trained = own or Data()
+    root = data.root or trained.root
+    named = (root, data.labels or trained.labels)
+    own_table = all(a and b and realpath(a) == realpath(b) for a, b in zip(named, (trained.root, trained.labels)))
+    if data.split is None and (data.labels is None or own_table):
+        return None
+    unread = f"--data.split {data.split}: only --protocol miou reads it without --data.labels"
+    demand(named[1] is not None, unread, "class folders have no further splits")
+    demand(root is not None, f"--data.root is not given, and --data.labels {named[1]} needs it", "give the images")
+    columns = data.columns if data.labels else trained.columns
+    return replace(trained, source="folder", root=root, labels=named[1], columns=columns)
 
 
 def run_splits(source: Source, own: Data, data: EvalData) -> "Splits | None":
@@ -69,7 +96,7 @@ def run_splits(source: Source, own: Data, data: EvalData) -> "Splits | None":
         images = open_images(moved)
     except UserError:  # it is another data set, with errors that its own reader reports
         return None
-    if not set(images.classes) <= {entry.label for entry in kept.entries}:
+    if not set(images.classes) <= {name for entry in kept.entries for name in kept.class_names(entry)}:
         return None  # classes that the model does not know
     found = kept.compare([images.path(i) for i in range(len(images))], images.content)
     return restore(kept, images, moved, training=False) if kept.is_at(found) else None

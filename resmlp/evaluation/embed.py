@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from resmlp.config.label_table import LabelTable
 from resmlp.config.precision import Execution
 from resmlp.evaluation.evaluator import check_counts, open_predictor
 from resmlp.hub.resolve import Source, resolve
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from resmlp.data import ImageSet
 
 
+NO_TABLE = LabelTable()
+
+
 @dataclass(frozen=True, eq=False)
 class Embeddings:
     """The features of N images, in the order of their paths, and the files that were written."""
@@ -31,7 +35,7 @@ class Embeddings:
     paths: tuple[str, ...]
     """in the folder or archive, divided by '/'"""
     labels: tuple[str | None, ...]
-    """class folders; None for an image outside any class folder"""
+    """class folders, or the labels of a table; None for an image outside any class folder, or without a row"""
     unreadable: tuple[str, ...] = ()
     """images that were left out"""
     out: Path | None = None
@@ -66,17 +70,19 @@ def embed(
     workers: int = 2,
     device: str = "auto",
     precision: str = "auto",
+    data: LabelTable = NO_TABLE,
 ) -> Embeddings | None:
     """The features of every image under `path`, a folder or an archive of any depth.
 
-    They are also written to `out`, FILE.npy with FILE.json beside it or FILE.parquet, and drawn as points of a plane
-    (t-SNE) to `map`, a PNG file. `precision` is as of `resmlp.load`. An image that cannot be read is named and left
-    out. Of several processes the first returns the result, the others None. Raises `UserError`.
+    Its labels are class folders, or those of the table in `data`. Features are also written to `out`, FILE.npy with
+    FILE.json beside it or FILE.parquet, and drawn as points of a plane (t-SNE) to `map`, a PNG file. `precision` is
+    as of `resmlp.load`. An image that cannot be read is named and left out. Of several processes the first returns
+    the result, the others None. Raises `UserError`.
     """
     out, map = (None if file is None else Path(file) for file in (out, map))
     check_outputs(out, map)
     source, root = resolve(model), str(path)
-    images, labels = list_tree(root)
+    images, labels = list_tree(root) if data.labels is None else list_table(root, data)
     if map:
         from resmlp.analysis.embedding_map import check_image_count
 
@@ -139,6 +145,20 @@ def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":
     order = sorted(range(len(names)), key=lambda i: tree.whole.images[i][0])
     images = [tree.whole.images[i][1] for i in order]
     return ImageSet((), [0] * len(order), images), [names[i] for i in order]
+
+
+def list_table(root: str, data: LabelTable) -> "tuple[ImageSet, list[str | None]]":
+    """All images under `root` in the order of their paths, and the labels of each in a table. Raises `UserError`."""
+    from resmlp.data import ImageSet
+    from resmlp.data.images.imageset import SEPARATOR
+    from resmlp.data.images.table_sets import read_table_set
+
+    found = read_table_set(root, str(data.labels), data.columns, "PATH")
+    found.raise_for_faults("val-only", "group-leak")
+    members = sorted(found.tree.images, key=lambda member: member[0])
+    records = [found.records.get(path) for path, _ in members]
+    images = ImageSet((), [0] * len(members), [image for _, image in members])
+    return images, [None if record is None else SEPARATOR.join(record.classes) for record in records]
 
 
 def _inner(name: str, root: str) -> str:

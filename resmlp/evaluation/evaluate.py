@@ -71,7 +71,7 @@ def evaluate(
     """
     source = resolve(model)
     data = data if root is None else replace(data, root=str(root))
-    asked = KINDS[source.kind].protocol if protocol is None else protocol
+    asked = usual_protocol(source) if protocol is None else protocol
     names = (asked,) if isinstance(asked, str) else tuple(asked)
     files = {"real": real, "indices": indices, "train": train}
     check_protocols(names, data, files)
@@ -86,6 +86,12 @@ def evaluate(
         crops = {str(crop): evaluator.at(crop) for crop in data.crop_ratio} or {"": evaluator}
         results = {crop: _scores(names, each) for crop, each in crops.items()}
     return None if process.rank else Evaluation(results)
+
+
+def usual_protocol(source: Source) -> str:
+    """The protocol of a MODEL by its kind; of one that gives several labels for each image `map`."""
+    several = getattr(source.config, "threshold", None) is not None
+    return "map" if several else KINDS[source.kind].protocol
 
 
 def _scores(names: Sequence[str], evaluator: Evaluator) -> dict[str, Any]:
@@ -108,8 +114,9 @@ def check_protocols(names: Sequence[str], data: EvalData, files: Mapping[str, Pa
     demand(text or data.val is None, "--data.val is given, and nothing reads it", "add --protocol bleu")
     demand(not (text and data.crop_ratio), "--data.crop-ratio is for images", "leave it out")
     demand(not (text and data.exif), "--data.exif is for images", "leave it out")
-    unread = f"--data.split {data.split}: only --protocol miou reads it"
-    demand(data.split is None or "miou" in names, unread, "leave it out")
+    pixels = "miou" in names
+    demand(data.split is None or not text, "--data.split is for images", "leave it out")
+    demand(data.labels is None or not (text or pixels), "--data.labels is for labels of whole images", "leave it out")
 
 
 def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
@@ -117,6 +124,7 @@ def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
     numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
     if 0 < len(scores.get("per_class", {})) <= ALWAYS_TOP5:
         numbers.pop("top5", None)
+    numbers.pop("macro_f1", None)  # the line stays short; --json has all
     shown = [f"{name} {value:.4f}" + _interval(scores.get(f"{name}_interval")) for name, value in numbers.items()]
     amount = "".join(f"  on {scores[what]:,} {what}" for what in ("images", "sentences") if what in scores)
     yield "  ".join(shown) + amount + where
@@ -133,6 +141,8 @@ def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
             yield "    last {layers} layers, lr {lr:g}: top1 {top1:.4f}, top5 {top5:.4f}".format(**member) + held_out
     if "real_images" in scores:
         yield f"  real is counted on the {scores['real_images']:,} images that have a ReaL label"
+    if "map" in scores:
+        yield "  map is the mean of the average precisions of the classes; f1 is at the threshold of the model"
     if "not_finite" in scores:
         yield f"  {scores['not_finite']:,} images gave outputs that are not finite; they count as wrong"
     if "pixels_not_finite" in scores:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
+from resmlp.config.model_json import noun
 from resmlp.config.precision import Execution
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
-from resmlp.inference.model_kinds import KINDS, open_source
+from resmlp.inference.model_kinds import KINDS, load_source, open_source
 from resmlp.utils.checks import demand_finite
 from resmlp.utils.errors import UserError, notice
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
@@ -100,7 +101,8 @@ class Evaluator:
     def suffix(self) -> str:
         """The ending of the names of figures: those of other data do not replace those of the run's own data."""
         root = "" if self.data.root is None else Path(self.data.root).resolve().name
-        parts = [root, self.data.val or "", self.data.split or ""]
+        labels = "" if self.data.labels is None else Path(self.data.labels).stem
+        parts = [root, labels, self.data.val or "", self.data.split or ""]
         names = "".join("-" + re.sub(r"[^\w.-]", "_", part) for part in parts if part)
         crop = "" if self.crop is None else f"-crop{self.crop:g}"
         return names + crop + ("" if self.weights == "best" else f"-{self.weights}")
@@ -118,6 +120,15 @@ class Evaluator:
             demand_finite((ranking.top >= 0).any())
             self._rankings[columns] = ranking
         return self._rankings[columns]
+
+    def outputs(self) -> "Collected":
+        """The logits of each image, once over all processes: N K."""
+        from resmlp.metrics import extract
+
+        collected = extract(self.predictor.logits, self._batches(self.images), "cpu")
+        check_counts(collected, self.images)
+        demand_finite(collected.value.isfinite().all(1).any())
+        return collected
 
     def features(self, images: "ImageSet", layers: int = 1, flipped: bool = False) -> "Collected":
         """The features of each of the images, once over all processes: N layers*D.
@@ -196,6 +207,13 @@ def open_weights(source: Source, weights: WeightKind) -> Any:
     return saved
 
 
+def open_export(evaluator: Evaluator) -> Any:
+    """An exported segmenter or translator ready to predict. Raises `UserError` for weights that only a run has."""
+    if evaluator.weights != "best":
+        last_weights(evaluator.source, evaluator.weights)
+    return load_source(evaluator.source, evaluator.execution)
+
+
 def open_network(source: Source, weights: WeightKind) -> "Saved":
     """The same for a network that gives an output for a whole image. Raises `UserError` for any other kind."""
     from resmlp.models import Saved
@@ -203,7 +221,9 @@ def open_network(source: Source, weights: WeightKind) -> "Saved":
     saved = open_weights(source, weights)
     if not isinstance(saved, Saved):
         use = "; resmlp translate takes it" if KINDS[source.kind].takes == "text" else ""
-        raise UserError(f"{source} is a {source.kind}", f"--protocol {KINDS[source.kind].protocol} evaluates it{use}")
+        raise UserError(
+            f"{source} is {noun(source.kind)}", f"--protocol {KINDS[source.kind].protocol} evaluates it{use}"
+        )
     return saved
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from resmlp.evaluation.classification import real, subset, top1, v2
 from resmlp.evaluation.evaluator import Evaluator, Scores
 from resmlp.evaluation.feature_probes import knn, linear
+from resmlp.evaluation.multilabel import mean_average_precision
 from resmlp.evaluation.segmentation import miou
 from resmlp.evaluation.translation import bleu
 
@@ -29,6 +30,9 @@ class Protocol(NamedTuple):
 
 PROTOCOLS: dict[str, Protocol] = {
     "top1": Protocol("top-1, top-5, each class and the confusion matrix, by the folders' names", top1),
+    "map": Protocol(
+        "several labels for each image: mean average precision, macro F1, each class", mean_average_precision
+    ),
     "real": Protocol("ImageNet's validation images against the ReaL labels, --real", real, "real"),
     "v2": Protocol("ImageNet-V2, whose folders are class numbers", v2),
     "a": Protocol("ImageNet-A: 200 of the classes, --indices", partial(subset, "a"), "indices", optional=True),

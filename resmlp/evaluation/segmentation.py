@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from resmlp.config import Data
 from resmlp.config.tasks import Segment
 from resmlp.evaluation.datasets import same_root
-from resmlp.evaluation.evaluator import Evaluator, Scores, open_weights
+from resmlp.evaluation.evaluator import Evaluator, Scores, open_export, open_weights
 from resmlp.utils.checks import demand, demand_finite
 from resmlp.utils.errors import notice
 from resmlp.utils.run_folder import FIGURES, RECIPE
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def miou(evaluator: Evaluator) -> Scores:
-    """Mean intersection over union, pixel accuracy and each class, on a run's validation set or on other images."""
-    from resmlp.data import EvalPairs
+    """mIoU, pixel accuracy, boundary F1 and each class, on a run's validation set or on other images."""
+    from resmlp.data import BaseSize, EvalPairs
     from resmlp.metrics import count_pixels
+    from resmlp.metrics.boundary import BoundaryTally
 
     predictor = open_predictor(evaluator)
     masks, process, data = open_eval_masks_of(evaluator, predictor), evaluator.process, evaluator.data
@@ -31,21 +32,26 @@ def miou(evaluator: Evaluator) -> Scores:
     def scores() -> Scores:
         import torch
 
+        boundaries = BoundaryTally.of(len(predictor.classes))
         rank = {"rank": process.rank, "world": process.world}
-        pairs = EvalPairs(masks, predictor.prepare, data.workers, strict=data.strict, **rank)
+        fit = BaseSize(predictor.config.base_size, predictor.preprocessing.interpolation)
+        pairs = EvalPairs(masks, fit, data.workers, strict=data.strict, **rank)
         with torch.inference_mode():
-            tally = count_pixels(predictor.label, pairs, len(predictor.classes))
+            tally = count_pixels(predictor.label, pairs, len(predictor.classes), boundaries.add)
+        outlines = boundaries.gathered()
         if tally.images + len(tally.unreadable) != len(masks):
             raise RuntimeError(f"{tally.images} images were counted, of {len(masks)}")
         unread = f"none of the images can be read: {', '.join(tally.unreadable[:1])}"
         demand(tally.images > 0, unread, "check the files")
         demand_finite(tally.not_finite < max(tally.pixels, 1))
         yield from tally.scores()
+        yield "boundary_f1", outlines.mean()
         yield "images", tally.images
         yield "unreadable", list(tally.unreadable)
         if tally.not_finite:
             yield "pixels_not_finite", tally.not_finite
         yield "per_class", dict(zip(predictor.classes, tally.per_class()))
+        yield "boundary_per_class", dict(zip(predictor.classes, outlines.per_class()))
         if evaluator.out:
             yield "figures", draw(evaluator, evaluator.out, predictor, masks, tally)
 
@@ -56,13 +62,15 @@ def open_predictor(evaluator: Evaluator) -> "SegmentationPredictor":
     """The model with the weights that were asked for, on the device of this process."""
     from resmlp.config.model_json import SegmenterModelConfig
     from resmlp.inference.runners import one_precision
-    from resmlp.inference.segmenter import SegmentationPredictor
+    from resmlp.inference.segmenter import TorchSegmentationPredictor
 
     demand(not evaluator.data.crop_ratio, "--data.crop-ratio: a segmenter sees the whole image", "leave it out")
-    evaluator.source.expect(SegmenterModelConfig)
-    saved = open_weights(evaluator.source, evaluator.weights)
-    device = evaluator.process.device
-    return SegmentationPredictor(saved.model, saved.config, device, one_precision(device, evaluator.execution))
+    source, device = evaluator.source, evaluator.process.device
+    if source.kind == "exported-segmenter":
+        return open_export(evaluator)
+    source.expect(SegmenterModelConfig)
+    saved = open_weights(source, evaluator.weights)
+    return TorchSegmentationPredictor(saved.model, saved.config, device, one_precision(device, evaluator.execution))
 
 
 def open_eval_masks_of(evaluator: Evaluator, predictor: "SegmentationPredictor") -> "MaskSet":

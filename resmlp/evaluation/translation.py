@@ -1,12 +1,13 @@
 """Translation: translations against their references."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resmlp.config import Text
 from resmlp.config.model_json import TranslatorModelConfig
 from resmlp.evaluation.datasets import own_data
-from resmlp.evaluation.evaluator import Evaluator, Scores, open_weights
+from resmlp.evaluation.evaluator import Evaluator, Scores, open_export, open_weights
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import notice
 from resmlp.utils.files import write_text
@@ -48,12 +49,16 @@ def bleu(evaluator: Evaluator) -> Scores:
 
 def open_translator_of(evaluator: Evaluator) -> "Translator":
     """The model with the weights that were asked for, on the device of this process."""
-    from resmlp.inference.translator import Translator, translator_precision
+    from resmlp.inference.translator import TorchTranslator, translator_precision
 
+    if evaluator.source.kind == "exported-translator":
+        translator: Translator = open_export(evaluator)
+        translator.batch_size = evaluator.data.batch_size
+        return translator
     evaluator.source.expect(TranslatorModelConfig)
     saved = open_weights(evaluator.source, evaluator.weights)
     precision = translator_precision(evaluator.process.device, evaluator.execution)
-    return Translator(saved, evaluator.process.device, evaluator.data.batch_size, precision=precision)
+    return TorchTranslator(saved, evaluator.process.device, evaluator.data.batch_size, precision=precision)
 
 
 def text_of(evaluator: Evaluator, config: TranslatorModelConfig) -> Text:
@@ -62,6 +67,8 @@ def text_of(evaluator: Evaluator, config: TranslatorModelConfig) -> Text:
     files: dict[str, Any] = {"val": asked.val} if asked.val else {}
     if asked.root:
         files |= {"root": asked.root, "source": "files"}
+        same = own and own.root and Path(own.root).resolve() == Path(asked.root).resolve()
+        files |= {} if same else {"val_fraction": 1.0}  # of another table all pairs, as of a tree without splits
     if own:
         embedded = own.source != "files" and asked.val and not asked.root
         demand(not embedded, f"--data.val {asked.val}: the run's data is embedded", "give --data.root as well")

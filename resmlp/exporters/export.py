@@ -1,35 +1,35 @@
-"""A network as a file for other programs: ONNX, OpenVINO or torch.export; folded, for any number of images.
+"""A network as a file for other programs: ONNX, OpenVINO, torch.export or ExecuTorch; for any batch.
 
 The written file is run by its own program and compared with the network in torch before it replaces an earlier one.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resmlp.config.model_json import MODEL_JSON, ExportedModelConfig, ModelConfig, Output, Target
+from resmlp.config.model_json import MODEL_JSON, AnyExport, ExportedModelConfig, ModelConfig, Output, Target
 from resmlp.config.precision import Execution, Precision
-from resmlp.config.preprocessing import Preprocessing
-from resmlp.data import eval_transform, normalize
-from resmlp.exporters.formats import FORMATS, Forward, check_packages, export_program, quiet
+from resmlp.data import normalize
+from resmlp.data.images.mixup import to_gray
+from resmlp.exporters.checked_files import check_difference, check_out, put_in_place, written_aside
+from resmlp.exporters.formats import FORMATS, Forward, check_packages, export_program
+from resmlp.exporters.image_graphs import Normalize, probes, read_images
 from resmlp.exporters.lowering import lower
 from resmlp.exporters.precision import available, choose_precision
+from resmlp.exporters.segmenter import export_segmenter
+from resmlp.exporters.translator import export_translator
 from resmlp.hub.default_out import default_out
-from resmlp.hub.resolve import Source, read_config, resolve
-from resmlp.imaging.image_file import File
+from resmlp.hub.resolve import Source, resolve
 from resmlp.imaging.listing import list_images
 from resmlp.models import Saved, Trunk, fold, open_model
+from resmlp.models.count import input_channels
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
-from resmlp.utils.files import disk_errors, write_json, write_together
+from resmlp.utils.files import disk_errors
 from resmlp.utils.serialization import to_dict
 
 TOLERANCE = 1e-4
@@ -72,32 +72,48 @@ def export(
     tolerance: float = TOLERANCE,
     images: Sequence[str | Path] = (),
     precision: str = "fp32",
+    img_size: tuple[int, int] | None = None,
 ) -> ExportResult:
-    """Export MODEL, a classifier, into the folder `out`: by default RUN/export, or export/NAME.
+    """Export MODEL into the folder `out`: by default RUN/export, or export/NAME.
 
-    The network takes float32 B 3 H W, normalized, and gives logits B K (features B D without a classifier);
-    `with_preprocessing`: uint8 B 3 H W, 0 to 255, and probabilities B K. `images`: files or folders of images for the
-    comparison with torch, besides noise and smooth images.
+    A classifier takes float32 B 3 H W, normalized, and gives logits B K (features B D without a classifier);
+    `with_preprocessing`: uint8 B 3 H W, 0 to 255, and probabilities B K. A segmenter gives logits B K H W; `img_size`
+    (height, width) is another size than that of its window. A translator becomes two graphs, the encoder and a step of
+    the decoder. `images`: files or folders of images for the comparison with torch, besides noise and smooth images.
 
-    Raises `UserError` for a model that is not a resmlp classifier, for a missing package, for an image that cannot be
+    Raises `UserError` for a network that the format does not take, for a missing package, for an image that cannot be
     read, for a folder with other content, and where an output differs by more than `tolerance`.
     """
     source = resolve(model)
-    source.expect(ModelConfig)
     folder = default_out(source.name, "export") if out is None else Path(out)
-    check_packages(to)
-    check_out(folder, to)
+    only_images = f"{source} translates text, and"
+    if source.kind == "translator":
+        demand(not with_preprocessing, f"{only_images} --with-preprocessing is for images", "leave it out")
+        demand(not images, f"{only_images} --images is for images", "leave it out")
+        demand(img_size is None, f"{only_images} --img-size is for images", "leave it out")
+        return _result(folder, export_translator(source, folder, to, tolerance, precision))
     files = list_images(images) if images else []
+    if source.kind == "segmenter":
+        options = (with_preprocessing, tolerance, files, precision, img_size)
+        return _result(folder, export_segmenter(source, folder, to, *options))
+    source.expect(ModelConfig)
+    check_packages(to)
+    demand(img_size is None, f"--img-size: {source} is a classifier", "resmlp train finetune moves it")
+    check_out(folder, to, FORMATS[to].files, ExportedModelConfig)
     saved = open_model(source)
     trunk_of(saved, source.name)
     if not source.trained:
         notice(f"{source} names an architecture: its weights are random (a run folder has trained ones)")
-    pixels = _read_images(files, saved.preprocessing) if files else None
+    pixels = read_images(files, saved.preprocessing) if files else None
     precisions = Execution(precision=precision).among(available(to), f"an export to {to} on this cpu")
-    config = export_saved(saved, folder, to, with_preprocessing, tolerance, pixels, precisions)
-    return ExportResult(
-        folder, config.to, config.files, config.output, config.difference, config.precision, config.agreement
-    )
+    return _result(folder, export_saved(saved, folder, to, with_preprocessing, tolerance, pixels, precisions))
+
+
+def _result(folder: Path, config: AnyExport) -> ExportResult:
+    """What is in model.json, for people."""
+    output: Output = getattr(config, "output", "logits")
+    how = {name: getattr(config, name) for name in ("precision", "agreement") if hasattr(config, name)}
+    return ExportResult(folder, config.to, config.files, output, config.difference, **how)
 
 
 def export_saved(
@@ -116,22 +132,20 @@ def export_saved(
     """
     check_packages(to)
     model = trunk_of(saved).cpu().eval()
-    check_out(folder, to)
     form = FORMATS[to]
+    check_out(folder, to, form.files, ExportedModelConfig)
     config = exported_config(saved, to, with_preprocessing)
     exported, reference = (WithPreprocessing(network, config) for network in (lower(fold(model)), model))
-    with TemporaryDirectory(prefix="resmlp-export-") as temporary, quiet():
-        place = Path(temporary)
+    with written_aside() as aside:
         with disk_errors(folder):
-            form.write(export_program(exported, config.model.size, config.pixels), place, config.output)
-        error = difference(form.open(place), reference, config, images)
-        too_large = f"the exported {config.output} differ by {error:.1e}, more than {tolerance:g}: nothing is written"
-        demand(error <= tolerance, too_large, f"give a --tolerance, or another format than {to}")  # refuses nan
+            shape = (input_channels(model), *config.model.size)
+            form.write(export_program(exported, shape, config.pixels, form.most), aside, config.output)
+        error = difference(form.open(aside), reference, config, images)
+        check_difference(error, tolerance, config.output, to)  # refuses nan
         config = replace(config, difference=error)
         if tuple(precisions) != ("fp32",):
-            config = choose_precision(place, config, precisions)
-        write_json(place / MODEL_JSON, to_dict(config))
-        write_together({folder / name: partial(shutil.copyfile, place / name) for name in (*form.files, MODEL_JSON)})
+            config = choose_precision(aside, config, precisions)
+        put_in_place(aside, folder, config)
     return config
 
 
@@ -142,57 +156,28 @@ def trunk_of(saved: Saved, name: str = "the model") -> Trunk:
     return saved.model
 
 
-def check_out(folder: Path, to: str) -> None:
-    """Raise `UserError` for a folder with other content than an earlier export to the same format."""
-    demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")
-    present = next((folder / name for name in (MODEL_JSON, *FORMATS[to].files) if (folder / name).exists()), None)
-    if present is None:
-        return
-    try:
-        config = read_config(folder / MODEL_JSON)
-    except UserError:
-        config = None
-    if not isinstance(config, ExportedModelConfig):
-        raise UserError(f"--out {folder} would replace {present}, which export did not write", "give another --out")
-    demand(config.to == to, f"--out {folder} holds an export to {config.to}", "give another --out")
-
-
 def exported_config(saved: Saved, to: Target, pixels: bool) -> ExportedModelConfig:
     """The content of model.json for an export of `saved`."""
     network = trunk_of(saved).config
     output: Output = "features" if not network.num_classes else "probabilities" if pixels else "logits"
     files = FORMATS[to].files
-    return ExportedModelConfig(network, saved.preprocessing, to, files, output, pixels, saved.classes, saved.words)
+    names = (saved.classes, saved.words, saved.threshold)
+    return ExportedModelConfig(network, saved.preprocessing, to, files, output, pixels, *names)
 
 
 class WithPreprocessing(nn.Module):
-    """A network with the steps around it that `config` asks for: normalization before it, softmax after it."""
+    """A network with the steps around it that `config` asks for: normalization, softmax or sigmoid."""
 
     def __init__(self, network: nn.Module, config: ExportedModelConfig):
         super().__init__()
         self.network = network
         self.before: nn.Module = Normalize(config.preprocessing) if config.pixels else nn.Identity()
-        self.after: nn.Module = nn.Softmax(dim=1) if config.output == "probabilities" else nn.Identity()
+        probability: nn.Module = nn.Softmax(dim=1) if config.threshold is None else nn.Sigmoid()
+        self.after: nn.Module = probability if config.output == "probabilities" else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         """B 3 H W -> B K"""
         return self.after(self.network(self.before(images)))
-
-
-class Normalize(nn.Module):
-    """`resmlp.data.normalize` with the mean and the std as constants of the graph."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, preprocessing: Preprocessing):
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """uint8 B 3 H W -> float32 B 3 H W"""
-        return (pixels.float() / 255 - self.mean) / self.std
 
 
 @torch.no_grad()
@@ -200,6 +185,7 @@ def difference(run: Forward, reference: nn.Module, config: ExportedModelConfig, 
     """Largest absolute difference between outputs of `run` and `reference` over `probes`; nan if any output is nan."""
     worst = []
     for pixels in probes(config.model.size, images):
+        pixels = to_gray(pixels) if config.model.architecture.in_chans == 1 else pixels
         inputs = pixels if config.pixels else normalize(pixels, config.preprocessing.mean, config.preprocessing.std)
         expected, outputs = reference(inputs), run(inputs)
         if outputs.shape != expected.shape:
@@ -207,18 +193,3 @@ def difference(run: Forward, reference: nn.Module, config: ExportedModelConfig, 
             raise UserError(f"the exported network gives outputs of shape {shapes}", "report this as a bug of resmlp")
         worst.append((outputs - expected).abs().max())
     return torch.stack(worst).max().item()
-
-
-def probes(size: tuple[int, int], images: Tensor | None = None) -> list[Tensor]:
-    """Batches uint8 B 3 H W for the comparison: one image of noise, three smooth images, and `images` (P 3 H W)."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (1, 3, *size), generator=generator, dtype=torch.uint8)
-    coarse = torch.rand(3, 3, 4, 4, generator=generator) * 255
-    smooth = F.interpolate(coarse, size, mode="bicubic", align_corners=False).clamp(0, 255).to(torch.uint8)
-    return [noise, smooth] if images is None else [noise, smooth, *images.split(4)]
-
-
-def _read_images(files: list[str], preprocessing: Preprocessing) -> Tensor:
-    """uint8 P 3 H W, resized and cropped for the network. Raises `UserError` for the first unreadable file."""
-    transform = eval_transform(preprocessing)
-    return torch.stack([transform(File(file, preprocessing.decoding).read()) for file in files])

@@ -12,6 +12,7 @@ from resmlp.config.pretrained import HUB
 from resmlp.exporters.provenance import MIXER, RESMLP, UNKNOWN, Provenance, escape, table
 from resmlp.models import Trunk, TrunkConfig, count_macs, count_parameters
 
+COLORS = {1: "gray", 3: "RGB"}
 SHOWN = 50
 """class names on the card; config.json has all"""
 
@@ -83,14 +84,14 @@ def _about(config: dict[str, Any], network: TrunkConfig, classes: tuple[str, ...
     arch, preprocessing = network.architecture, config["pretrained_cfg"]
     with torch.device("meta"):
         model = Trunk(network)
-        macs = count_macs(model, torch.empty(1, 3, *network.size))
+        macs = count_macs(model, torch.empty(1, arch.in_chans, *network.size))
     unnamed = "" if classes else f", names {UNKNOWN}"
     crop = f"center crop of {preprocessing['crop_pct']:g} of the shorter side"
     paper = MIXER if network.name.startswith("mixer_") else RESMLP
     facts = (
         ("parameters", f"{count_parameters(model):,}"),
         ("multiply-adds", f"{macs / 1e6:,.1f} M per image"),
-        ("image", f"{network.size[0]}x{network.size[1]} pixels (height x width), RGB"),
+        ("image", f"{network.size[0]}x{network.size[1]} pixels (height x width), {COLORS[arch.in_chans]}"),
         ("preprocessing", f"resize ({preprocessing['interpolation']}), {crop}"),
         ("mean, std", f"{preprocessing['mean']}, {preprocessing['std']}, for pixels from 0 to 1"),
         ("patch, dimension, depth", f"{arch.patch_size}, {arch.dim}, {arch.depth}"),

@@ -30,7 +30,7 @@ def choose_precision(folder: Path, config: ExportedModelConfig, precisions: Sequ
     size = config.model.size
 
     def batches() -> list[np.ndarray]:
-        return list(images(size))
+        return list(images(size, config.model.architecture.in_chans))
 
     kept = keep_agreeing([engines[name] for name in precisions], batches) if len(precisions) > 1 else []
     chosen = Autotuned(kept).tune(batches()[0]).engine.precision if kept else precisions[0]

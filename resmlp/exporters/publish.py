@@ -92,7 +92,7 @@ def write_for_hub(model: str | Path | Source, folder: Path, repo: str, license: 
     trunk = trunk_of(saved, source.name)
     demand(source.trained, f"the weights of {source} are random", "give a run folder, or a file of weights")
     network = trunk.config
-    config = to_hub(ModelConfig(network, saved.preprocessing, saved.classes))
+    config = to_hub(ModelConfig(network, saved.preprocessing, saved.classes, saved.threshold))
     if saved.words:
         config["label_descriptions"] = dict(zip(saved.classes, saved.words))
     provenance = provenance_of(source)

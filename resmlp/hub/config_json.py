@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from resmlp.config.model_json import ModelConfig, TrunkConfig, config_from
-from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.preprocessing import COUNTS, Preprocessing
 from resmlp.config.vision import ARCHITECTURES, TIMM_NAMES, Architecture, canonical
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -16,7 +16,7 @@ PREPROCESSING = {"crop_pct": "crop_ratio", "interpolation": "interpolation", "me
 """key of pretrained_cfg in timm -> field of `Preprocessing`"""
 TRAINING_ONLY = {"num_classes", "drop_rate", "proj_drop_rate", "drop_path_rate", "nlhb"}
 """model_args that do not change a trained network, and the number of classes, which is read elsewhere"""
-FIXED = {"in_chans": 3, "stem_norm": False}
+FIXED = {"stem_norm": False}
 """model_args with one permitted value, besides global_pool"""
 TIMM_FIELDS = {"embed_dim": "dim", "num_blocks": "depth", "num_heads": "heads"}
 """key of model_args in timm -> field of `Architecture`; `resmlp.timm` accepts both"""
@@ -51,7 +51,10 @@ def from_hub(config: Any) -> ModelConfig:
     valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
     demand(valid, "label_names is not a list of names", FORMAT)
     demand(len(names) in (0, classes), f"label_names has {len(names)} names for {classes} classes", HAND)
-    return ModelConfig(network, from_dict(Preprocessing, {"size": list(size)} | preprocessing), tuple(names))
+    channels = network.architecture.in_chans
+    demand(channels in COUNTS, f"model_args.in_chans is {channels}", "only 1 and 3 are supported")
+    seen = from_dict(Preprocessing, {"size": list(size)} | preprocessing)
+    return ModelConfig(network, seen.for_channels(channels), tuple(names))
 
 
 def to_hub(config: ModelConfig) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def to_hub(config: ModelConfig) -> dict[str, Any]:
         "global_pool": _pool(arch),
         "model_args": {"img_size": height if height == width else [height, width]} | args,
         "pretrained_cfg": {
-            "input_size": [3, height, width],
+            "input_size": [arch.in_chans, height, width],
             "fixed_input_size": True,
             "interpolation": preprocessing.interpolation,
             "crop_pct": preprocessing.crop_ratio,
@@ -98,7 +101,7 @@ def timm_name(arch: Architecture) -> str | None:
 
 def _named_part(arch: Architecture) -> Architecture:
     """`arch` with defaults for the fields that its name in timm does not fix: initial values and arguments."""
-    same = replace(arch, layer_scale=None, init="paper", heads=1, token_hidden=None)
+    same = replace(arch, layer_scale=None, init="paper", heads=1, token_hidden=None, in_chans=3)
     return replace(same, mlp_ratio=4.0) if arch.mixer == "mlp" else same
 
 
@@ -110,16 +113,17 @@ _TIMM = {
 
 
 def _timm_args(network: TrunkConfig) -> dict[str, Any]:
-    """mlp_ratio of a Mixer, its hidden widths over `dim`, unless it is the default (0.5, 4)."""
+    """in_chans unless it is 3, and mlp_ratio of a Mixer, its hidden widths over `dim`, unless it is (0.5, 4)."""
     arch = network.architecture
+    channels = {} if arch.in_chans == 3 else {"in_chans": arch.in_chans}
     if arch.mixer != "mlp":
-        return {}
+        return channels
     hidden = _token_hidden(network)
     ratio = hidden / arch.dim
     if int(ratio * arch.dim) != hidden:  # timm truncates the product
         ratio = (hidden + 0.5) / arch.dim
     ratios = [ratio, arch.mlp_ratio]
-    return {} if ratios == [0.5, 4.0] else {"mlp_ratio": ratios}
+    return channels if ratios == [0.5, 4.0] else channels | {"mlp_ratio": ratios}
 
 
 def _resmlp_args(network: TrunkConfig) -> tuple[str, dict[str, Any]]:

@@ -9,7 +9,10 @@ from typing import Literal, TypeVar
 from resmlp.config import Recipe
 from resmlp.config.model_json import (
     AnyConfig,
+    AnyExport,
     ExportedModelConfig,
+    ExportedSegmenterConfig,
+    ExportedTranslatorConfig,
     ModelConfig,
     SegmenterModelConfig,
     TranslatorModelConfig,
@@ -31,13 +34,26 @@ TIMM = "timm:"
 MODELS = "give a run folder, a weight file, hf-hub:ORG/NAME, or a name of `resmlp list models`"
 PIXELS = "pixels"
 """the MODEL whose features are the pixels themselves"""
-Kind = Literal["classifier", "features", "segmenter", "translator", "exported", "compressed", "timm", "pixels"]
+Kind = Literal[
+    "classifier",
+    "features",
+    "segmenter",
+    "translator",
+    "exported",
+    "exported-segmenter",
+    "exported-translator",
+    "compressed",
+    "timm",
+    "pixels",
+]
 T = TypeVar("T")
 KINDS: dict[type, Kind] = {
     ModelConfig: "classifier",
     SegmenterModelConfig: "segmenter",
     TranslatorModelConfig: "translator",
     ExportedModelConfig: "exported",
+    ExportedSegmenterConfig: "exported-segmenter",
+    ExportedTranslatorConfig: "exported-translator",
 }
 """by the class of a model.json"""
 
@@ -87,7 +103,7 @@ class Source:
         None for anything else. Raises `UserError` for a damaged one.
         """
         files = [self.folder / RECIPE] if self.folder else []
-        if files and self.kind in ("compressed", "exported"):
+        if files and (self.kind == "compressed" or isinstance(self.config, AnyExport)):
             files.append(files[0].absolute().parent.parent / RECIPE)  # by default they are in the run folder
         found = [file for file in files if file.is_file()]
         return from_dict(Recipe, read_json(found[0])) if found else None
@@ -102,7 +118,8 @@ class Source:
         if self.config is None and self.path:
             raise UserError(f"no {self.file.with_suffix('.json')}", "it describes the network: copy it as well")
         name = noun(KINDS[wanted])
-        use = "; resmlp translate takes it" if isinstance(self.config, TranslatorModelConfig) else ""
+        text = isinstance(self.config, TranslatorModelConfig | ExportedTranslatorConfig)
+        use = "; resmlp translate takes it" if text else ""
         raise UserError(f"{self.name} is {noun(self.kind)}", f"{name} is expected here{use}")
 
     def __str__(self) -> str:
@@ -146,7 +163,7 @@ def _local(name: str) -> Source:
         kind = _kind(config)
         if (described.parent / COMPRESSION).is_file():
             kind = "compressed"
-        if not isinstance(config, ExportedModelConfig):
+        if not isinstance(config, AnyExport):
             _check_weights(path)
         return Source(name, kind, path, config=config)
     _check_weights(path)

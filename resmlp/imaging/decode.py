@@ -12,15 +12,13 @@ from resmlp.config.preprocessing import Decoding, ValueRange
 from resmlp.imaging import jpeg, libtiff
 from resmlp.imaging.bit_depth import is_deep, to_8_bits
 from resmlp.imaging.crop import Box, Size
+from resmlp.imaging.formats import MissingPackage, open_image
 from resmlp.imaging.limits import check_image, check_shape
 from resmlp.imaging.orientation import orient, orientation
 from resmlp.utils.errors import UserError, is_out_of_memory, printable
 
 libtiff.silence()
 
-# The bytes of a file decide its format, not its name.
-# EPS and similar formats are excluded: Pillow would pass them to external programs.
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000")
 DEFAULT = Decoding()
 
 
@@ -58,9 +56,10 @@ def decode(name: str, open_file: Callable[[], BinaryIO], decoding: Decoding = DE
     """Decode the file that `open_file` opens: RGB, upright by EXIF, transparent pixels blended with white.
 
     Raises `UnreadableImage(name, ...)` if that fails, for instance for a truncated file, for a shape or a number of
-    pixels beyond `resmlp.imaging.limits`, or for samples of unknown range.
+    pixels beyond `resmlp.imaging.limits`, or for samples of unknown range. Raises `MissingPackage` for HEIC without
+    pillow-heif.
     """
-    with _unreadable_on_error(name), open_file() as file, Image.open(file, formats=FORMATS) as image:
+    with _unreadable_on_error(name), open_file() as file, open_image(file) as image:
         check_image(image, _file_size(file))
         orient(image, decoding.exif)  # this loads the pixels
         return image if _is_opaque_rgb(image) else to_rgb(image, decoding.value_range)
@@ -85,7 +84,7 @@ def decode_region(
             return pixels
         with _unreadable_on_error(name):
             file.seek(0)
-            image = stack.enter_context(Image.open(file, formats=FORMATS))
+            image = stack.enter_context(open_image(file))
             check_image(image, _file_size(file))
             upright_jpeg = image.format == "JPEG" and (decoding.exif == "ignore" or orientation(image) == 1)
             if not upright_jpeg:
@@ -125,7 +124,7 @@ def _unreadable_on_error(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow's decoders raise many kinds of exceptions for damaged files
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or isinstance(error, MissingPackage):
             raise
         raise UnreadableImage(name, describe_error(error)) from error
 

@@ -13,12 +13,13 @@ EXTENSIONS = {
     "GIF": (".gif",),
     "AVIF": (".avif",),
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
+    "HEIF": (".heic", ".heif"),  # by an extra
 }
 """from Pillow's name of a format to its extensions"""
 ENDINGS = tuple(dict.fromkeys(ending for endings in EXTENSIONS.values() for ending in endings))
 """a file with one of these extensions is an image, whatever its content: a damaged one must be reported"""
 UNSUPPORTED = (
-    *(".heic", ".heif", ".jxl", ".svg", ".psd", ".ico"),
+    *(".jxl", ".svg", ".psd", ".ico"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),  # raw files of cameras begin like TIFF files
 )
 """extensions of images that are not read"""
@@ -31,11 +32,16 @@ SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP"
     rb"|BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}"  # a BMP has a few sizes of header
     rb"|P[1-6]\s+[0-9#]"
-    rb"|.{4}ftyp(?:avi[fs]|m(?:if|sf)1.*avi[fs])"
+    rb"|.{4}ftyp(?:avi[fs]|hei[cmsx]|hev[cmsx]|m(?:if|sf)1)"
     rb"|\0{3}\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
     re.DOTALL,
 )
 """the beginnings of the formats in `EXTENSIONS`"""
+
+
+def is_heif(head: bytes) -> bool:
+    """Whether a file with these first bytes is a HEIC or HEIF image, and not an AVIF one."""
+    return head[4:8] == b"ftyp" and SIGNATURES.match(head) is not None and b"avi" not in head[8:]
 
 
 def is_image(path: str, head: bytes | None = None) -> bool | None:

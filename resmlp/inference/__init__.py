@@ -1,21 +1,8 @@
 """A trained network ready to use. Each part is imported at its first use: an exported network needs no torch."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-_PUBLIC = {
-    "Classifier": "prediction",
-    "Embedding": "prediction",
-    "ExportedPredictor": "exported",
-    "Prediction": "prediction",
-    "Predictor": "prediction",
-    "Segmentation": "segmenter",
-    "SegmentationPredictor": "segmenter",
-    "TorchPredictor": "predictor",
-    "Translation": "translator",
-    "Translator": "translator",
-    "load": "model_kinds",
-}
+from resmlp.utils.lazy import lazily
 
 __all__ = [
     "Classifier",
@@ -36,11 +23,22 @@ if TYPE_CHECKING:
     from resmlp.inference.model_kinds import load
     from resmlp.inference.prediction import Classifier, Embedding, Prediction, Predictor
     from resmlp.inference.predictor import TorchPredictor
-    from resmlp.inference.segmenter import Segmentation, SegmentationPredictor
-    from resmlp.inference.translator import Translation, Translator
+    from resmlp.inference.segmentation import Segmentation, SegmentationPredictor
+    from resmlp.inference.translation import Translation, Translator
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'resmlp.inference' has no attribute {name!r}")
-    return getattr(import_module(f"resmlp.inference.{_PUBLIC[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "Classifier": "prediction",
+        "Embedding": "prediction",
+        "ExportedPredictor": "exported",
+        "Prediction": "prediction",
+        "Predictor": "prediction",
+        "Segmentation": "segmentation",
+        "SegmentationPredictor": "segmentation",
+        "TorchPredictor": "predictor",
+        "Translation": "translation",
+        "Translator": "translation",
+        "load": "model_kinds",
+    },
+)

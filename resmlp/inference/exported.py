@@ -1,7 +1,6 @@
 """A network that `resmlp export` has written, ready to predict. Loads no torch."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +10,15 @@ import numpy as np
 from PIL import Image
 
 from resmlp.backends.autotune import Autotuned
-from resmlp.backends.runtimes import HAS, open_engine
+from resmlp.backends.runtimes import open_engine
 from resmlp.config.model_json import ExportedModelConfig
-from resmlp.config.precision import Execution, Precision, Ran
+from resmlp.config.precision import Execution, Ran
+from resmlp.config.preprocessing import LUMA
 from resmlp.hub.resolve import Source, resolve
+from resmlp.inference.exported_folder import explain_failure, exported_precision, open_folder
 from resmlp.inference.prediction import Classifier, check_classifier
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError, is_out_of_memory
-from resmlp.utils.hardware import cpu_precisions, instruction_set
+from resmlp.utils.hardware import instruction_set
 
 AS_EXPORTED = Execution()
 
@@ -28,16 +28,10 @@ class ExportedPredictor(Classifier):
 
     def __init__(self, model: str | Path | Source, cores: int | None = None, execution: Execution = AS_EXPORTED):
         """Raises `UserError` for a folder that holds no export, or one that cannot be run in this precision."""
-        source = resolve(model)
-        folder, config = source.folder, source.expect(ExportedModelConfig)
-        assert folder is not None
-        assert config is not None
-        self.folder, self.config, self.has_classifier = folder, config, config.output != "features"
+        self.folder, self.config = open_folder(resolve(model), ExportedModelConfig)
+        self.has_classifier = self.config.output != "features"
         self.preprocessing, self.classes, self.words = self.config.preprocessing, self.config.classes, self.config.words
-        for name in self.config.files:
-            demand((self.folder / name).is_file(), f"no {name} in {folder}", "it was exported: copy it as well")
-        program = f"{folder} is for torch.export.load, whose files may hold any program"
-        demand(self.config.to != "torch", program, "export it to onnx or openvino, or give the run folder")
+        self.threshold = self.config.threshold
         precision = exported_precision(self.config, execution)
         self.run = Autotuned([open_engine(self.config.to, self.folder, cores, precision)])
 
@@ -63,6 +57,7 @@ class ExportedPredictor(Classifier):
     def outputs(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
         """Images, or uint8 B 3 H W of the network's size -> B K, whatever the graph gives."""
         pixels = images if isinstance(images, np.ndarray) else self.pixels(images)
+        pixels = to_gray(pixels) if self.config.model.architecture.in_chans == 1 else pixels
         with explain_failure(self.folder):
             found = self.run(pixels if self.config.pixels else normalized(pixels, self.preprocessing))
         self._check(found, len(pixels))
@@ -78,34 +73,44 @@ class ExportedPredictor(Classifier):
         demand(fits, what, "was it changed by hand? export it again")
 
     def logits(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
-        """The same -> float32 B K; of a graph that gives probabilities their logarithms."""
+        """The same -> float32 B K; of a graph that gives probabilities what softmax (or sigmoid) turns into them."""
         found = self.outputs(images)
-        return np.log(np.maximum(found, np.finfo(np.float32).tiny)) if self.config.output == "probabilities" else found
+        if self.config.output != "probabilities":
+            return found
+        logits = np.log(np.maximum(found, np.finfo(np.float32).tiny))
+        absent = np.maximum(1 - found, np.finfo(np.float32).eps)
+        return logits if self.threshold is None else logits - np.log(absent)
 
     def probabilities(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
         """Of each class, B K."""
         check_classifier(self.config.output != "features")
         found = self.outputs(images)
-        return found if self.config.output == "probabilities" else softmax(found)
-
-
-def exported_precision(config: ExportedModelConfig, execution: Execution) -> Precision:
-    """The precision that is asked for; by default that of the export, if this CPU has it. Raises `UserError`."""
-    present = ("int8",) if config.precision == "int8" else HAS[config.to]
-    present = tuple(name for name in present if name == "int8" or name in cpu_precisions())
-    if execution.precision in (None, "auto"):
-        return config.precision if config.precision in present else "fp32"
-    (asked,) = execution.among(present, f"this export to {config.to} on this cpu ({instruction_set('fp32')})")
-    return asked
+        if self.config.output == "probabilities":
+            return found
+        return softmax(found) if self.threshold is None else sigmoid(found)
 
 
 def normalized(pixels: np.ndarray, preprocessing: Any) -> np.ndarray:
-    """uint8 B 3 H W -> float32 B 3 H W, as `resmlp.data.normalize` has it."""
+    """uint8 B 3 H W -> float32 B C H W with the channels of the network, as `resmlp.data.normalize` has it."""
+    pixels = channels_of(pixels, preprocessing)
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
     images = pixels.astype(np.float32)
     images *= 1 / (255 * std)
     images -= mean / std
     return images
+
+
+def channels_of(pixels: np.ndarray, preprocessing: Any) -> np.ndarray:
+    """uint8 B 3 H W -> uint8 B C H W with the channels of the network."""
+    return to_gray(pixels) if len(preprocessing.mean) == 1 else pixels
+
+
+def to_gray(pixels: np.ndarray) -> np.ndarray:
+    """uint8 B 3 H W -> uint8 B 1 H W, as Pillow converts; gray images B 1 H W are returned as they are."""
+    if pixels.shape[1] == 1:
+        return pixels
+    red, green, blue = (pixels[:, channel].astype(np.int32) for channel in range(3))
+    return ((LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue + 2**15) >> 16).astype(np.uint8)[:, None]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -114,13 +119,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
-@contextmanager
-def explain_failure(folder: Path) -> Iterator[None]:
-    """Turn the failure of a backend into one line: a damaged file and a fault of the backend look alike."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, UserError) or is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"cannot run {folder}: {reason}", "is it whole? export it again") from error
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """B K -> B K"""
+    return (1 + np.tanh(logits / 2)) / 2  # which does not overflow

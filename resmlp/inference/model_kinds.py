@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from resmlp.config.precision import Execution
 from resmlp.hub.resolve import Kind, Source, resolve
-from resmlp.utils.checks import demand
 
 if TYPE_CHECKING:
     from resmlp.inference.prediction import Predictor
@@ -36,11 +35,13 @@ def load(
 ) -> "Predictor":
     """A MODEL ready to predict: `load("runs/digits").predict("five.png").label`.
 
-    The result is a `Classifier` (of a classifier, a network of features, an exported or compressed one, or one of
-    timm), a `SegmentationPredictor` or a `Translator`. `backend` runs a classifier on a CPU: torch (the default),
-    folded, compile, onnx, openvino, or auto, the fastest of the installed ones. An exported network fixes its backend.
-    `precision` is fp32 (the default), bf16, int8 (of exported networks) or auto (the default of backend auto): the
-    fastest that the hardware has and that keeps the answers of fp32. Raises `UserError`.
+    The result is a `Classifier` (of a classifier, a network of features, a compressed one, or one of timm), a
+    `SegmentationPredictor` or a `Translator`; of an exported network the same as of what it was made from.
+
+    `backend` runs a classifier on a CPU: torch (the default), folded, compile, onnx, openvino, or auto, the fastest of
+    the installed ones. An exported network fixes its backend. `precision` is fp32 (the default), bf16, int8 (of
+    exported networks) or auto (the default of backend auto): the fastest that the hardware has and that keeps the
+    answers of fp32. Raises `UserError`.
     """
     if precision is None and backend == "auto":
         precision = "auto"
@@ -63,10 +64,22 @@ def _lazily(module: str, name: str) -> Callable[..., Any]:
     return lambda *args: getattr(import_module(f"resmlp.inference.{module}"), name)(*args)
 
 
+def _both(module: str, name: str) -> tuple[Callable[[Source], Any], "Callable[[Source, Execution], Predictor]"]:
+    """One function that opens a network and loads it: what runs it is all there is of an export."""
+    load = _lazily(module, name)
+    return lambda source: load(source, Execution()), load
+
+
 def _open_network(source: Source) -> Any:
     from resmlp.models import open_model
 
     return open_model(source)
+
+
+def _open_segmenter(source: Source) -> Any:
+    from resmlp.models.segmenter_files import open_segmenter
+
+    return open_segmenter(source)
 
 
 def _load_network(source: Source, execution: Execution) -> "Predictor":
@@ -79,11 +92,9 @@ def _load_network(source: Source, execution: Execution) -> "Predictor":
 
 def _load_exported(source: Source, execution: Execution) -> "Predictor":
     from resmlp.inference.exported import ExportedPredictor
+    from resmlp.inference.exported_folder import check_execution
 
-    device, backend = execution.device, execution.backend
-    demand(device in ("auto", "cpu"), f"--device {device}: an exported network runs on the CPU", "leave it out")
-    fixed = f"--backend {backend}: {source} is an exported network and fixes its backend"
-    demand(backend is None, fixed, "leave it out")
+    check_execution(source, execution)
     return ExportedPredictor(source, execution=execution)
 
 
@@ -107,11 +118,13 @@ EXPORTED = KindOfModel("top1", _lazily("predictor", "open_exported"), _load_expo
 KINDS: dict[Kind, KindOfModel] = {
     "classifier": NETWORK,
     "features": KindOfModel("knn", _open_network, _load_network),
-    "segmenter": KindOfModel("miou", _lazily("segmenter", "open_segmenter"), _lazily("segmenter", "load_segmenter")),
+    "segmenter": KindOfModel("miou", _open_segmenter, _lazily("segmenter", "load_segmenter")),
     "translator": KindOfModel(
         "bleu", _lazily("translator", "open_translator"), _lazily("translator", "load_translator"), "text"
     ),
     "exported": EXPORTED,
+    "exported-segmenter": KindOfModel("miou", *_both("exported_segmenter", "load_exported_segmenter")),
+    "exported-translator": KindOfModel("bleu", *_both("exported_translator", "load_exported_translator"), "text"),
     "compressed": KindOfModel("top1", _open_compressed, _load_compressed),
     "timm": NETWORK,
     "pixels": KindOfModel("knn", _lazily("predictor", "open_pixels"), _lazily("predictor", "load_pixels")),

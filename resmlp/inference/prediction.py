@@ -42,6 +42,24 @@ class Prediction:
         return ", ".join(f"{label} {p:.3f}" for label, p in zip(self.labels, self.probabilities))
 
 
+@dataclass(frozen=True)
+class LabelSet:
+    """All classes of one image from the threshold on, most probable first; none, one or several."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    """of `named`"""
+    named: tuple[str, ...]
+    """the labels, or as many classes as were asked for"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"labels": [...], "probabilities": {label: probability}}`."""
+        return {"labels": list(self.labels), "probabilities": dict(zip(self.named, self.probabilities))}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{label} {p:.3f}" for label, p in zip(self.named, self.probabilities)) or "none"
+
+
 @dataclass(frozen=True, eq=False)
 class Embedding:
     """The features of one image, of a network without a classifier."""
@@ -141,6 +159,8 @@ class Classifier(ImagePredictor):
     """what to call them for people, where names are codes"""
     has_classifier: bool
     """False where the output is features"""
+    threshold: float | None = None
+    """the probability from which on an image has a class, where it may have several; None: it has one"""
 
     def _facts(self, network: str, classes: int, device: str) -> list[str]:
         height, width = self.preprocessing.size
@@ -168,12 +188,19 @@ class Classifier(ImagePredictor):
         """Images of any mode -> uint8 B 3 H W of the network's size."""
         return np.stack([self.keep(to_rgb(image)) for image in images])
 
-    def results(self, kept: Sequence[np.ndarray], top: int = 5) -> list[Any]:
-        """A `Prediction` of the `top` most probable classes for each image; an `Embedding` without a classifier."""
+    def results(self, kept: Sequence[np.ndarray], top: int | None = None) -> list[Any]:
+        """A `Prediction` of the `top` most probable classes (5) for each image; an `Embedding` without a classifier.
+
+        With a threshold a `LabelSet` of the classes from it on, which also names the `top` most probable ones.
+        """
         pixels = np.stack(kept)
         outputs = np.asarray(self.probabilities(pixels) if self.has_classifier else self.logits(pixels))
         demand_finite(np.isfinite(outputs).all())
-        return [self._most_probable(row, top) if self.has_classifier else Embedding(row) for row in outputs]
+        if not self.has_classifier:
+            return [Embedding(row) for row in outputs]
+        if self.threshold is not None:
+            return [self._above(row, self.threshold, top) for row in outputs]
+        return [self._most_probable(row, top or 5) for row in outputs]
 
     def rank(self, images: Images, top: int = 5) -> list[Prediction]:
         """The `top` most probable classes of each image. Raises `UserError` for a network without a classifier."""
@@ -183,6 +210,11 @@ class Classifier(ImagePredictor):
         """The name of a class, in words where there are some; its number where names are unknown."""
         names = self.words or self.classes
         return names[index] if names else str(index)
+
+    def _above(self, row: np.ndarray, threshold: float, top: int | None) -> LabelSet:
+        count = int((row >= threshold).sum())
+        named = self._most_probable(row, count if top is None else top)
+        return LabelSet(self._most_probable(row, count).labels, named.probabilities, named.labels)
 
     def _most_probable(self, row: np.ndarray, top: int) -> Prediction:
         indices = np.argsort(-row, kind="stable")[:top].tolist()

@@ -31,6 +31,7 @@ class TorchPredictor(Classifier):
         self.saved, self.device, self.execution = saved, device, execution
         self.model, self.preprocessing, self.classes = saved.model.to(device).eval(), saved.preprocessing, saved.classes
         self.words, self.trained, self.has_classifier = saved.words, saved.trained, saved.has_classifier
+        self.threshold = saved.threshold
         self._run = runner(self.model, self.preprocessing.size, device, execution)
 
     def facts(self) -> list[str]:
@@ -74,7 +75,8 @@ class TorchPredictor(Classifier):
     def probabilities(self, images: Images) -> np.ndarray:
         """Of each class, B K."""
         check_classifier(self.saved.has_classifier)
-        return self.logits(images).softmax(1).numpy()
+        logits = self.logits(images)
+        return (logits.softmax(1) if self.threshold is None else logits.sigmoid()).numpy()
 
     def _inputs(self, images: Images) -> Tensor:
         if not isinstance(images, Tensor):
@@ -91,9 +93,9 @@ class Exported(nn.Module):
         self.num_classes = 0 if graph.config.output == "features" else graph.config.model.num_classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 B 3 H W, normalized -> B K"""
+        """float32 B C H W, normalized -> B K"""
         look = self.graph.preprocessing
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (look.mean, look.std))
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (look.mean, look.std))
         pixels = ((images.cpu() * std + mean) * 255).round_().clamp_(0, 255).to(torch.uint8)
         return torch.from_numpy(self.graph.logits(pixels.numpy())).to(images.device)
 
@@ -101,7 +103,9 @@ class Exported(nn.Module):
 def open_exported(model: str | Path | Source, execution: Execution = AS_IS) -> Saved:
     """An exported network as a torch module, so that evaluation takes it as any other. Raises `UserError`."""
     graph = ExportedPredictor(model, execution=execution)
-    return Saved(Exported(graph).eval(), graph.classes, graph.preprocessing, words=graph.words)
+    return Saved(
+        Exported(graph).eval(), graph.classes, graph.preprocessing, words=graph.words, threshold=graph.threshold
+    )
 
 
 def open_pixels(source: Source) -> Saved:

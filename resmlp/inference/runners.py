@@ -19,8 +19,9 @@ from resmlp.backends.pytorch import CompiledEngine, TorchEngine
 from resmlp.config.precision import Execution, Precision, Ran
 from resmlp.exporters.formats import FORMATS, check_packages, missing_packages, quiet, write_network
 from resmlp.exporters.lowering import lower
-from resmlp.inference.exported import explain_failure
+from resmlp.inference.exported_folder import explain_failure
 from resmlp.models import Trunk
+from resmlp.models.count import input_channels
 from resmlp.models.features import pooled
 from resmlp.models.folding import fold
 from resmlp.utils.checks import demand
@@ -51,13 +52,13 @@ class Runner:
 class TunedRunner(Runner):
     """Engines on the CPU: the fastest is found during use, after those of lower precision were compared with fp32."""
 
-    def __init__(self, engines: list[Engine], size: Size):
-        self.engines, self.size = engines, size
+    def __init__(self, engines: list[Engine], size: Size, channels: int):
+        self.engines, self.size, self.channels = engines, size, channels
 
     @cached_property
     def tuned(self) -> Autotuned:
         """Compares the answers at the first use."""
-        return Autotuned(keep_agreeing(self.engines, partial(check_images, self.size)))
+        return Autotuned(keep_agreeing(self.engines, partial(check_images, self.size, self.channels)))
 
     def __call__(self, images: Tensor) -> Tensor:
         """B 3 H W -> B K"""
@@ -83,7 +84,7 @@ def runner(model: nn.Module, size: Size, device: torch.device, execution: Execut
     precisions = execution.among(device_precisions("cpu"), f"this cpu ({_unit(device)})")
     if (backend, precisions) == ("torch", ("fp32",)):
         return Runner(model, Ran("torch", "fp32", _unit(device)))
-    return TunedRunner(make_engines(model, size, backend, execution, precisions), size)
+    return TunedRunner(make_engines(model, size, backend, execution, precisions), size, input_channels(model))
 
 
 def make_engines(
@@ -124,7 +125,7 @@ def _on_device(model: nn.Module, size: Size, device: torch.device, execution: Ex
     demand(backend in ("torch", "auto"), f"--backend {backend} on {device.type}: it is for a CPU", "--device cpu")
     precisions = execution.among(device_precisions(device.type), f"this {device.type} ({_unit(device)})")
     engines: list[Engine] = [DeviceEngine(in_precision(model, name), name, device) for name in precisions]
-    chosen = keep_agreeing(engines, partial(check_images, size))[-1]
+    chosen = keep_agreeing(engines, partial(check_images, size, input_channels(model)))[-1]
     assert isinstance(chosen, DeviceEngine)
     accelerate = backend == "auto" and device.type == "cuda"
     run = _accelerated(chosen.network, chosen.precision) if accelerate else chosen.network
@@ -163,7 +164,9 @@ def feature_precision(model: nn.Module, size: Size, device: torch.device, execut
         return run
 
     engines: list[Engine] = [DeviceEngine(cast(name), name, device) for name in precisions]
-    fastest = Autotuned(keep_agreeing(engines, partial(check_images, size))).tune(next(check_images(size)))
+    fastest = Autotuned(keep_agreeing(engines, partial(check_images, size, input_channels(model)))).tune(
+        next(check_images(size, input_channels(model)))
+    )
     return fastest.engine.precision
 
 

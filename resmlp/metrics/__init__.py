@@ -2,6 +2,8 @@
 
 from resmlp.metrics.accuracy import MATRIX_LIMIT, Collected, Ranking, Tally, bootstrap, classify, collect, rank
 from resmlp.metrics.bleu import multi_bleu, translation_scores, translation_signatures
+from resmlp.metrics.calibration import Reliability, reliability
+from resmlp.metrics.class_scores import ClassScores
 from resmlp.metrics.features import extract, features
 from resmlp.metrics.imagenet_labels import read_indices, read_real, real_labels
 from resmlp.metrics.knn import knn, valid_ks
@@ -11,9 +13,11 @@ from resmlp.metrics.miou import PixelTally, count_pixels
 __all__ = [
     "LEARNING_RATES",
     "MATRIX_LIMIT",
+    "ClassScores",
     "Collected",
     "PixelTally",
     "Ranking",
+    "Reliability",
     "Tally",
     "bootstrap",
     "classify",
@@ -28,6 +32,7 @@ __all__ = [
     "read_indices",
     "read_real",
     "real_labels",
+    "reliability",
     "translation_scores",
     "translation_signatures",
     "valid_ks",

@@ -27,6 +27,8 @@ class Ranking:
     """N int64: labels in the data set"""
     top: Tensor
     """N k int64: the likeliest classes, likeliest first; all -1, which is never right, if an output was not finite"""
+    probability: Tensor
+    """N float32: the probability of the likeliest class; NaN if an output was not finite"""
     unreadable: tuple[str, ...] = ()
     """names of the images that could not be read and are left out"""
 
@@ -99,10 +101,10 @@ def rank(
 
     `predict` takes uint8 B 3 H W on `device` to logits B K. A batch is `{"image": uint8 B 3 H W, "label": int64 B,
     "index": int64 B, "unreadable": [name, ...]}`. With `columns`, only these classes can be predicted: the logits of
-    all others are dropped first.
+    all others are dropped first, and the probabilities are those among the kept ones.
     """
     kept = None if columns is None else torch.tensor(list(columns), device=device)
-    parts, left_out = list[tuple[Tensor, Tensor, Tensor]](), list[str]()
+    parts, left_out = list[tuple[Tensor, ...]](), list[str]()
     for batch in batches:
         left_out += batch["unreadable"]
         if not len(batch["label"]):
@@ -111,10 +113,13 @@ def rank(
         logits = logits if kept is None else logits[:, kept]
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices  # B k
         top = top if kept is None else kept[top]
-        top = top.masked_fill(~logits.isfinite().all(1, keepdim=True), -1)
-        parts.append((batch["index"], batch["label"], top))
+        finite = logits.isfinite().all(1)
+        top = top.masked_fill(~finite[:, None], -1)
+        probability = logits.softmax(1).amax(1).masked_fill(~finite, torch.nan)  # B
+        parts.append((batch["index"], batch["label"], top, probability))
     rows = collect(parts, left_out)
-    return Ranking(rows.index, rows.label, rows.value, rows.unreadable)
+    probability = rows.more[0] if rows.more else torch.zeros(0)
+    return Ranking(rows.index, rows.label, rows.value, probability, rows.unreadable)
 
 
 @dataclass(frozen=True)
@@ -129,10 +134,12 @@ class Collected:
     """N ...: result for each image; 0 1 int64 without images"""
     unreadable: tuple[str, ...]
     """names of the images that could not be read and are left out"""
+    more: tuple[Tensor, ...] = ()
+    """N ... each: further results for each image; empty without images"""
 
 
-def collect(parts: Sequence[tuple[Tensor, Tensor, Tensor]], left_out: Sequence[str]) -> Collected:
-    """Concatenate the (index, label, value) of the batches of all processes, on the CPU."""
+def collect(parts: Sequence[tuple[Tensor, ...]], left_out: Sequence[str]) -> Collected:
+    """Concatenate the (index, label, value, ...) of the batches of all processes, on the CPU."""
     own = [torch.cat(list(column)).cpu() for column in zip(*parts)]
     processes = all_gather((own, left_out))
     unreadable = tuple(sorted(name for _, names in processes for name in names))
@@ -140,11 +147,12 @@ def collect(parts: Sequence[tuple[Tensor, Tensor, Tensor]], left_out: Sequence[s
     if not rows:
         empty = torch.zeros(0, dtype=torch.int64)
         return Collected(empty, empty, empty[:, None], unreadable)
-    index, label, value = (torch.cat(list(column)) for column in zip(*rows))
+    index, *columns = (torch.cat(list(column)) for column in zip(*rows))
     order = index.argsort()
     if (index[order].diff() == 0).any():
         raise RuntimeError("an image was counted twice")
-    return Collected(index[order], label[order], value[order], unreadable)
+    label, value, *more = (column[order] for column in columns)
+    return Collected(index[order], label, value, unreadable, tuple(more))
 
 
 DRAWS = 10_000

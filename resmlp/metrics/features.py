@@ -30,7 +30,7 @@ def extract(model: Network, batches: Iterable[dict[str, Any]], device: torch.dev
     `model` takes uint8 B 3 H W on `device` to B D and is in evaluation mode. A batch is `{"image": uint8 B 3 H W,
     "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. If no image can be read, N and D are 0.
     """
-    parts, left_out = list[tuple[Tensor, Tensor, Tensor]](), list[str]()
+    parts, left_out = list[tuple[Tensor, ...]](), list[str]()
     for batch in batches:
         left_out += batch["unreadable"]
         if not len(batch["label"]):

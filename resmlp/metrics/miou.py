@@ -60,12 +60,16 @@ class PixelTally:
 
 
 def count_pixels(
-    label: Callable[[Tensor, tuple[int, int]], Tensor], batches: Iterable[dict[str, Any]], num_classes: int
+    label: Callable[[Tensor, tuple[int, int]], Any],
+    batches: Iterable[dict[str, Any]],
+    num_classes: int,
+    observe: Callable[[Tensor, Tensor], Any] = lambda mask, predicted: None,
 ) -> PixelTally:
     """Compare the predictions of `label` for each image of each process with the masks.
 
     A batch is `{"image": uint8 B 3 h w, "mask": uint8 B H W, "unreadable": [name, ...]}`. `label(image, (H, W))` takes
-    uint8 3 h w to classes H W, -1 for an output that is not finite.
+    uint8 3 h w to classes H W, an array or a tensor, -1 for an output that is not finite. `observe` is called with each
+    mask and its prediction.
     """
     counts = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
     images, left_out = 0, list[str]()
@@ -73,7 +77,9 @@ def count_pixels(
         left_out += batch["unreadable"]
         for image, mask in zip(batch["image"], batch["mask"]):
             height, width = mask.shape
-            counts += pixel_counts(mask, label(image, (height, width)).cpu(), num_classes)
+            predicted = torch.as_tensor(label(image, (height, width))).cpu()
+            counts += pixel_counts(mask, predicted, num_classes)
+            observe(mask, predicted)
             images += 1
     parts = all_gather((counts, images, left_out))
     total = torch.stack([part for part, _, _ in parts]).sum(0)

@@ -8,6 +8,7 @@ from resmlp.config.model_json import ModelConfig, TrunkConfig
 from resmlp.config.pretrained import is_tagged, published
 from resmlp.config.vision import ARCHITECTURES, architecture, canonical
 from resmlp.hub.resolve import resolve
+from resmlp.models.channels import fit_channels
 from resmlp.models.resize import resize_to
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
@@ -55,13 +56,15 @@ def create_model(
     if num_classes is None:
         num_classes = weights.num_classes if weights else 1000
     demand(type(num_classes) is int, f"num_classes is {num_classes!r}", "give a whole number; 0 gives features")
-    config, resized = TrunkConfig(name, arch, size, num_classes, drop_path), ""
+    config, moved = TrunkConfig(name, arch, size, num_classes, drop_path), list[str]()
     if weights:
         weights, config, resized = resize_to(weights, config, trained_at)
+        weights, joined = fit_channels(weights, config.architecture, described.preprocessing if described else None)
+        moved = [change for change in (resized, joined) if change]
     model = Trunk(config)
     swapped = weights is not None and load_into(model, weights, swap_head=True)
-    if weights and resized:
-        notice(f"{weights.source}: {resized}")
+    if weights and moved:
+        notice(f"{weights.source}: {', '.join(moved)}")
     if weights and swapped and num_classes:
         old = f"the one for {weights.num_classes}" if weights.num_classes else "none"
         notice(f"{weights.source}: a new, untrained head for {num_classes} classes instead of {old}")

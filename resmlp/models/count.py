@@ -11,6 +11,11 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+def input_channels(model: nn.Module) -> int:
+    """The channels of the images that a network takes, by its first kernel; 3 for one without kernels."""
+    return next((parameter.shape[1] for parameter in model.parameters() if parameter.ndim == 4), 3)
+
+
 def count_macs(model: nn.Module, *inputs: Tensor) -> int:
     """Multiply-adds of one forward pass, which the paper calls FLOPs: those of matrix products and convolutions.
 

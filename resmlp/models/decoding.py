@@ -42,6 +42,19 @@ def prepare(model: Seq2Seq, precision: Precision = "fp32") -> Seq2Seq:
     Its layers are folded on any device, in fp32. On a CPU the matrices over channels and that of the logits are then
     stored for products of this precision; all else stays in fp32.
     """
+    copy = folded(model)
+    for part in list(copy.modules()):
+        if isinstance(part, Mlp):
+            part.fc1, part.act = packed(part.fc1, part.act, precision), nn.Identity()  # type: ignore[assignment]
+        for name, child in part.named_children():
+            if type(child) is nn.Linear:
+                setattr(part, name, packed(child, precision=precision))
+    return copy
+
+
+@torch.no_grad()
+def folded(model: Seq2Seq) -> Seq2Seq:
+    """A copy of `model` for inference, with the Affine and LayerScale next to a matrix over channels folded into it."""
     copy = deepcopy(model).eval().requires_grad_(False)
     head = linear_of(copy.embedding.weight, None)
     if isinstance(copy.decoder_norm, Affine):
@@ -50,12 +63,7 @@ def prepare(model: Seq2Seq, precision: Precision = "fp32") -> Seq2Seq:
     for part in list(copy.modules()):
         if isinstance(part, Sublayer) and type(part.fn) in ENDS:
             fold(part)
-        if isinstance(part, Mlp):
-            part.fc1, part.act = packed(part.fc1, part.act, precision), nn.Identity()  # type: ignore[assignment]
-        for name, child in part.named_children():
-            if type(child) is nn.Linear:
-                setattr(part, name, packed(child, precision=precision))
-    copy.embedding = PackedEmbedding(copy.embedding, packed(head, precision=precision))
+    copy.embedding = FoldedEmbedding(copy.embedding, head)
     return copy
 
 
@@ -71,7 +79,7 @@ def fold(sublayer: Sublayer) -> None:
         setattr(fn, last, fold_after(leave, diagonal))
 
 
-class PackedEmbedding(SharedEmbedding):
+class FoldedEmbedding(SharedEmbedding):
     """A shared embedding with another matrix for the logits, which contains the Affine before it."""
 
     def __init__(self, embedding: SharedEmbedding, head: nn.Module):

@@ -37,6 +37,8 @@ class Saved:
     """False for a name alone, whose weights are random"""
     words: tuple[str, ...] = ()
     """what to call each class for people, where its name is a code such as a WordNet number"""
+    threshold: float | None = None
+    """the probability from which on an image has a class, where it may have several; None: it has one"""
 
     @property
     def has_classifier(self) -> bool:
@@ -46,9 +48,16 @@ class Saved:
         return getattr(owner, "num_classes", None) != 0
 
 
-def save_model(folder: Path, model: Trunk, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
+def save_model(
+    folder: Path,
+    model: Trunk,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    threshold: float | None = None,
+) -> None:
     """Write `model.safetensors` and `model.json` into `folder`."""
-    save_network(folder, model, ModelConfig(model.config, preprocessing, tuple(classes)))
+    _refuse_folded(model)  # it has no architecture
+    save_network(folder, model, ModelConfig(model.config, preprocessing, tuple(classes), threshold))
 
 
 def save_network(folder: Path, model: nn.Module, card: Any) -> None:
@@ -56,13 +65,17 @@ def save_network(folder: Path, model: nn.Module, card: Any) -> None:
 
     Raises `UserError` for a folded copy, whose weights fit no network.
     """
+    _refuse_folded(model)
+    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
+    write_json(folder / "model.json", to_dict(card))
+
+
+def _refuse_folded(model: nn.Module) -> None:
     folded = isinstance(model, FoldedTrunk)
     demand(
         not folded, "a folded network cannot be saved as one of ours", "save the network it was made of, or export it"
     )
-    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    write_whole(folder / "model.safetensors", lambda aside: aside.write_bytes(save(state)))
-    write_json(folder / "model.json", to_dict(card))
 
 
 def open_model(model: str | Path | Source) -> Saved:
@@ -91,7 +104,7 @@ def open_model(model: str | Path | Source) -> Saved:
     classes, words = described.classes, tuple[str, ...]()
     if source.published and source.published.vocabulary:
         classes, words = imagenet_classes(source.published.vocabulary)
-    return Saved(trunk.eval(), classes, described.preprocessing, words=words)
+    return Saved(trunk.eval(), classes, described.preprocessing, words=words, threshold=described.threshold)
 
 
 def _described(card: ModelConfig) -> str:

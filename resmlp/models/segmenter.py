@@ -11,6 +11,7 @@ from resmlp.config.model_json import ModelConfig, SegmenterConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.hub.resolve import resolve
 from resmlp.models.backbones import Backbone, TimmFeatures, TrunkFeatures, make_backbone, timm_preprocessing
+from resmlp.models.channels import fit_channels
 from resmlp.models.resize import Size, resize_to
 from resmlp.models.segmentation_head import Decoder, PyramidNeck, classifier, fcn_head, initialize
 from resmlp.models.trunk import Trunk
@@ -123,6 +124,8 @@ def _pretrained(network: TrunkConfig, source: str | None) -> tuple[Trunk, str]:
     start = resolve(source)
     weights, described = read_weights(start).without_head(), start.expect(ModelConfig)
     weights, network, resized = resize_to(weights, network, described.model.size if described else None)
+    weights, joined = fit_channels(weights, network.architecture, described.preprocessing if described else None)
     trunk = Trunk(network)
     load_into(trunk, weights)
-    return trunk, source + (f", but {resized}" if resized else "")
+    changes = [change for change in (resized, joined) if change]
+    return trunk, source + (f", but {', '.join(changes)}" if changes else "")

@@ -54,8 +54,6 @@ class Cache:
     memory: Memory
     tables: list[Tensor]
     """rows x width for each decoder layer"""
-    tokens: Tensor
-    """rows: the input token of each row"""
     rows: Tensor
     """B*K t: the rows of each hypothesis"""
     used: int = 0
@@ -66,14 +64,13 @@ class Cache:
         """Number of steps so far, t."""
         return self.rows.shape[1]
 
-    def extend(self, tokens: Tensor) -> None:
-        """Add a row for each hypothesis, with its token of B K."""
+    def extend(self, hypotheses: int) -> None:
+        """Add a row for each of B*K hypotheses."""
         if not self.length:  # the empty hypothesis of a sentence may fork into any number
-            self.rows = self.rows.new_empty(tokens.numel(), 0)
-        new = torch.arange(self.used, self.used + tokens.numel(), device=tokens.device)
-        self.tokens[self.used : self.used + tokens.numel()] = tokens.flatten()
+            self.rows = self.rows.new_empty(hypotheses, 0)
+        new = torch.arange(self.used, self.used + hypotheses, device=self.rows.device)
         self.rows = torch.cat([self.rows, new.unsqueeze(1)], dim=1)
-        self.used += tokens.numel()
+        self.used += hypotheses
 
     def layers(self) -> list[LayerCache]:
         """The cache of each layer, for the newest rows."""
@@ -82,10 +79,6 @@ class Cache:
     def reorder(self, hypotheses: Tensor) -> None:
         """Replace the hypotheses by those at B K positions among all B*K; some fork, some end."""
         self.rows = self.rows[hypotheses.flatten()]
-
-    def text(self, hypotheses: Tensor) -> Tensor:
-        """The input tokens, n t, of n hypotheses, by their positions."""
-        return self.tokens[self.rows[hypotheses]]
 
 
 class EncoderLayer(nn.Module):
@@ -185,8 +178,7 @@ class Seq2Seq(nn.Module):
         arch = self.config.architecture
         rows = len(memory.mask) * beams * (steps or arch.max_length)
         tables = [memory.states.new_empty(rows, layer.tokens.fn.cache_width * arch.dim) for layer in self.decoder]
-        tokens = torch.empty(rows, dtype=torch.int64, device=memory.mask.device)
-        return Cache(memory, tables, tokens, tokens.new_empty(0, 0))
+        return Cache(memory, tables, torch.empty(0, 0, dtype=torch.int64, device=memory.mask.device))
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """B K tokens, the newest of each hypothesis -> B K V: the logits of `forward`. Not for training."""
@@ -195,7 +187,7 @@ class Seq2Seq(nn.Module):
     def advance(self, tokens: Tensor, cache: Cache) -> Tensor:
         """B K -> B K D: as `step`, without the logits"""
         x = self._embed(tokens.view(-1, 1), cache.length).view(*tokens.shape, -1)
-        cache.extend(tokens)
+        cache.extend(tokens.numel())
         for layer, keys_values, own in zip(self.decoder, cache.memory.layers, cache.layers()):
             x = layer.step(x, keys_values, cache.memory.mask, own)
         return self.decoder_norm(x)

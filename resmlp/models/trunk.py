@@ -47,7 +47,7 @@ class Trunk(nn.Module):
     last norm. `checkpoint_activations = True` trades time for memory in training.
     """
 
-    def __init__(self, config: TrunkConfig, in_chans: int = 3):
+    def __init__(self, config: TrunkConfig):
         super().__init__()
         arch, patches = config.architecture, math.prod(config.grid)
         head = HEADS[arch.pool]
@@ -67,7 +67,7 @@ class Trunk(nn.Module):
 
         self.config = config
         self.checkpoint_activations = False
-        embed = OrderedDict[str, nn.Module](patches=PatchEmbed(arch.patch_size, arch.dim, in_chans))
+        embed = OrderedDict[str, nn.Module](patches=PatchEmbed(arch.patch_size, arch.dim, arch.in_chans))
         embed |= (learned := head.tokens(arch.dim))
         if arch.pos_embed:
             embed["position"] = PositionalEmbedding(len(learned) + patches, arch.dim)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from resmlp.config.model_json import ModelConfig, TrunkConfig
-from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.preprocessing import COUNTS, Preprocessing
 from resmlp.config.pretrained import MIXER_GOOGLE
 from resmlp.config.vision import ARCHITECTURES, Architecture, Scale
 from resmlp.utils.checks import demand
@@ -179,7 +179,7 @@ def guess_config(state: State, source: str) -> ModelConfig:
     mixing = state.get(linear, state.get(mlp))
     if mixing is None or mixing.ndim != 2 or {"embed.position.embedding", "embed.cls.token"} & state.keys():
         raise UserError(f"unknown network in {source}: it is not a plain ResMLP or MLP-Mixer", hint)
-    dim, _, patch, _ = state["embed.patches.proj.weight"].shape
+    dim, channels, patch, _ = state["embed.patches.proj.weight"].shape
     side = math.isqrt(mixing.shape[1])
     demand(side**2 == mixing.shape[1], f"{source}: {mixing.shape[1]} tokens form no square grid", hint)
     arch = Architecture(
@@ -191,13 +191,18 @@ def guess_config(state: State, source: str) -> ModelConfig:
         mlp_ratio=state["blocks.0.channels.fn.fc1.weight"].shape[0] / dim,
         norm="affine" if "norm.alpha" in state else "layernorm",
         scale=_scale(state),
+        in_chans=channels,
     )
     names = {replace(named, layer_scale=None): name for name, named in reversed(ARCHITECTURES.items())}
     size = (side * patch, side * patch)
     is_mixer = arch.mixer == "mlp" and arch.norm == "layernorm"
     classes = len(state["head.weight"]) if "head.weight" in state else 0
-    network = TrunkConfig(names.get(arch, "mixer_s16" if is_mixer else "resmlp_s12"), arch, size, classes)
-    return ModelConfig(network, replace(MIXER_GOOGLE if is_mixer else Preprocessing(size), size=size))
+    network = TrunkConfig(
+        names.get(replace(arch, in_chans=3), "mixer_s16" if is_mixer else "resmlp_s12"), arch, size, classes
+    )
+    demand(channels in COUNTS, f"{source} is for images of {channels} channels", "only 1 and 3 are supported")
+    seen = replace(MIXER_GOOGLE if is_mixer else Preprocessing(size), size=size)
+    return ModelConfig(network, seen.for_channels(channels))
 
 
 def _scale(state: State) -> Scale:

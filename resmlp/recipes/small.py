@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
-from resmlp.config.tasks import Supervised
+from resmlp.config.tasks import MultiLabel, Supervised
 
 DIGITS = ImageRecipe(
     name="digits",
@@ -60,4 +60,11 @@ FOLDER = ImageRecipe(
     run=Run(epochs=100, ema=0.999),
 )
 
-RECIPES = (DIGITS, CIFAR10, CIFAR10_OLDSCHOOL, FOLDER)
+MULTILABEL = replace(
+    FOLDER,
+    name="multilabel",
+    about="several labels for each image, or none, from a table (--data.labels), from scratch or with --model WEIGHTS",
+    task=MultiLabel(),
+)
+
+RECIPES = (DIGITS, CIFAR10, CIFAR10_OLDSCHOOL, FOLDER, MULTILABEL)

@@ -10,6 +10,7 @@ from resmlp.tasks.base import Batch, Task
 from resmlp.tasks.complete import complete
 from resmlp.tasks.dino import Dino
 from resmlp.tasks.distill import Distill
+from resmlp.tasks.multilabel import MultiLabel
 from resmlp.tasks.segment import Segment
 from resmlp.tasks.supervised import Supervised
 from resmlp.tasks.translate import Translate
@@ -20,6 +21,7 @@ TASKS: dict[type[settings.Task], Callable[..., Task]] = {
     settings.Distill: Distill,
     settings.Dino: Dino,
     settings.Segment: Segment,
+    settings.MultiLabel: MultiLabel,
     settings.Translate: Translate,
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "Batch",
     "Dino",
     "Distill",
+    "MultiLabel",
     "Segment",
     "Supervised",
     "Task",

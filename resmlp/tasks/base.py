@@ -1,7 +1,7 @@
 """The interface of a task for the engine. A task owns modules, loss and evaluation; the engine owns the rest."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,8 @@ class Task(ABC):
         """Named scores of `model` (in evaluation mode, without gradients), the same in every process."""
 
     @abstractmethod
-    def save(self, folder: Path, model: nn.Module) -> None:
-        """Write all files that are needed to use the trained `model` into `folder`."""
+    def save(self, folder: Path, model: nn.Module, scores: Mapping[str, Any]) -> None:
+        """Write all files that are needed to use the `model`, whose last evaluation gave `scores`, into `folder`."""
 
     def before_step(self, model: nn.Module, step: int) -> None:  # noqa: B027
         """Runs after the backward pass of step `step`, before clipping; a parameter without gradient is not updated."""

@@ -49,7 +49,8 @@ def _precision(recipe: Recipe, recorded: Recipe | None) -> Any:
 
 
 def _complete_images(recipe: ImageRecipe, recorded: Recipe | None) -> Any:
-    task, data, model = recipe.task, replace(recipe.data, root=absolute(recipe.data.root)), recipe.model
+    task, model = recipe.task, recipe.model
+    data = replace(recipe.data, root=absolute(recipe.data.root), labels=absolute(recipe.data.labels))
     if isinstance(task, Distill):
         teacher = local(TEACHER, task.teacher, recorded) or task.teacher
         task = replace(task, teacher=teacher, cache=absolute(task.cache))
@@ -66,6 +67,7 @@ def _complete_images(recipe: ImageRecipe, recorded: Recipe | None) -> Any:
     if any(getattr(data, key) is None for key in INHERITED):
         seen = gone.data.preprocessing() if gone else preprocessing_of(model, backbone)
         data = data.completed(seen or Preprocessing((224, 224)))
+    data = data.for_channels(3 if backbone else model.network()[1].in_chans)
     if isinstance(task, Dino):
         task = task.completed(data.size, model.network()[1].patch_size)
     return replace(recipe, task=task, model=model, data=data)

@@ -1,10 +1,10 @@
 """Self-distillation without labels (DINO, Caron et al. 2021) for networks of fixed size: Table 2."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -225,7 +225,7 @@ class Dino(ImageTask):
             yield from ((name, value) for name, value in scores if "@" not in name)
         yield "feature_rank", effective_rank(gram(bank))
 
-    def save(self, folder: Path, model: nn.Module) -> None:
+    def save(self, folder: Path, model: nn.Module, scores: Mapping[str, Any]) -> None:
         """Write the trunk of the teacher, without the head, as `model.safetensors` and `model.json`."""
         save_model(folder, self.state.network.trunk, (), self.preprocessing)
 

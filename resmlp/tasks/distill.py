@@ -19,18 +19,18 @@ from resmlp.utils.devices import Process
 
 
 def hard(logits: Tensor, teacher_logits: TopLogits, temperature: float) -> Tensor:
-    """Cross-entropy with the most probable class of the teacher (DeiT, equation 3): logits B K -> a scalar."""
-    return F.cross_entropy(logits, teacher_logits.indices[:, 0])
+    """Cross-entropy with the most probable class of the teacher (DeiT, equation 3): logits B K -> B."""
+    return F.cross_entropy(logits, teacher_logits.indices[:, 0], reduction="none")
 
 
 def soft(logits: Tensor, teacher_logits: TopLogits, temperature: float) -> Tensor:
-    """T^2 KL(teacher || student) of the softmax at temperature T (DeiT, equation 2): logits B K -> a scalar.
+    """T^2 KL(teacher || student) of the softmax at temperature T (DeiT, equation 2): logits B K -> B.
 
     The softmax of the teacher is over its k stored classes; the others have probability 0.
     """
     teacher = (teacher_logits.values / temperature).log_softmax(1)  # B k
     student = (logits / temperature).log_softmax(1).gather(1, teacher_logits.indices)  # B k
-    return temperature**2 * (teacher.exp() * (teacher - student)).sum(1).mean()
+    return temperature**2 * (teacher.exp() * (teacher - student)).sum(1)
 
 
 DISTANCES: dict[str, Callable[[Tensor, TopLogits, float], Tensor]] = {"hard": hard, "soft": soft}
@@ -76,7 +76,9 @@ class Distill(Supervised):
         teacher_logits = self.teacher_logits(batch, images)
         logits, alpha = model(self.grids.resized(images, step)).float(), self.options.alpha
         ce = self.cross_entropy(logits, targets)
-        distill = DISTANCES[self.options.targets](logits, teacher_logits, self.options.temperature)
+        distances = DISTANCES[self.options.targets](logits, teacher_logits, self.options.temperature)  # B
+        weights = self.weighted(targets)
+        distill = (distances if weights is None else distances * weights.sum(1)).mean()
         agreement = (logits.argmax(1) == teacher_logits.indices[:, 0]).float().mean()
         loss = (1 - alpha) * ce + alpha * distill + self.inconsistency(logits, images, step)
         return {"loss": loss, "ce": ce, "distill": distill, "teacher_agreement": agreement}
@@ -94,7 +96,7 @@ class Distill(Supervised):
     def denormalize(self, images: Tensor) -> Tensor:
         """Normalized B 3 H W -> float32 pixels B 3 H W in [0, 1]; the noise of random erasing may exceed it."""
         mean, std = (
-            torch.tensor(values, device=images.device).view(3, 1, 1)
+            torch.tensor(values, device=images.device).view(-1, 1, 1)
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
         return images * std + mean

@@ -1,13 +1,11 @@
 """Semantic segmentation with UPerNet (section 3.6 and Table 6 of the paper)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp import config
@@ -15,7 +13,7 @@ from resmlp.config import Augment
 from resmlp.config import tasks as settings
 from resmlp.config.model_json import SegmenterModelConfig
 from resmlp.data import (
-    IGNORED,
+    BaseSize,
     EvalPairs,
     JointTransform,
     TrainBatches,
@@ -26,39 +24,20 @@ from resmlp.data import (
 from resmlp.data.images.image_list import make_image_list
 from resmlp.data.masks.maskset import FilePair
 from resmlp.imaging.image_file import File
-from resmlp.inference.segmenter import Example, SegmentationPredictor, examples, save_segmenter
+from resmlp.inference.segmentation import Example
+from resmlp.inference.segmenter import TorchSegmentationPredictor, examples
 from resmlp.metrics import count_pixels
 from resmlp.models import Segmenter, build_segmenter, count_macs, preprocessing_of
+from resmlp.models.count import input_channels
+from resmlp.models.segmenter_files import save_segmenter
 from resmlp.recipes import RECIPES
 from resmlp.tasks.base import Batch
+from resmlp.tasks.class_balance import class_weights, shown_by_class
 from resmlp.tasks.image_task import ImageTask, fraction_summary
+from resmlp.tasks.pixel_losses import PIXEL_LOSSES
 from resmlp.utils.checks import demand
-from resmlp.utils.devices import Process, all_mean
+from resmlp.utils.devices import Process
 from resmlp.utils.serialization import difference, to_dict
-
-TINY = 1e-12  # below the weight of a pixel
-
-
-def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Mean cross-entropy of the labeled pixels, weighted by class: logits B K H W, labels B H W, weights K -> a scalar.
-
-    With several processes, this is the share of one of them: the mean of their shares is the mean over the pixels of
-    all. The loss is 0 if no pixel is labeled.
-    """
-    labels = labels.long()
-    loss = F.cross_entropy(logits.float(), labels, weights, ignore_index=IGNORED, reduction="sum")
-    weight = weights.take(labels.clamp(max=len(weights) - 1)).masked_fill(labels == IGNORED, 0).sum()
-    return loss / all_mean(weight).clamp(min=TINY)
-
-
-def class_weights(frequencies: np.ndarray, power: float) -> Tensor:
-    """The weight of the pixels of each class, from the class frequencies K: frequency^-power, 1 for the most frequent.
-
-    A class without pixels has the weight of the rarest other class. With power 1 this is the class balancing of
-    SegNet, except for its median.
-    """
-    least = frequencies[frequencies > 0].min()
-    return torch.from_numpy((frequencies.max() / np.maximum(frequencies, least)) ** power).float()
 
 
 class Segment(ImageTask):
@@ -87,9 +66,11 @@ class Segment(ImageTask):
         check_batch(data.batch_size // run.accumulate)
         self.counts = {"train": len(train), "val": len(self.val_masks)}
         self.warnings = [note for part in masks for note in part.notes]
-        if pretrained and (pretrained.mean, pretrained.std) != (data.mean, data.std):
-            values = "mean {:g} {:g} {:g} and std {:g} {:g} {:g}".format(*pretrained.mean, *pretrained.std)
-            self.warnings.append(f"the weights were trained with {values}: use --data.mean None --data.std None")
+        seen = pretrained and pretrained.for_channels(len(data.preprocessing().mean))
+        if seen and (seen.mean, seen.std) != (data.mean, data.std):
+            values = " and std ".join(" ".join(f"{value:g}" for value in values) for values in (seen.mean, seen.std))
+            self.warnings.append(f"the weights were trained with mean {values}: use --data.mean None --data.std None")
+        self.pixel_loss = PIXEL_LOSSES[task.loss]
         self.class_weights = torch.ones(len(train.classes), device=process.device)
         if task.balance:
             self.class_weights = class_weights(label_frequencies(train), task.balance).to(process.device)
@@ -114,7 +95,8 @@ class Segment(ImageTask):
         self.train = TrainBatches(
             train, data, recipe.augment, seed=run.seed, accumulate=run.accumulate, transform=transform, **part
         )
-        self.val = EvalPairs(self.val_masks, self._predictor().prepare, data.workers, strict=data.strict, **part)
+        fit = BaseSize(self.config.base_size, self.config.preprocessing.interpolation)
+        self.val = EvalPairs(self.val_masks, fit, data.workers, strict=data.strict, **part)
         self.steps_per_epoch, self.samples_per_step = self.train.steps, data.batch_size
 
     def describe(self) -> Iterator[tuple[str, str]]:
@@ -131,8 +113,9 @@ class Segment(ImageTask):
         step = "the whole image at once" if task.whole else "steps of {}x{}".format(*self._predictor().step)
         yield "windows", f"{height}x{width}{train}; in evaluation {step}{val}"
         if task.balance:
-            named = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names[:12], self.class_weights.tolist()))
-            yield "balance", named + (", ..." if len(names) > 12 else "")
+            yield "balance", shown_by_class(names, self.class_weights.tolist())
+        if task.loss != "ce":
+            yield "loss", task.loss
         for note in self.warnings:
             yield "note", note
 
@@ -141,11 +124,11 @@ class Segment(ImageTask):
         yield from self.report_unreadable(self.train.epoch(epoch, start), "another image replaces it")
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The cross-entropy of the decoder, plus that of the auxiliary decoder times its weight."""
+        """The loss of the decoder, plus that of the auxiliary decoder times its weight."""
         p = self.config.preprocessing
         images, labels = (batch[key].to(self.process.device, non_blocking=True) for key in ("image", "mask"))
         outputs = model(normalize(images, p.mean, p.std))
-        main, *others = (pixel_loss(logits, labels, self.class_weights) for logits in outputs)
+        main, *others = (self.pixel_loss(logits, labels, self.class_weights) for logits in outputs)
         if not others:
             return {"loss": main}
         return {"loss": main + self.options.auxiliary * others[0], "main": main, "auxiliary": others[0]}
@@ -155,7 +138,7 @@ class Segment(ImageTask):
         batches = self.report_unreadable(self.val, "left out")
         yield from count_pixels(self._predictor(model).label, batches, len(self.config.classes)).scores()
 
-    def save(self, folder: Path, model: nn.Module) -> None:
+    def save(self, folder: Path, model: nn.Module, scores: Mapping[str, Any]) -> None:
         """Write `model.safetensors` and `model.json`."""
         save_segmenter(folder, cast(Segmenter, model), self.config)
 
@@ -163,8 +146,8 @@ class Segment(ImageTask):
         """`count` evenly spaced validation images with the predictions of `model`."""
         return examples(self._predictor(model.eval()), self.val_masks, count)
 
-    def _predictor(self, model: nn.Module | None = None) -> SegmentationPredictor:
-        return SegmentationPredictor(cast(Segmenter, model or self.model), self.config, self.process.device)
+    def _predictor(self, model: nn.Module | None = None) -> TorchSegmentationPredictor:
+        return TorchSegmentationPredictor(cast(Segmenter, model or self.model), self.config, self.process.device)
 
     def _sizes(self) -> tuple[tuple[int, ...] | None, ...]:
         """The sizes to which images are resized, in training and in evaluation."""
@@ -190,5 +173,6 @@ def segmenter_summary(model: Segmenter, settings: config.Model) -> str:
     name = f"timm's {built.backbone}" if built.trunk is None else built.trunk.name
     changed = "" if built.trunk is None else "".join(f", {key} {value}" for key, value in settings.changes().items())
     with torch.device("meta"):
-        macs = count_macs(Segmenter(built).eval(), torch.empty(1, 3, *built.size))
+        segmenter = Segmenter(built).eval()
+        macs = count_macs(segmenter, torch.empty(1, input_channels(segmenter), *built.size))
     return f"{name}{changed}, UPerNet {built.width} wide, {macs / 1e9:.3g} GMACs per window"

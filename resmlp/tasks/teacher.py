@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from resmlp import config
 from resmlp.config import tasks as settings
+from resmlp.config.preprocessing import LUMA
 from resmlp.data.images.tree_files import short_list
 from resmlp.models import Saved, open_model
 from resmlp.utils.checks import demand
@@ -48,13 +49,15 @@ class TeacherNetwork(nn.Module):
         super().__init__()
         self.network, self.size = network, size
         for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1))
         self.register_buffer("order", torch.tensor(order, dtype=torch.int64))
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 B 3 H W in [0, 1] -> logits B K; images of another size are resized, bicubic and antialiased."""
         if images.shape[-2:] != self.size:
             images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
+        if len(self.mean) == 1 and images.shape[1] == 3:  # a teacher of gray images
+            images = (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True) / 2**16
         logits = self.network((images - self.mean) / self.std)
         return logits[:, self.order] if len(self.order) else logits
 

@@ -4,10 +4,10 @@ B sentences, S source tokens, T target tokens, V tokens in the vocabulary.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -156,7 +156,7 @@ class Translate(Task):
         nll, tokens = map(sum, zip(*(pair for part in all_gather(sums) for pair in part)))
         return math.exp(min(nll / tokens, 700))  # exp of more overflows
 
-    def save(self, folder: Path, model: nn.Module) -> None:
+    def save(self, folder: Path, model: nn.Module, scores: Mapping[str, Any]) -> None:
         """Write `model.safetensors`, `model.json` and `tokenizer.json`."""
         network, task, data = cast(Seq2Seq, model), self.options, self.data
         languages = (data.source_language, data.target_language)

@@ -200,7 +200,9 @@ def check_same_recipe(recipe: Recipe, folder: Path, exact: bool = False) -> None
     before, now = to_dict(saved), to_dict(recipe)
     for description in ("name", "about", "paper", "expected"):
         del before[description], now[description]
-    checked_later = {"data.root"} if (folder / IMAGES).is_file() else set()  # the task compares the images themselves
+    checked_later = (
+        {"data.root", "data.labels"} if (folder / IMAGES).is_file() else set()
+    )  # the task compares the images themselves
     indifferent = INDIFFERENT | checked_later
     changes = [change for change in difference(before, now) if change.split(":")[0] not in indifferent]
     if changes:
@@ -222,7 +224,7 @@ def finish(engine: Engine, progress: Progress) -> Summary:
     """Write the model, the summary, the figures and the report of a finished run."""
     metric, folder = engine.task.metric, engine.folder
     weights = max(progress.last, key=lambda kind: progress.last[kind][metric])
-    engine.task.save(folder, engine.kinds[weights])
+    engine.task.save(folder, engine.kinds[weights], progress.last[weights])
     samples = progress.step * engine.task.samples_per_step
     summary = Summary(
         best=progress.best,

@@ -85,6 +85,11 @@ class Agreement:
         return int(values)
 
 
+def process_count() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if _has_processes() else 1
+
+
 def all_mean(mean: Tensor) -> Tensor:
     """The mean over processes of a tensor that has the same shape in each; on one process, the tensor itself."""
     if _has_processes():

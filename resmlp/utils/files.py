@@ -153,12 +153,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The value of a JSON file of at most `MAX_JSON` bytes. Raises `UserError` for a file that is missing or broken."""
+def read_json(path: Path, limit: int = MAX_JSON) -> Any:
+    """The value of a JSON file of at most `limit` bytes. Raises `UserError` for a file that is missing or broken."""
     try:
         check_file(path)
-        if path.stat().st_size > MAX_JSON:
-            raise ValueError(f"it has more than {MAX_JSON:,} bytes")
+        if path.stat().st_size > limit:
+            raise ValueError(f"it has more than {limit:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -9,7 +9,7 @@ from PIL import Image
 from resmlp.analysis import confusion, fonts, predictions, write_report
 from resmlp.analysis.fonts import BASE, class_labels, covering, font_file
 from resmlp.analysis.overlay import add_legend, draw_segmentations
-from resmlp.inference.segmenter import Example
+from resmlp.inference.segmentation import Example
 from resmlp.utils.files import write_json
 
 CLASSES = {

@@ -6,7 +6,7 @@ from PIL import Image
 
 from resmlp.analysis.overlay import draw_segmentations
 from resmlp.analysis.style import DPI, WIDTH
-from resmlp.inference.segmenter import Example
+from resmlp.inference.segmentation import Example
 
 SHADES = ((200, 30, 30), (30, 30, 200))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HELPERS = {"input_steps", "machine", "options", "cifar_teacher", "decoding_peers", "record"}
+HELPERS = {"input_steps", "machine", "options", "cifar_teacher", "decoding_peers", "load_client", "record"}
 """files of benchmarks/ that other benchmarks import, and that which records a run"""
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 

@@ -110,7 +110,7 @@ def root_of(tmp_path: Path, kind: str) -> Path:
     [
         ("missing", "no such file or folder"),
         ("empty", "is empty"),
-        ("file", "is a file (give a folder, or an archive"),
+        ("file", "is a file (give a folder, a .parquet, or an archive"),
         ("archive", "cannot read the archive"),
         ("notes", "holds no images, only 1 other file"),
         ("loop", "root"),
@@ -139,7 +139,7 @@ def test_root_without_permission(resmlp, tmp_path, monkeypatch):
     [
         (["data"], "resmlp data check PATH"),
         (["data", "--json"], "resmlp data check PATH"),
-        (["data", "chekc", "x"], "did you mean data check?"),
+        (["data", "chekc", "x"], "did you mean data check"),
         (["data", "check"], "PATH"),
         (["data", "check", "x", "--workers", "0"], "--workers 0"),
         (["data", "check", "x", "--img-size", "0"], "--img-size 0"),
@@ -186,3 +186,18 @@ def test_ctrl_c_ends_the_process_and_its_workers(tmp_path):
     out, err = run.communicate(timeout=200)
     assert (run.returncode, out, err) == (130, "", "stopped\n")
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_parallel_text_is_recognized(resmlp, tmp_path):
+    (tmp_path / "train.en").write_text("one\ntwo\none\n")
+    (tmp_path / "train.de").write_text("eins\nzwei\neins\n")
+    ended = resmlp("data", "check", tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"{tmp_path}: 3 pairs, every line read in ")
+    assert "\nwarning  pairs more than once in a part (1): train.en and train.de, line 3 = " in ended.out
+    assert "--decode is for images" in resmlp("data", "check", tmp_path, "--decode").error
+    (tmp_path / "train.de").write_text("eins\n")
+    ended = resmlp("data", "check", tmp_path, "--json", "--out", tmp_path / "r.json")
+    assert ended.code == 2
+    assert json.loads(ended.out) == read_json(tmp_path / "r.json")
+    assert json.loads(ended.out)["issues"][0]["kind"] == "line-counts"

@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
 import resmlp as package
 from resmlp.config import Preprocessing
@@ -25,6 +26,7 @@ from resmlp.models import save_model
 from resmlp.utils.files import write_json
 
 EIGHT = Preprocessing((8, 8), crop_ratio=1.0)
+KINDS = ("confusion", "predictions", "reliability")
 
 
 def gray(path: Path, number: int) -> None:
@@ -324,7 +326,7 @@ def test_several_crops_are_what_each_is_alone(evaluate, tmp_path):
     together = evaluate(model, *flags, *alone, "--out", tmp_path / "out")
     drawn = {Path(figure).name for result in together["crops"].values() for figure in result.pop("figures")}
     assert together == {"crops": alone}
-    assert drawn == {f"{kind}-data-crop{crop}.png" for kind in ("confusion", "predictions") for crop in alone}
+    assert drawn == {f"{kind}-data-crop{crop}.png" for kind in KINDS for crop in alone}
 
 
 def test_people_see_the_interval_and_the_crop(resmlp, table, tmp_path):
@@ -341,6 +343,31 @@ def test_people_see_the_interval_and_the_crop(resmlp, table, tmp_path):
     assert "on 20 images at crop ratio 1.0" in ended.out
     assert "on 20 images at crop ratio 0.9" in ended.out
     assert "1 images gave outputs that are not finite" in ended.out
+    (line,) = (line for line in ended.out.splitlines() if line.endswith("at crop ratio 1.0"))
+    assert "  balanced_accuracy 0.7000  ece 0." in line
+    assert "macro_f1" not in line
+
+
+def test_scores_by_class_and_calibration(evaluate, table, tmp_path):
+    """Five classes of unequal size, against scikit-learn and a loop over the images."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice(5, 120, p=[0.5, 0.3, 0.1, 0.05, 0.05])
+    for i, label in enumerate(labels):
+        gray(tmp_path / "data" / "abcde"[label] / f"{i}.png", i)
+    logits = table(torch.randn(256, 5) + 2 * torch.eye(5)[torch.from_numpy(np.resize(labels, 256))])
+    found = evaluate(make_model(tmp_path / "model", 5, "abcde"), "--data.root", tmp_path / "data")
+    probability, said = (part.numpy() for part in logits[:120].double().softmax(1).max(1))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, said))
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, said, average="macro"))
+    columns = zip(*precision_recall_fscore_support(labels, said))
+    for row, expected in zip(found["class_scores"].values(), columns, strict=True):
+        assert list(row.values()) == pytest.approx(expected)
+    error = 0.0
+    for low in range(15):
+        own = (probability > low / 15) & (probability <= (low + 1) / 15)
+        error += abs((said == labels)[own].sum() - probability[own].sum()) / 120
+    assert found["ece"] == pytest.approx(error, abs=1e-6)
+    assert sum(found["reliability"]["images"]) == 120
 
 
 def test_a_set_of_which_nothing_can_be_read_has_no_score(mistake, tmp_path):
@@ -435,7 +462,14 @@ def test_two_processes_count_what_one_does(evaluate, tmp_path):
     ended = subprocess.run([*map(str, command)], capture_output=True, text=True, env=os.environ, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.count("\n") == 1
-    assert json.loads(ended.stdout) == alone
+    together = json.loads(ended.stdout)
+    for crop, result in alone["crops"].items():  # batches of other sizes round the probabilities otherwise
+        other = together["crops"][crop]
+        assert other.pop("ece") == pytest.approx(result.pop("ece"), abs=1e-6)
+        bins, others = result.pop("reliability"), other.pop("reliability")
+        assert others["images"] == bins["images"]
+        assert [p or 0 for p in others["probability"]] == pytest.approx([p or 0 for p in bins["probability"]], abs=1e-6)
+    assert together == alone
     assert alone["crops"]["0.7"] != alone["crops"]["0.9"]
     for result in alone["crops"].values():
         assert (result["images"], result["unreadable"]) == (17, [str(broken)])

@@ -84,8 +84,8 @@ def test_a_run_folder_is_not_overwritten(resmlp, trained):
     assert (trained / "model.json").read_bytes() == before
 
 
-def test_a_translator_is_refused(resmlp, translator_run):
-    assert "is a translator (a classifier is expected here" in resmlp("export", translator_run).error
+def test_a_network_of_timm_is_refused(resmlp):
+    assert "is not a resmlp network" in resmlp("export", "timm:resnet10t", "--to", "torch").error
 
 
 def test_a_missing_package(resmlp, monkeypatch):

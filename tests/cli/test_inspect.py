@@ -9,8 +9,8 @@ from PIL import Image
 from resmlp.analysis.layers.inspection import inspect
 from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import Segmenter, create_model
+from resmlp.models.segmenter_files import save_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from resmlp.exporters.publish import upload, write_for_hub
 from resmlp.inference import load
 from resmlp.utils.errors import UserError
 
-FILES = ["README.md", "config.json", "figures/confusion.png", "figures/curves.png", "model.safetensors"]
+FILES = ["README.md", "config.json", "figures/confusion.png", "figures/curves.png"]
+FILES += ["figures/reliability.png", "model.safetensors"]
 
 
 @pytest.fixture

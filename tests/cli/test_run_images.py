@@ -121,9 +121,9 @@ def test_working_inside_the_data_folder_twice(train, resmlp, colors, monkeypatch
 def test_training_names_what_it_leaves_out_and_waits_for_no_pipe(train, colors):
     folder = next(path for path in colors.iterdir() if path.is_dir())
     os.mkfifo(folder / "x.jpg")
-    (folder / "y.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "y.jxl").write_bytes(b"\xff\x0a")
     ended = train("--data.root", colors)
     assert ended.code == 0, ended.err
     (note,) = [line for line in ended.err.splitlines() if "left out of" in line]
-    assert f"(.heic 1; {folder.name}/y.heic)" in note
+    assert f"(.jxl 1; {folder.name}/y.jxl)" in note
     assert f"pipes, sockets or devices: {folder.name}/x.jpg" in note

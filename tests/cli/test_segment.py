@@ -169,7 +169,7 @@ def test_eval_refuses_other_classes(resmlp, segmenter, tmp_path):
         (["--data.split", "tests"], "did you mean test?"),
         (["--data.crop-ratio", "0.9"], ""),
         (["--protocol", "top1"], "segmenter"),
-        (["--protocol", "top1", "--data.split", "test"], "only --protocol miou reads it"),
+        (["--protocol", "top1", "--data.split", "test"], "is a segmenter"),
         (["--weights", "ema"], "was trained without --run.ema"),
     ],
 )
@@ -215,6 +215,20 @@ def test_names_of_outputs_are_never_alike(tmp_path):
     assert list(names) == files[:-1]
     assert len({name.casefold() for name in names.values()}) == len(names)
     assert names["y.png"] == "y"
+
+
+def test_outputs_keep_the_tree_of_a_folder(resmlp, segmenter, tmp_path):
+    for name in ("a/b/x.png", "a/x.jpg", "y.png", "c/b/x.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), COLORS[1]).save(tmp_path / "in" / name)
+    found = numbers(resmlp("predict", segmenter, "in", "--json", "--out", "out"))["predictions"]
+    assert sorted(each["labels"] for each in found) == [f"out/{n}-labels.png" for n in ("a/b/x", "a/x", "c/b/x", "y")]
+    assert all(Path(each["overlay"]).is_file() for each in found)
+    names = output_names(["in/a/x.jpg", "in/a/x.png", "other/a/x.png", "z.png"], tmp_path, ["in", "z.png"])
+    assert len({name.casefold() for name in names.values()}) == 4
+    assert names["z.png"] == "z"
+    ended = resmlp("predict", segmenter, "out", "--json", "--out", "out")
+    assert "no images in out" in ended.error or "all the images are predictions" in ended.error
 
 
 def test_predict_twice_in_a_folder_takes_no_prediction_for_a_image(resmlp, segmenter, tmp_path):

@@ -1,5 +1,6 @@
 import io
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +37,14 @@ def pack(tmp_path: Path) -> Callable[..., str]:
     def pack(name: str, *paths: str | tarfile.TarInfo) -> str:
         archive = tmp_path / name
         archive.parent.mkdir(exist_ok=True)
-        with tarfile.open(archive, "w:gz" if name.endswith("gz") else "w") as tar:
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+                for i, path in enumerate(map(str, paths)):
+                    file.writestr(path, image(i) if path.endswith(".png") else b"text")
+            return str(archive)
+        mode = next((f"w:{kind}" for kind in ("gz", "bz2", "xz") if name.endswith(kind)), "w")
+        mode = {".tbz2": "w:bz2", ".txz": "w:xz"}.get(archive.suffix, mode)
+        with tarfile.open(archive, mode) as tar:
             for i, path in enumerate(paths):
                 info = tarfile.TarInfo(path) if isinstance(path, str) else path
                 data = (image(i) if info.name.endswith(".png") else b"text") if info.isreg() else b""

@@ -8,11 +8,14 @@ import torch
 from numeric import assert_rounded, on_pixels
 from torch import nn
 
+from resmlp.config.model_json import ExportedModelConfig
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ARCHITECTURES
 from resmlp.exporters import formats
-from resmlp.exporters.export import check_out, difference, export_saved, exported_config, probes
+from resmlp.exporters.checked_files import check_out
+from resmlp.exporters.export import difference, export_saved, exported_config
 from resmlp.exporters.formats import FORMATS, check_packages
+from resmlp.exporters.image_graphs import probes
 from resmlp.hub.resolve import read_config
 from resmlp.models import Saved, create_model
 from resmlp.utils.errors import UserError, install_hint
@@ -36,7 +39,9 @@ def require(to: str) -> None:
         pytest.importorskip(package)
 
 
-@pytest.mark.parametrize(("to", "pixels"), [("onnx", False), ("openvino", True), ("torch", False)])
+@pytest.mark.parametrize(
+    ("to", "pixels"), [("onnx", False), ("openvino", True), ("torch", False), ("executorch", False)]
+)
 @torch.no_grad()
 def test_any_number_of_images(to, pixels, tmp_path):
     require(to)
@@ -104,7 +109,7 @@ def test_only_an_export_to_the_same_format_is_replaced(tmp_path):
     export_saved(saved(), tmp_path / "out", "torch")
     assert (tmp_path / "out" / "model.pt2").read_bytes() != before
     with pytest.raises(UserError, match="holds an export to torch"):
-        check_out(tmp_path / "out", "onnx")
+        check_out(tmp_path / "out", "onnx", ["model.onnx"], ExportedModelConfig)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model.json").write_text("{}")
     with pytest.raises(UserError, match="would replace .*model.json, which export did not write"):

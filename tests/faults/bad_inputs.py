@@ -12,6 +12,10 @@ VALUES = (-1, 0, 10**30, 1e400, float("nan"), "x", "\x1b[31m", None, True, [], {
 """what a field of a JSON file must not be, or may be"""
 
 
+MODELS = 6
+"""of the first fields of `Good`"""
+
+
 class Case(NamedTuple):
     """A command whose input is wrong, or unusual."""
 
@@ -27,6 +31,8 @@ class Good(NamedTuple):
     segmenter: Path
     translator: Path
     exported: Path
+    exported_segmenter: Path
+    exported_translator: Path
     image: Path
     tree: Path
     text: Path
@@ -34,9 +40,11 @@ class Good(NamedTuple):
     def commands(self, kind: str, model: str, out: Path) -> list[list[str]]:
         """Commands that read a model of this kind."""
         image, tree = str(self.image), str(self.tree)
-        if kind == "translator":
+        if kind.endswith("translator"):
             return [["translate", model, str(self.text), "--device", "cpu"]]
-        predict = [["predict", model, image, "--device", "cpu", *(["--out", str(out)] if kind == "segmenter" else [])]]
+        predict = [
+            ["predict", model, image, "--device", "cpu", *(["--out", str(out)] if kind.endswith("segmenter") else [])]
+        ]
         if kind != "classifier":
             return predict
         data = ["--device", "cpu"]
@@ -55,7 +63,7 @@ def cases(good: Good) -> list[Case]:
 
 def json_cases(good: Good) -> Iterator[Case]:
     """One field of one of a model's JSON files is of another type, out of range, missing or unknown."""
-    for kind in ("classifier", "segmenter", "translator", "exported"):
+    for kind in Good._fields[:MODELS]:
         folder = getattr(good, kind)
         for file in sorted(folder.glob("*.json")):
             content = json.loads(file.read_text(encoding="utf-8"))
@@ -147,7 +155,7 @@ def image_cases(good: Good) -> Iterator[Case]:
         for _ in range(rng.randint(1, 9)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         contents[f"flipped {number}"] = bytes(data)
-    for kind in ("classifier", "segmenter", "exported"):
+    for kind in ("classifier", "segmenter", "exported", "exported_segmenter"):
         for what, content in contents.items():
 
             def make(folder: Path, kind: str = kind, content: bytes = content) -> list[str]:
@@ -160,7 +168,7 @@ def image_cases(good: Good) -> Iterator[Case]:
 
 def argument_cases(good: Good) -> Iterator[Case]:
     """Arguments of every command that name nothing, or something of another kind."""
-    models = [str(model) for model in (good.classifier, good.segmenter, good.translator, good.exported)]
+    models = [str(model) for model in good[:MODELS]]
     places = ["", " ", ".", "/", "/dev/null", "no\x1b[2Jmodel", "hf-hub:", "timm:", "timm:none", "a" * 5000, "\udcff"]
     tree, image, text = str(good.tree), str(good.image), str(good.text)
     for model in [*models, *places]:

@@ -36,8 +36,8 @@ def good(tmp_path_factory, translator_run) -> Good:
     from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, TrunkConfig
     from resmlp.config.preprocessing import Preprocessing
     from resmlp.config.vision import architecture
-    from resmlp.inference.segmenter import save_segmenter
     from resmlp.models import Segmenter, create_model, save_model
+    from resmlp.models.segmenter_files import save_segmenter
 
     root = tmp_path_factory.mktemp("good")
     torch.manual_seed(0)
@@ -46,14 +46,20 @@ def good(tmp_path_factory, translator_run) -> Good:
     trunk = TrunkConfig("resmlp_s12", architecture("resmlp_s12", dim=8, depth=4, patch_size=4), (8, 8), 0)
     config = SegmenterConfig((8, 8), 2, trunk, width=8, auxiliary=0)
     save_segmenter(root / "segmenter", Segmenter(config).eval(), SegmenterModelConfig(config, look, classes))
-    resmlp.export(str(root / "classifier"), to="onnx", out=root / "exported")
+    for model, out in (
+        (root / "classifier", "exported"),
+        (root / "segmenter", "exported_segmenter"),
+        (translator_run, "exported_translator"),
+    ):
+        resmlp.export(str(model), to="onnx", out=root / out)
     rng = np.random.default_rng(0)
     for name in classes:
         (root / "tree" / name).mkdir(parents=True)
         for i in range(3):
             Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(root / "tree" / name / f"{i}.png")
     (root / "text.txt").write_text("seven\nten\n")
-    models = (root / "classifier", root / "segmenter", translator_run, root / "exported")
+    exports = (root / name for name in ("exported", "exported_segmenter", "exported_translator"))
+    models = (root / "classifier", root / "segmenter", translator_run, *exports)
     return Good(*models, root / "tree" / "ant" / "0.png", root / "tree", root / "text.txt")
 
 

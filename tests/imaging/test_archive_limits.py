@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resmlp.imaging.image_file import archive_members
+from resmlp.imaging.archives import archive_members
 from resmlp.utils.errors import UserError
 
 ZEROS = 2**27

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from resmlp.data import UnreadableImage
-from resmlp.imaging import jpeg
+from resmlp.imaging import formats, jpeg
 from resmlp.imaging.decode import Region, decode, decode_region
+from resmlp.imaging.file_types import HEAD, is_image
 from resmlp.imaging.image_file import File, Pixels
 from resmlp.utils.errors import UserError
 
@@ -341,3 +342,42 @@ def test_region_of_pixels_in_memory():
         image = Pixels("x", array)
         pixels = image.read_region(lambda size: Region((2, 1, 12, 9), size))
         assert (pixels == np.asarray(image.read())[1:9, 2:12]).all()
+
+
+CONTAINERS = {"GIF": 40, "AVIF": 3, "JPEG2000": 3, "WEBP": 3, "HEIF": 3, "TIFF": 0, "BMP": 0, "PPM": 0, "JPEG": 3}
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_content_decides_whatever_the_ending(tmp_path, photo, kind):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    smooth = photo.resize((16, 12), Image.Resampling.BOX).resize((64, 48), Image.Resampling.BICUBIC)
+    data = saved(smooth, kind, **({"quality": 95} if kind in ("AVIF", "WEBP", "HEIF", "JPEG") else {}))
+    for name in ("a.png", "a.jfif", "a", "a.heic"):
+        (tmp_path / name).write_bytes(data)
+        pixels = np.asarray(File(str(tmp_path / name)).read()).astype(int)
+        assert abs(pixels - np.asarray(smooth)).mean() <= CONTAINERS[kind]
+        region = File(str(tmp_path / name)).read_region(lambda size: Region((8, 8, 40, 40), (32, 32)))
+        assert abs(region.astype(int) - pixels[8:40, 8:40]).max() <= (3 if kind == "JPEG" else 0)
+    assert is_image("a", data[:HEAD])
+
+
+def test_damaged_heic_is_one_line(photo):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    data = saved(photo, "HEIF")
+    for damaged in (data[:40], data[: len(data) // 2], data[:32] + bytes(200)):
+        with pytest.raises(UnreadableImage) as caught:
+            read(damaged)
+        assert "\n" not in str(caught.value)
+
+
+def test_heic_without_its_package_is_one_error_and_no_unreadable_image(monkeypatch, photo):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    data = saved(photo, "HEIF")
+    formats._register_heif.cache_clear()
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"need pillow-heif.*'.\[heic\]'") as caught:
+        read(data)
+    assert not isinstance(caught.value, UnreadableImage)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    formats._register_heif.cache_clear()

@@ -54,8 +54,8 @@ def test_an_image_of_each_format_is_found_by_its_content_and_read(tmp_path, kind
     [
         ("notes.txt", b"BMW is a car, this is a note about the car\n"),
         ("notes", b"P5 is the fifth point\n"),
-        ("x.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
-        ("x.dat", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"),
+        ("x.jxl", b"\0\0\0\x0cJXL \r\n\x87\n"),
+        ("x.dat", b"\0\0\0\x18ftypisom\0\0\0\0isomiso2"),  # a video
         ("video.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isomavc1"),
         ("raw.nef", b"II*\0" + bytes(28)),
         ("sound.wav", b"RIFF\0\0\0\0WAVEfmt "),

@@ -23,8 +23,8 @@ from resmlp.inference import (
     prediction,
 )
 from resmlp.inference.model_kinds import KINDS, load, open_source
-from resmlp.inference.segmenter import save_segmenter
 from resmlp.models import Segmenter, create_model, save_model
+from resmlp.models.segmenter_files import save_segmenter
 from resmlp.utils.errors import UserError
 
 SMALL = {"dim": 12, "depth": 2, "patch_size": 4, "img_size": (8, 12)}
@@ -44,6 +44,8 @@ def models(tmp_path_factory, translator_run) -> dict[str, str]:
     config = SegmenterConfig((8, 12), 3, trunk, width=8, auxiliary=0)
     save_segmenter(root / "segmenter", Segmenter(config).eval(), SegmenterModelConfig(config, LOOK, CLASSES))
     resmlp.export(str(root / "classifier"), to="onnx", out=root / "exported")
+    resmlp.export(str(root / "segmenter"), to="onnx", out=root / "exported-segmenter")
+    resmlp.export(translator_run, to="onnx", out=root / "exported-translator")
     shots = root / "images"
     for name in CLASSES:
         (shots / "train" / name).mkdir(parents=True)
@@ -57,8 +59,8 @@ def models(tmp_path_factory, translator_run) -> dict[str, str]:
     data = EvalData(root=str(shots), workers=0)
     for to in ("int4", "int8"):
         resmlp.compress(str(root / "classifier"), to=to, out=root / to, data=data, images=4, device="cpu")
-    kinds = {name: str(root / name) for name in ("classifier", "features", "segmenter", "exported")}
-    return kinds | {
+    exports = ("exported", "exported-segmenter", "exported-translator")
+    return {name: str(root / name) for name in ("classifier", "features", "segmenter", *exports)} | {
         "translator": str(translator_run),
         "compressed": str(root / "int4"),
         "compressed to 8 bits": str(root / "int8"),
@@ -78,6 +80,7 @@ def photo() -> Image.Image:
         ("features", Classifier, Embedding),
         ("segmenter", SegmentationPredictor, Segmentation),
         ("exported", Classifier, Prediction),
+        ("exported-segmenter", SegmentationPredictor, Segmentation),
         ("compressed", Classifier, Prediction),
         ("compressed to 8 bits", Classifier, Prediction),
         ("timm", Classifier, Prediction),
@@ -95,8 +98,9 @@ def test_every_kind_of_images_is_ready_to_use(models, photo, kind, predictor, re
     assert loaded.predict([]) == []
 
 
-def test_a_translator_is_ready_to_use(models):
-    loaded = load(models["translator"], "cpu")
+@pytest.mark.parametrize("kind", ["translator", "exported-translator"])
+def test_a_translator_is_ready_to_use(models, kind):
+    loaded = load(models[kind], "cpu")
     assert isinstance(loaded, Translator)
     one, (first, second) = loaded.predict("seven"), loaded.predict(["seven", "ten"])
     assert one.text == first.text == loaded.translate(["seven"])[0]
@@ -107,8 +111,10 @@ def test_a_translator_is_ready_to_use(models):
 
 def test_the_table_has_a_row_for_each_kind(models):
     assert {kind.split()[0] for kind in models} | {"pixels"} == set(KINDS)
-    for model in models.values():
-        assert open_source(model).model.training is False
+    for kind, model in models.items():
+        opened = open_source(model)
+        ready = opened.predict([]) == [] if kind.startswith("exported-") else opened.model.training is False
+        assert ready
 
 
 def test_all_inputs_of_one_image_give_one_answer(models, photo, tmp_path):
@@ -124,7 +130,7 @@ def test_all_inputs_of_one_image_give_one_answer(models, photo, tmp_path):
     assert loaded.predict(photo, top=1).labels == expected.labels[:1]
 
 
-@pytest.mark.parametrize("kind", ["classifier", "features", "segmenter", "exported"])
+@pytest.mark.parametrize("kind", ["classifier", "features", "segmenter", "exported", "exported-segmenter"])
 def test_one_decoded_image_is_in_memory_at_a_time(models, photo, kind, tmp_path, monkeypatch):
     files, alive, most = [str(tmp_path / f"{i}.png") for i in range(5)], list[ref](), []
     for file in files:
@@ -200,10 +206,12 @@ def test_a_predictor_shows_its_network_size_classes_and_device(models):
     expected = {
         "classifier": "TorchPredictor(resmlp_s12, 8x12, 3 classes, cpu)",
         "features": "TorchPredictor(resmlp_s12, 8x12, features, cpu)",
-        "segmenter": "SegmentationPredictor(resmlp_s12 with UPerNet, 8x12, 3 classes, cpu)",
+        "segmenter": "TorchSegmentationPredictor(resmlp_s12 with UPerNet, 8x12, 3 classes, cpu)",
         "exported": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
+        "exported-segmenter": "ExportedSegmentationPredictor(resmlp_s12 with UPerNet, 8x12, 3 classes, cpu, onnx)",
+        "exported-translator": "ExportedTranslator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu, onnx)",
         "compressed to 8 bits": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
-        "translator": "Translator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu)",
+        "translator": "TorchTranslator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu)",
         "timm": "TorchPredictor(ResNet, 176x176, 1,000 classes, cpu, random weights)",
     }
     assert {name: repr(load(models[name], device="cpu")) for name in expected} == expected

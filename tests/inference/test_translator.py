@@ -8,9 +8,10 @@ import torch
 from resmlp.config.seq2seq import EOS
 from resmlp.inference import Translator, load
 from resmlp.inference import translator as module
-from resmlp.inference.translator import Translation
+from resmlp.inference.translation import Translation
+from resmlp.inference.translator import TorchTranslator
 from resmlp.models import translate
-from resmlp.models.beam_search import Hypothesis
+from resmlp.models.search import Hypothesis
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import read_json
 
@@ -54,7 +55,7 @@ def test_each_line_has_its_own_translation_in_its_place(translator):
     expected = [alone(line) if line.strip() else "" for line in LINES]
     assert len({*expected}) > 3, "the fixture says the same of everything"
     assert translator.translate(LINES, beam=3, length_penalty=1.0) == expected
-    small = Translator(translator.saved, translator.device, batch_size=2)
+    small = TorchTranslator(translator.saved, translator.device, batch_size=2)
     assert small.translate(LINES[::-1], beam=3, length_penalty=1.0) == expected[::-1]
 
 
@@ -66,7 +67,7 @@ def test_empty_lines_need_no_network(translator, searched):
 
 def test_beam_and_penalty_are_the_cards_unless_given(translator, searched):
     card = replace(translator.config, beam=3, length_penalty=0.25)
-    own = Translator(replace(translator.saved, config=card), translator.device)
+    own = TorchTranslator(replace(translator.saved, config=card), translator.device)
     own.translate(["seven"])
     own.translate(["seven"], beam=1, length_penalty=0.0)
     assert [(call["beam"], call["length_penalty"]) for call in searched] == [(3, 0.25), (1, 0.0)]
@@ -109,7 +110,7 @@ def test_what_fits_of_a_long_line_is_translated_and_the_line_is_named(translator
 
 
 def test_a_long_line_can_be_an_error(translator):
-    strict = Translator(translator.saved, translator.device, long="error")
+    strict = TorchTranslator(translator.saved, translator.device, long="error")
     with pytest.raises(UserError, match="line 2: longer than"):
         strict.translate(["seven", "seven hundred thousand " * 20])
 

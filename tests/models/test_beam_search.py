@@ -3,13 +3,14 @@
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from numeric import assert_rounded
 
 from resmlp.config.model_json import Seq2SeqConfig
 from resmlp.config.seq2seq import BOS, EOS, SEQ2SEQ
-from resmlp.models import Seq2Seq, beam_search, translate
+from resmlp.models import Seq2Seq, beam_search, search, translate
 from resmlp.utils.errors import UserError
 
 NAMES = ("resmlp_mt_tiny", "transformer_mt_tiny")
@@ -148,6 +149,18 @@ def test_likeliest_against_a_sort(vocabulary, count):
     values, words = beam_search.likeliest(logits.clone(), count)
     assert_rounded(values, lambda x: x.log_softmax(2).sort(descending=True).values[..., :count], logits)
     assert torch.equal(words, where[..., :count])
+    values, words = (torch.from_numpy(found) for found in search.likeliest(logits.numpy(), count))
+    assert_rounded(values, lambda x: x.log_softmax(2).sort(descending=True).values[..., :count], logits)
+    assert torch.equal(words, where[..., :count])
+    values, words = (torch.from_numpy(found) for found in search.likeliest(logits.numpy(), None))
+    assert_rounded(values, lambda x: x.log_softmax(2)[..., EOS : EOS + 1], logits)
+    assert words.unique().tolist() == [EOS]
+
+
+def test_of_equal_scores_the_first_goes_first():
+    values, index = search.top(np.array([[1.0, 3.0, 3.0, 2.0, 3.0]]), 4)
+    assert index.tolist() == [[1, 2, 4, 3]]
+    assert values.tolist() == [[3, 3, 3, 2]]
 
 
 def test_training_mode_is_restored_and_dropout_is_off():

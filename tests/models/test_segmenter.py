@@ -19,7 +19,6 @@ from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessi
 from resmlp.config.tasks import Segment
 from resmlp.config.vision import architecture
 from resmlp.hub.resolve import resolve
-from resmlp.inference.segmenter import open_segmenter, save_segmenter
 from resmlp.models import (
     Segmenter,
     Trunk,
@@ -33,6 +32,7 @@ from resmlp.models import (
 )
 from resmlp.models.backbones import TimmFeatures, TrunkFeatures, quarters
 from resmlp.models.segmentation_head import PyramidNeck, initialize
+from resmlp.models.segmenter_files import open_segmenter, save_segmenter
 from resmlp.nn.batch_norm import SYNCHRONIZED, synchronize_batch_norm
 from resmlp.nn.grid_resampling import resampling
 from resmlp.tasks import complete

@@ -206,7 +206,6 @@ def test_steps_give_the_logits_of_forward(name):
             there, tokens, flat, texts = there[still], tokens[still], flat[still], [texts[i] for i in still]
             cache.memory = cache.memory.select(still)
         cache.reorder(flat)
-        assert cache.text(torch.arange(len(texts) * 3)).tolist() == [text[:-1] for some in texts for text in some]
 
 
 @pytest.mark.parametrize("name", NAMES)

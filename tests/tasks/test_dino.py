@@ -535,7 +535,7 @@ def test_the_trunk_of_the_teacher_is_saved(tmp_path):
     with torch.no_grad():
         for parameter in task.state.network.parameters():
             parameter.normal_()
-    task.save(tmp_path, task.model)
+    task.save(tmp_path, task.model, {})
     saved = open_model(tmp_path)
     assert isinstance(saved.model, Trunk)
     assert (saved.model.config.num_classes, saved.classes) == (0, ())

@@ -17,12 +17,15 @@ from resmlp.config import Augment, ImageRecipe, Model, Optim
 from resmlp.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resmlp.config.tasks import Segment as Settings
 from resmlp.data import normalize
-from resmlp.inference.segmenter import SegmentationPredictor, open_segmenter
+from resmlp.inference.segmenter import TorchSegmentationPredictor
 from resmlp.models import Segmenter as Network
 from resmlp.models import backbones, create_model, save_model
+from resmlp.models.segmenter_files import open_segmenter
 from resmlp.recipes import RECIPES
 from resmlp.tasks import Segment, complete, make_task
-from resmlp.tasks.segment import check_no_trunk, class_weights, pixel_loss
+from resmlp.tasks.class_balance import class_weights
+from resmlp.tasks.pixel_losses import PIXEL_LOSSES, cross_entropy, dice, focal
+from resmlp.tasks.segment import check_no_trunk
 from resmlp.utils.devices import Process, this_process
 from resmlp.utils.errors import UserError
 from resmlp.utils.serialization import from_dict, to_dict
@@ -59,12 +62,41 @@ def test_the_loss_counts_each_labeled_pixel_by_the_weight_of_its_class(weights):
         if (label := int(labels[b, y, x])) != 255:
             total -= weights[label] * logits[b, :, y, x].double().log_softmax(0)[label].item()
             weight += weights[label]
-    assert pixel_loss(logits, labels, torch.tensor(weights)).item() == pytest.approx(total / weight, rel=1e-4)
+    assert cross_entropy(logits, labels, torch.tensor(weights)).item() == pytest.approx(total / weight, rel=1e-4)
 
 
-def test_a_batch_that_counts_for_nothing_moves_nothing():
+def test_the_focal_loss_is_that_of_lin():
+    logits, labels, weights = unequal()
+    total = weight = 0.0
+    for b, y, x in np.ndindex(6, 4, 5):
+        if (label := int(labels[b, y, x])) != 255:
+            p = logits[b, :, y, x].double().softmax(0)[label].item()
+            total -= weights[label].item() * (1 - p) ** 2 * np.log(p)
+            weight += weights[label].item()
+    assert focal(logits, labels, weights).item() == pytest.approx(total / weight, rel=1e-5)
+
+
+def test_the_dice_loss_is_that_of_milletari():
+    """A class without a label counts for nothing, and ignored pixels neither."""
+    logits, labels, weights = unequal()
+    labels[labels == 1] = 0
+    coefficients = []
+    for k in (0, 2):
+        both = squares = 0.0
+        for b, y, x in np.ndindex(6, 4, 5):
+            if (label := int(labels[b, y, x])) != 255:
+                p, g = logits[b, :, y, x].double().softmax(0)[k].item(), float(label == k)
+                both, squares = both + p * g, squares + p * p + g * g
+        coefficients.append(2 * both / squares)
+    assert dice(logits, labels, weights).item() == pytest.approx(1 - np.mean(coefficients), rel=1e-5)
+    perfect = 50 * F.one_hot(labels.long().clamp(max=2), 3).movedim(-1, 1).float()
+    assert dice(perfect, labels, weights).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", PIXEL_LOSSES)
+def test_a_batch_that_counts_for_nothing_moves_nothing(name):
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = pixel_loss(logits, torch.full((1, 4, 4), 255).byte(), torch.ones(3))
+    loss = PIXEL_LOSSES[name](logits, torch.full((1, 4, 4), 255).byte(), torch.ones(3))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad.abs().sum() == 0
@@ -95,7 +127,7 @@ def test_the_auxiliary_decoder_has_its_weight(task, recipe):
 @pytest.mark.parametrize("size", [(16, 24), (9, 11)])
 def test_an_image_of_one_window_is_labeled_by_one_pass(task, size):
     model, pixels = task.model.eval(), torch.randint(0, 256, (3, *size)).byte()
-    ours = SegmentationPredictor(model, task.config, torch.device("cpu")).read(
+    ours = TorchSegmentationPredictor(model, task.config, torch.device("cpu")).read(
         Image.fromarray(pixels.permute(1, 2, 0).numpy())
     )
     p = task.config.preprocessing
@@ -117,7 +149,7 @@ def test_the_network_is_resized_to_the_whole_image(recipe, base_size, eval_size,
     assert task.config.base_size == (eval_size or base_size)
     size = (30, 40) if base_size else (30, 41)
     image = Image.fromarray(torch.randint(0, 256, (*size, 3)).byte().numpy())
-    ours = SegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image)
+    ours = TorchSegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image)
     p, tiled = task.config.preprocessing, tuple(-(-side // 4) * 4 for side in fitted)
     canvas = torch.tensor([round(255 * mean) for mean in p.mean]).byte()[:, None, None].repeat(1, *tiled)
     seen = np.array(image.resize(fitted[::-1], Image.Resampling.BILINEAR))
@@ -133,14 +165,14 @@ def test_of_the_windows_own_size_the_whole_image_is_one_window(task):
     image = Image.fromarray(torch.randint(0, 256, (16, 24, 3)).byte().numpy())
     model = task.model.eval()
     one, whole = (
-        SegmentationPredictor(model, replace(task.config, whole=whole), torch.device("cpu")).read(image)
+        TorchSegmentationPredictor(model, replace(task.config, whole=whole), torch.device("cpu")).read(image)
         for whole in (False, True)
     )
     assert np.array_equal(one, whole)
 
 
 def test_images_of_one_size_resize_the_network_once(task, monkeypatch):
-    labeller = SegmentationPredictor(task.model.eval(), replace(task.config, whole=True), torch.device("cpu"))
+    labeller = TorchSegmentationPredictor(task.model.eval(), replace(task.config, whole=True), torch.device("cpu"))
     moved, at = [], Network.at
     monkeypatch.setattr(Network, "at", lambda model, size: moved.append(size) or at(model, size))
     for size in [(32, 20), (31, 19), (32, 20), (16, 24), (29, 18), (8, 8), (1, 1)]:
@@ -168,14 +200,16 @@ def test_ranks_see_every_image_once(recipe):
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_saved_segmenter_predicts_as_the_trained_one(recipe, tmp_path, whole):
     task = make_task(replace(recipe, task=replace(recipe.task, whole=whole, eval_size=(28, 21))), Process())
-    task.save(tmp_path, task.model)
+    task.save(tmp_path, task.model, {})
     saved = open_segmenter(tmp_path)
     assert saved.config == task.config
     assert (saved.config.whole, saved.config.base_size) == (whole, (28, 21))
     assert saved.config.classes == CLASSES
     image = Image.fromarray(torch.randint(0, 256, (30, 40, 3)).byte().numpy())
-    again = SegmentationPredictor(saved.model, saved.config, torch.device("cpu")).read(image)
-    assert np.array_equal(again, SegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image))
+    again = TorchSegmentationPredictor(saved.model, saved.config, torch.device("cpu")).read(image)
+    assert np.array_equal(
+        again, TorchSegmentationPredictor(task.model.eval(), task.config, torch.device("cpu")).read(image)
+    )
     assert json.loads((tmp_path / "model.json").read_text())["kind"] == "segmenter"
 
 
@@ -279,10 +313,13 @@ def losses(folder: str) -> None:
     """Write the loss and the gradient of the logits of this process, of images with unequal numbers of labels."""
     with this_process("cpu") as process:
         logits, labels, weights = unequal()
-        own = logits[process.rank :: process.world].clone().requires_grad_()
-        loss = pixel_loss(own, labels[process.rank :: process.world], weights)
-        loss.backward()
-        torch.save((loss.detach(), own.grad), f"{folder}/{process.rank}")
+        found = {}
+        for name, pixel_loss in PIXEL_LOSSES.items():
+            own = logits[process.rank :: process.world].clone().requires_grad_()
+            loss = pixel_loss(own, labels[process.rank :: process.world], weights)
+            loss.backward()
+            found[name] = loss.detach(), own.grad
+        torch.save(found, f"{folder}/{process.rank}")
 
 
 def unequal() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -300,12 +337,13 @@ def test_the_loss_of_processes_is_that_of_all_their_pixels(world, tmp_path):
     """Also where one of them has no label at all: the mean over processes, and its gradient, are those of one."""
     processes.together(losses, str(tmp_path), folder=tmp_path, world=world)
     parts = [torch.load(tmp_path / str(rank), weights_only=True) for rank in range(world)]
-    logits, labels, weights = unequal()
-    loss = pixel_loss(logits.requires_grad_(), labels, weights)
-    loss.backward()
-    assert (sum(part[0] for part in parts) / world).item() == pytest.approx(loss.item(), rel=1e-6)
-    for rank, (_, gradient) in enumerate(parts):
-        torch.testing.assert_close(gradient / world, logits.grad[rank::world])
+    for name, pixel_loss in PIXEL_LOSSES.items():
+        logits, labels, weights = unequal()
+        loss = pixel_loss(logits.requires_grad_(), labels, weights)
+        loss.backward()
+        assert (sum(part[name][0] for part in parts) / world).item() == pytest.approx(loss.item(), rel=1e-6)
+        for rank, part in enumerate(parts):
+            torch.testing.assert_close(part[name][1] / world, logits.grad[rank::world])
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from resmlp.config.tasks import Translate as Options
 from resmlp.data.text.sources import open_pairs
 from resmlp.inference.translator import open_translator
 from resmlp.models import open_model
-from resmlp.models.beam_search import Hypothesis
+from resmlp.models.search import Hypothesis
 from resmlp.nn.shared_masks import sample_places
 from resmlp.tasks import Translate, make_task
 from resmlp.tasks import translate as module

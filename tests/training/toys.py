@@ -1,6 +1,6 @@
 """Toy tasks of several shapes: a frozen teacher, an EMA teacher, dense targets, sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Toy(Task):
         batch = self.whole(99, 0)
         yield "score", -F.mse_loss(model(batch["x"]).float(), batch["y"]).item()
 
-    def save(self, folder: Path, model: nn.Module) -> None:
+    def save(self, folder: Path, model: nn.Module, scores: Mapping[str, Any]) -> None:
         torch.save(model.state_dict(), folder / "model.pt")
 
 

@@ -157,16 +157,22 @@ def brief(source: str) -> str:
     return shorten(Path(*parts) if parts else source, 80)
 
 
-def _trunk_of(model: nn.Module, source: str) -> Trunk:
-    """The `Trunk` of a classifier or segmenter; raises `UserError` for any other network."""
+def find_trunk(model: nn.Module) -> Trunk | None:
+    """The `Trunk` of a classifier or segmenter; None for any other network."""
     if isinstance(model, Segmenter) and isinstance(model.backbone, TrunkFeatures):
         model = model.backbone.trunk
-    if not isinstance(model, Trunk):
+    return model if isinstance(model, Trunk) else None
+
+
+def _trunk_of(model: nn.Module, source: str) -> Trunk:
+    """The same; raises `UserError` for any other network."""
+    trunk = find_trunk(model)
+    if trunk is None:
         name = source.removeprefix("timm:")
         known = name.partition(".")[0] in ALIASES
         hint = f"give {name}, without timm:" if known else "give a name of `resmlp list models`"
         raise UserError(f"{source} is not a resmlp network", hint)
-    return model
+    return trunk
 
 
 def of_trunk(trunk: Trunk, preprocessing: Preprocessing | None = None, trained: bool = True) -> Anatomy:

@@ -126,12 +126,12 @@ def network_inputs(anatomy: Anatomy, files: Sequence[str], device: torch.device)
     """Inputs 3 H W of an image network on `device`: the preprocessed images, or noise without files."""
     if anatomy.trunk is None or anatomy.preprocessing is None:
         return
-    size = anatomy.trunk.config.size
+    size, channels = anatomy.trunk.config.size, anatomy.trunk.config.architecture.in_chans
     anatomy.trunk.to(device)
     if not files:
         generator = torch.Generator().manual_seed(0)
         for _ in range(NOISE):
-            yield torch.randn(3, *size, generator=generator).to(device)
+            yield torch.randn(channels, *size, generator=generator).to(device)
     preprocessing = replace(anatomy.preprocessing, size=size)
     transform = eval_transform(preprocessing)
     for file in files:

@@ -43,7 +43,9 @@ def run_exported(to: str, subject: Subject, precision: str) -> Network:
     with TemporaryDirectory(prefix="resmlp-profile-") as folder, quiet():
         write_network(deepcopy(subject.model).float(), subject.size, to, Path(folder))
         engine = open_engine(to, Path(folder), precision=cast(Precision, precision))
-        engine.run(np.zeros((1, 3, *subject.size), np.float32))  # reads the files before they are removed
+        engine.run(
+            np.zeros((1, subject.channels, *subject.size), np.float32)
+        )  # reads the files before they are removed
     return lambda images: engine.run(images.float().numpy())
 
 

@@ -168,7 +168,7 @@ def _cases(name: str, settings: Settings, progress: Progress) -> Iterator[Case]:
     for batch in dict.fromkeys(settings.batch):
         for backend in dict.fromkeys(settings.backend):
             with explained(f"{name} at --batch {batch}"):
-                images = blank(batch, subject.size, device, dtype)
+                images = blank(batch, subject.size, device, dtype, subject.channels)
             if backend not in networks:
                 with explained(f"{name} with {backend}"):
                     networks[backend] = BACKENDS[backend](subject, settings.precision)

@@ -98,7 +98,7 @@ def _main(request: dict[str, Any]) -> None:
         subject = open_subject(request["model"])
         subject.model.to(dtype)
         for batch in request["batches"]:
-            yield lambda batch=batch: subject.model(blank(batch, subject.size, "cpu", dtype))  # type: ignore[misc]
+            yield lambda batch=batch: subject.model(blank(batch, subject.size, "cpu", dtype, subject.channels))  # type: ignore[misc]
 
     small = nn.Sequential(nn.Conv2d(3, 8, 4), nn.GELU(), nn.Flatten(), nn.Linear(8 * 13 * 13, 8)).to(dtype)
     with torch.inference_mode():

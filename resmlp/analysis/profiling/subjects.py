@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from resmlp.inference.model_kinds import open_source
 from resmlp.models import Segmenter, Seq2Seq, count_macs, count_parameters
+from resmlp.models.count import input_channels
 from resmlp.utils.errors import UserError
 
 Size = tuple[int, int]
@@ -28,6 +29,11 @@ class Subject:
         return count_parameters(self.model)
 
     @property
+    def channels(self) -> int:
+        """Channels of its images."""
+        return input_channels(self.model)
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of its parameters and buffers."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
@@ -37,7 +43,7 @@ class Subject:
         """Multiply-adds for one image, Table 1's "FLOPs". Raises `UserError` if the network cannot run."""
         parameter = next(self.model.parameters())
         try:
-            return count_macs(self.model, blank(1, self.size, parameter.device, parameter.dtype))
+            return count_macs(self.model, blank(1, self.size, parameter.device, parameter.dtype, self.channels))
         except Exception as error:
             reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
             what = f"{self.name} cannot run at {self.size[0]}x{self.size[1]}: {reason}"
@@ -57,7 +63,7 @@ def open_subject(name: str) -> Subject:
     return Subject(name, opened.model.eval(), opened.preprocessing.size)
 
 
-def blank(batch: int, size: Size, device: torch.device | str, dtype: torch.dtype) -> Tensor:
-    """Images B 3 H W of seeded noise; zeros would use less energy than photographs."""
+def blank(batch: int, size: Size, device: torch.device | str, dtype: torch.dtype, channels: int = 3) -> Tensor:
+    """Images B C H W of seeded noise; zeros would use less energy than photographs."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, 3, *size, generator=generator).to(device, dtype).repeat(batch, 1, 1, 1)
+    return torch.randn(1, channels, *size, generator=generator).to(device, dtype).repeat(batch, 1, 1, 1)

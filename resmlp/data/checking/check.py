@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from resmlp.config.label_table import LabelTable
 from resmlp.data.checking.headers import Header, file_digest, read_header
 from resmlp.data.checking.issues import SEVERITIES, TINY, Issue, image_issues
 from resmlp.data.checking.layout import Layout, find_layout, layout_issues
 from resmlp.data.checking.mapping import CHUNK, DECODED_CHUNK, map_images
 from resmlp.data.checking.near import Near, near_issues
 from resmlp.data.checking.report import DataReport
-from resmlp.data.images.tree_files import sort_classes
+from resmlp.data.checking.table_layout import table_issues, table_layout
+from resmlp.data.images.table_sets import read_table_set
+from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders, open_tree
 from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
 from resmlp.data.masks.trees import is_mask_tree
@@ -25,6 +28,7 @@ from resmlp.imaging.passed_over import Skipped
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import printable
 
+NO_TABLE = LabelTable()
 Progress = Callable[[str, int, int], Any]
 """called with (name of the step, images done, images of the step)"""
 
@@ -37,21 +41,20 @@ def check_data(
     img_size: Sequence[int] = (TINY,),
     near: Near = "auto",
     progress: Progress = lambda step, done, total: None,
+    data: LabelTable = NO_TABLE,
 ) -> DataReport:
     """Check all images that training would read under `root`: a folder or archives, as `--data.root` takes them.
 
-    Reads the headers, and with `decode` every pixel. `workers` is the number of processes: 1 is this process, None is
-    one per CPU core. Images smaller than `img_size` (one number, or height and width) are reported as tiny. `near`
-    searches copies in another size or encoding: "auto" in up to 100,000 images, "on" in any number, or "off". Raises
-    `UserError` if there are no images or an argument is out of range; everything else is an issue in the report.
+    Their labels are class folders, or those of the table in `data`, whose rows are checked as well. Reads the headers,
+    and with `decode` every pixel. `workers` is the number of processes: 1 is this process, None is one per CPU
+    core. Images smaller than `img_size` (one number, or height and width) are reported as tiny. `near` searches copies
+    in another size or encoding: "auto" in up to 100,000 images, "on" in any number, or "off". Raises `UserError`
+    if there are no images or an argument is out of range; everything else is an issue in the report.
     """
     path = str(root)
-    _check_arguments(path, workers, img_size)
+    _check_arguments(path, workers, img_size, data)
     start = time.perf_counter()
-    tree, skipped = _open(path)
-    layout, whole = find_layout(tree), tree.whole
-    del tree  # its train and val are copies
-    issues = list(layout_issues(layout, whole, skipped))
+    layout, whole, issues = _folders(path) if data.labels is None else _table(path, data)
     images = whole.images
     used = np.flatnonzero(np.asarray(layout.group) >= 0)
     processes = _cores() if workers is None else workers
@@ -82,13 +85,27 @@ def check_data(
     )
 
 
-def _check_arguments(path: str, workers: int | None, img_size: Sequence[int]) -> None:
+def _folders(path: str) -> tuple[Layout, Tree, list[Issue]]:
+    """The classes by their folders, the images, and the issues of the folders."""
+    tree, skipped = _open(path)
+    layout, whole = find_layout(tree), tree.whole
+    return layout, whole, list(layout_issues(layout, whole, skipped))
+
+
+def _table(path: str, data: LabelTable) -> tuple[Layout, Tree, list[Issue]]:
+    """The same by a table of labels."""
+    found = read_table_set(path, str(data.labels), data.columns, "PATH")
+    layout = table_layout(found)
+    return layout, found.tree, list(table_issues(found, layout))
+
+
+def _check_arguments(path: str, workers: int | None, img_size: Sequence[int], data: LabelTable) -> None:
     demand(workers is None or workers >= 1, f"--workers {workers}", "1 or more")
     size = " ".join(map(str, img_size))
     valid = len(img_size) in (1, 2) and min(img_size) > 0
     demand(valid, f"--img-size {size}", "give one positive number, or height and width")
     hint = f"resmlp train scenes --data.source masks --data.root {path} checks them before training"
-    demand(not is_mask_tree(path), f"{path} contains images with segmentation masks", hint)
+    demand(data.labels is not None or not is_mask_tree(path), f"{path} contains images with segmentation masks", hint)
 
 
 def _cores() -> int:

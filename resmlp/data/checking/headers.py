@@ -1,19 +1,18 @@
 """The header and the end of an image file, read without decoding the pixels."""
 
 import hashlib
-import io
-import stat
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image
 
-from resmlp.imaging.decode import FORMATS, UnreadableImage, describe_error
-from resmlp.imaging.image_file import BufferedMember, File, ImageSource, Member
+from resmlp.imaging import formats
+from resmlp.imaging.decode import UnreadableImage, describe_error
+from resmlp.imaging.image_file import Encoded, ImageSource
 from resmlp.imaging.limits import check_image
 
 TAIL = 64  # bytes at the end of a file: they contain the end marker, and mostly differ in files of the same size
@@ -55,7 +54,7 @@ def read_header(image: ImageSource, decode: bool = False) -> Header:
             file.seek(0)
             head = file.read(12)
             file.seek(0)
-            with Image.open(file, formats=FORMATS) as opened:
+            with formats.open_image(file) as opened:
                 check_image(opened, size)
                 header = _describe(opened)._replace(bytes=size, tail=zlib.crc32(tail))
         if decode or header.mode in ("F", "I") or _may_be_truncated(header.format, head, tail, size):
@@ -82,18 +81,12 @@ def file_digest(image: ImageSource) -> bytes:
 @contextmanager
 def open_image(image: ImageSource) -> Iterator[tuple[BinaryIO, int]]:
     """The file of an image and its number of bytes; raises `OSError` for a pipe or another irregular file."""
-    if isinstance(image, File):
-        status = Path(image.name).stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("not a regular file")
-        with Path(image.name).open("rb") as file:
-            yield file, status.st_size
-    elif isinstance(image, Member):
-        yield image._open(), image.size
-    elif isinstance(image, BufferedMember):
-        yield io.BytesIO(image.data), len(image.data)
-    else:
+    if not isinstance(image, Encoded):
         raise OSError("not a file")
+    with image.open() as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        yield file, size
 
 
 def _describe(image: Image.Image) -> Header:

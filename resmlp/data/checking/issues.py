@@ -1,4 +1,4 @@
-"""The kinds of issues in a tree of images, and the issues of a single image."""
+"""The kinds of issues in images and in parallel text, and the issues of a single image."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -37,7 +37,14 @@ KINDS = {
     "label-conflict": Kind("error", "the same image in several classes", "keep it only in its correct class"),
     "no-train": Kind("error", "val without train", "add a train/ folder next to it; for evaluation no fix is needed"),
     "cannot-split": Kind("error", "classes with one image, which cannot be split", "add images, or a val/ folder"),
+    "missing-file": Kind("error", "rows of images that are not there", "correct the path, or remove the row"),
+    "unclear-file": Kind("error", "rows that may mean several images", "write the path below PATH, with the extension"),
+    "two-labels": Kind("error", "images with two rows that differ", "keep one row for each image"),
+    "group-leak": Kind("error", "groups on two sides of a split", "keep each on one side, or the score is too high"),
+    "val-only": Kind("error", "classes in no row to train on", "are they misspelled? add images to train on"),
     "leak": Kind("warning", "the same image in train and in val", "delete one copy, or the score will be too high"),
+    "no-row": Kind("warning", "images without a row in the table", "add rows; without one an image is not used"),
+    "few-images": Kind("warning", "classes with few images", "add images, or merge classes"),
     "near-leak": Kind(
         "warning",
         "validation images that are in train in another size or encoding",
@@ -84,6 +91,7 @@ KINDS = {
     "16-bit": Kind("note", "16-bit images", "they are scaled to 8 bits"),
     "transparent": Kind("note", "images with transparency", "they are blended with white"),
     "exif-rotated": Kind("note", "images with an EXIF orientation", "they are read upright"),
+    "repeated-row": Kind("note", "rows that only repeat another one", "each image counts once; no fix is needed"),
     "imbalance": Kind(
         "note", "classes of very different size", "look at the accuracy of each class, not only at top-1"
     ),
@@ -95,6 +103,26 @@ KINDS = {
     ),
     "passed-over": Kind("note", "folders of runs and of other programs", "they are skipped; no fix is needed"),
     "link-loop": Kind("note", "links to a folder that contains them", "they are skipped; delete them"),
+    # of parallel text
+    "unreadable-text": Kind("error", "texts that cannot be read to their end", "is it text, a sentence a line?"),
+    "encoding": Kind("error", "lines that are not UTF-8", "save the file as UTF-8, say with iconv -f latin1 -t utf-8"),
+    "nul": Kind("error", "lines with a NUL byte", "is it text? UTF-16 must be saved as UTF-8"),
+    "cr-line-ends": Kind("error", "files whose line ends are CR alone", "tr '\\r' '\\n' makes them LF"),
+    "line-counts": Kind("error", "files of different numbers of lines", "line N of both must be one pair"),
+    "columns": Kind("error", "lines with another number of columns", "remove tabs inside sentences, or other columns"),
+    "header-row": Kind("warning", "headers that would be a pair", "delete the first line"),
+    "pair-leak": Kind("warning", "the same pair in two parts", "delete it in one, or the score will be too high"),
+    "pair-duplicate": Kind("warning", "pairs more than once in a part", "delete all copies but one"),
+    "equal-sides": Kind("warning", "pairs whose sides are equal", "delete what is not translated"),
+    "wrong-script": Kind("warning", "lines in the script of another language", "delete or exchange these lines"),
+    "length-ratio": Kind(
+        "warning", "pairs with one side much longer", "are the lines shifted? delete what is no translation"
+    ),
+    "empty-side": Kind("warning", "pairs with an empty side", "training leaves them out; evaluation counts them"),
+    "carriage-return": Kind("warning", "lines with a carriage return inside", "remove it: it does not end a line"),
+    "unpaired": Kind("note", "files without a translation next to them", "they are not used"),
+    "source-leak": Kind("note", "the same source in two parts, translated otherwise", "the score may be too high"),
+    "table-header": Kind("note", "tables with a header", "it names the columns; no fix is needed"),
 }
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from resmlp.data.checking.issues import KINDS, Issue
 from resmlp.data.images.left_out import SYSTEM_FILES
 from resmlp.data.images.split_names import split_role
-from resmlp.data.images.tree_files import ARCHIVES, Tree, sort_classes
+from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree
+from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import UNFINISHED, UNSUPPORTED
 from resmlp.imaging.image_file import File
 from resmlp.imaging.passed_over import Skipped
@@ -90,7 +91,7 @@ def layout_issues(layout: Layout, tree: Tree, skipped: list[Skipped]) -> Iterato
         yield Issue.of("unused-folder", unused)
     if "val" in layout.prefixes and "train" not in layout.prefixes:
         yield Issue.of("no-train", [layout.prefixes["val"]])
-    yield from _class_issues(layout, _empty_class_folders(layout, tree.other_files, skipped))
+    yield from class_issues(layout, _empty_class_folders(layout, tree.other_files, skipped))
 
 
 def _other_file_issues(tree: Tree, skipped: list[Skipped]) -> Iterator[Issue]:
@@ -112,7 +113,7 @@ def _kind_of_file(folder: str | None, path: str) -> str:
     """The kind of issue of a file with an unsupported extension; in an archive, without `folder`, by its name only."""
     if path.rpartition("/")[2] in SYSTEM_FILES:
         return "hidden"
-    if path.lower().endswith((*ARCHIVES, ".zip", ".7z", ".rar")):
+    if path.lower().endswith((*ARCHIVES, ".7z", ".rar")):
         return "unopened-archive"
     if path.lower().endswith((*UNSUPPORTED, *UNFINISHED)):
         return "unsupported-extension"
@@ -134,7 +135,8 @@ def _empty_class_folders(layout: Layout, other_files: list[str], skipped: list[S
     return empty
 
 
-def _class_issues(layout: Layout, empty: set[str]) -> Iterator[Issue]:
+def class_issues(layout: Layout, empty: set[str]) -> Iterator[Issue]:
+    """The issues of the names and the sizes of classes; `empty`: class folders without images."""
     all_counts, trained = layout.counts, next(iter(layout.counts))
     counts, prefix = all_counts[trained], layout.prefixes[trained]
     if empty:

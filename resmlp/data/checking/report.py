@@ -7,8 +7,36 @@ from resmlp.data.checking.issues import Issue
 from resmlp.utils.errors import UserError, counted
 
 
-@dataclass(frozen=True)
-class DataReport:
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The issues of data, the most severe first."""
+
+    issues: list[Issue] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Issue]:
+        """The issues that break training or labels."""
+        return [issue for issue in self.issues if issue.severity == "error"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report for JSON, with all names of all issues."""
+        rest = {name: value for name, value in vars(self).items() if name != "issues"}
+        return rest | {"issues": [issue.to_dict() for issue in self.issues]}
+
+    def raise_for_errors(self) -> None:
+        """Raise `UserError` if an issue must be fixed before training."""
+        if errors := self.errors:
+            kinds = ", ".join(f"{issue.kind} {len(issue.names):,}" for issue in errors)
+            what = f"{counted(len(errors), 'issue')} must be fixed before training: {kinds}"
+            raise UserError(what, "the report lists a fix for each")
+
+    def issue_lines(self) -> list[str]:
+        """The issues for people, one a line."""
+        return [f"{issue.severity:<8} {issue}" for issue in self.issues] or ["no issues"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport(Report):
     """The contents of a tree of images and its issues, the most severe first. `str()` of it is a table for people."""
 
     path: str
@@ -21,24 +49,7 @@ class DataReport:
     """min, median and max of "width" and "height", in pixels; empty if no image can be read"""
     modes: dict[str, int] = field(default_factory=dict)
     """the number of images of each of Pillow's modes"""
-    issues: list[Issue] = field(default_factory=list)
     seconds: float = 0.0
-
-    @property
-    def errors(self) -> list[Issue]:
-        """The issues that break training or labels."""
-        return [issue for issue in self.issues if issue.severity == "error"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report for JSON, with all names of all issues."""
-        return {**vars(self), "issues": [issue.to_dict() for issue in self.issues]}
-
-    def raise_for_errors(self) -> None:
-        """Raise `UserError` if an issue must be fixed before training."""
-        if errors := self.errors:
-            kinds = ", ".join(f"{issue.kind} {len(issue.names):,}" for issue in errors)
-            what = f"{counted(len(errors), 'issue')} must be fixed before training: {kinds}"
-            raise UserError(what, "the report lists a fix for each")
 
     def __str__(self) -> str:
         how = "every pixel decoded" if self.decoded else "headers read"
@@ -51,5 +62,4 @@ class DataReport:
         for side, size in self.sizes.items():
             lines.append(f"  {side:<8}{size['min']:>10,} to {size['max']:,}, median {size['median']:g}")
         lines.append("  modes   " + ", ".join(f"{mode} {count:,}" for mode, count in self.modes.items()))
-        lines += [f"{issue.severity:<8} {issue}" for issue in self.issues] or ["no issues"]
-        return "\n".join(lines)
+        return "\n".join(lines + self.issue_lines())

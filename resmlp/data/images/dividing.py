@@ -158,6 +158,17 @@ def _choose_fold(items: Items, data: Data) -> set[int]:
     return held
 
 
+def needed_in_training(items: Items, label_sets: Sequence[Sequence[int]], held: set[int]) -> set[int]:
+    """Those of the `held` images without which a label has no image to train on, with their whole groups."""
+    trained = {label for i, labels in enumerate(label_sets) if i not in held for label in labels}
+    needed = set[str]()
+    for i in sorted(held, key=lambda i: (items.units[i], i)):
+        if not trained.issuperset(label_sets[i]):
+            needed.add(items.units[i])
+            trained.update(label_sets[i])
+    return {i for i in held if items.units[i] in needed}
+
+
 def choose_fraction(paths: Sequence[str], indices: Sequence[int], data: Data) -> list[int]:
     """`data.fraction` of `indices`, of images with these `paths`: at least one."""
     order = sorted(range(len(paths)), key=lambda i: (position(data.split_seed, paths[i], FRACTION), paths[i]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from resmlp.config import Data
-from resmlp.data.images.imageset import ImageSet, Splits
+from resmlp.data.images.imageset import SEPARATOR, ImageSet, Splits
 from resmlp.data.images.tree_files import sort_classes
 from resmlp.imaging.image_file import ImageSource, Missing
 from resmlp.utils.checks import demand
@@ -23,8 +23,8 @@ from resmlp.utils.errors import UserError, counted
 from resmlp.utils.files import check_file, write_text
 from resmlp.utils.run_folder import IMAGES, checkpoint_steps
 
-HEADER, DIGEST = "part\tcontent\tclass\tpath", "sha256"
-"""the first line of a list, and the first word of its last line, which has the SHA-256 of all others"""
+DIGEST = "sha256"
+"""the first word of the last line of a list, which has the SHA-256 of all others"""
 MARKED = 20_000
 """images whose content is marked; of more, these are evenly spaced: on a network disk each takes a while"""
 GONE, CHANGED = "it is gone", "it has changed since the training"
@@ -33,14 +33,16 @@ MAX_GONE = 0.1
 
 
 class Entry(NamedTuple):
-    """One image of a list."""
+    """One image of a list, in the order of its columns."""
 
     part: str
     content: str
     """the number of bytes, and a checksum; empty if it was not read"""
     label: str
-    """the name of its class; empty without classes"""
+    """the name of its class, or of all its classes, separated by `SEPARATOR`; empty without"""
     path: str
+    weight: str = ""
+    """of the image in the loss; empty for all images if they have none"""
 
 
 class Comparison(NamedTuple):
@@ -68,8 +70,9 @@ class Comparison(NamedTuple):
 class ImageList:
     """The images of a run."""
 
-    def __init__(self, entries: Sequence[Entry]):
-        self.entries = entries
+    def __init__(self, entries: Sequence[Entry], several: bool = False):
+        self.entries, self.several = entries, several
+        """`several`: whether an image may have several classes"""
 
     @cached_property
     def train(self) -> list[Entry]:
@@ -81,11 +84,16 @@ class ImageList:
         """The images that are held out."""
         return [entry for entry in self.entries if entry.part == "val"]
 
+    def class_names(self, entry: Entry) -> list[str]:
+        """The classes of an image."""
+        names = entry.label.split(SEPARATOR) if self.several else [entry.label]
+        return [name for name in names if name]
+
     def compare(self, paths: Sequence[str], content: Callable[[int], str]) -> Comparison:
         """Compare with the images at `paths`; `content(i)` is the mark of one, empty if it is gone."""
         places = {path: i for i, path in enumerate(paths)}
         gone, changed = [], []
-        for part, mark, _, path in self.entries:
+        for part, mark, _, path, _ in self.entries:
             if part == "unused":
                 continue
             if path not in places:
@@ -110,8 +118,15 @@ class ImageList:
 
     def write(self, folder: Path) -> None:
         """Write the list into a run folder, atomically."""
-        text = "".join(f"{line}\n" for line in [HEADER, *map("\t".join, self.entries)])
+        weighted = any(entry.weight for entry in self.entries)
+        rows = ("\t".join(entry if weighted else entry[:4]) for entry in self.entries)
+        text = "".join(f"{line}\n" for line in [_header(self.several, weighted), *rows])
         write_text(folder / IMAGES, f"{text}{DIGEST}\t{_digest(text)}\n")
+
+
+def _header(several: bool, weighted: bool) -> str:
+    """The first line of a list."""
+    return f"part\tcontent\t{'classes' if several else 'class'}\tpath" + "\tweight" * weighted
 
 
 def _digest(text: str) -> str:
@@ -133,8 +148,10 @@ def read_image_list(folder: Path | None) -> ImageList | None:
         text, _, digest = path.read_text(encoding="utf-8").rpartition(f"{DIGEST}\t")
         header, *lines = text.removesuffix("\n").split("\n")
         rows = [line.split("\t") for line in lines]
-        demand(header == HEADER and digest == f"{_digest(text)}\n", "not as it was written", "")
-        return ImageList([Entry(part, mark, label, path) for part, mark, label, path in rows])
+        several, weighted = "\tclasses\t" in header, header.endswith("\tweight")
+        whole = header == _header(several, weighted) and digest == f"{_digest(text)}\n"
+        demand(whole and all(len(row) == 4 + weighted for row in rows), "not as it was written", "")
+        return ImageList([Entry(*row) for row in rows], several)
     except (OSError, ValueError, UserError):
         raise UserError(f"{path} is damaged", "restore it, or start again with another --out") from None
 
@@ -148,16 +165,8 @@ class Listed(Protocol):
     """Images of which a run keeps a list: an `ImageSet`, or a `MaskSet`."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The name of each label."""
-
-    @property
     def unused(self) -> tuple[str, ...]:
-        """The paths of the images that `data.fraction` leaves out."""
-
-    @property
-    def labels(self) -> list[int] | None:
-        """The label of each image; None if these are in masks."""
+        """The paths of the images that neither part has."""
 
     def __len__(self) -> int: ...
 
@@ -167,6 +176,9 @@ class Listed(Protocol):
     def content(self, i: int) -> str:
         """A mark of the content of image `i`; empty if it is gone."""
 
+    def class_names(self, i: int) -> str:
+        """The class of image `i`, or all its classes; empty without classes."""
+
 
 def make_image_list(train: Listed, val: Listed | None) -> ImageList:
     """The list of the images of a new run."""
@@ -175,9 +187,11 @@ def make_image_list(train: Listed, val: Listed | None) -> ImageList:
     step = -(-len(images) // MARKED)
     entries = []
     for number, (part, source, i) in enumerate(images):
-        label = source.classes[source.labels[i]] if source.classes and source.labels else ""
-        entries.append(Entry(part, "" if number % step else source.content(i), label, source.path(i)))
-    return ImageList(entries + [Entry("unused", "", "", path) for path in train.unused])
+        weights = getattr(source, "weights", ())
+        mark, weight = "" if number % step else source.content(i), repr(weights[i]) if weights else ""
+        entries.append(Entry(part, mark, source.class_names(i), source.path(i), weight))
+    entries += [Entry("unused", "", "", path) for path in train.unused]
+    return ImageList(entries, several=bool(getattr(train, "label_sets", ())))
 
 
 def restore(kept: ImageList, images: ImageSet, data: Data, training: bool = True) -> Splits:
@@ -191,7 +205,7 @@ def restore(kept: ImageList, images: ImageSet, data: Data, training: bool = True
         kept.check(found, str(data.root))
     places = {path: i for i, path in enumerate(paths)}
     classes = _classes(kept, images)
-    labels = {name: label for label, name in enumerate(classes)}
+    numbers = {name: label for label, name in enumerate(classes)}
     reasons = dict.fromkeys(found.changed, CHANGED)
 
     def source(path: str) -> ImageSource:
@@ -200,23 +214,34 @@ def restore(kept: ImageList, images: ImageSet, data: Data, training: bool = True
         return Missing(f"{data.root}/{path}", reasons.get(path, GONE))
 
     def part(entries: Sequence[Entry], notes: tuple[str, ...]) -> ImageSet:
+        sets = [tuple(sorted(numbers[name] for name in kept.class_names(entry))) for entry in entries]
         return ImageSet(
             classes,
-            [labels.get(entry.label, 0) for entry in entries],
+            [labels[0] if labels else 0 for labels in sets],
             [source(entry.path) for entry in entries],
             tuple(entry.path for entry in entries),
             notes,
+            weights=tuple(float(entry.weight) for entry in entries if entry.weight),
+            label_sets=tuple(sets) if kept.several else (),
         )
 
-    notes = (*images.notes, *found.notes(kept))
+    notes = (*images.notes, *found.notes(kept), *_relabeled(kept, images, places))
     unused = tuple(entry.path for entry in kept.entries if entry.part == "unused")
     return Splits(replace(part(kept.train, notes), unused=unused), part(kept.val, notes))
 
 
+def _relabeled(kept: ImageList, images: ImageSet, places: dict[str, int]) -> Iterator[str]:
+    """A line for the images that a table now gives another class: the run's own classes count."""
+    known = [entry for entry in chain(kept.train, kept.val) if entry.path in places and (entry.label or kept.several)]
+    changed = [entry.path for entry in known if images.class_names(places[entry.path]) != entry.label]
+    if changed:
+        yield f"images have another label than in the run, whose labels are used: {some(changed)}"
+
+
 def _classes(kept: ImageList, images: ImageSet) -> tuple[str, ...]:
     """The classes of the run in their order: those that came later are left out."""
-    listed = {entry.label for entry in chain(kept.train, kept.val)} - {""}
+    listed = {name for entry in chain(kept.train, kept.val) for name in kept.class_names(entry)}
     if not listed <= set(images.classes):
         return tuple(sort_classes(listed))
-    new = {images.classes[label] for label in images.labels} - listed
+    new = {images.classes[label] for i in range(len(images)) for label in images.labels_of(i)} - listed
     return tuple(name for name in images.classes if name not in new)

@@ -9,14 +9,25 @@ from PIL import Image
 
 from resmlp.config import Data
 from resmlp.config.preprocessing import Decoding
-from resmlp.data.images.dividing import LEFT_OUT, Items, check_apart, choose_fraction, choose_held, find_groups
+from resmlp.data.images.dividing import (
+    LEFT_OUT,
+    Items,
+    check_apart,
+    choose_fraction,
+    choose_held,
+    find_groups,
+    needed_in_training,
+)
 from resmlp.data.images.left_out import open_noted_tree
 from resmlp.data.images.tree_files import Tree, short_list, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders
 from resmlp.imaging.image_file import ImageSource, Pixels, content_mark, with_decoding
+from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 DIGITS_VAL = 360  # of 1,797
+SEPARATOR = "|"
+"""between the classes of an image with several labels, in files and in messages"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,8 @@ class ImageSet:
     notes: tuple[str, ...] = ()
     """messages for the user, to show before training"""
     unused: tuple[str, ...] = ()
-    """the paths of the images that `data.fraction` or `data.folds` leaves out"""
+    """the paths of the images that neither part has: `data.fraction` or `data.folds` leaves them out, or they are of a
+    further split"""
     groups: tuple[str, ...] = ()
     """the group of each image: all images of a group are on one side of a split; empty: each image is its own"""
     weights: tuple[float, ...] = ()
@@ -58,6 +70,14 @@ class ImageSet:
     def read(self, i: int) -> Image.Image:
         """Image `i` as RGB; raises `UnreadableImage`."""
         return self.images[i].read()
+
+    def labels_of(self, i: int) -> tuple[int, ...]:
+        """All labels of image `i`, ascending: none, one or several."""
+        return self.label_sets[i] if self.label_sets else (self.labels[i],)
+
+    def class_names(self, i: int) -> str:
+        """The class of image `i`, or all its classes as a list writes them; empty without classes."""
+        return SEPARATOR.join(self.classes[label] for label in self.labels_of(i)) if self.classes else ""
 
     def subset(self, indices: Iterable[int]) -> "ImageSet":
         """The images of these indices, in this order, with the same classes."""
@@ -204,7 +224,7 @@ def divided(splits: Splits, data: Data) -> Splits:
     lacks = [f"fold {data.fold} has no validation image of {short_list(missing)}"] * bool(missing)
     notes = notes * bool(len(val)) + lacks * bool(held.labels and not held.label_sets)
     unused = tuple(val.path(i) for i in range(len(val)))
-    return Splits(replace(kept, notes=(*kept.notes, *notes), unused=unused), held)
+    return Splits(replace(kept, notes=(*kept.notes, *notes), unused=kept.unused + unused), held)
 
 
 def with_groups(images: ImageSet, data: Data) -> ImageSet:
@@ -215,8 +235,13 @@ def with_groups(images: ImageSet, data: Data) -> ImageSet:
 
 def _hold_out(images: ImageSet, data: Data) -> Splits:
     paths, everything = [images.path(i) for i in range(len(images))], range(len(images))
-    one_label = not images.label_sets  # of several labels, each may be in few images
-    held = choose_held(Items(paths, images.groups, *((images.labels, images.classes) if one_label else ())), data)
+    if images.label_sets:  # of several labels, each may be in few images
+        items = Items(paths, images.groups)
+        held = choose_held(items, data)
+        held -= needed_in_training(items, images.label_sets, held)
+        demand(bool(held), f"each {items.unit} has the only images of a class", "add images, or name the split of each")
+    else:
+        held = choose_held(Items(paths, images.groups, images.labels, images.classes), data)
     train, val = (images.subset(i for i in everything if (i in held) == side) for side in (False, True))
     return Splits(train, replace(val, notes=()))
 

@@ -1,4 +1,4 @@
-"""The published data sets of the paper's Table 4, except ImageNet, in their authors' file formats. No downloads.
+"""Published data sets, those of the paper's Table 4 but ImageNet and others, in their authors' formats. No downloads.
 
 Each data set may also be a tree with train/ and val/ or test/. Its files are not trusted: paths in them cannot leave
 the data set's own folder, and a pickle is loaded only after its checksum is verified.
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from resmlp.config import Data
+from resmlp.data.images.binary_datasets import EMNIST, emnist, mnist_like, stl10, svhn
 from resmlp.data.images.imageset import ImageSet, Splits, check_same_classes, folder_eval, folder_splits
 from resmlp.imaging.image_file import File, ImageSource, Pixels
 from resmlp.utils.checks import demand
@@ -176,6 +177,11 @@ def _as_published(file: Path) -> Iterator[None]:
         ) from error
 
 
+DIGITS = tuple("0123456789")
+FASHION = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 INAT = "a folder with train_val{0}/, train{0}.json and val{0}.json (train_val{0}.tar.gz and both .json.tar.gz), "
 
 PUBLISHED_DATASETS: dict[str, PublishedDataset] = {
@@ -218,5 +224,44 @@ PUBLISHED_DATASETS: dict[str, PublishedDataset] = {
         )
         for year, counts in ((2018, (437_513, 24_426, 8_142)), (2019, (265_213, 3_030, 1_010)))
     },
+    **{
+        name.lower(): PublishedDataset(
+            name,
+            (60_000, 10_000, 10),
+            f"a folder with {name}/raw/train-images-idx3-ubyte(.gz), its labels and those of t10k, {TREE}",
+            (f"{name}/", "raw/", "train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"),
+            partial(mnist_like, name, classes),
+        )
+        for name, classes in (("MNIST", DIGITS), ("FashionMNIST", FASHION))
+    },
+    **{
+        f"emnist-{split}" if i else "emnist": PublishedDataset(
+            f"EMNIST {split}",
+            counts,
+            f"a folder with EMNIST/raw/emnist-{split}-train-images-idx3-ubyte(.gz) and the rest, {TREE}",
+            (
+                "EMNIST/",
+                "raw/",
+                f"emnist-{split}-train-images-idx3-ubyte",
+                f"emnist-{split}-train-images-idx3-ubyte.gz",
+            ),
+            partial(emnist, split),
+        )
+        for i, (split, counts) in enumerate(EMNIST.items())
+    },
+    "svhn": PublishedDataset(
+        "SVHN",
+        (73_257, 26_032, 10),
+        f"a folder with train_32x32.mat and test_32x32.mat, {TREE}",
+        ("train_32x32.mat", "test_32x32.mat"),
+        svhn,
+    ),
+    "stl10": PublishedDataset(
+        "STL-10",
+        (5_000, 8_000, 10),
+        f"a folder with stl10_binary/ (from stl10_binary.tar.gz), {TREE}",
+        ("stl10_binary/", "train_X.bin"),
+        stl10,
+    ),
 }
 """from a --data.source to the data set"""

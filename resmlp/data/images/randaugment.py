@@ -70,7 +70,7 @@ def rand_augment(p: Preprocessing, magnitudes: str) -> RandAugment:
 
     settings = {
         "translate_const": int(min(p.size) * 0.45),
-        "img_mean": tuple(min(255, round(255 * mean)) for mean in p.mean),
+        "img_mean": tuple(min(255, round(255 * mean)) for mean in p.rgb_mean),
         "interpolation": RESAMPLING[p.interpolation],
     }
     try:

@@ -17,6 +17,7 @@ from resmlp.data.images.imageset import (
     take_fraction,
 )
 from resmlp.data.images.published_datasets import PUBLISHED_DATASETS
+from resmlp.data.images.table_sets import table_eval, table_images, table_splits
 from resmlp.imaging.walk import path_in_set
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
@@ -41,7 +42,8 @@ def open_splits(data: Data, kept: ImageList | None = None) -> Splits:
 
     A tree with train/ and val/ (or folders with other usual names) is used with these splits. Any other tree is split
     class by class, by `data.val_fraction` and `data.split_seed`, or by `data.folds`; images of a group stay together.
-    `data.fraction` of the training images of each class is kept. With the list `kept` of a run that continues, the
+    `data.fraction` of the training images of each class is kept. A table `data.labels` has the labels, and perhaps the
+    splits and groups, in place of folders. With the list `kept` of a run that continues, the
     splits are those of the list. Raises `UserError` if the root is missing, empty or has no class folders, if it has a
     single class, if the classes of train and val differ, if a group is on both sides, and if the images are not those
     of the list.
@@ -94,17 +96,20 @@ def _source(data: Data) -> Source:
     what = f"--data.source {data.source} has a label for each pixel, not one for each image"
     hint = f"use a segmentation recipe, or choose from {', '.join(SOURCES)}"
     demand(data.source not in SEGMENTATION_SOURCES, what, hint)
-    source = lookup("--data.source", data.source, SOURCES)
+    source = TABLE if data.labels is not None else lookup("--data.source", data.source, SOURCES)
     if source.root_hint and data.root is None:
-        raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", source.root_hint)
+        user = f"--data.source {data.source}" if data.labels is None else f"--data.labels {data.labels}"
+        raise UserError(f"--data.root is not given, and {user} needs it", source.root_hint)
     return source
 
 
+TABLE = Source(table_splits, table_eval, "the folder or archive with the images of the table", table_images)
+"""the images of a table of labels"""
 SOURCES = {
     "folder": Source(
         folder_splits,
         folder_eval,
-        "a folder or .tar / .tar.gz with one sub-folder for each class, or with train/ and val/ of such sub-folders",
+        "a folder, an archive or Parquet files with one sub-folder for each class, or with train/ and val/ of such",
         folder_images,
     ),
     "digits": Source(digits_splits, lambda data: digits_splits(data).val),

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resmlp.data.images.split_names import split_role
-from resmlp.imaging.image_file import File, HardLink, ImageSource, archive_members
+from resmlp.imaging.archives import ARCHIVES, HardLink, archive_members, stem_of
+from resmlp.imaging.image_file import File, ImageSource
 from resmlp.imaging.passed_over import Skipped, is_passed_over
 from resmlp.imaging.walk import OnSkip, path_in_set, walk
 from resmlp.utils.errors import UserError, printable
-
-ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
 class Tree(NamedTuple):
@@ -63,7 +62,7 @@ def list_archives(root: str, archives: list[Path], on_skip: OnSkip) -> Tree:
     others: list[str] = []
     for archive in archives:
         tree = _list_archive(root, archive, on_skip)
-        stem = archive.name.lower().partition(".tar")[0].removesuffix(".tgz")
+        stem = stem_of(archive.name)
         inside = any(name.lower() == stem and tree.subtree(name).folders() for name in tree.folders())
         is_split = split_role(stem) and not inside
         prefix = f"{stem}/" if is_split else ""
@@ -91,6 +90,10 @@ def _list_archive(root: str, archive: Path, on_skip: OnSkip) -> Tree:
                 images[path] = member
     except UserError as error:
         on_skip(Skipped("cannot-list", printable(archive.name), error))
+    packed = [path for path in others if path.lower().endswith(ARCHIVES)]
+    if packed and not images:
+        inner = UserError(f"{archive}:{packed[0]} is an archive in an archive", "unpack the outer one")
+        on_skip(Skipped("cannot-list", printable(archive.name), inner))
     for path, target in links.items():
         if target in images:
             images[path] = images[target]

@@ -1,10 +1,12 @@
-"""Image trees: a folder, or archives of one, as a flat list of images, and the classes and splits its folders name."""
+"""Image trees: a folder, archives or Parquet files, as a flat list of images, with the classes and splits they name."""
 
 from pathlib import Path
 from typing import NamedTuple
 
+from resmlp.data.images.parquet import ENDING, is_parquet, list_parquet
 from resmlp.data.images.split_names import Role, folders_of, is_inside_split, split_role
-from resmlp.data.images.tree_files import ARCHIVES, Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.data.images.tree_files import Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import ENDINGS
 from resmlp.imaging.image_file import ImageSource
 from resmlp.imaging.passed_over import Skipped, is_passed_over
@@ -34,31 +36,47 @@ def _raise_error(skipped: Skipped) -> None:
 
 
 def open_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.root") -> SplitTree:
-    """List the images under `root`: a folder, an archive, or a folder that contains archives and no folders.
+    """List the images under `root`: a folder, an archive, a Parquet file, or a folder that contains these.
 
     Calls `on_skip` for everything that is skipped. Raises `UserError` if the root does not exist; by default also if a
     folder or an archive below it cannot be read. `flag` is the option that names the root in messages.
     """
+    return _find_splits(*_list_tree(f"{flag} {root}", Path(root).expanduser(), on_skip))
+
+
+def list_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.root") -> Tree:
+    """The same without a search for splits: the paths are those below `root`."""
+    return _list_tree(f"{flag} {root}", Path(root).expanduser(), on_skip)[0]
+
+
+def _list_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> tuple[Tree, bool]:
+    """The tree, and whether it is in archives."""
     try:
-        return _open_tree(f"{flag} {root}", Path(root).expanduser(), on_skip)
+        return _list_any(flag_and_root, path, on_skip)
     except OSError as error:
         raise cannot_list(error) from error
 
 
-def _open_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> SplitTree:
+def _list_any(flag_and_root: str, path: Path, on_skip: OnSkip) -> tuple[Tree, bool]:
     if not path.exists():
         siblings = path.parent.iterdir() if path.parent.is_dir() else ()
         hint = did_you_mean(path.name, [sibling.name for sibling in siblings])
         raise UserError(f"{flag_and_root}: no such file or folder", hint)
     if path.is_file():
+        if is_parquet(path):
+            return list_parquet(str(path), [(path.name, path)]), True
         if not path.name.lower().endswith(ARCHIVES):
-            raise UserError(f"{flag_and_root} is a file", f"give a folder, or an archive: {' '.join(ARCHIVES)}")
-        return _find_splits(list_archives(str(path), [path], on_skip), archived=True)
+            hint = f"give a folder, a .parquet, or an archive: {' '.join(ARCHIVES)}"
+            raise UserError(f"{flag_and_root} is a file", hint)
+        return list_archives(str(path), [path], on_skip), True
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]
     if archives and not any(child.is_dir() and not _is_passed_over(child) for child in children):
-        return _find_splits(list_archives(str(path), archives, on_skip), archived=True)
-    return _find_splits(list_folder(path, on_skip), archived=False)
+        return list_archives(str(path), archives, on_skip), True
+    tree = list_folder(path, on_skip)
+    if not tree.images and (tables := [name for name in tree.other_files if name.lower().endswith(ENDING)]):
+        return list_parquet(str(path), [(name, path / name) for name in tables]), True
+    return tree, False
 
 
 def _is_passed_over(folder: Path) -> bool:

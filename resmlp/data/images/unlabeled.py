@@ -36,8 +36,10 @@ def open_collection(data: Data, labels: bool = True) -> Collection:
     divides = bool(data.group_by or data.folds)
     what = "--data.group-by and --data.folds choose a validation set, which needs labels"
     demand(labels or not divides, f"{what}: {not_requested}", "leave them out")
-    if data.source != "folder" or data.root is None:
+    if data.source != "folder" or data.root is None or data.labels is not None:
         splits = open_splits(data)
+        if splits.train.label_sets:
+            return Collection(splits.train, None, "an image may have several labels")
         return Collection(*splits) if labels else Collection(splits.train, None, not_requested)
     why = not_requested
     if labels:
@@ -57,7 +59,7 @@ def open_collection(data: Data, labels: bool = True) -> Collection:
 def reopen_collection(data: Data, kept: ImageList) -> Collection:
     """The images in the list of a run that continues. Raises `UserError` if `data` has other images."""
     why = "labels were not used before"
-    if data.source == "folder" and data.root is not None and not kept.val:
+    if data.source == "folder" and data.root is not None and data.labels is None and not kept.val:
         return Collection(restore(kept, _unlabeled_images(data)[0], data).train.decoded(data.decoding), None, why)
     splits = open_splits(data, kept)
     return Collection(*splits) if kept.val else Collection(splits.train, None, why)

@@ -3,15 +3,13 @@
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from resmlp.config.preprocessing import Decoding, ValueRange
 from resmlp.imaging.bit_depth import Samples, measure
-from resmlp.imaging.decode import FORMATS
-from resmlp.imaging.image_file import BufferedMember, File, ImageSource, Member
+from resmlp.imaging.formats import open_image
+from resmlp.imaging.image_file import Encoded, ImageSource
 from resmlp.utils.checks import demand
 
 MEASURED = 64  # images
@@ -42,11 +40,10 @@ def measure_images(images: Iterable[ImageSource]) -> dict[str, Samples]:
     """From name to values, of the images with more than 8 bits per channel. Skips those that cannot be read."""
     measured = {}
     for image in images:
-        is_file = Path(image.name).is_file() if isinstance(image, File) else True  # a pipe would wait for ever
-        if is_file and isinstance(image, File | Member | BufferedMember):
+        if isinstance(image, Encoded):
             with suppress(Exception), warnings.catch_warnings():  # Pillow raises many kinds of exceptions
                 warnings.simplefilter("ignore")
-                with image._open() as file, Image.open(file, formats=FORMATS) as opened:
+                with image.open() as file, open_image(file) as opened:
                     samples = measure(opened)
                 if samples:
                     measured[image.name] = samples

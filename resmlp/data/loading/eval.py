@@ -92,8 +92,8 @@ class _EvalImages:
                 note_reading(i, self.images.name(i))
                 views.append(self.transform(self.images.read(i)))
                 read.append(i)
-            except UnreadableImage as error:
-                if self.strict:
+            except UserError as error:
+                if self.strict or not isinstance(error, UnreadableImage):
                     return Failure(error.what, error.hint)
                 unreadable.append(error.name)
         return {

@@ -17,6 +17,7 @@ from resmlp.config import Augment, Data
 from resmlp.data.images.imageset import ImageSet
 from resmlp.data.images.transforms import TrainTransform, train_transform
 from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, Loader
+from resmlp.data.loading.resampling import ResampledOrder
 from resmlp.data.loading.workers import note_reading
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.nn.shared_masks import Places
@@ -48,16 +49,19 @@ class Examples(Protocol):
 class TrainBatches:
     """The micro-batches of each epoch, in a random order and with random augmentation.
 
-    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "key": int64 B, "unreadable": [name, ...], "places": ...}`,
-    where B = batch_size / (world * accumulate), a key is a random number of the image at this position of the epoch,
-    and `places` are those of the images among the B * world images of all processes (None for one process).
+    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "key": int64 B, "unreadable": [name, ...],
+    "places": ...}`, where B = batch_size / (world * accumulate), an index is the place of an image in the data set, a
+    key is a random number of the image at this position of the epoch, and `places` are those of the images among the
+    B * world images of all processes (None for one process).
 
     `transform` replaces the transform of `augment`; without it, `dataset` must be an `ImageSet`. If it returns several
     tensors by name, their stacks replace "image". With `augment.repeats` each image occurs that many times in a row in
     the order that is dealt to the ranks, and the length of an epoch does not change (repeated augmentation, as timm's
-    RepeatAugSampler). An image that cannot be read is in "unreadable", and the next image replaces it.
+    RepeatAugSampler). An image that cannot be read is in "unreadable", and the next image replaces it. With
+    `data.resample` rare classes occur more often (`ResampledOrder`).
 
-    Raises `UserError` if the batch size does not divide into parts or exceeds the data set. Iterating raises it at the
+    Raises `UserError` if the batch size does not divide into parts or exceeds the data set, and if images without
+    classes are to be resampled. Iterating raises it at the
     first unreadable image with `data.strict`, otherwise after 50 unreadable images in a row.
     """
 
@@ -80,8 +84,9 @@ class TrainBatches:
         mixes = bool(augment.mixup or augment.cutmix)
         own = paired(size * world, rank, world) if mixes else range(rank, size * world, world)
         self._places = Places(size * world, torch.tensor(own)) if world > 1 else None
+        draw = _permutation if data.resample is None else ResampledOrder(dataset.labels, data.resample)
         self._order = _Order(
-            len(dataset), np.asarray(own), size * world, self.steps * accumulate, augment.repeats, seed
+            len(dataset), np.asarray(own), size * world, self.steps * accumulate, augment.repeats, seed, draw
         )
         if transform:
             load: LoadExample = partial(_load_example, dataset, transform)
@@ -128,6 +133,10 @@ def _check_batch(images: int, data: Data, world: int, accumulate: int, mixes: bo
         raise UserError(what, hint)
 
 
+def _permutation(rng: np.random.Generator, images: int) -> np.ndarray:
+    return rng.permutation(images)
+
+
 @dataclass
 class _Order:
     """The images of each micro-batch, as lists of (index, key)."""
@@ -140,12 +149,14 @@ class _Order:
     batches: int
     repeats: int
     seed: int
+    draw: Callable[[np.random.Generator, int], np.ndarray]
+    """the indices of an epoch in a random order, from the number of images"""
     epoch: int = 0
     start: int = 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(self.images)
+        order = self.draw(rng, self.images)
         keys = rng.integers(2**63, size=self.images)
         for batch in range(self.start, self.batches):
             positions = batch * self.total + self.own
@@ -177,7 +188,7 @@ class _TrainImages:
         labels = self.examples.labels
         label = {} if labels is None else {"label": torch.tensor([labels[i] for i in chosen])}
         keys = torch.tensor([key for _, key in picks])
-        return stacks | label | {"key": keys, "unreadable": unreadable}
+        return stacks | label | {"index": torch.tensor(chosen), "key": keys, "unreadable": unreadable}
 
     def _next_readable(self, first: int, key: int) -> tuple[int, Any, list[str]]:
         """The first readable image from `first` on: its index, its view, and the names of those before it."""

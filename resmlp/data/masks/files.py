@@ -15,7 +15,8 @@ from PIL import Image
 
 from resmlp.config.preprocessing import Exif
 from resmlp.data.masks.soft_edges import check_edges
-from resmlp.imaging.decode import FORMATS, UnreadableImage, describe_error
+from resmlp.imaging.decode import UnreadableImage, describe_error
+from resmlp.imaging.formats import open_image
 from resmlp.imaging.orientation import SWAPPED, orientation
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -133,7 +134,7 @@ def image_header(name: str, exif: Exif) -> ImageHeader:
 @contextmanager
 def _open(name: str) -> Iterator[Image.Image]:
     try:
-        with Path(name).open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        with Path(name).open("rb") as file, open_image(file) as image:
             yield image
     except UserError:
         raise

@@ -18,6 +18,7 @@ from resmlp.config.preprocessing import Interpolation
 from resmlp.config.tasks import Segment
 from resmlp.data.masks.files import IGNORED
 from resmlp.data.masks.maskset import ImageAndLabels
+from resmlp.imaging.fit_size import fit_size, fitted
 
 TRIES = 10  # windows to draw before one with mostly one class is accepted
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 32, 0.5, 0.5, 0.1  # of 255; around 1; around 1; of the color circle
@@ -44,7 +45,7 @@ class JointTransform:
         p = data.preprocessing()
         self.size, self.task = p.size, task
         self.resample = Image.Resampling[p.interpolation.upper()]
-        self.fill = tuple(min(255, max(0, round(255 * mean))) for mean in p.mean)
+        self.fill = tuple(min(255, max(0, round(255 * mean))) for mean in p.rgb_mean)
 
     def __call__(self, pair: ImageAndLabels) -> dict[str, Tensor]:
         """Transform one image and its labels."""
@@ -85,30 +86,13 @@ class BaseSize:
     """The evaluation transform: the image resized by `fit_size`, uint8 3 h w, and the unchanged labels, uint8 H W."""
 
     def __init__(self, base_size: tuple[int, ...] | None, interpolation: Interpolation):
-        self.base_size, self.resample = base_size, Image.Resampling[interpolation.upper()]
+        self.base_size, self.interpolation = base_size, interpolation
 
     def __call__(self, pair: ImageAndLabels) -> dict[str, Tensor]:
         """Transform one image and its labels."""
         image, labels = pair
-        height, width = fit_size(labels.shape, self.base_size)
-        if (width, height) != image.size:
-            image = image.resize((width, height), self.resample)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        pixels = torch.from_numpy(fitted(image, self.base_size, self.interpolation))
         return {"image": pixels, "mask": torch.from_numpy(labels)}
-
-
-def fit_size(size: tuple[int, ...], base_size: tuple[int, ...] | None) -> tuple[int, int]:
-    """The largest (height, width) that fits `base_size`, with the aspect ratio of `size`, (height, width).
-
-    Two numbers limit the longer and the shorter side, one number is the shorter side, None keeps the size.
-    """
-    height, width = size
-    if base_size is None:
-        return height, width
-    factor = min(base_size) / min(size)
-    if len(base_size) > 1:
-        factor = min(factor, max(base_size) / max(size))
-    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def nearest_labels(labels: np.ndarray, window: Window) -> np.ndarray:

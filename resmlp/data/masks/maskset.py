@@ -111,6 +111,10 @@ class MaskSet:
         """A short mark of the content of image `i` and of its mask; empty if one is gone."""
         return str(getattr(self.pairs[i], "content", ""))
 
+    def class_names(self, i: int) -> str:
+        """Empty: an image has no class as a whole."""
+        return ""
+
     def read(self, i: int) -> ImageAndLabels:
         """Image `i` and its labels; raises `UnreadableImage` and `UserError` as `Pair.read` does."""
         return self.pairs[i].read()

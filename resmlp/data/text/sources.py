@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 from resmlp.config import Text
 from resmlp.data.images.tree_files import short_list
-from resmlp.data.text.files import Pairs, concatenate, list_names, read_lines, read_pairs
+from resmlp.data.text.files import Pairs, concatenate, read_lines
+from resmlp.data.text.folder import list_names, read_pairs
 from resmlp.data.text.numbers import numbers_pairs
+from resmlp.data.text.tables import table_pairs
+from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, did_you_mean, lookup
 
 __all__ = ["Pairs", "open_pairs", "open_val", "read_lines"]
@@ -39,10 +42,15 @@ def _source(data: Text) -> Source:
 
 
 def _files_pairs(data: Text) -> tuple[Pairs, Pairs]:
-    val = _files_val(data)  # first: it is small, so a wrong name is reported soon
-    train = concatenate(
-        read_pairs(_root(data), name, data.source_language, data.target_language) for name in data.train
-    )
+    root, languages = _root(data), (data.source_language, data.target_language)
+    if root.is_file():
+        train, val = table_pairs(data)
+        for name, part in (("training", train), ("validation", val)):
+            what = f"{root} has no {name} pairs"
+            demand(len(part) > 0, what, "--data.train and --data.val name values of its column split")
+    else:
+        val = _files_val(data)  # first: it is small, so a wrong name is reported soon
+        train = concatenate(read_pairs(root, name, *languages, columns=data.column_names) for name in data.train)
     nonempty = train.without_empty()
     if not nonempty.sources:
         raise UserError(f"all {len(train)} pairs of {train.file_names} have an empty side", "check the files")
@@ -51,24 +59,27 @@ def _files_pairs(data: Text) -> tuple[Pairs, Pairs]:
 
 def _files_val(data: Text) -> Pairs:
     root, languages = _root(data), (data.source_language, data.target_language)
+    if root.is_file():
+        val = table_pairs(data)[1]
+        demand(len(val) > 0, f"{root} has no validation pairs", "--data.val names a value of its column split")
+        return val
     others = [name for name in list_names(root, *languages) if name not in data.train]
     hint = f"set --data.val to the name of existing files, such as {short_list(others, limit=3)}" if others else ""
-    return read_pairs(root, data.val, *languages, hint)
+    return read_pairs(root, data.val, *languages, hint, data.column_names)
 
 
 def _root(data: Text) -> Path:
-    """The folder of the files."""
+    """The folder of the files, or a table."""
     names = (*data.train, data.val)
     files = [f"{name}.{language}" for name in names for language in (data.source_language, data.target_language)]
-    root_hint = f"a folder with {', '.join(files)} (or each with .gz; or {', '.join(f'{name}.tsv' for name in names)})"
+    tables = ", ".join(f"{name}.tsv" for name in names)
+    root_hint = f"a folder with {', '.join(files)} (or each with .gz; or {tables}), or one table"
     if data.root is None:
         raise UserError(f"--data.root is not given, and --data.source {data.source} needs it", root_hint)
     root = Path(data.root)
-    if root.is_file():
-        raise UserError(f"--data.root {root} is a file", f"give {root_hint}")
-    if not root.is_dir():
+    if not root.is_dir() and not root.is_file():
         near = did_you_mean(root.name, [path.name for path in root.parent.iterdir()]) if root.parent.is_dir() else ""
-        raise UserError(f"--data.root {root}: no such folder", f"{near}; give {root_hint}".removeprefix("; "))
+        raise UserError(f"--data.root {root}: no such folder or file", f"{near}; give {root_hint}".removeprefix("; "))
     return root
 
 

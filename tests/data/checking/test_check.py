@@ -100,7 +100,8 @@ IMAGES: dict[str, tuple[Callable[[Path], object], dict[str, list[str]]]] = {
     "AVIF": (lambda root: put(root / "x.avif", saved(noise(), "AVIF")), {}),
     "JPEG 2000": (lambda root: put(root / "x.jp2", saved(noise(), "JPEG2000")), {}),
     "no extension": (lambda root: put(root / "x", saved(noise(), "JPEG")), {"wrong-extension": ["x"]}),
-    "HEIC": (lambda root: put(root / "x.heic", b"\0\0\0\x18ftypheic"), {"unsupported-extension": ["x.heic"]}),
+    "JPEG XL": (lambda root: put(root / "x.jxl", b"\xff\x0a"), {"unsupported-extension": ["x.jxl"]}),
+    "HEIC": (lambda root: put(root / "x.heic", b"\0\0\0\x18ftypheic"), {"unreadable": ["x.heic"]}),
     "raw": (lambda root: put(root / "x.nef", saved(noise(), "TIFF")), {"unsupported-extension": ["x.nef"]}),
     "a run": (
         lambda root: [put(root / "r" / n, b"{}") for n in ("recipe.json", ".lock")] and put(root / "r/figures/x.png"),

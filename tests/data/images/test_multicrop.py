@@ -72,7 +72,7 @@ def test_batches_do_not_depend_on_the_workers(many):
 
 def test_batch_without_local_views(many):
     batch = next(batches(many, local_crops="none").epoch(0))
-    assert set(batch) == {"global", "label", "key", "unreadable", "places"}
+    assert set(batch) == {"global", "label", "index", "key", "unreadable", "places"}
 
 
 def test_area_and_shape_of_the_crops():

@@ -156,6 +156,16 @@ PUBLISHED = {  # Nilsback and Zisserman 2008 (train + val); Krause et al. 2013; 
     "cars": (8144, 8041, 196),
     "inat18": (437513, 24426, 8142),
     "inat19": (265213, 3030, 1010),
+    "mnist": (60000, 10000, 10),  # LeCun et al. 1998; Xiao et al. 2017; Cohen et al. 2017, Table II
+    "fashionmnist": (60000, 10000, 10),
+    "emnist": (112800, 18800, 47),
+    "emnist-byclass": (697932, 116323, 62),
+    "emnist-bymerge": (697932, 116323, 47),
+    "emnist-letters": (124800, 20800, 26),
+    "emnist-digits": (240000, 40000, 10),
+    "emnist-mnist": (60000, 10000, 10),
+    "svhn": (73257, 26032, 10),  # Netzer et al. 2011
+    "stl10": (5000, 8000, 10),  # Coates et al. 2011
 }
 
 

@@ -130,14 +130,12 @@ def test_a_folder_of_archives_may_have_a_run_in_it(pack, tmp_path):
 
 
 def test_the_note_of_what_is_left_out_is_one_line(plant):
-    root = Path(
-        plant(*(f"{name}/{i}.png" for name in ("a", "b") for i in range(3)), "a/x.heic", "b/y.heic", "readme.md")
-    )
+    root = Path(plant(*(f"{name}/{i}.png" for name in ("a", "b") for i in range(3)), "a/x.jxl", "b/y.jxl", "readme.md"))
     (root / "outside.png").write_bytes((root / "a/0.png").read_bytes())
     (root / "Thumbs.db").write_bytes(b"x")
     (note,) = open_splits(Data(root=str(root))).train.notes
     assert note == (
-        f"left out of {root}: 3 files in no image format that is read (.heic 2, .md 1; a/x.heic); "
+        f"left out of {root}: 3 files in no image format that is read (.jxl 2, .md 1; a/x.jxl); "
         "1 image outside the class folders (outside.png)"
     )
     assert open_splits(Data(root=plant(*CLASSES, root="clean"))).train.notes == ()

@@ -134,7 +134,7 @@ def test_no_root(tmp_path, write):
     )
     check_error(Text(root="/no/such/place"), "no such folder", "(give a folder")
     write({"file": "x"})
-    check_error(Text(root=str(tmp_path / "file")), "is a file")
+    check_error(Text(root=str(tmp_path / "file")), "file, line 1, has 0 tabs")
 
 
 def test_missing_files(write, tmp_path):

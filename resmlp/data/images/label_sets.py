@@ -1,0 +1,42 @@
+"""The labels and the weights of a set of images as a loss needs them: one label, several labels, weights of mean 1."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from resmlp.data.images.imageset import ImageSet
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError, counted
+
+
+def require_one_label(images: ImageSet) -> None:
+    """Raise `UserError` where an image has several labels or none."""
+    for i, labels in enumerate(images.label_sets):
+        if len(labels) != 1:
+            named = f", {' and '.join(images.classes[label] for label in labels[:5])}" if labels else ""
+            what = f"{images.path(i)} has {counted(len(labels), 'label')}{named}; one is needed"
+            raise UserError(what, "resmlp train multilabel trains on several or no labels for each image")
+
+
+def with_label_sets(images: ImageSet) -> ImageSet:
+    """The same images, each with the set of its labels."""
+    return replace(images, label_sets=tuple(map(images.labels_of, range(len(images)))))
+
+
+def multi_hot(images: ImageSet) -> Tensor:
+    """Whether image n has label k: bool N K."""
+    hot = torch.zeros(len(images), len(images.classes), dtype=torch.bool)
+    rows = [i for i in range(len(images)) for _ in images.labels_of(i)]
+    hot[rows, [label for i in range(len(images)) for label in images.labels_of(i)]] = True
+    return hot
+
+
+def relative_weights(images: ImageSet) -> Tensor | None:
+    """The weights of the images divided by their mean, float32 N; None if they have none. Raises `UserError`."""
+    if not images.weights:
+        return None
+    weights = torch.tensor(images.weights, dtype=torch.float64)
+    weights = weights / weights.max().clamp(min=torch.finfo(torch.float64).tiny)  # their sum could overflow
+    demand(bool(weights.sum() > 0), "the weights of all training images are 0", "give some images a weight above 0")
+    return (weights / weights.mean()).float()
