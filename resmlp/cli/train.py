@@ -21,8 +21,8 @@ class Train(Verb):
     start: Suppress[Path | None] = None
     """the run of which this is more"""
     out: Path | None = None
-    """the run folder; default runs/RECIPE, or runs/RECIPE/fold-0 and so on with --data.folds; of more
-    of a run, RUN-EPOCHS"""
+    """the run folder; default runs/RECIPE, in it fold-0 and so on for a cross-validation, and RUN-EPOCHS for more of a
+    run"""
     schedule: Literal["stretch", "restart"] | None = None
     """only for more of a run. stretch, the default: the schedule that the run would have had with the new number of
     epochs, continued at its last step; restart: a new schedule, from its weights"""
