@@ -17,12 +17,12 @@ Schedule = Literal["stretch", "restart"]
 FREE = {
     *("model.drop_path", "model.dropout", "data.root", "data.batch_size", "data.workers", "data.strict"),
     *("data.crop_ratio", "data.interpolation", "data.exif", "data.value_range", "data.grids", "data.grid_order"),
-    "data.long_sentences",
+    *("data.labels", "data.resample", "data.long_sentences"),
 }
 """fields of the network and the data that may change; all others say what the network is, or what it has seen"""
 STEPS = {"data.batch_size", "augment.repeats"}
 """fields that change the number of steps of an epoch, and with it the place of a step in the schedule"""
-IN_PLACE = INDIFFERENT | {"data.root"}
+IN_PLACE = INDIFFERENT | {"data.root", "data.labels"}
 """fields with which a run itself continues; its images may have moved"""
 
 

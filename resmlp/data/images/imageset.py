@@ -238,7 +238,8 @@ def _hold_out(images: ImageSet, data: Data) -> Splits:
     if images.label_sets:  # of several labels, each may be in few images
         items = Items(paths, images.groups)
         held = choose_held(items, data)
-        held -= needed_in_training(items, images.label_sets, held)
+        if not data.folds:  # each image is in the validation set of one fold
+            held -= needed_in_training(items, images.label_sets, held)
         demand(bool(held), f"each {items.unit} has the only images of a class", "add images, or name the split of each")
     else:
         held = choose_held(Items(paths, images.groups, images.labels, images.classes), data)

@@ -189,7 +189,8 @@ def _kept_pairs(tree: MaskTree, data: Data, kept: ImageList) -> list[_Pairs]:
     found = kept.compare([pair.path for pair in pairs], lambda i: pairs[i].content)
     kept.check(found, str(data.root))
     train, val = (_pairs_of(entries, pairs, found, data) for entries in (kept.train, kept.val))
-    return [_Pairs(train, [*notes, *found.notes(kept)]), _Pairs(val)]
+    unused = tuple(entry.path for entry in kept.entries if entry.part == "unused")
+    return [_Pairs(train, [*notes, *found.notes(kept)], unused), _Pairs(val)]
 
 
 def _pairs_of(entries: Sequence[Entry], pairs: Sequence[FilePair], found: Comparison, data: Data) -> list[FilePair]:

@@ -229,6 +229,34 @@ def test_groups_of_a_table_are_kept_as_they_are():
         divided(Splits(images.subset(range(0, len(images), 2)), images.subset(range(1, len(images), 2))), Data())
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_images_of_several_labels_are_in_exactly_one_fold(grouped):
+    """Also the only image of a label: its fold has none of it to train on."""
+    images = random_set(4, shared=False)
+    images = images if grouped else replace(images, groups=())
+    sets = tuple((0, 1) if i == 5 else (0,) for i in range(len(images)))
+    images = replace(images, classes=("a", "b"), labels=[0] * len(images), label_sets=sets)
+    held: Counter[str] = Counter()
+    for fold in range(3):
+        data = Data(folds=3, fold=fold)
+        train, val = divided(split(images, data), data)
+        assert not set(train.groups) & set(val.groups)
+        held.update(val.paths)
+    assert held == Counter(images.paths)
+
+
+def test_a_table_with_groups_has_folds(plant, tmp_path):
+    root = plant(*(f"{i:02}.png" for i in range(30)))
+    rows = [f"{i:02}.png,{'ab'[i % 2]},patient{i % 15}" for i in range(30)]  # two images of a person, of both classes
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,group", *rows]))
+    held: Counter[str] = Counter()
+    for fold in range(3):
+        train, val = open_splits(Data(root=root, labels=str(tmp_path / "labels.csv"), folds=3, fold=fold))
+        assert not set(train.groups) & set(val.groups)
+        held.update(val.paths)
+    assert held == Counter(f"{i:02}.png" for i in range(30))
+
+
 def test_files_of_a_real_tree(shared: Path):
     train, val = open_splits(Data(root=str(shared / "caltech20"), folds=5, fold=4))
     assert (len(train) + len(val), len(train.unused)) == (1371, 589)

@@ -83,6 +83,7 @@ def test_each_pair_is_in_exactly_one_fold(tmp_path, part, fields):
     make_image_list(train, val).write(tmp_path / "run")
     again = open_masks(data(tmp_path, folds=3, fold=2, **fields), TASK, read_image_list(tmp_path / "run"))
     assert paths(again.val) == paths(val)
+    assert sorted(again.train.unused) == sorted(train.unused)
 
 
 def test_scenes_have_folds_and_no_groups():
