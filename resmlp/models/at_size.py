@@ -1,21 +1,15 @@
 """A trained network for images of another size, without training: its parameters moved to their grid of tokens."""
 
-import os
 from dataclasses import replace
-
-import torch
 
 from resmlp.config.image_size import NATIVE, Native, shown
 from resmlp.config.model_json import TrunkConfig
+from resmlp.models.memory import fitting
 from resmlp.models.model_files import Saved
 from resmlp.models.resize import Size, resize, with_sizes_of
 from resmlp.models.segmenter_files import SavedSegmenter
 from resmlp.models.trunk import Trunk
-from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
-
-SHARE = 0.8
-"""of the machine's memory, which the weights of a network may take"""
 
 
 def at_size(saved: Saved, size: Size) -> Saved:
@@ -58,10 +52,7 @@ def trunk_of(saved: Saved, size: Size | Native) -> Trunk:
 def shape_of(config: TrunkConfig) -> Trunk:
     """The network of `config` on the device "meta". Raises `UserError` where it cannot exist on this machine."""
     check_patches(config)
-    with torch.device("meta"):
-        network = Trunk(config)
-    check_memory(network)
-    return network
+    return fitting(config)
 
 
 def check_patches(config: TrunkConfig) -> None:
@@ -71,11 +62,3 @@ def check_patches(config: TrunkConfig) -> None:
         below, above = (shown([max(1, (side + up) // patch) * patch for side in size]) for up in (0, patch - 1))
         what = f"images of {shown(size)} do not divide into patches of {patch} ({config.name})"
         raise UserError(what, f"try {' or '.join(dict.fromkeys([below, above]))}")
-
-
-def check_memory(network: Trunk) -> None:
-    """Raise `UserError` where the weights do not fit into memory: A grows as the fourth power of the side."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    what = f"at {shown(network.config.size)} the weights of {network.config.name} take {needed / 2**30:.1f} GiB"
-    demand(needed < SHARE * there, f"{what}, and this machine has {there / 2**30:.1f}", "choose a smaller size")

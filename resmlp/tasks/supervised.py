@@ -34,6 +34,7 @@ from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.any_size import AnySizeTrunk
 from resmlp.models.channels import fit_channels
+from resmlp.models.memory import fitting
 from resmlp.models.resize import Size, resize_to
 from resmlp.tasks.base import Batch
 from resmlp.tasks.class_balance import image_weights, shown_by_class
@@ -53,6 +54,7 @@ def build_model(
     another grid of tokens are interpolated. Raises `UserError` if the weights do not fit the network.
     """
     network = TrunkConfig(*model.network(), size, len(classes), model.drop_path)
+    fitting(network)
     make = partial(AnySizeTrunk, sizes=sizes) if sizes else Trunk
     if not model.start:
         return make(network), "new"
