@@ -22,6 +22,6 @@ def fitting(config: TrunkConfig) -> Trunk:
         network = Trunk(config)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    what = f"at {shown(config.size)} the weights of {config.name} take {needed / 2**30:,.1f} GiB"
+    what = f"at {shown(config.size)} the weights of {config.name} take {needed / 2**30:.1f} GiB"
     demand(needed < SHARE * there, f"{what}, and this machine has {there / 2**30:.1f}", "choose a smaller size")
     return network
