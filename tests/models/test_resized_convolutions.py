@@ -7,7 +7,7 @@ import torch
 
 from resmlp.nn.grid_resampling import mix, resampling
 
-GRIDS = [((8, 8), (12, 12)), ((8, 8), (16, 16)), ((8, 8), (8, 16)), ((12, 12), (8, 8)), ((16, 16), (8, 12))]
+GRIDS = [((8, 8), (12, 12)), ((8, 8), (16, 16)), ((8, 8), (8, 16)), ((24, 24), (16, 16)), ((24, 20), (16, 16))]
 
 
 def box(grid: tuple[int, int], periodic: bool) -> torch.Tensor:
