@@ -100,7 +100,7 @@ def export(
     if source.kind == "segmenter":
         several = f"--img-size {' '.join(map(shown, sizes))}: the export of a segmenter is for one size"
         demand(len(sizes) < 2, several, "export it once for each size, with another --out")
-        options = (with_preprocessing, tolerance, files, precision, *sizes)
+        options = (with_preprocessing, tolerance, files, precision, sizes[0] if sizes else None)
         return _result(folder, export_segmenter(source, folder, to, *options))
     source.expect(ModelConfig)
     check_packages(to)
