@@ -15,7 +15,8 @@ from resmlp.config.precision import Precision
 from resmlp.utils.errors import UserError, install_hint, lookup
 from resmlp.utils.hardware import cpu_precisions
 
-INPUT = "images"
+INPUT, MODEL = "images", "model"
+"""the name of the input of a graph; of its files, without their endings"""
 
 
 def onnx_session(path: Path, threads: int) -> Any:
@@ -33,8 +34,8 @@ class OnnxRuntime:
 
     name = "onnxruntime"
 
-    def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32"):
-        self.path, self.cores, self.precision = folder / "model.onnx", cores or autotune.usable_cores(), precision
+    def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32", name: str = MODEL):
+        self.path, self.cores, self.precision = folder / f"{name}.onnx", cores or autotune.usable_cores(), precision
 
     @cached_property
     def _whole(self) -> Any:
@@ -84,8 +85,8 @@ class OpenVino:
 
     name = "openvino"
 
-    def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32"):
-        self.path, self.cores, self.precision = folder / "model.xml", cores or autotune.usable_cores(), precision
+    def __init__(self, folder: Path, cores: int | None = None, precision: Precision = "fp32", name: str = MODEL):
+        self.path, self.cores, self.precision = folder / f"{name}.xml", cores or autotune.usable_cores(), precision
         # what is not of 8 bits in a file of int8 runs in bf16 where the CPU has it
         self.hint = "bf16" if precision == "bf16" or (precision == "int8" and "bf16" in cpu_precisions()) else "f32"
         self._lock = Lock()
@@ -123,7 +124,9 @@ class OpenVino:
         return outputs
 
 
-def _executorch(folder: Path, cores: int | None = None, precision: Precision = "fp32") -> autotune.Engine:
+def _executorch(
+    folder: Path, cores: int | None = None, precision: Precision = "fp32", name: str = MODEL
+) -> autotune.Engine:
     from resmlp.backends.executorch import ExecuTorch  # its runtime takes tensors of torch
 
     return ExecuTorch(folder)
@@ -140,11 +143,13 @@ HAS: dict[str, tuple[Precision, ...]] = {"onnx": ("fp32",), "openvino": ("fp32",
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "executorch": "executorch"}
 
 
-def open_engine(to: str, folder: Path, cores: int | None = None, precision: Precision = "fp32") -> autotune.Engine:
+def open_engine(
+    to: str, folder: Path, cores: int | None = None, precision: Precision = "fp32", name: str = MODEL
+) -> autotune.Engine:
     """The engine for the files of an exported folder. Raises `UserError` if its package is missing."""
     make = lookup("format", to, ENGINES)
     check_package(to, folder)
-    return make(folder, cores, precision)
+    return make(folder, cores, precision, name)
 
 
 def check_package(to: str, folder: Path) -> None:

@@ -4,11 +4,19 @@ import json
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
 
 from resmlp.utils.errors import printable
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+SIZE_HELP = "size of the images in pixels: 160, or height x width, 320x224; default that of the network"
+ImgSize = Annotated[str | None, arg(metavar="SIZE", help=SIZE_HELP)]
+RunSize = Annotated[
+    str | None, arg(metavar="SIZE", help=f"{SIZE_HELP}; native: each image at its own aspect ratio, without a crop")
+]
+"""of verbs that run a network over images"""
 
 
 @dataclass(frozen=True)

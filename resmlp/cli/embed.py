@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb, print_text
+from resmlp.cli.base import Device, RunSize, Verb, print_text
 from resmlp.config.label_table import LabelTable
 from resmlp.config.precision import PrecisionChoice
 from resmlp.utils.checks import ANY, check_range, demand
@@ -27,6 +27,7 @@ class Embed(Verb):
     data: LabelTable = field(default_factory=LabelTable)
     batch_size: int = 64
     workers: int = 2
+    img_size: RunSize = None
     device: Device = "auto"
     precision: PrecisionChoice = "auto"
     """of the products: fp32, bf16, or auto, the fastest that this device has and that keeps the features, measured
@@ -51,6 +52,7 @@ class Embed(Verb):
             device=self.device,
             precision=self.precision,
             data=self.data,
+            img_size=self.img_size,
         )
         if result and not self.json:
             print_text(result)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb, print_text
+from resmlp.cli.base import Device, RunSize, Verb, print_text
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
 from resmlp.config.precision import PrecisionChoice
 from resmlp.evaluation.evaluate import evaluate
@@ -42,6 +42,7 @@ class Eval(Verb):
     --run.ema), or the mean of the last epochs (avg, with --run.average)"""
     out: Path | None = None
     """where figures/ or hypotheses.txt goes; default the run folder"""
+    img_size: RunSize = None
     device: Device = "auto"
     precision: PrecisionChoice | None = None
     """of the products: fp32 (default; an exported network as it was exported), bf16, int8 (translators), or auto, the

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Verb, print_text
+from resmlp.cli.base import SIZE_HELP, Verb, print_text
 from resmlp.config.model_json import Target
 from resmlp.config.precision import PrecisionChoice
 from resmlp.utils.checks import ANY, POSITIVE, check_range
@@ -24,8 +24,7 @@ class Export(Verb):
     """output folder; default RUN/export for a run folder, else export/NAME"""
     with_preprocessing: bool = False
     """take uint8 pixels, 0 to 255, and, of a classifier, give probabilities"""
-    img_size: Annotated[tuple[int, int] | None, arg(metavar="H W")] = None
-    """of a segmenter: the size of the images of the export; default its window"""
+    img_size: Annotated[tuple[str, ...], arg(metavar="SIZE...", help=f"{SIZE_HELP}. Several: a graph for each")] = ()
     tolerance: float = 1e-4
     """largest allowed difference of an output from the output in torch"""
     images: Annotated[tuple[str, ...], arg(metavar="FILE...")] = ()
@@ -49,7 +48,7 @@ class Export(Verb):
             tolerance=self.tolerance,
             images=self.images,
             precision=self.precision,
-            img_size=self.img_size,
+            img_size=self.img_size or None,
         )
         if not self.json:
             print_text(result)

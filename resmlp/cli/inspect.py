@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb, print_text
+from resmlp.cli.base import Device, ImgSize, Verb, print_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Inspect(Verb):
     """a weight is small below this share of the largest magnitude of its matrix"""
     images: Annotated[tuple[str, ...], arg(metavar="FILE...")] = ()
     """images, or folders of images, for the receptive fields; default noise"""
+    img_size: ImgSize = None
     device: Device = "auto"
 
     def run(self) -> dict[str, Any]:
@@ -37,6 +38,7 @@ class Inspect(Verb):
             threshold=self.threshold,
             images=self.images,
             device=self.device,
+            img_size=self.img_size,
         )
         warn_untrained(self.model, result.trained)
         if not self.json:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb, print_json
+from resmlp.cli.base import Device, RunSize, Verb, print_json
+from resmlp.config.image_size import run_size
 from resmlp.config.precision import Execution, PrecisionChoice, Ran
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import printable
@@ -36,6 +37,7 @@ class Predict(Verb):
     out: Path | None = None
     """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png, in the folders of the images; default
     predictions/"""
+    img_size: RunSize = None
     device: Device = "auto"
     backend: Backend | None = None
     """the backend of a classifier on a CPU: torch, folded, compile, onnx, openvino, or auto, the fastest of the
@@ -60,7 +62,9 @@ class Predict(Verb):
         source = resolve(self.model)
         demand(KINDS[source.kind].takes == "images", f"{self.model} translates text", "use resmlp translate")
         files = list_images(self.files)
-        predictor = load_source(source, Execution(self.device, self.backend, self.precision, len(files)))
+        predictor = load_source(
+            source, Execution(self.device, self.backend, self.precision, len(files), run_size(self.img_size))
+        )
         assert isinstance(predictor, ImagePredictor)
         classifies = isinstance(predictor, Classifier)
         several = isinstance(predictor, Classifier) and predictor.threshold is not None

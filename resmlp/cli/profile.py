@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, Verb
+from resmlp.cli.base import Device, ImgSize, Verb
 from resmlp.config.precision import PrecisionChoice
 
 Backend = Literal["torch", "compile", "onnx", "openvino"]
@@ -31,6 +31,7 @@ class Profile(Verb):
     """for each network, batch size and backend; more if three calls take longer"""
     out: Path | None = None
     """a folder for profile.json and the plot of accuracy against throughput, tradeoff.png and .svg"""
+    img_size: ImgSize = None
     device: Device = "auto"
 
     def run(self) -> dict[str, Any]:
@@ -47,6 +48,7 @@ class Profile(Verb):
             seconds=self.seconds,
             out=self.out,
             device=self.device,
+            img_size=self.img_size,
         )
         console.print(result.table())
         if self.out:

@@ -186,6 +186,8 @@ class ExportedModelConfig:
     agreement: str = ""
     """how near the answers in this precision are to those in fp32"""
     folded: bool = True
+    sizes: tuple[tuple[int, int], ...] = ()
+    """of images, each with a graph of its own; empty: one graph, for that of `model`"""
     kind: Literal["exported"] = "exported"
     format: int = FORMAT
 
@@ -196,6 +198,8 @@ class ExportedModelConfig:
         fits = not self.classes or self.model.num_classes in (0, len(self.classes))
         demand(fits and len(self.words) in (0, len(self.classes)), counts, "was it changed by hand?")
         demand_channels(self.model, self.preprocessing)
+        among = self.model.size in (self.sizes or [self.model.size])
+        demand(among, "its size is not one of its sizes", "was it changed by hand?")
 
 
 @dataclass(frozen=True)

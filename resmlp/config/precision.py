@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
+from resmlp.config.image_size import Native, Size
 from resmlp.utils.checks import demand
 from resmlp.utils.hardware import Precision
 
@@ -17,7 +18,7 @@ CHECKED = 512
 
 @dataclass(frozen=True)
 class Execution:
-    """What is asked for: the device, the backend and the precision."""
+    """What is asked for: the device, the backend, the precision and the size of the images."""
 
     device: str = "auto"
     backend: str | None = None
@@ -26,6 +27,8 @@ class Execution:
     """None: fp32; an exported network as it was exported"""
     images: int | None = None
     """how many will be predicted; None: many. Measuring takes the time of 1,000, so auto is fp32 by torch for fewer"""
+    size: Size | Native | None = None
+    """of the images; None: that of the network"""
 
     def __post_init__(self) -> None:
         known = ", ".join(get_args(PrecisionChoice))

@@ -40,6 +40,9 @@ class Optim:
     """ratio of the learning rates of a layer and the next one; the head has the full rate (0.65 to 0.9 to fine-tune)"""
     freeze_epochs: int = 0
     """first epochs in which only the head is trained"""
+    only: tuple[str, ...] = ()
+    """names of the parameters that are trained, as shell patterns such as 'blocks.*.tokens.*'; default all. The others
+    keep their values exactly"""
 
     def __post_init__(self) -> None:
         check_choices("--optim.", self)

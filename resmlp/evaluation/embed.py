@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from resmlp.config.image_size import ImageSize, run_size
 from resmlp.config.label_table import LabelTable
 from resmlp.config.precision import Execution
 from resmlp.evaluation.evaluator import check_counts, open_predictor
@@ -71,17 +72,18 @@ def embed(
     device: str = "auto",
     precision: str = "auto",
     data: LabelTable = NO_TABLE,
+    img_size: ImageSize | None = None,
 ) -> Embeddings | None:
     """The features of every image under `path`, a folder or an archive of any depth.
 
     Its labels are class folders, or those of the table in `data`. Features are also written to `out`, FILE.npy with
-    FILE.json beside it or FILE.parquet, and drawn as points of a plane (t-SNE) to `map`, a PNG file. `precision` is
-    as of `resmlp.load`. An image that cannot be read is named and left out. Of several processes the first returns
-    the result, the others None. Raises `UserError`.
+    FILE.json beside it or FILE.parquet, and drawn as points of a plane (t-SNE) to `map`, a PNG file. `precision` and
+    `img_size` are as of `resmlp.load`. An image that cannot be read is named and left out. Of several processes the
+    first returns the result, the others None. Raises `UserError`.
     """
     out, map = (None if file is None else Path(file) for file in (out, map))
     check_outputs(out, map)
-    source, root = resolve(model), str(path)
+    source, root, size = resolve(model), str(path), run_size(img_size)
     images, labels = list_tree(root) if data.labels is None else list_table(root, data)
     if map:
         from resmlp.analysis.embedding_map import check_image_count
@@ -92,12 +94,13 @@ def embed(
     from resmlp.utils.devices import this_process
 
     with this_process(device) as process:
-        execution = Execution(device, precision=precision, images=len(images))
+        execution = Execution(device, precision=precision, images=len(images), size=size)
         predictor = open_predictor(source, "best", process.device, execution)
         if process.rank == 0:
             warn_untrained(source.name, predictor.trained)
         options = (predictor.preprocessing, batch_size, workers)
-        batches = EvalBatches(images, *options, rank=process.rank, world=process.world)
+        part: dict[str, Any] = {"rank": process.rank, "world": process.world}
+        batches = EvalBatches(images, *options, **part, shapes=predictor.shapes)
         collected = extract(predictor.features, batches, "cpu")
         check_counts(collected, images)
         demand_finite(collected.value.isfinite().all())

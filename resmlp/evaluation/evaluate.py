@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
+from resmlp.config.image_size import NATIVE, ImageSize, run_size
 from resmlp.config.precision import Execution
 from resmlp.evaluation.evaluator import Evaluator
 from resmlp.evaluation.protocols import PROTOCOLS
 from resmlp.hub.resolve import Source, resolve
-from resmlp.inference.model_kinds import KINDS
+from resmlp.inference.model_kinds import KINDS, check_size
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 
@@ -61,13 +62,14 @@ def evaluate(
     out: Path | None = None,
     device: str = "auto",
     precision: str | None = None,
+    img_size: ImageSize | None = None,
 ) -> Evaluation | None:
     """Evaluate a MODEL by one or several of `PROTOCOLS`, by default the usual one of its kind.
 
     `root` is that of `data`; without it a run is evaluated on its own validation set. `real`, `indices` and `train` are
-    files that some protocols read (docs/evaluation.md). `precision` is as of `resmlp.load`, and of a translator also
-    int8. Figures go to `out`, by default the run folder. Over several processes each image is counted once, and the
-    first process returns the scores, the others None. Raises `UserError`.
+    files that some protocols read (docs/evaluation.md). `precision` and `img_size` are as of `resmlp.load`; a
+    translator also has int8. Figures go to `out`, by default the run folder. Over several processes each image is
+    counted once, and the first process returns the scores, the others None. Raises `UserError`.
     """
     source = resolve(model)
     data = data if root is None else replace(data, root=str(root))
@@ -75,11 +77,15 @@ def evaluate(
     names = (asked,) if isinstance(asked, str) else tuple(asked)
     files = {"real": real, "indices": indices, "train": train}
     check_protocols(names, data, files)
+    size = run_size(img_size)
+    check_size(source, size)
+    whole = size == NATIVE and bool(data.crop_ratio)
+    demand(not whole, "--data.crop-ratio: with --img-size native the whole image is seen", "leave one of them out")
     from resmlp.utils.devices import this_process
 
     with this_process(device) as process:
         figures = out or source.folder if process.rank == 0 else None
-        execution = Execution(device, precision=precision)
+        execution = Execution(device, precision=precision, size=size)
         evaluator = Evaluator(
             source, data, process, weights, real, indices, train, knn, linear, figures, execution=execution
         )

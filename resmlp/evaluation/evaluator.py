@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resmlp.config.evaluation import EvalData, Knn, Linear, WeightKind
+from resmlp.config.image_size import shown
 from resmlp.config.model_json import noun
 from resmlp.config.precision import Execution
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.evaluation.datasets import open_eval_images, open_training_images
 from resmlp.hub.resolve import Source
-from resmlp.inference.model_kinds import KINDS, load_source, open_source
+from resmlp.inference.model_kinds import KINDS, check_size, load_source, open_source
 from resmlp.utils.checks import demand_finite
 from resmlp.utils.errors import UserError, notice
 from resmlp.utils.run_folder import AVERAGES, checkpoint_path, checkpoint_steps, checkpoint_weights
@@ -50,7 +51,7 @@ class Evaluator:
     """where figures go; None: none are drawn"""
     crop: float | None = None
     execution: Execution = AS_IS
-    """the backend and the precision"""
+    """the backend, the precision and the size of the images"""
     _rankings: "dict[Columns | None, Ranking]" = field(default_factory=dict)
     _warned: bool = False
 
@@ -105,7 +106,8 @@ class Evaluator:
         parts = [root, labels, self.data.val or "", self.data.split or ""]
         names = "".join("-" + re.sub(r"[^\w.-]", "_", part) for part in parts if part)
         crop = "" if self.crop is None else f"-crop{self.crop:g}"
-        return names + crop + ("" if self.weights == "best" else f"-{self.weights}")
+        size = "" if self.execution.size is None else f"-{shown(self.execution.size)}"
+        return names + crop + size + ("" if self.weights == "best" else f"-{self.weights}")
 
     def ranking(self, columns: Columns | None = None) -> "Ranking":
         """The most probable classes of each image, once over all processes; among the classes `columns`, if given.
@@ -172,7 +174,8 @@ class Evaluator:
             warn_untrained(self.source.name, predictor.trained)
         self._warned = True
         options = (self.preprocessing, data.batch_size, data.workers)
-        return EvalBatches(images, *options, rank=process.rank, world=process.world, strict=data.strict)
+        part: dict[str, Any] = {"rank": process.rank, "world": process.world}
+        return EvalBatches(images, *options, **part, strict=data.strict, shapes=predictor.shapes)
 
 
 def check_counts(collected: "Ranking | Collected", images: "ImageSet") -> None:
@@ -187,12 +190,14 @@ def check_counts(collected: "Ranking | Collected", images: "ImageSet") -> None:
 
 def open_predictor(source: Source, weights: WeightKind, device: "device", execution: Execution) -> "TorchPredictor":
     """A network of images ready to predict; an exported one is run by its own program, within a torch module."""
-    from resmlp.inference.predictor import Exported, TorchPredictor, open_exported
+    from resmlp.inference.native import predictor_of
+    from resmlp.inference.predictor import Exported, open_exported
 
+    check_size(source, execution.size)
     saved = open_network(source, weights)
     if isinstance(saved.model, Exported):
         saved, execution = open_exported(source, execution), AS_IS
-    return TorchPredictor(saved, device, execution)
+    return predictor_of(saved, device, execution)
 
 
 def open_weights(source: Source, weights: WeightKind) -> Any:

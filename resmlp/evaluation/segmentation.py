@@ -63,13 +63,14 @@ def open_predictor(evaluator: Evaluator) -> "SegmentationPredictor":
     from resmlp.config.model_json import SegmenterModelConfig
     from resmlp.inference.runners import one_precision
     from resmlp.inference.segmenter import TorchSegmentationPredictor
+    from resmlp.models.at_size import segmenter_at
 
     demand(not evaluator.data.crop_ratio, "--data.crop-ratio: a segmenter sees the whole image", "leave it out")
     source, device = evaluator.source, evaluator.process.device
     if source.kind == "exported-segmenter":
         return open_export(evaluator)
     source.expect(SegmenterModelConfig)
-    saved = open_weights(source, evaluator.weights)
+    saved = segmenter_at(open_weights(source, evaluator.weights), evaluator.execution.size)
     return TorchSegmentationPredictor(saved.model, saved.config, device, one_precision(device, evaluator.execution))
 
 

@@ -42,10 +42,16 @@ def check_difference(error: float, tolerance: float, output: str, to: str) -> No
 
 
 def put_in_place(aside: Path, folder: Path, config: AnyExport, others: Sequence[str] = ()) -> None:
-    """Copy the files of `config`, `others` and its model.json from `aside` into `folder`: all of them or none."""
+    """Copy the files of `config`, `others` and its model.json from `aside` into `folder`: all of them or none.
+
+    Then files that only an earlier export had, such as the graphs of other sizes, are removed.
+    """
+    earlier = read_config(folder / MODEL_JSON) if (folder / MODEL_JSON).is_file() else None
     write_json(aside / MODEL_JSON, to_dict(config))
     copies = {folder / name: partial(shutil.copyfile, aside / name) for name in (*config.files, *others, MODEL_JSON)}
     write_together(dict[Path, Callable[[Path], object]](copies))
+    for name in set(earlier.files) - set(config.files) if isinstance(earlier, AnyExport) else ():
+        (folder / name).unlink(missing_ok=True)
 
 
 def check_out(folder: Path, to: str, files: Sequence[str], kind: type[AnyExport]) -> None:

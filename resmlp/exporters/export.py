@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resmlp.config.export_sizes import graph_name
+from resmlp.config.image_size import ImageSize, Size, image_sizes, shown
 from resmlp.config.model_json import MODEL_JSON, AnyExport, ExportedModelConfig, ModelConfig, Output, Target
 from resmlp.config.precision import Execution, Precision
 from resmlp.data import normalize
@@ -26,6 +28,7 @@ from resmlp.hub.default_out import default_out
 from resmlp.hub.resolve import Source, resolve
 from resmlp.imaging.listing import list_images
 from resmlp.models import Saved, Trunk, fold, open_model
+from resmlp.models.at_size import at_size
 from resmlp.models.count import input_channels
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, notice
@@ -72,41 +75,44 @@ def export(
     tolerance: float = TOLERANCE,
     images: Sequence[str | Path] = (),
     precision: str = "fp32",
-    img_size: tuple[int, int] | None = None,
+    img_size: ImageSize | Sequence[ImageSize] | None = None,
 ) -> ExportResult:
     """Export MODEL into the folder `out`: by default RUN/export, or export/NAME.
 
     A classifier takes float32 B 3 H W, normalized, and gives logits B K (features B D without a classifier);
-    `with_preprocessing`: uint8 B 3 H W, 0 to 255, and probabilities B K. A segmenter gives logits B K H W; `img_size`
-    (height, width) is another size than that of its window. A translator becomes two graphs, the encoder and a step of
+    `with_preprocessing`: uint8 B 3 H W, 0 to 255, and probabilities B K. A segmenter gives logits B K H W. `img_size`
+    is another size of the images than that of the network or the window, as of `resmlp.load`; of a classifier also
+    several sizes, each with a graph. A translator becomes two graphs, the encoder and a step of
     the decoder. `images`: files or folders of images for the comparison with torch, besides noise and smooth images.
 
     Raises `UserError` for a network that the format does not take, for a missing package, for an image that cannot be
     read, for a folder with other content, and where an output differs by more than `tolerance`.
     """
-    source = resolve(model)
+    source, sizes = resolve(model), image_sizes(img_size)
     folder = default_out(source.name, "export") if out is None else Path(out)
     only_images = f"{source} translates text, and"
     if source.kind == "translator":
         demand(not with_preprocessing, f"{only_images} --with-preprocessing is for images", "leave it out")
         demand(not images, f"{only_images} --images is for images", "leave it out")
-        demand(img_size is None, f"{only_images} --img-size is for images", "leave it out")
+        demand(not sizes, f"{only_images} --img-size is for images", "leave it out")
         return _result(folder, export_translator(source, folder, to, tolerance, precision))
     files = list_images(images) if images else []
     if source.kind == "segmenter":
-        options = (with_preprocessing, tolerance, files, precision, img_size)
+        several = f"--img-size {' '.join(map(shown, sizes))}: the export of a segmenter is for one size"
+        demand(len(sizes) < 2, several, "export it once for each size, with another --out")
+        options = (with_preprocessing, tolerance, files, precision, sizes[0] if sizes else None)
         return _result(folder, export_segmenter(source, folder, to, *options))
     source.expect(ModelConfig)
     check_packages(to)
-    demand(img_size is None, f"--img-size: {source} is a classifier", "resmlp train finetune moves it")
+    check_formats(sizes, to)
     check_out(folder, to, FORMATS[to].files, ExportedModelConfig)
     saved = open_model(source)
     trunk_of(saved, source.name)
     if not source.trained:
         notice(f"{source} names an architecture: its weights are random (a run folder has trained ones)")
-    pixels = read_images(files, saved.preprocessing) if files else None
     precisions = Execution(precision=precision).among(available(to), f"an export to {to} on this cpu")
-    return _result(folder, export_saved(saved, folder, to, with_preprocessing, tolerance, pixels, precisions))
+    networks = [at_size(saved, size) for size in sizes] or [saved]
+    return _result(folder, export_networks(networks, folder, to, with_preprocessing, tolerance, files, precisions))
 
 
 def _result(folder: Path, config: AnyExport) -> ExportResult:
@@ -131,22 +137,76 @@ def export_saved(
     keeps the answers of fp32 becomes that of the export. Returns the content of model.json.
     """
     check_packages(to)
-    model = trunk_of(saved).cpu().eval()
-    form = FORMATS[to]
-    check_out(folder, to, form.files, ExportedModelConfig)
-    config = exported_config(saved, to, with_preprocessing)
-    exported, reference = (WithPreprocessing(network, config) for network in (lower(fold(model)), model))
-    with written_aside() as aside:
-        with disk_errors(folder):
-            shape = (input_channels(model), *config.model.size)
-            form.write(export_program(exported, shape, config.pixels, form.most), aside, config.output)
-        error = difference(form.open(aside), reference, config, images)
-        check_difference(error, tolerance, config.output, to)  # refuses nan
-        config = replace(config, difference=error)
-        if tuple(precisions) != ("fp32",):
-            config = choose_precision(aside, config, precisions)
+    check_out(folder, to, FORMATS[to].files, ExportedModelConfig)
+    with written_aside() as aside, disk_errors(folder):
+        config = write_aside(
+            saved, aside, exported_config(saved, to, with_preprocessing), tolerance, images, precisions
+        )
         put_in_place(aside, folder, config)
     return config
+
+
+def check_formats(sizes: Sequence[Size], to: Target) -> None:
+    """Raise `UserError` for several sizes in a format whose program opens one graph alone."""
+    what = f"--img-size {' '.join(map(shown, sizes))}: an export to {to} is for one size"
+    demand(len(sizes) < 2 or to in ("onnx", "openvino"), what, "use onnx or openvino, or export it once for each size")
+
+
+def export_networks(
+    networks: Sequence[Saved],
+    folder: Path,
+    to: Target,
+    with_preprocessing: bool,
+    tolerance: float,
+    files: Sequence[str],
+    precisions: Sequence[Precision],
+) -> ExportedModelConfig:
+    """Write one network, at one size or at several, into `folder`: a graph for each size, the first the usual one.
+
+    Each is compared with torch, also on the images of `files`. A choice of precision is made for the first.
+    """
+    images = [read_images(list(files), saved.preprocessing) if files else None for saved in networks]
+    if len(networks) == 1:
+        return export_saved(networks[0], folder, to, with_preprocessing, tolerance, images[0], precisions)
+    configs = [exported_config(saved, to, with_preprocessing) for saved in networks]
+    sizes = tuple(config.model.size for config in configs)
+    whole = replace(configs[0], sizes=sizes)
+    names = {size: [graph_name(whole, size) + Path(file).suffix for file in whole.files] for size in sizes}
+    whole = replace(whole, files=tuple(name for own in names.values() for name in own))
+    check_out(folder, to, whole.files, ExportedModelConfig)
+    with written_aside() as aside, disk_errors(folder):
+        for saved, config, own in zip(networks, configs, images):
+            part = aside / shown(config.model.size)
+            part.mkdir()
+            written = write_aside(
+                saved, part, config, tolerance, own, ("fp32",) if config is not configs[0] else precisions
+            )
+            for file, name in zip(config.files, names[config.model.size]):
+                (part / file).rename(aside / name)
+            if config is configs[0]:
+                whole = replace(whole, precision=written.precision, agreement=written.agreement)
+            whole = replace(whole, difference=max(whole.difference, written.difference))
+        put_in_place(aside, folder, whole)
+    return whole
+
+
+def write_aside(
+    saved: Saved,
+    aside: Path,
+    config: ExportedModelConfig,
+    tolerance: float,
+    images: Tensor | None = None,
+    precisions: Sequence[Precision] = ("fp32",),
+) -> ExportedModelConfig:
+    """Write the files of a network into a folder, and compare them with torch. Returns the content of model.json."""
+    model, form = trunk_of(saved).cpu().eval(), FORMATS[config.to]
+    exported, reference = (WithPreprocessing(network, config) for network in (lower(fold(model)), model))
+    shape = (input_channels(model), *config.model.size)
+    form.write(export_program(exported, shape, config.pixels, form.most), aside, config.output)
+    error = difference(form.open(aside), reference, config, images)
+    check_difference(error, tolerance, config.output, config.to)  # refuses nan
+    config = replace(config, difference=error)
+    return config if tuple(precisions) == ("fp32",) else choose_precision(aside, config, precisions)
 
 
 def trunk_of(saved: Saved, name: str = "the model") -> Trunk:

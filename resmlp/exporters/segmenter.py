@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from resmlp.backends.runtimes import open_engine
+from resmlp.config.image_size import Size
 from resmlp.config.model_json import ExportedSegmenterConfig, Target
 from resmlp.config.precision import Execution
 from resmlp.config.preprocessing import Preprocessing
@@ -22,13 +23,12 @@ from resmlp.exporters.formats import FORMATS, check_packages, export_program
 from resmlp.exporters.image_graphs import Normalize, probes, read_images
 from resmlp.exporters.precision import available
 from resmlp.hub.resolve import Source
+from resmlp.models.at_size import segmenter_at
 from resmlp.models.segmenter import Segmenter
 from resmlp.models.segmenter_files import open_segmenter
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import counted
 from resmlp.utils.files import disk_errors
-
-Size = tuple[int, int]
 
 
 def export_segmenter(
@@ -49,10 +49,8 @@ def export_segmenter(
     check_packages(to)
     form = FORMATS[to]
     check_out(folder, to, form.files, ExportedSegmenterConfig)
-    saved = open_segmenter(source)
-    model = (saved.model if size is None else saved.model.at(size)).cpu().eval()
-    preprocessing = replace(saved.config.preprocessing, size=model.config.size)
-    own = replace(saved.config, model=model.config, preprocessing=preprocessing)
+    saved = segmenter_at(open_segmenter(source), size)
+    model, own, preprocessing = saved.model.cpu().eval(), saved.config, saved.config.preprocessing
     (chosen, *_) = Execution(precision=precision).among(available(to), f"an export to {to} on this cpu")
     config = ExportedSegmenterConfig(own, to, form.files, pixels, max(model.backbone.strides), precision=chosen)
     batches = probes(model.config.size, read_images(list(files), preprocessing) if files else None)

@@ -1,12 +1,14 @@
 """The evaluation crop: resize the shorter side to size / crop_ratio, then crop the center."""
 
+from collections.abc import Sequence
 from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from resmlp.config.preprocessing import Preprocessing
+from resmlp.config.image_size import nearest_shape
+from resmlp.config.preprocessing import Interpolation, Preprocessing
 
 Size = tuple[int, int]
 """width, height"""
@@ -80,6 +82,12 @@ def cover_size(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int
         return int(target_height * width / height), target_height
     ratio = min(height / target_height, width / target_width)
     return round(width / ratio), round(height / ratio)
+
+
+def resize_whole(image: Image.Image, shapes: Sequence[Size], interpolation: Interpolation) -> Image.Image:
+    """The whole RGB image resized, without a crop, to the one of `shapes` (height, width) with the nearest aspect."""
+    height, width = nearest_shape((image.height, image.width), shapes)
+    return image if image.size == (width, height) else image.resize((width, height), RESAMPLING[interpolation])
 
 
 def to_array(image: Image.Image) -> np.ndarray:

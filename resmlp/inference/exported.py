@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from resmlp.backends.autotune import Autotuned
 from resmlp.backends.runtimes import open_engine
+from resmlp.config.export_sizes import graph_name, sizes_of
+from resmlp.config.image_size import NATIVE, Size, shown
 from resmlp.config.model_json import ExportedModelConfig
 from resmlp.config.precision import Execution, Ran
 from resmlp.config.preprocessing import LUMA
@@ -30,10 +33,25 @@ class ExportedPredictor(Classifier):
         """Raises `UserError` for a folder that holds no export, or one that cannot be run in this precision."""
         self.folder, self.config = open_folder(resolve(model), ExportedModelConfig)
         self.has_classifier = self.config.output != "features"
-        self.preprocessing, self.classes, self.words = self.config.preprocessing, self.config.classes, self.config.words
+        size = self.config.model.size if execution.size in (None, NATIVE) else execution.size
+        own = self.config.preprocessing
+        self.preprocessing = own if size == self.config.model.size else replace(own, size=size)
+        self.classes, self.words = self.config.classes, self.config.words
         self.threshold = self.config.threshold
-        precision = exported_precision(self.config, execution)
-        self.run = Autotuned([open_engine(self.config.to, self.folder, cores, precision)])
+        self._open = partial(
+            open_engine, self.config.to, self.folder, cores, exported_precision(self.config, execution)
+        )
+        self.runs: dict[Size, Autotuned] = {}
+        self.run = self.at(size)
+
+    def at(self, size: Size) -> Autotuned:
+        """What runs images of a size (height, width), opened at its first use. Raises `UserError` for another size."""
+        if size not in self.runs:
+            sizes = sizes_of(self.config)
+            what = f"images of {shown(size)} for an export for {' and '.join(map(shown, sizes))}"
+            demand(size in sizes, what, "resize them, or export the network for this size")
+            self.runs[size] = Autotuned([self._open(graph_name(self.config, size))])
+        return self.runs[size]
 
     def facts(self) -> list[str]:
         """As of `Predictor`."""
@@ -55,11 +73,12 @@ class ExportedPredictor(Classifier):
         return other
 
     def outputs(self, images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
-        """Images, or uint8 B 3 H W of the network's size -> B K, whatever the graph gives."""
+        """Images, or uint8 B 3 H W of a size of the export -> B K, whatever the graph gives."""
         pixels = images if isinstance(images, np.ndarray) else self.pixels(images)
         pixels = to_gray(pixels) if self.config.model.architecture.in_chans == 1 else pixels
         with explain_failure(self.folder):
-            found = self.run(pixels if self.config.pixels else normalized(pixels, self.preprocessing))
+            run = self.at(pixels.shape[-2:]) if self.config.sizes else self.run
+            found = run(pixels if self.config.pixels else normalized(pixels, self.preprocessing))
         self._check(found, len(pixels))
         return found
 

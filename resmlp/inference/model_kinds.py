@@ -9,8 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resmlp.config.export_sizes import sizes_of
+from resmlp.config.image_size import ImageSize, Native, Size, run_size, shown
+from resmlp.config.model_json import AnyExport, ExportedModelConfig, ExportedSegmenterConfig
 from resmlp.config.precision import Execution
 from resmlp.hub.resolve import Kind, Source, resolve
+from resmlp.utils.checks import demand
 
 if TYPE_CHECKING:
     from resmlp.inference.prediction import Predictor
@@ -31,7 +35,11 @@ class KindOfModel:
 
 
 def load(
-    model: str | Path | Source, device: str = "auto", backend: str | None = None, precision: str | None = None
+    model: str | Path | Source,
+    device: str = "auto",
+    backend: str | None = None,
+    precision: str | None = None,
+    img_size: ImageSize | None = None,
 ) -> "Predictor":
     """A MODEL ready to predict: `load("runs/digits").predict("five.png").label`.
 
@@ -41,22 +49,44 @@ def load(
     `backend` runs a classifier on a CPU: torch (the default), folded, compile, onnx, openvino, or auto, the fastest of
     the installed ones. An exported network fixes its backend. `precision` is fp32 (the default), bf16, int8 (of
     exported networks) or auto (the default of backend auto): the fastest that the hardware has and that keeps the
-    answers of fp32. Raises `UserError`.
+    answers of fp32. `img_size`, such as 288 or "320x224", is the size of the images where it is another than that of
+    the network, or "native" (docs/resolution.md). Raises `UserError`.
     """
     if precision is None and backend == "auto":
         precision = "auto"
-    return load_source(resolve(model), Execution(device, backend, precision))
+    return load_source(resolve(model), Execution(device, backend, precision, size=run_size(img_size)))
 
 
 def load_source(source: Source, execution: Execution) -> "Predictor":
     """The same, of a MODEL that was found, run as is asked for."""
+    check_size(source, execution.size)
     return KINDS[source.kind].load(source, execution)
 
 
-def open_source(model: str | Path | Source) -> Any:
-    """The network of a MODEL with what belongs to it; the type is that of its kind."""
+def open_source(model: str | Path | Source, size: Size | None = None) -> Any:
+    """The network of a MODEL with what belongs to it; the type is that of its kind. `size` is another of its images."""
     source = resolve(model)
-    return KINDS[source.kind].open(source)
+    check_size(source, size)
+    opened = KINDS[source.kind].open(source)
+    if size is None or isinstance(source.config, AnyExport):
+        return opened
+    from resmlp.models.at_size import at_size, segmenter_at
+
+    return segmenter_at(opened, size) if source.kind == "segmenter" else at_size(opened, size)
+
+
+def check_size(source: Source, size: Size | Native | None) -> None:
+    """Raise `UserError` for a MODEL whose images have no other size, or not this one."""
+    if size is None:
+        return
+    text = KINDS[source.kind].takes != "images"
+    demand(not text, f"--img-size {shown(size)}: {source} translates text", "leave it out")
+    fixed = f"--img-size {shown(size)}: {source} is for images of one size"
+    demand(source.kind not in ("timm", "pixels"), fixed, "leave it out: only networks of resmlp are moved")
+    if isinstance(source.config, ExportedModelConfig | ExportedSegmenterConfig):
+        sizes = sizes_of(source.config)
+        what = f"--img-size {shown(size)}: {source} is an export for images of {' and '.join(map(shown, sizes))}"
+        demand(size in sizes, what, "leave it out, or export the network again with this --img-size")
 
 
 def _lazily(module: str, name: str) -> Callable[..., Any]:
@@ -82,14 +112,6 @@ def _open_segmenter(source: Source) -> Any:
     return open_segmenter(source)
 
 
-def _load_network(source: Source, execution: Execution) -> "Predictor":
-    from resmlp.inference.predictor import TorchPredictor
-    from resmlp.models import open_model
-    from resmlp.utils.devices import find_device
-
-    return TorchPredictor(open_model(source), find_device(execution.device), execution)
-
-
 def _load_exported(source: Source, execution: Execution) -> "Predictor":
     from resmlp.inference.exported import ExportedPredictor
     from resmlp.inference.exported_folder import check_execution
@@ -108,16 +130,14 @@ def _load_compressed(source: Source, execution: Execution) -> "Predictor":
 
 def _is_exported(source: Source) -> bool:
     """Whether a compressed network runs by an exported file (8 bits), and not by torch (4 bits, pruned)."""
-    from resmlp.config.model_json import ExportedModelConfig
-
     return isinstance(source.config, ExportedModelConfig)
 
 
-NETWORK = KindOfModel("top1", _open_network, _load_network)
+NETWORK = KindOfModel("top1", _open_network, _lazily("native", "load_network"))
 EXPORTED = KindOfModel("top1", _lazily("predictor", "open_exported"), _load_exported)
 KINDS: dict[Kind, KindOfModel] = {
     "classifier": NETWORK,
-    "features": KindOfModel("knn", _open_network, _load_network),
+    "features": KindOfModel("knn", _open_network, NETWORK.load),
     "segmenter": KindOfModel("miou", _open_segmenter, _lazily("segmenter", "load_segmenter")),
     "translator": KindOfModel(
         "bleu", _lazily("translator", "open_translator"), _lazily("translator", "load_translator"), "text"
@@ -127,5 +147,5 @@ KINDS: dict[Kind, KindOfModel] = {
     "exported-translator": KindOfModel("bleu", *_both("exported_translator", "load_exported_translator"), "text"),
     "compressed": KindOfModel("top1", _open_compressed, _load_compressed),
     "timm": NETWORK,
-    "pixels": KindOfModel("knn", _lazily("predictor", "open_pixels"), _lazily("predictor", "load_pixels")),
+    "pixels": KindOfModel("knn", _lazily("predictor", "open_pixels"), _lazily("native", "load_pixels")),
 }

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resmlp.config.image_size import Size
 from resmlp.config.precision import Execution, Precision, Ran
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data import normalize
@@ -18,13 +19,15 @@ from resmlp.inference.prediction import Classifier, Images, check_classifier
 from resmlp.inference.runners import autocast, feature_precision, runner
 from resmlp.models import Saved, TrunkConfig
 from resmlp.models.features import Pixels, last_layers
-from resmlp.utils.devices import find_device
 
 AS_IS = Execution()
 
 
 class TorchPredictor(Classifier):
     """A network ready to predict: it brings its own preprocessing and class names."""
+
+    shapes: tuple[Size, ...] = ()
+    """the sizes (height, width) of the images that it takes, where there are several"""
 
     def __init__(self, saved: Saved, device: torch.device, execution: Execution = AS_IS):
         """`execution` is as of `resmlp.inference.runners.runner`, on this device."""
@@ -111,8 +114,3 @@ def open_exported(model: str | Path | Source, execution: Execution = AS_IS) -> S
 def open_pixels(source: Source) -> Saved:
     """The "network" whose features are the pixels of the whole image, at 32 x 32."""
     return Saved(Pixels().eval(), (), Preprocessing((32, 32), crop_ratio=1.0))
-
-
-def load_pixels(source: Source, execution: Execution) -> TorchPredictor:
-    """The same, ready to predict."""
-    return TorchPredictor(open_pixels(source), find_device(execution.device), execution)

@@ -13,6 +13,7 @@ from resmlp.hub.resolve import Source
 from resmlp.inference.runners import autocast, one_precision
 from resmlp.inference.segmentation import Example, SegmentationPredictor, Size
 from resmlp.inference.torch_sliding_window import TorchSlidingWindow
+from resmlp.models.at_size import segmenter_at
 from resmlp.models.segmenter import Segmenter
 from resmlp.models.segmenter_files import open_segmenter
 from resmlp.utils.checks import demand
@@ -69,7 +70,7 @@ class TorchSegmentationPredictor(SegmentationPredictor):
 def load_segmenter(source: Source, execution: Execution) -> TorchSegmentationPredictor:
     """A segmenter ready to predict; in precision auto in fp32, because its masks are not compared."""
     demand(execution.backend is None, f"--backend {execution.backend} is for classifiers", "leave it out")
-    device, saved = find_device(execution.device), open_segmenter(source)
+    device, saved = find_device(execution.device), segmenter_at(open_segmenter(source), execution.size)
     return TorchSegmentationPredictor(saved.model, saved.config, device, one_precision(device, execution))
 
 

@@ -1,20 +1,15 @@
 """A trained network for images of another size, without training: its parameters moved to their grid of tokens."""
 
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
+from resmlp.config.image_size import NATIVE, Native, shown
 from resmlp.config.model_json import TrunkConfig
+from resmlp.models.memory import fitting
 from resmlp.models.model_files import Saved
 from resmlp.models.resize import Size, resize, with_sizes_of
+from resmlp.models.segmenter_files import SavedSegmenter
 from resmlp.models.trunk import Trunk
-from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
-
-SHARE = 0.8
-"""of the machine's memory, which the weights of a network may take"""
 
 
 def at_size(saved: Saved, size: Size) -> Saved:
@@ -25,18 +20,39 @@ def at_size(saved: Saved, size: Size) -> Saved:
     """
     if size == saved.preprocessing.size:
         return saved
-    model = saved.model
-    own = "the network has a size of its own, because it is no network of resmlp"
-    if not isinstance(model, Trunk):
-        raise UserError(f"images of {shown(size)}: {own}", "leave --img-size out")
+    model = trunk_of(saved, size)
     arch = with_sizes_of(model.state_dict(), model.config.architecture)
     config = replace(model.config, architecture=arch, size=size)
-    check_patches(config)
-    with torch.device("meta"):
-        moved = Trunk(config)
-    check_memory(moved)
+    moved = shape_of(config)
     moved.load_state_dict(resize(model.state_dict(), arch, model.config.grid, config.grid), assign=True)
     return replace(saved, model=moved.eval(), preprocessing=replace(saved.preprocessing, size=size))
+
+
+def segmenter_at(saved: SavedSegmenter, size: Size | Native | None) -> SavedSegmenter:
+    """The segmenter with a window of `size`; None: its own. Raises `UserError`, also for native."""
+    if size is None or size == saved.model.config.size:
+        return saved
+    if size == NATIVE:
+        raise UserError(f"--img-size {NATIVE}: a segmenter takes images of any size by windows", "leave it out")
+    if saved.config.model.trunk:
+        shape_of(replace(saved.config.model.trunk, size=size))
+    model = saved.model.at(size)
+    preprocessing = replace(saved.config.preprocessing, size=size)
+    return SavedSegmenter(model, replace(saved.config, model=model.config, preprocessing=preprocessing))
+
+
+def trunk_of(saved: Saved, size: Size | Native) -> Trunk:
+    """The network to be moved to a size. Raises `UserError` for one of another library."""
+    own = "the network has a size of its own, because it is no network of resmlp"
+    if not isinstance(saved.model, Trunk):
+        raise UserError(f"images of {shown(size)}: {own}", "leave --img-size out")
+    return saved.model
+
+
+def shape_of(config: TrunkConfig) -> Trunk:
+    """The network of `config` on the device "meta". Raises `UserError` where it cannot exist on this machine."""
+    check_patches(config)
+    return fitting(config)
 
 
 def check_patches(config: TrunkConfig) -> None:
@@ -46,16 +62,3 @@ def check_patches(config: TrunkConfig) -> None:
         below, above = (shown([max(1, (side + up) // patch) * patch for side in size]) for up in (0, patch - 1))
         what = f"images of {shown(size)} do not divide into patches of {patch} ({config.name})"
         raise UserError(what, f"try {' or '.join(dict.fromkeys([below, above]))}")
-
-
-def check_memory(network: Trunk) -> None:
-    """Raise `UserError` where the weights do not fit into memory: A grows as the fourth power of the side."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    what = f"at {shown(network.config.size)} the weights of {network.config.name} take {needed / 2**30:.1f} GiB"
-    demand(needed < SHARE * there, f"{what}, and this machine has {there / 2**30:.1f}", "choose a smaller size")
-
-
-def shown(size: Sequence[int]) -> str:
-    """height x width"""
-    return "x".join(map(str, size))

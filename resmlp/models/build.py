@@ -9,6 +9,7 @@ from resmlp.config.pretrained import is_tagged, published
 from resmlp.config.vision import ARCHITECTURES, architecture, canonical
 from resmlp.hub.resolve import resolve
 from resmlp.models.channels import fit_channels
+from resmlp.models.memory import fitting
 from resmlp.models.resize import resize_to
 from resmlp.models.trunk import Trunk
 from resmlp.models.weights import load_into, read_weights
@@ -57,6 +58,7 @@ def create_model(
         num_classes = weights.num_classes if weights else 1000
     demand(type(num_classes) is int, f"num_classes is {num_classes!r}", "give a whole number; 0 gives features")
     config, moved = TrunkConfig(name, arch, size, num_classes, drop_path), list[str]()
+    fitting(config)
     if weights:
         weights, config, resized = resize_to(weights, config, trained_at)
         weights, joined = fit_channels(weights, config.architecture, described.preprocessing if described else None)

@@ -12,6 +12,7 @@ from resmlp.config.preprocessing import Preprocessing
 from resmlp.hub.resolve import resolve
 from resmlp.models.backbones import Backbone, TimmFeatures, TrunkFeatures, make_backbone, timm_preprocessing
 from resmlp.models.channels import fit_channels
+from resmlp.models.memory import fitting
 from resmlp.models.resize import Size, resize_to
 from resmlp.models.segmentation_head import Decoder, PyramidNeck, classifier, fcn_head, initialize
 from resmlp.models.trunk import Trunk
@@ -119,6 +120,7 @@ def preprocessing_of(model: Model, backbone: str | None = None) -> Preprocessing
 
 def _pretrained(network: TrunkConfig, source: str | None) -> tuple[Trunk, str]:
     """A trunk without a classifier, with the weights of `source` on its grid, and a description of the weights."""
+    fitting(network)
     if source is None:
         return Trunk(network), "new"
     start = resolve(source)

@@ -38,6 +38,19 @@ PROBE = ImageRecipe(
     run=Run(epochs=30, eval_every=5),
 )
 
+RESIZE = replace(
+    FINETUNE,
+    name="resize",
+    about="a checkpoint at another --data.img-size: a few hundred steps of its token mixers alone (--model RUN)",
+    paper="its limitation, token matrices of one size (settings are not from the paper)",
+    model=Model("checkpoint"),
+    augment=Augment(),
+    optim=Optim(
+        "adamw", lr=1e-3, weight_decay=0.0, warmup_epochs=0, min_lr=0.0, clip=1.0, only=("blocks.*.tokens.fn.*",)
+    ),
+    run=Run(epochs=5),
+)
+
 MIXED = Augment(policy="rand", mixup=0.8, cutmix=1.0, repeats=3)
 
 CIFAR10 = ImageRecipe(
@@ -126,4 +139,4 @@ FROM21K = replace(
     expected=(("top1", 0.844),),
 )
 
-RECIPES = (FINETUNE, PROBE, CIFAR10, CIFAR100, FLOWERS, CARS, INAT18, INAT19, IMAGENET21K, FROM21K)
+RECIPES = (FINETUNE, PROBE, RESIZE, CIFAR10, CIFAR100, FLOWERS, CARS, INAT18, INAT19, IMAGENET21K, FROM21K)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -33,11 +34,13 @@ from resmlp.metrics import classify
 from resmlp.models import Trunk, TrunkConfig, count_macs, load_into, read_weights, save_model
 from resmlp.models.any_size import AnySizeTrunk
 from resmlp.models.channels import fit_channels
+from resmlp.models.memory import fitting
 from resmlp.models.resize import Size, resize_to
 from resmlp.tasks.base import Batch
 from resmlp.tasks.class_balance import image_weights, shown_by_class
 from resmlp.tasks.grids import Grids, resized
 from resmlp.tasks.image_task import ImageTask, fraction_summary
+from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process
 from resmlp.utils.errors import counted
 
@@ -51,6 +54,7 @@ def build_model(
     another grid of tokens are interpolated. Raises `UserError` if the weights do not fit the network.
     """
     network = TrunkConfig(*model.network(), size, len(classes), model.drop_path)
+    fitting(network)
     make = partial(AnySizeTrunk, sizes=sizes) if sizes else Trunk
     if not model.start:
         return make(network), "new"
@@ -65,6 +69,13 @@ def build_model(
     head = f"a new head for {len(classes)} classes" * has_new_head
     changes = [change for change in (resized, joined, head) if change]
     return trunk, model.start + (", but " + ", ".join(changes) if changes else "")
+
+
+def check_head(only: Sequence[str], weights: str) -> None:
+    """Raise `UserError` where `optim.only` leaves out a head that is new, by the text about the weights."""
+    trained = not only or any(fnmatchcase("head.weight", pattern) for pattern in only)
+    what = f"--optim.only {' '.join(only)} leaves out the head, and the weights need one: {weights}"
+    demand(trained or "a new head for" not in weights, what, "add 'head.*', or give the classes of the checkpoint")
 
 
 def model_summary(config: TrunkConfig, changes: dict[str, Any]) -> str:
@@ -101,6 +112,7 @@ class Supervised(ImageTask):
         self.grids = Grids(data, patch, run.seed, len(splits.train) // data.batch_size * run.epochs)
         several = self.grids.sizes if data.grids else ()
         self.model, self.weights = build_model(recipe.model, data.size, self.classes, several)
+        check_head(recipe.optim.only, self.weights)
         self.weigh(recipe, splits.train)
         self.changes = recipe.model.changes()
         self.model.checkpoint_activations = run.checkpoint_activations

@@ -3,7 +3,8 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from resmlp.models import Trunk
 from resmlp.models.backbones import TimmFeatures
 from resmlp.training.muon import MuonAdamW, hidden_matrices
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import counted
+from resmlp.utils.errors import counted, did_you_mean
 from resmlp.utils.schedules import cosine, poly
 
 DECAYED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -35,6 +36,23 @@ def roles(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:
                 seen.add(parameter)
                 decayed = isinstance(module, DECAYED) and name == "weight" or name in getattr(module, "decayed", ())
                 yield parameter, "weight" if decayed else "bias" if name == "bias" else type(module).__name__
+
+
+def train_only(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Train the parameters whose names match one of the shell `patterns`; without patterns all of them.
+
+    The others get no gradient, and no optimizer has them. Raises `UserError` for a pattern that matches no parameter.
+    """
+    if not patterns:
+        return
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        found = any(fnmatchcase(name, pattern) for name in parameters)
+        what = f"--optim.only {pattern} matches no parameter of the network"
+        demand(found, what, did_you_mean(pattern, parameters) + "; such as 'blocks.*.tokens.*' or 'head.*'")
+    for name, parameter in parameters.items():
+        if not any(fnmatchcase(name, pattern) for pattern in patterns):
+            parameter.requires_grad_(False)
 
 
 def undecayed(model: nn.Module) -> str:

@@ -33,6 +33,9 @@ def describe(task: Task, recipe: Recipe, accelerator: Accelerator) -> Iterator[t
     tuning = [f"layer decay: each layer has {optim.layer_decay:g} times the lr of the next"] * (optim.layer_decay < 1)
     if optim.freeze_epochs:
         tuning.append(f"only the head for {min(optim.freeze_epochs, run.epochs)} of {run.epochs} epochs")
+    if optim.only:
+        trained = sum(parameter.requires_grad for parameter in task.model.parameters())
+        tuning.append(f"only {' '.join(optim.only)} ({counted(trained, 'tensor')})")
     if tuning:
         yield "fine-tuning", ", ".join(tuning)
     final = "" if optim.final_weight_decay is None else f", cosine to {optim.final_weight_decay:g}"

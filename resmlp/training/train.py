@@ -25,6 +25,7 @@ from resmlp.tasks.complete import TEACHER, lost
 from resmlp.tasks.fit_batch import scale_batch
 from resmlp.training.checkpoint import Progress
 from resmlp.training.engine import Engine
+from resmlp.training.optimizers import train_only
 from resmlp.training.settings_table import describe
 from resmlp.utils.checks import demand
 from resmlp.utils.devices import Process, find_device, join_processes
@@ -129,6 +130,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
         process = Process(accelerator.device, accelerator.process_index, accelerator.num_processes, folder)
         seed_all(recipe.run.seed)  # the initial weights are the same in every process and at every start
         task = make_task(recipe, process, **({"teacher": teacher} if teacher is not None else {}))
+        train_only(task.model, recipe.optim.only)
         recipe = task.recipe  # the batch fits the training set
         check_same_recipe(recipe, folder, exact=True)
         main = accelerator.is_main_process

@@ -96,7 +96,7 @@ def test_a_whole_image_gives_the_labels_of_torch(photo, to, tmp_path):
         assert same_pixels(ours.predict(image).labels, theirs.predict(image).labels) >= 0.999
     with pytest.raises(UserError, match=r"is for whole images of 48x64, and one is of 30x40 \(export it with"):
         ours.predict(photo.resize((40, 30)))
-    with pytest.raises(UserError, match="does not divide into patches"):
+    with pytest.raises(UserError, match="not divide into patches"):
         resmlp.export(whole, to=to, out=tmp_path / "other", img_size=(47, 61))
 
 

@@ -137,12 +137,12 @@ def _(mixer: SeparableConvMixer, grid: Grid) -> dict[str, Tensor]:
     return {"kernels": mixer.conv.weight, "1x1": mixer.pointwise.weight}
 
 
-def open_anatomy(model: str) -> Anatomy:
-    """The layers of a MODEL: of a classifier, of the trunk of a segmenter, or of a translator.
+def open_anatomy(model: str, size: tuple[int, int] | None = None) -> Anatomy:
+    """The layers of a MODEL: of a classifier, of the trunk of a segmenter, or of a translator; for images of `size`.
 
     Raises `UserError` for a network that is not built of the layers of `resmlp`, and for weights that are not finite.
     """
-    opened = open_source(model)
+    opened = open_source(model, size)
     if isinstance(opened.model, Seq2Seq):
         anatomy = of_translator(opened.model)
     else:

@@ -15,6 +15,7 @@ from resmlp.analysis.layers.inspection_page import draw_figures, render
 from resmlp.analysis.layers.measurements import LayerNumbers, measure
 from resmlp.analysis.layers.receptive_field import MOST
 from resmlp.analysis.layers.sparsity import THRESHOLD
+from resmlp.config.image_size import ImageSize, image_size
 from resmlp.data import eval_transform, normalize
 from resmlp.hub.default_out import default_out
 from resmlp.imaging.image_file import File
@@ -72,12 +73,14 @@ def inspect(
     threshold: float = THRESHOLD,
     images: Sequence[str | Path] = (),
     device: str = "auto",
+    img_size: ImageSize | None = None,
 ) -> Inspection:
     """Measure and draw the layers of a network: Figures 2 and 3, weights by distance, receptive fields, scales.
 
     `model` is a MODEL of the command line. `layers` are the numbers of the layers to draw (default: five, evenly
     spaced); all layers are measured. A weight is small if its magnitude is below `threshold` times the largest one of
-    its matrix. `images` are files, or folders of them, for the receptive fields (default: noise).
+    its matrix. `images` are files, or folders of them, for the receptive fields (default: noise). `img_size`, such as
+    288 or "320x224", is a size of the images to which the network is moved first.
 
     Writes the figures (PNG and SVG), `inspect.json` and `report.html` into the folder `out` (default: `inspect/` in a
     run folder, else `inspect/NAME`). Raises `UserError` for a network that is not a resmlp network, a wrong argument,
@@ -88,7 +91,7 @@ def inspect(
     folder, torch_device = Path(out or default_out(model, "inspect")), find_device(device)
     demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")
     files = list_images(images) if images else []
-    anatomy = open_anatomy(model)
+    anatomy = open_anatomy(model, image_size(img_size))
     anatomy.choose(layers)  # raises for a wrong number, before anything is measured
     demand(not files or anatomy.trunk is not None, f"--images: {anatomy.name} takes no images", "leave them out")
     check_writable(f"--out {folder}", folder / "inspect.json")

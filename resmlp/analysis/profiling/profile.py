@@ -22,6 +22,7 @@ from resmlp.analysis.profiling.rounds import Measured, Work, measure
 from resmlp.analysis.profiling.rss import measure_rss
 from resmlp.analysis.profiling.subjects import Subject, blank, open_subject
 from resmlp.analysis.profiling.tradeoff import tradeoff
+from resmlp.config.image_size import ImageSize, Size, image_size
 from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError, is_out_of_memory, lookup, printable
@@ -46,6 +47,8 @@ class Settings:
     """names in `BACKENDS`"""
     seconds: float = 3.0
     """for each network, batch size and backend; more if three calls take longer"""
+    size: Size | None = None
+    """of the images; None: that of each network"""
 
     def __post_init__(self) -> None:
         check_range("--", self, batch=(1, 2**20), seconds=(POSITIVE, ANY))
@@ -84,14 +87,15 @@ def profile(
     seconds: float = 3.0,
     out: str | Path | None = None,
     device: str = "auto",
+    img_size: ImageSize | None = None,
 ) -> Profile:
     """Measure parameters, multiply-adds, throughput, memory and energy of networks, in turn with each other.
 
     `models` and `against` are MODELs of the command line; each row has its `speedup` over those of `against`, at the
     same batch size and backend. `batch`, `backend` ("torch", "compile", "onnx", "openvino") and `precision` ("fp32",
-    "bf16", or "auto", the lowest that the device has) apply to all networks. Each combination is measured for about
-    `seconds`. A folder `out` gets `profile.json` and a plot of accuracy against throughput (`tradeoff.png`, `.svg`). A
-    status line on standard error shows progress.
+    "bf16", or "auto", the lowest that the device has) and `img_size` (such as 288 or "320x224") apply to all networks.
+    Each combination is measured for about `seconds`. A folder `out` gets `profile.json` and a plot of accuracy against
+    throughput (`tradeoff.png`, `.svg`). A status line on standard error shows progress.
 
     Raises `UserError` for a MODEL that does not exist or cannot run, a wrong argument, or a batch too large for the
     memory.
@@ -100,7 +104,7 @@ def profile(
     demand(bool(models), "no models given", "give one or more")
     place = find_device(device)
     precision = device_precisions(place.type)[-1] if precision == "auto" else precision
-    settings = Settings(place, _several(batch), precision, _several(backend), seconds)
+    settings = Settings(place, _several(batch), precision, _several(backend), seconds, image_size(img_size))
     folder = None if out is None else Path(out)
     if folder:
         demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")
@@ -157,11 +161,11 @@ def _cases(name: str, settings: Settings, progress: Progress) -> Iterator[Case]:
     """A network at each batch size with each backend, on its device, with its memory."""
     device, dtype = settings.device, settings.dtype
     progress(f"opening {name}")
-    subject = open_subject(name)
+    subject = open_subject(name, settings.size)
     macs, rss = subject.macs(), dict[int, int]()
     progress(f"memory of {name}")
     if device.type == "cpu" and "torch" in settings.backend:
-        rss = measure_rss(name, settings.batch, settings.precision, torch.get_num_threads())
+        rss = measure_rss(name, settings.batch, settings.precision, torch.get_num_threads(), settings.size)
     with explained(f"{name} on {device.type}"):
         subject.model.to(device, dtype)
     networks: dict[str, Network] = {}

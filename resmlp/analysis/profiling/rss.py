@@ -51,13 +51,15 @@ def growth(build: Callable[[], Iterable[Run]]) -> Iterator[int]:
         yield peak_rss() - before
 
 
-def measure_rss(model: str, batches: Sequence[int], precision: str, threads: int) -> dict[int, int]:
+def measure_rss(
+    model: str, batches: Sequence[int], precision: str, threads: int, size: tuple[int, int] | None = None
+) -> dict[int, int]:
     """Batch size -> bytes of weights, images and activations, measured in a separate process.
 
     Raises `UserError` that names the first batch too large for the memory, and `RuntimeError` for any other failure.
     """
     sizes = sorted(set(batches))
-    request = {"model": model, "batches": sizes, "precision": precision, "threads": threads}
+    request = {"model": model, "batches": sizes, "precision": precision, "threads": threads, "size": size}
     path = os.pathsep.join(folder for folder in sys.path if folder)  # the same modules as in this process
     child = subprocess.run(
         [sys.executable, "-P", "-m", "resmlp.analysis.profiling.rss"],
@@ -95,7 +97,7 @@ def _main(request: dict[str, Any]) -> None:
     dtype = torch.bfloat16 if request["precision"] == "bf16" else torch.float32
 
     def build() -> Iterator[Run]:
-        subject = open_subject(request["model"])
+        subject = open_subject(request["model"], tuple(request["size"]) if request["size"] else None)
         subject.model.to(dtype)
         for batch in request["batches"]:
             yield lambda batch=batch: subject.model(blank(batch, subject.size, "cpu", dtype, subject.channels))  # type: ignore[misc]

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from resmlp.config.image_size import Size
 from resmlp.inference.model_kinds import open_source
 from resmlp.models import Segmenter, Seq2Seq, count_macs, count_parameters
 from resmlp.models.count import input_channels
 from resmlp.utils.errors import UserError
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,12 @@ class Subject:
             raise UserError(what, "profile takes networks of one image") from error
 
 
-def open_subject(name: str) -> Subject:
-    """Open a MODEL on the CPU in fp32. Raises `UserError` if it does not exist or is not an image network."""
-    opened = open_source(name)
+def open_subject(name: str, size: Size | None = None) -> Subject:
+    """Open a MODEL on the CPU in fp32, for images of `size` (height, width) if it is given.
+
+    Raises `UserError` if it does not exist, is not an image network, or cannot be moved to the size.
+    """
+    opened = open_source(name, size)
     if isinstance(opened.model, Seq2Seq):
         raise UserError(f"{name} translates text", "profile takes classifiers and segmenters")
     if isinstance(opened.model, Segmenter):

@@ -7,7 +7,7 @@ timm is imported inside the functions that need it: the import takes seconds.
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.data.images import color_ops
 from resmlp.data.images.randaugment import Step, rand_augment, three_augment
-from resmlp.imaging.crop import Size, eval_crop
+from resmlp.imaging.crop import Size, eval_crop, resize_whole
 from resmlp.imaging.decode import Region, full_region
 from resmlp.imaging.image_file import ImageSource
 
@@ -89,11 +89,14 @@ def _crop(preprocessing: Preprocessing, augment: Augment) -> Crop:
     return (CenterCrop if augment.crop == "center" else PadCrop)(preprocessing)
 
 
-def eval_transform(preprocessing: Preprocessing) -> Transform:
+def eval_transform(preprocessing: Preprocessing, shapes: Sequence[Size] = ()) -> Transform:
     """The evaluation transform, PIL RGB -> uint8 3 H W: resize the shorter side to size / crop_ratio, crop the center.
 
-    Smaller images are enlarged.
+    Smaller images are enlarged. With `shapes` (height, width) the whole image is resized to the nearest of them.
     """
+    if shapes:
+        whole = partial(resize_whole, shapes=shapes, interpolation=preprocessing.interpolation)
+        return transforms.Compose([whole, transforms.PILToTensor()])
     return transforms.Compose([partial(eval_crop, preprocessing=preprocessing), transforms.PILToTensor()])
 
 

@@ -1,6 +1,6 @@
 """Evaluation batches: every image once, over any number of processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +19,10 @@ from resmlp.utils.errors import UserError
 class EvalBatches:
     """Every image once and in order; rank r takes images r, r + world, ...; the last batch may be smaller.
 
-    A batch is `{"image": uint8 B 3 H W, "label": int64 B, "index": int64 B, "unreadable": [name, ...]}`. An image that
-    cannot be read is only in "unreadable", so B may be 0; with `strict` it raises `UserError`.
+    With `shapes`, sizes (height, width) in place of that of the preprocessing, an image becomes the nearest of them as
+    a whole, and the images of each shape are a batch of their own. A batch is `{"image": uint8 B 3 H W, "label": int64
+    B, "index": int64 B, "unreadable": [name, ...]}`. An image that cannot be read is only in "unreadable", so B may be
+    0; with `strict` it raises `UserError`.
     """
 
     def __init__(
@@ -33,18 +35,20 @@ class EvalBatches:
         rank: int = 0,
         world: int = 1,
         strict: bool = False,
+        shapes: Sequence[tuple[int, int]] = (),
     ):
         indices = range(rank, len(dataset), world)
         self._order = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
         dataset = dataset.decoded(preprocessing.decoding)
-        images = _EvalImages(dataset, eval_transform(preprocessing), preprocessing.size, strict)
+        images = _EvalImages(dataset, eval_transform(preprocessing, shapes), preprocessing.size, strict)
         self._loader = Loader(images, self._order, workers, strict)
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._loader)
+        for batches in self._loader:
+            yield from batches
 
 
 class EvalPairs:
@@ -85,23 +89,29 @@ class _EvalImages:
     def name(self, index: int) -> str:
         return self.images.name(index)
 
-    def __getitem__(self, indices: list[int]) -> Batch | Failure:
-        views, read, unreadable = [], [], []
+    def __getitem__(self, indices: list[int]) -> list[Batch] | Failure:
+        read, unreadable = dict[torch.Size, tuple[list[torch.Tensor], list[int]]](), list[str]()
         for i in indices:
             try:
                 note_reading(i, self.images.name(i))
-                views.append(self.transform(self.images.read(i)))
-                read.append(i)
+                view = self.transform(self.images.read(i))
+                views, places = read.setdefault(view.shape, ([], []))
+                views.append(view)
+                places.append(i)
             except UserError as error:
                 if self.strict or not isinstance(error, UnreadableImage):
                     return Failure(error.what, error.hint)
                 unreadable.append(error.name)
-        return {
-            "image": default_collate(views) if views else torch.empty(0, 3, *self.size, dtype=torch.uint8),
-            "label": torch.tensor([self.images.labels[i] for i in read], dtype=torch.int64),
-            "index": torch.tensor(read, dtype=torch.int64),
-            "unreadable": unreadable,
-        }
+        if not read:
+            return [self._batch(torch.empty(0, 3, *self.size, dtype=torch.uint8), [], unreadable)]
+        batches = [self._batch(default_collate(views), places, []) for views, places in read.values()]
+        batches[0]["unreadable"] = unreadable
+        return batches
+
+    def _batch(self, images: torch.Tensor, places: list[int], unreadable: list[str]) -> Batch:
+        labels = torch.tensor([self.images.labels[i] for i in places], dtype=torch.int64)
+        index = torch.tensor(places, dtype=torch.int64)
+        return {"image": images, "label": labels, "index": index, "unreadable": unreadable}
 
 
 @dataclass

@@ -155,8 +155,9 @@ class _InWorkers(Dataset[Any]):
         try:
             batch = self._source[entry]
             note_idle()
-            if get_worker_info() is not None and isinstance(batch, dict):
-                _share(batch)  # here, where its failure can be told: torch would do it in a thread, and lose the batch
+            if get_worker_info() is not None:  # here its failure can be told: torch would lose the batch in a thread
+                for part in batch if isinstance(batch, list) else [batch]:
+                    _share(part)
             return batch
         except MemoryError as error:
             return Failure(f"not enough memory to load a batch: {error}", "use fewer --data.workers")
@@ -167,8 +168,8 @@ class _InWorkers(Dataset[Any]):
             return Failure(what, "in a container, docker run --shm-size 1g; or use --data.workers 0")
 
 
-def _share(batch: Batch) -> None:
-    for value in batch.values():
+def _share(batch: Any) -> None:
+    for value in batch.values() if isinstance(batch, dict) else ():
         if isinstance(value, torch.Tensor):
             value.share_memory_()
 
