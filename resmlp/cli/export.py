@@ -23,8 +23,8 @@ class Export(Verb):
     out: Path | None = None
     """output folder; default RUN/export for a run folder, else export/NAME"""
     repository: Path | None = None
-    """in place of --out: a model repository, of NVIDIA Triton (onnx) or OpenVINO Model Server (openvino); writes the next
-    version of the network, with preprocessing"""
+    """in place of --out: a model repository, of NVIDIA Triton (onnx) or OpenVINO Model Server (openvino); writes the
+    next version of the network, with preprocessing"""
     name: str | None = None
     """of the network in the repository; default that of the run folder or of the weights"""
     with_preprocessing: bool = False

@@ -1,7 +1,7 @@
 """Model repositories: the folders that NVIDIA Triton and OpenVINO Model Server load networks from.
 
-`DIR/NAME/VERSION/` has the files of an export with preprocessing in the graph, and model.json: `resmlp predict` takes it.
-Triton reads `DIR/NAME/config.pbtxt`, OpenVINO Model Server `DIR/config.json`. Both ignore other files.
+`DIR/NAME/VERSION/` has the files of an export with preprocessing in the graph, and model.json: `resmlp predict` takes
+it. Triton reads `DIR/NAME/config.pbtxt`, OpenVINO Model Server `DIR/config.json`. Both ignore other files.
 """
 
 import re
