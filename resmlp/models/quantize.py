@@ -140,7 +140,7 @@ def unpacked_state(file: Path, state: State) -> State:
         fits = plain and codes.ndim > 1 and step.ndim == 1 and step.is_floating_point()
         rows = {torch.uint8: -(-len(step) // 2), torch.int8: len(step)}.get(codes.dtype) if fits else None
         shapes = f"{tuple(codes.shape)} for steps {tuple(step.shape)}"
-        demand(rows == len(codes), f"{file}: {name} is not in codes of 4 or 8 bits, shape {shapes}", hint)
+        demand(fits and rows == len(codes), f"{file}: {name} is not in codes of 4 or 8 bits, shape {shapes}", hint)
         rest[key] = Quantized(codes if codes.dtype == torch.int8 else unpack(codes, len(step)), step).weight()
     return rest
 
