@@ -94,7 +94,7 @@ class Bench:
             model=Model("checkpoint", checkpoint=str(self.weights)),
             data=replace(base.data, root=self.root, fraction=self.fraction, workers=0),
             optim=replace(base.optim, lr=RATE, warmup_epochs=0),
-            run=replace(base.run, epochs=1, ema=None, precision="fp32", tensorboard=False, quant_noise=noise),
+            run=replace(base.run, epochs=1, ema=None, precision="fp32", log=(), quant_noise=noise),
         )
         resmlp.train(recipe, place)
         return open_model(place)

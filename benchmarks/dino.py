@@ -89,7 +89,7 @@ def tenth(root: str, out: Path) -> Iterator[tuple[str, Any]]:
                 data=replace(DINO.data, root=root, fraction=0.1),
                 augment=Augment(scale=(0.35, 1.0)),
                 optim=Optim("adamw", lr=rate, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-                run=Run(epochs=EPOCHS, precision="bf16", ema=0.98, eval_every=EPOCHS, tensorboard=False),
+                run=Run(epochs=EPOCHS, precision="bf16", ema=0.98, eval_every=EPOCHS, log=()),
             )
             summary = trained(recipe, out / f"tenth-{way}-{rate:g}")
             runs[way][f"{rate:g}"] = round(summary["last"][summary["weights"]]["top1"], 4)

@@ -25,9 +25,7 @@ from resmlp.training.engine import Engine
 from resmlp.training.optimizers import parameter_groups
 
 BATCH, TURNS, STEPS = 128, 24, 4
-RECIPE = ImageRecipe(
-    name="overhead", optim=Optim("adamw", lr=1e-3, weight_decay=0.05), run=Run(epochs=1, tensorboard=False)
-)
+RECIPE = ImageRecipe(name="overhead", optim=Optim("adamw", lr=1e-3, weight_decay=0.05), run=Run(epochs=1, log=()))
 
 
 def new_model() -> nn.Module:

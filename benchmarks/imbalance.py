@@ -48,7 +48,7 @@ def recipe(way: str, root: str, seed: int) -> ImageRecipe:
         data=replace(Data("folder", root, (SIDE,), BATCH, workers=0, crop_ratio=1.0), resample=resample),
         augment=Augment(scale=(0.35, 1.0)),
         optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-        run=Run(epochs=EPOCHS, seed=seed, ema=0.98, eval_every=EPOCHS, tensorboard=False, device="cpu"),
+        run=Run(epochs=EPOCHS, seed=seed, ema=0.98, eval_every=EPOCHS, log=(), device="cpu"),
     )
 
 

@@ -50,7 +50,7 @@ def recipe(root: str, table: str) -> ImageRecipe:
         data=Data("folder", root, table, img_size=SIZE, batch_size=26, workers=0, crop_ratio=1.0),
         augment=Augment(scale=(0.8, 1.0), jitter=0.3),
         optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=2, clip=1.0),
-        run=Run(epochs=EPOCHS, precision="fp32", ema=0.98, eval_every=10, tensorboard=False),
+        run=Run(epochs=EPOCHS, precision="fp32", ema=0.98, eval_every=10, log=()),
     )
 
 

@@ -57,7 +57,7 @@ SETTINGS = {
             data=Data("cifar10", img_size=(32,), batch_size=128, workers=0, crop_ratio=1.0, fraction=0.4),
             augment=Augment("pad"),
             optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-            run=Run(epochs=12, eval_every=100, tensorboard=False, save_minutes=5),
+            run=Run(epochs=12, eval_every=100, log=(), save_minutes=5),
         )
     ),
     "caltech20": Setting(
@@ -67,7 +67,7 @@ SETTINGS = {
             data=Data("folder", img_size=(128,), batch_size=64, workers=0, crop_ratio=1.0),
             augment=Augment("resized", scale=(0.25, 1.0)),
             optim=Optim("adamw", lr=1e-3, weight_decay=0.05, warmup_epochs=3, clip=1.0),
-            run=Run(epochs=50, eval_every=100, tensorboard=False, save_minutes=5),
+            run=Run(epochs=50, eval_every=100, log=(), save_minutes=5),
         )
     ),
 }

@@ -33,7 +33,7 @@ def recipe(way: str, rate: float, root: str, checkpoint: str, seed: int) -> Imag
         data=Data("folder", root, (32,), BATCH, workers=0, crop_ratio=0.9, mean=seen.mean, std=seen.std),
         augment=Augment(scale=(0.35, 1.0)),
         optim=Optim("adamw", lr=rate, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-        run=Run(epochs=EPOCHS, seed=seed, precision="bf16", ema=0.98, eval_every=EPOCHS, tensorboard=False),
+        run=Run(epochs=EPOCHS, seed=seed, precision="bf16", ema=0.98, eval_every=EPOCHS, log=()),
     )
 
 

@@ -45,6 +45,7 @@ def package_files() -> list[Path]:
 def test_the_wheel_holds_the_whole_package_with_its_type_marker_and_license(wheel):
     names = set(wheel.namelist())
     assert "resmlp/py.typed" in names
+    assert {f"resmlp/packaged/numbers/{name}" for name in ("model.safetensors", "model.json", "README.md")} <= names
     assert {str(path.relative_to(ROOT)) for path in package_files()} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert all(name.startswith(("resmlp/", "resmlp-")) for name in names)

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from resmlp.cli.base import SIZE_HELP, Verb, print_text
 from resmlp.config.model_json import Target
 from resmlp.config.precision import PrecisionChoice
-from resmlp.utils.checks import ANY, POSITIVE, check_range
+from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,11 @@ class Export(Verb):
     """file format; segmenters also have torch, translators onnx and openvino, and only classifiers executorch"""
     out: Path | None = None
     """output folder; default RUN/export for a run folder, else export/NAME"""
+    repository: Path | None = None
+    """in place of --out: a model repository, of NVIDIA Triton (onnx) or OpenVINO Model Server (openvino); writes the
+    next version of the network, with preprocessing"""
+    name: str | None = None
+    """of the network in the repository; default that of the run folder or of the weights"""
     with_preprocessing: bool = False
     """take uint8 pixels, 0 to 255, and, of a classifier, give probabilities"""
     img_size: Annotated[tuple[str, ...], arg(metavar="SIZE...", help=f"{SIZE_HELP}. Several: a graph for each")] = ()
@@ -35,21 +40,22 @@ class Export(Verb):
 
     def __post_init__(self) -> None:
         check_range("--", self, tolerance=(POSITIVE, ANY))
+        both = self.out is not None and self.repository is not None
+        demand(not both, "--out and --repository", "give one of them")
+        demand(self.name is None or self.repository is not None, f"--name {self.name}", "only with --repository")
 
     def run(self) -> dict[str, Any]:
         """Write the files and model.json."""
-        from resmlp.exporters.export import export
+        options: dict[str, Any] = {name: getattr(self, name) for name in ("tolerance", "images", "precision")}
+        options["img_size"] = self.img_size or None
+        if self.repository is not None:
+            from resmlp.exporters.repository import export_repository
 
-        result = export(
-            self.model,
-            self.to,
-            self.out,
-            with_preprocessing=self.with_preprocessing,
-            tolerance=self.tolerance,
-            images=self.images,
-            precision=self.precision,
-            img_size=self.img_size or None,
-        )
+            result = export_repository(self.model, self.to, self.repository, self.name, **options)
+        else:
+            from resmlp.exporters.export import export
+
+            result = export(self.model, self.to, self.out, with_preprocessing=self.with_preprocessing, **options)
         if not self.json:
             print_text(result)
         return result.to_dict()

@@ -28,8 +28,9 @@ Write = Callable[[str, "Image", Any], dict[str, Any]]
 class Predict(Verb):
     """the classes of images, most probable first; of a segmenter the class of each pixel, as overlay PNGs"""
 
-    model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """a run folder, a weight file, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or an export"""
+    model: Annotated[Positional[str], arg(metavar="[MODEL]")]
+    """a run folder, a weight file, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or an export; where an
+    image is first, the packaged network of the ten classes of CIFAR-10"""
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
     """images, or folders of them"""
     top: int | None = None
@@ -52,24 +53,28 @@ class Predict(Verb):
 
     def run(self) -> dict[str, Any]:
         """Predict every file that can be read; the others are named, and make the exit code 2."""
+        from resmlp.hub.packaged import CLASSIFIER, packaged_default
         from resmlp.hub.resolve import resolve
         from resmlp.imaging.decode import UnreadableImage
+        from resmlp.imaging.file_types import is_image_file
         from resmlp.imaging.listing import list_images
         from resmlp.inference import Classifier
         from resmlp.inference.model_kinds import KINDS, load_source
         from resmlp.inference.prediction import ImagePredictor, warn_untrained
 
-        source = resolve(self.model)
-        demand(KINDS[source.kind].takes == "images", f"{self.model} translates text", "use resmlp translate")
-        files = list_images(self.files)
-        predictor = load_source(
-            source, Execution(self.device, self.backend, self.precision, len(files), run_size(self.img_size))
-        )
+        named, given = self.model, self.files
+        if is_image_file(named):
+            named, given = packaged_default(CLASSIFIER, "resmlp predict MODEL FILE..."), (named, *given)
+        source = resolve(named)
+        demand(KINDS[source.kind].takes == "images", f"{named} translates text", "use resmlp translate")
+        files = list_images(given)
+        asked = Execution(self.device, self.backend, self.precision, len(files), run_size(self.img_size))
+        predictor = load_source(source, asked)
         assert isinstance(predictor, ImagePredictor)
         classifies = isinstance(predictor, Classifier)
         several = isinstance(predictor, Classifier) and predictor.threshold is not None
         options, files, write = self._classification(files, several) if classifies else self._segmentation(files)
-        warn_untrained(self.model, predictor.trained)
+        warn_untrained(named, predictor.trained)
         entries, broken = list[dict[str, Any]](), list[UnreadableImage]()
         for file, image, result in predictor.stream(files, broken.append, **options):
             entries.append(write(file, image, result))

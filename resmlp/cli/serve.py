@@ -10,7 +10,6 @@ from tyro.conf import Positional, arg
 from resmlp.cli.base import Device, Verb, print_json
 from resmlp.config.precision import Execution, PrecisionChoice
 from resmlp.serving.limits import Limits
-from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, install_hint, printable
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Serve(Verb):
 
     models: Annotated[Positional[tuple[str, ...]], arg(metavar="MODEL...")] = ()
     """run folders, weight files, names of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or exports, of any kind;
-    NAME=MODEL calls one NAME"""
+    NAME=MODEL calls one NAME; without any, the packaged network of the ten classes of CIFAR-10"""
     host: str = "127.0.0.1"
     """where to listen; for other machines than this one a token is needed"""
     port: int = 8000
@@ -46,17 +45,18 @@ class Serve(Verb):
 
     def run(self) -> dict[str, Any]:
         """Serve until a signal."""
-        demand(bool(self.models), "serve needs a network", "resmlp serve MODEL, such as a run folder")
         missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
         if missing:
             raise UserError(f"serve needs {missing[0]}, which is not installed", install_hint("serve"))
+        from resmlp.hub.packaged import CLASSIFIER, packaged_default
         from resmlp.serving.server import serve
         from resmlp.serving.state import Settings
 
+        models = self.models or (f"{CLASSIFIER}={packaged_default(CLASSIFIER, 'resmlp serve MODEL')}",)
         token = os.environ.get("RESMLP_TOKEN") if self.token is None else self.token
         settings = Settings(self.host, self.port, token, self.cors, self.limits)
         few = None if self.backend == "auto" else 1  # nothing is measured
-        serve(self.models, settings, Execution(self.device, self.backend, self.precision, few), self._announce)
+        serve(models, settings, Execution(self.device, self.backend, self.precision, few), self._announce)
         return {}
 
     def _announce(self, url: str, state: "State") -> None:

@@ -27,8 +27,9 @@ STDIN = Path("-")
 class Translate(Verb):
     """translate text: a line for a line, from a file or standard input to standard output"""
 
-    model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """the run folder of a network that translates, or its export, which needs no torch"""
+    model: Annotated[Positional[str | None], arg(metavar="[MODEL]")] = None
+    """the run folder of a network that translates, or its export, which needs no torch; without it, the packaged
+    network that translates English number words to German"""
     file: Annotated[Positional[Path], arg(metavar="[FILE]")] = STDIN
     """UTF-8 text, a sentence a line; without it, or for -, standard input is read as it comes"""
     beam: int | None = None
@@ -60,10 +61,13 @@ class Translate(Verb):
         with self.opened() as file:
             from resmlp.config.model_json import ExportedTranslatorConfig, TranslatorModelConfig
             from resmlp.data.text.lines import read_lines
+            from resmlp.hub.packaged import TRANSLATOR, packaged_default
             from resmlp.hub.resolve import resolve
             from resmlp.inference import Translator, load
 
-            source = resolve(self.model)
+            usage = "resmlp translate MODEL [FILE]"
+            absent = self.model is None or self.is_text_first
+            source = resolve(packaged_default(TRANSLATOR, usage) if absent else str(self.model))
             exported = isinstance(source.config, ExportedTranslatorConfig)
             source.expect(ExportedTranslatorConfig if exported else TranslatorModelConfig)
             translator = load(source, self.device, precision=self.precision)
@@ -84,21 +88,33 @@ class Translate(Verb):
         return self.result(results) if self.json else {}
 
     @property
+    def is_text_first(self) -> bool:
+        """Whether the first argument is the text, and there is no MODEL."""
+        from resmlp.hub.packaged import is_text_file
+
+        return self.model is not None and self.file == STDIN and is_text_file(self.model)
+
+    @property
+    def text(self) -> Path:
+        """The file with the text."""
+        return Path(str(self.model)) if self.is_text_first else self.file
+
+    @property
     def name(self) -> str:
         """What the text comes from, in messages."""
-        return "standard input" if self.file == STDIN else str(self.file)
+        return "standard input" if self.text == STDIN else str(self.text)
 
     @contextmanager
     def opened(self) -> Iterator[io.BufferedIOBase]:
         """The text as bytes; raises `UserError` where there is no such file."""
-        if self.file == STDIN:
+        if self.text == STDIN:
             closed = sys.stdin is None  # before we started
             yield io.BytesIO() if closed else cast(io.BufferedReader, sys.stdin.buffer)
             return
         try:
-            file = self.file.open("rb")
+            file = self.text.open("rb")
         except OSError as error:
-            raise UserError(f"cannot read {self.file}: {error.strerror}", "give a text file, or none") from None
+            raise UserError(f"cannot read {self.text}: {error.strerror}", "give a text file, or none") from None
         with file:
             yield file
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+
 
 @dataclass(frozen=True)
 class Optim:
@@ -89,9 +91,8 @@ class Run:
     """minutes between checkpoints within an epoch; each evaluation saves one as well"""
     log_every: int = 50
     """optimizer steps between lines of metrics.jsonl"""
-    tensorboard: bool = True
-    wandb: bool = False
-    """also log to Weights & Biases, if it is installed"""
+    log: tuple[Tracker, ...] = ("tensorboard",)
+    """trackers that also get the numbers of metrics.jsonl: tensorboard, wandb, trackio; --run.log alone: none"""
 
     def __post_init__(self) -> None:
         check_choices("--run.", self)

@@ -1,7 +1,7 @@
 """What a MODEL string means. `resolve` answers once a command; everybody else asks the `Source` that it returns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -25,6 +25,7 @@ from resmlp.config.seq2seq import SEQ2SEQ
 from resmlp.config.vision import ALIASES, ARCHITECTURES
 from resmlp.hub.config_json import from_hub
 from resmlp.hub.download import fetch
+from resmlp.hub.packaged import PACKAGED, packaged_folder
 from resmlp.utils.errors import UserError, did_you_mean
 from resmlp.utils.files import exists, read_json
 from resmlp.utils.run_folder import COMPRESSION, RECIPE, WEIGHTS
@@ -130,8 +131,8 @@ def resolve(name: "str | Path | Source") -> Source:
     """The meaning of `name`; a `Source` is returned as it is.
 
     A run folder, an exported or compressed folder, a weight file, published weights (`resmlp_s12.fb_in1k`),
-    `hf-hub:ORG/NAME`, `timm:NAME`, or the name of a network, whose weights are then random. The hub is asked for the
-    config.json of a repository, and not yet for its weights. Raises `UserError`.
+    `hf-hub:ORG/NAME`, `packaged:NAME`, `timm:NAME`, or the name of a network, whose weights are then random. The
+    hub is asked for the config.json of a repository, and not yet for its weights. Raises `UserError`.
     """
     if isinstance(name, Source):
         return name
@@ -140,6 +141,8 @@ def resolve(name: "str | Path | Source") -> Source:
         return _local(name)
     if name == PIXELS:
         return Source(name, "pixels")
+    if name.startswith(PACKAGED):
+        return replace(_local(str(packaged_folder(name.removeprefix(PACKAGED)))), name=name)
     if name.startswith(TIMM):
         return Source(name, "timm", architecture=None if "." in name else name.removeprefix(TIMM))
     if name.startswith(HUB):

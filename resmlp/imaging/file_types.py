@@ -1,6 +1,9 @@
 """Which files are images: by the extension, else by the first bytes. Loads no image library."""
 
 import re
+from pathlib import Path
+
+from resmlp.utils.files import exists
 
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -52,3 +55,11 @@ def is_image(path: str, head: bytes | None = None) -> bool | None:
     if lower.endswith((*UNSUPPORTED, *UNFINISHED)):
         return False
     return None if head is None else SIGNATURES.match(head) is not None
+
+
+def is_image_file(name: str) -> bool:
+    """Whether `name` is an existing file that is an image."""
+    if not exists(name) or not Path(name).is_file():
+        return False
+    with Path(name).open("rb") as file:
+        return bool(is_image(name, file.read(HEAD)))

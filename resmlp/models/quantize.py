@@ -1,8 +1,9 @@
-"""Weights in 4 bits: rounding to codes, files with codes, and rounding at random in training (Quant-Noise).
+"""Weights in 4 or 8 bits: rounding to codes, files with codes, and rounding at random in training (Quant-Noise).
 
 A weight is `code * step`, with codes -7 to 7 and one step for each row of its matrix. The paper counts the weights that
 become 0 in 4 bits (section on sparsity, Figure 3). In a file, the matrix KEY is stored as `KEY.codes`, two codes in a
-byte, and `KEY.step`; a reader gets floating-point weights, and only this module knows of codes.
+byte, and `KEY.step`; a reader gets floating-point weights, and only this module knows of codes. In 8 bits codes are
+-127 to 127, one in a byte (int8).
 
 R rows of a weight, its first dimension, one for each output; C columns, all other dimensions.
 """
@@ -20,6 +21,8 @@ from resmlp.utils.checks import demand
 CODES, STEP = ".codes", ".step"
 LEVELS = 7
 """codes are -7 to 7; the range is symmetric, so 0 stays 0"""
+LEVELS_8 = 127
+"""the same in 8 bits"""
 OFFSET = 8
 """a code c is stored as c + 8, in 4 bits"""
 SHARES = torch.linspace(0.4, 1.0, 61)
@@ -31,9 +34,10 @@ class Quantized(NamedTuple):
     """A matrix as `codes * step`."""
 
     codes: Tensor
-    """R ... int8, -7 to 7"""
+    """R ... int8, -7 to 7, or -127 to 127 in 8 bits"""
     step: Tensor
     """R float"""
+    bits: int = 4
 
     def weight(self) -> Tensor:
         """R ... float32"""
@@ -78,6 +82,13 @@ def best_step(weight: Tensor, importance: Tensor | None = None) -> Tensor:
     return best.float()
 
 
+def in_8_bits(weight: Tensor) -> Quantized:
+    """The matrix, R ..., in 8 bits: the largest magnitude of each row is code 127, so that nothing is clipped."""
+    step = to_half(weight.detach().float().flatten(1).abs().amax(1) / LEVELS_8)
+    codes = (weight.detach() / rowwise(step.float(), weight)).nan_to_num(0, 0, 0).round().clamp(-LEVELS_8, LEVELS_8)
+    return Quantized(codes.to(torch.int8), step, bits=8)
+
+
 def to_half(tensor: Tensor) -> Tensor:
     """The tensor in fp16 if this changes no value by more than 1/2048 of it, else unchanged."""
     magnitudes = tensor.abs()[tensor != 0]
@@ -105,7 +116,9 @@ def unpack(packed: Tensor, rows: int) -> Tensor:
 def packed_state(state: State, quantized: dict[str, Quantized]) -> State:
     """The tensors of a file: codes and steps of `quantized`, and all other tensors of `state` by `to_half`."""
     rest = {key: to_half(tensor).contiguous() for key, tensor in state.items() if key not in quantized}
-    codes = {f"{key}{CODES}": pack(matrix.codes) for key, matrix in quantized.items()}
+    codes = {
+        f"{key}{CODES}": pack(matrix.codes) if matrix.bits == 4 else matrix.codes for key, matrix in quantized.items()
+    }
     return rest | codes | {f"{key}{STEP}": to_half(matrix.step) for key, matrix in quantized.items()}
 
 
@@ -124,10 +137,11 @@ def unpacked_state(file: Path, state: State) -> State:
         assert step is not None
         demand(key not in rest, f"{file} has {key} twice, as codes and as weights", hint)
         plain = all(tensor.layout == torch.strided and tensor.device.type == "cpu" for tensor in (codes, step))
-        fits = plain and codes.dtype == torch.uint8 and codes.ndim > 1 and step.ndim == 1 and step.is_floating_point()
+        fits = plain and codes.ndim > 1 and step.ndim == 1 and step.is_floating_point()
+        rows = {torch.uint8: -(-len(step) // 2), torch.int8: len(step)}.get(codes.dtype) if fits else None
         shapes = f"{tuple(codes.shape)} for steps {tuple(step.shape)}"
-        demand(fits and len(codes) == -(-len(step) // 2), f"{file}: {name} is not in 4-bit codes, shape {shapes}", hint)
-        rest[key] = Quantized(unpack(codes, len(step)), step).weight()
+        demand(fits and rows == len(codes), f"{file}: {name} is not in codes of 4 or 8 bits, shape {shapes}", hint)
+        rest[key] = Quantized(codes if codes.dtype == torch.int8 else unpack(codes, len(step)), step).weight()
     return rest
 
 

@@ -168,7 +168,7 @@ def read_weights(model: str | Path | Source) -> Weights:
 
 def read_own_weights(source: Source) -> Weights:
     """The weights of a segmenter or a translator: its weight file holds them in the names of `resmlp` already."""
-    state = read_tensors(source.file)
+    state = unpacked_state(source.file, read_tensors(source.file))
     check_state(source.file, state)
     return Weights(state, source.name)
 

@@ -17,7 +17,7 @@ from resmlp.reproduction.ablations import Small
 from resmlp.reproduction.plan import Plan, Plans, Training, changed, variant
 
 OTHERS = "a network of another paper"
-RUN = replace(CIFAR10.run, epochs=4, eval_every=4, tensorboard=False)
+RUN = replace(CIFAR10.run, epochs=4, eval_every=4, log=())
 
 BASE = Training(
     replace(
@@ -35,7 +35,7 @@ SELF_SUPERVISED = Training(
         DINO,
         name="small-dino",
         about="CIFAR-10 without labels, 96 wide, 4 layers, 2 epochs",
-        run=replace(DINO.run, epochs=2, tensorboard=False),
+        run=replace(DINO.run, epochs=2, log=()),
     ),
     "cifar10",
 )
@@ -50,14 +50,14 @@ TUNE = ImageRecipe(
     data=Data(img_size=(32,), batch_size=64, workers=0, mean=CIFAR10.data.mean, std=CIFAR10.data.std),
     augment=Augment(scale=(0.35, 1.0)),
     optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-    run=Run(epochs=20, precision="bf16", ema=0.98, eval_every=20, tensorboard=False),
+    run=Run(epochs=20, precision="bf16", ema=0.98, eval_every=20, log=()),
 )
 CAPTIONS = Training(
     replace(
         MULTI30K,
         name="small-multi30k",
         about="Multi30k, 256 wide, 3 layers, 6 epochs",
-        run=replace(MULTI30K.run, epochs=6, eval_every=6, tensorboard=False),
+        run=replace(MULTI30K.run, epochs=6, eval_every=6, log=()),
         expected=(),
     ),
     "multi30k",
@@ -69,7 +69,7 @@ STREETS = Training(
         about="CamVid from scratch, 128 wide, 4 layers, 30 epochs",
         task=changed(CAMVID.task, width=32),
         model=CAMVID.model.updated(dim=128, depth=4),
-        run=replace(CAMVID.run, epochs=30, eval_every=30, tensorboard=False),
+        run=replace(CAMVID.run, epochs=30, eval_every=30, log=()),
         expected=(),
     ),
     "camvid",

@@ -12,7 +12,7 @@ from resmlp.recipes.translate import NUMBERS
 from resmlp.reproduction.ablations import Small
 from resmlp.reproduction.plan import Plan, Plans, Training, changed, variant
 
-RUN = Run(epochs=1, tensorboard=False, log_every=20)
+RUN = Run(epochs=1, log=(), log_every=20)
 NETWORK = DIGITS.model.updated(dim=16, depth=2)
 OPTIM = replace(DIGITS.optim, warmup_epochs=0.2)
 

@@ -72,7 +72,7 @@ class Engine:
             if self.main:
                 console.print(text, soft_wrap=True)
         self.task.recall(progress.notes)
-        self.logger = Logger(self.folder, self.run.tensorboard, self.run.wandb) if self.main else None
+        self.logger = Logger(self.folder, self.run.log) if self.main else None
         if self.checkpoints.steps() and self.main:
             done = progress.step == self.total and not self.must_evaluate()
             where = f"step {progress.step:,} of {self.total:,}"
@@ -80,7 +80,7 @@ class Engine:
         self.window, self.since = Window(), time.monotonic() - progress.seconds
         self.saved_at = time.monotonic()
         self.bar = Bar(progress.step, self.total, self.main)
-        with self.bar, self.interruption:
+        with self.bar, self.interruption, self.logger or nullcontext():
             if self.must_evaluate():  # a signal stopped the evaluation
                 self.evaluate(progress.step // self.task.steps_per_epoch - 1)
                 self.save()

@@ -44,12 +44,13 @@ from resmlp.utils.run_folder import (
 )
 from resmlp.utils.seeding import seed_all
 from resmlp.utils.serialization import difference, from_dict, to_dict
+from resmlp.utils.trackers import check_installed
 
 MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: no separate mapping of large blocks, no return of free memory"""
 
 INDIFFERENT = {
-    *("data.workers", "run.device", "run.log_every", "run.save_minutes", "run.tensorboard", "run.wandb", "task.cache"),
+    *("data.workers", "run.device", "run.log_every", "run.save_minutes", "run.log", "task.cache"),
     "task.stop_on_collapse",
 }
 """fields that may change when a run is continued: they affect its speed and its output, not the training"""
@@ -115,6 +116,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
     recipe = open_recipe(recipe) if isinstance(recipe, str) else recipe
     folder = default_folder(recipe) if out is None else Path(out)
     check_layout(folder)
+    check_installed(recipe.run.log)
     recipe = complete(recipe, recorded_recipe(folder))
     accelerator = make_accelerator(recipe.run)
     if accelerator.device.type == "cpu":

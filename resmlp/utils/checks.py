@@ -39,11 +39,17 @@ def check_range(owner: str, value: Any, **bounds: tuple[float, float]) -> None:
 
 
 def check_choices(owner: str, value: Any) -> None:
-    """Raise `UserError` unless each field of a `Literal` type has one of its values. `owner` as in `check_range`."""
+    """Raise `UserError` unless each field of a `Literal` type has one of its values, or is a tuple of them.
+
+    `owner` as in `check_range`.
+    """
     for name, hint in get_type_hints(type(value)).items():
         options = [hint, *get_args(hint)]
         allowed = [choice for option in options if get_origin(option) is Literal for choice in get_args(option)]
-        chosen = getattr(value, name)
-        if allowed and chosen not in allowed and not (chosen is None and type(None) in options):
-            what = f"{owner}{name.replace('_', '-')} {chosen!r} is not known"
-            raise UserError(what, did_you_mean(str(chosen), map(str, allowed)))
+        field = getattr(value, name)
+        if not allowed or (field is None and type(None) in options):
+            continue
+        for chosen in field if isinstance(field, tuple) else (field,):
+            if chosen not in allowed:
+                what = f"{owner}{name.replace('_', '-')} {chosen!r} is not known"
+                raise UserError(what, did_you_mean(str(chosen), map(str, allowed)))

@@ -1,11 +1,11 @@
-"""The log of a run: metrics.jsonl, TensorBoard, Weights & Biases, and the progress bar."""
+"""The log of a run: metrics.jsonl, the trackers, and the progress bar."""
 
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from resmlp.utils.errors import UserError, printable
+from resmlp.utils.errors import printable
 from resmlp.utils.files import disk_errors
 from resmlp.utils.run_folder import METRICS
+from resmlp.utils.trackers import Trackers
 
 plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 """options of rich that print text literally: names of files are no markup"""
@@ -50,43 +51,29 @@ def show_table(title: str, rows: Iterable[tuple[str, Any]]) -> None:
 
 
 class Logger:
-    """Appends lines to `metrics.jsonl`, and sends their numbers to TensorBoard and W&B if these are on."""
+    """Appends lines to `metrics.jsonl`, and sends their numbers to trackers."""
 
-    def __init__(self, folder: Path, tensorboard: bool = False, wandb: bool = False):
+    def __init__(self, folder: Path, trackers: Iterable[str] = ()):
         self.path = folder / METRICS
         with disk_errors(self.path), self.path.open("ab+") as file:
             if file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)
                 if file.read() != b"\n":  # killed in the middle of a line
                     file.write(b"\n")
-        self.boards: list[Callable[[str, float, int], Any]] = []
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.boards.append(SummaryWriter(str(folder)).add_scalar)
-        if wandb:
-            self.boards.append(_wandb(folder))
+        self.trackers = Trackers(trackers, folder)
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Append the line `{"kind": ..., "step": ..., **values}`."""
-        with disk_errors(self.path):
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-            where = f"{kind}/{values['weights']}" if "weights" in values else kind
-            for name, value in values.items():
-                for board in self.boards:
-                    if isinstance(value, float):
-                        board(f"{where}/{name}", value, step)
+        with disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        where = f"{kind}/{values['weights']}" if "weights" in values else kind
+        self.trackers.log({f"{where}/{name}": v for name, v in values.items() if isinstance(v, float)}, step)
 
+    def __enter__(self) -> "Logger":
+        return self
 
-def _wandb(folder: Path) -> Callable[[str, float, int], Any]:
-    """A function (name, value, step) that logs to a W&B run named after the folder."""
-    try:
-        import wandb
-    except ImportError:
-        raise UserError("--run.wandb: wandb is not installed", "pip install wandb") from None
-    run = wandb.init(project="resmlp", name=folder.name, dir=str(folder), resume="allow", id=folder.name)
-    return lambda name, value, step: run.log({name: value}, step=step)
+    def __exit__(self, *error: object) -> None:
+        self.trackers.finish()
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ FLAGS = [
     *("--data.img-size", "8", "--data.batch-size", "8", "--data.workers", "0"),
     *("--augment.policy", "none", "--augment.mixup", "0", "--augment.cutmix", "0", "--augment.jitter", "0"),
     *("--optim.lr", "0.003", "--optim.warmup-epochs", "0", "--run.epochs", "1", "--run.device", "cpu"),
-    "--run.no-tensorboard",
+    "--run.log",
 ]
 """of `resmlp train folder`, to be done in a moment"""
 

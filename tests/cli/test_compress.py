@@ -91,7 +91,7 @@ def test_the_default_folder(resmlp, trained, tree, others, tmp_path):
 
 
 def test_training_goes_on_with_noise(resmlp, train, trained, tree):
-    flags = ("--data.root", tree, "--run.epochs", 1, "--run.no-tensorboard", "--data.batch-size", 8, "--out", "noisy")
+    flags = ("--data.root", tree, "--run.epochs", 1, "--run.log", "--data.batch-size", 8, "--out", "noisy")
     flags = (*flags, "--data.workers", 0, "--run.device", "cpu", "--run.quant-noise")
     ended = resmlp("train", "finetune", "--model.checkpoint", trained, *flags, 0.5)
     assert ended.code == 0, ended.err

@@ -13,7 +13,7 @@ FAST = [
     *("--data.img-size", "8", "--data.batch-size", "8", "--data.workers", "0", "--data.crop-ratio", "1"),
     *("--task.local-views", "2", "--task.local-size", "4", "--task.out-dim", "16", "--task.hidden", "16"),
     *("--task.bottleneck", "8", "--optim.warmup-epochs", "0", "--run.epochs", "1", "--run.device", "cpu"),
-    "--run.no-tensorboard",
+    "--run.log",
 ]
 """flags of a fast `resmlp train dino-folder`"""
 
@@ -46,7 +46,7 @@ def test_with_labels_it_reports_the_knn_accuracy_and_finetune_continues(dino, re
     assert again.code == 0, "fields that only monitor may change"
     tuned = [*("--model.checkpoint", tmp_path / "run", "--data.root", tree, "--data.img-size", "12")]
     tuned += ["--data.batch-size", "8", "--data.workers", "0", "--run.epochs", "1", "--run.device", "cpu"]
-    ended = resmlp("train", "finetune", *tuned, "--out", tmp_path / "tuned", "--run.no-tensorboard")
+    ended = resmlp("train", "finetune", *tuned, "--out", tmp_path / "tuned", "--run.log")
     assert ended.code == 0, ended.err
     assert "a new head for 3 classes" in ended.err
     ended = resmlp("train", "dino-folder", *FAST, "--model.checkpoint", tmp_path / "run", "--out", tmp_path / "more",
@@ -58,7 +58,7 @@ def test_batch_and_views_follow_a_small_folder_of_small_images(resmlp, tree, tmp
     tiny = ["--model.depth", "1", "--model.dim", "16", "--task.out-dim", "16", "--task.hidden", "16"]
     tiny += ["--task.bottleneck", "8", "--task.local-views", "2", "--data.workers", "0", "--run.epochs", "1"]
     command = ["train", "dino-folder", "--data.root", tree, "--data.img-size", "64", *tiny, "--out", tmp_path / "run"]
-    ended = resmlp(*command, "--run.device", "cpu", "--run.no-tensorboard")
+    ended = resmlp(*command, "--run.device", "cpu", "--run.log")
     assert ended.code == 0, ended.err
     settings = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert settings["task"]["local_size"] == [32], "96/224 of 64 are 27: two patches of 16"

@@ -15,7 +15,7 @@ FAST = [
     *("--model", "resmlp_digits", "--model.depth", "1", "--model.init", "fan-in", "--model.drop-path", "0.1"),
     *("--data.img-size", "8", "--data.batch-size", "8", "--data.workers", "0", "--augment.policy", "none"),
     *("--optim.name", "adamw", "--optim.lr", "0.003", "--optim.warmup-epochs", "0", "--run.epochs", "1"),
-    *("--run.precision", "fp32", "--run.device", "cpu", "--run.accumulate", "2", "--run.no-tensorboard"),
+    *("--run.precision", "fp32", "--run.device", "cpu", "--run.accumulate", "2", "--run.log"),
 ]
 """of `resmlp train distill`, with its mixup, CutMix, erasing, repeats and weight average"""
 
@@ -63,7 +63,7 @@ def test_a_batch_follows_a_small_folder_and_the_run_continues(
     from resmlp.tasks import Distill
 
     tiny = ["--model", "resmlp_digits", "--model.depth", "1", "--data.img-size", "8", "--data.workers", "0"]
-    tiny += ["--run.epochs", "2", "--run.eval-every", "1", "--run.precision", "fp32", "--run.no-tensorboard"]
+    tiny += ["--run.epochs", "2", "--run.eval-every", "1", "--run.precision", "fp32", "--run.log"]
     command = ["train", name, "--data.root", tree, "--task.teacher", trained, "--run.device", "cpu", *tiny, "--out"]
     torch.manual_seed(0)
     ended = resmlp(*command, tmp_path / "run")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 FAST = [
     *("--data.img-size", "8", "--data.batch-size", "8", "--data.workers", "0", "--run.epochs", "1"),
     *("--optim.lr", "1e-12", "--optim.warmup-epochs", "0", "--optim.min-lr", "0", "--run.device", "cpu"),
-    *("--augment.policy", "none", "--augment.jitter", "0", "--model.drop-path", "0", "--run.no-tensorboard"),
+    *("--augment.policy", "none", "--augment.jitter", "0", "--model.drop-path", "0", "--run.log"),
 ]
 """a learning rate so small that the trunk does not change"""
 
@@ -78,7 +78,7 @@ def test_unsuitable_checkpoints_are_errors_in_one_line(resmlp, trained, tree, tm
 
 
 QUICK = [
-    *("--data.batch-size", "8", "--data.workers", "0", "--run.device", "cpu", "--run.no-tensorboard"),
+    *("--data.batch-size", "8", "--data.workers", "0", "--run.device", "cpu", "--run.log"),
     *("--augment.policy", "none", "--augment.jitter", "0", "--optim.lr", "0.01", "--optim.warmup-epochs", "0"),
 ]
 

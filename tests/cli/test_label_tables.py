@@ -19,7 +19,7 @@ FLAGS = [
     *("--model", "resmlp_digits", "--model.depth", "1", "--model.init", "fan-in", "--model.drop-path", "0"),
     *("--data.img-size", "8", "--data.batch-size", "8", "--data.workers", "0", "--data.crop-ratio", "1"),
     *("--augment.policy", "none", "--augment.jitter", "0", "--augment.crop", "center", "--run.device", "cpu"),
-    *("--optim.lr", "0.01", "--optim.warmup-epochs", "0", "--run.no-tensorboard", "--run.eval-every", "4"),
+    *("--optim.lr", "0.01", "--optim.warmup-epochs", "0", "--run.log", "--run.eval-every", "4"),
 ]
 NAMES = ("red", "green", "blue")
 

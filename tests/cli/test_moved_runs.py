@@ -8,7 +8,7 @@ import pytest
 
 FAST = [
     *("--data.batch-size", "8", "--data.workers", "0", "--run.epochs", "1", "--run.device", "cpu"),
-    *("--augment.policy", "none", "--augment.jitter", "0", "--model.drop-path", "0", "--run.no-tensorboard"),
+    *("--augment.policy", "none", "--augment.jitter", "0", "--model.drop-path", "0", "--run.log"),
 ]
 
 

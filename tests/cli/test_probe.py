@@ -11,7 +11,7 @@ from resmlp.config.preprocessing import Preprocessing
 from resmlp.models import save_model
 from resmlp.recipes import RECIPES
 
-FAST = ["--data.workers", "0", "--run.device", "cpu", "--run.no-tensorboard"]
+FAST = ["--data.workers", "0", "--run.device", "cpu", "--run.log"]
 DIGITS = ["--data.source", "digits", "--augment.flip", "0", "--augment.scale", "0.5", "1"]
 MEAN, STD = (0.3,) * 3, (0.38,) * 3
 

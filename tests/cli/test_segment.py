@@ -34,7 +34,7 @@ FLAGS = [
         "0",
     ),
     *("--run.epochs", "24", "--run.eval-every", "24", "--run.device", "cpu", "--run.precision", "fp32"),
-    *("--run.ema", "None", "--run.no-tensorboard"),
+    *("--run.ema", "None", "--run.log"),
 ]
 
 

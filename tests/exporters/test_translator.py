@@ -24,7 +24,7 @@ from resmlp.utils.errors import UserError
 FLAGS = [
     *("--model.dim", "64", "--model.hidden", "128", "--model.heads", "2"),
     *("--model.encoder-depth", "1", "--model.decoder-depth", "1"),
-    *("--run.epochs", "1", "--run.eval-every", "1", "--run.device", "cpu", "--run.no-tensorboard"),
+    *("--run.epochs", "1", "--run.eval-every", "1", "--run.device", "cpu", "--run.log"),
 ]
 WITHOUT_TORCH = (
     "import sys; from resmlp.cli.main import main; code = main(sys.argv[1:]); "

@@ -15,7 +15,7 @@ from resmlp.utils.logger import read_metrics
 
 Launched = subprocess.Popen[bytes]
 
-SETTINGS = ("--run.device", "cpu", "--run.no-tensorboard", "--run.log-every", "1", "--run.save-minutes", "100")
+SETTINGS = ("--run.device", "cpu", "--run.log", "--run.log-every", "1", "--run.save-minutes", "100")
 
 
 def noise_classes(root: Path, classes: str, count: int, size: tuple[int, int]) -> Path:

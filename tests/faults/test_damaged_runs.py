@@ -26,7 +26,7 @@ def command(root: Path, folder: Path) -> list[str]:
         "3",
         "--run.ema",
         "0.9",
-        "--run.no-tensorboard",
+        "--run.log",
         "--run.device",
         "cpu",
         "--run.log-every",

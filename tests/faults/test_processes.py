@@ -15,7 +15,7 @@ from resmlp.recipes import RECIPES
 DIGITS = RECIPES["digits"]
 DATA = replace(DIGITS.data, batch_size=64, workers=0)
 MODEL = replace(DIGITS.model, depth=2, drop_path=0.2)
-RUN = Run(device="cpu", tensorboard=False, ema=None)
+RUN = Run(device="cpu", log=(), ema=None)
 EVERYTHING = Augment(policy="rand", mixup=0.8, cutmix=1.0, erasing=0.25)
 
 

@@ -40,7 +40,7 @@ def numbers(folder: Path) -> Recipe:
 def recipe_file(make: Callable[[Path], Recipe], folder: Path, epochs: int = 2) -> Path:
     """A recipe of a few epochs that keeps a checkpoint of nearly every step."""
     recipe = make(folder)
-    run = replace(recipe.run, epochs=epochs, log_every=1, save_minutes=0.002, tensorboard=False, eval_every=1)
+    run = replace(recipe.run, epochs=epochs, log_every=1, save_minutes=0.002, log=(), eval_every=1)
     write_json(folder / "recipe.json", to_dict(replace(recipe, run=run)))
     return folder / "recipe.json"
 

@@ -11,6 +11,7 @@ from resmlp.models.quantize import (
     Quantized,
     best_step,
     full_range_step,
+    in_8_bits,
     matrices,
     nearest,
     pack,
@@ -98,6 +99,25 @@ def test_bytes_as_counted_by_hand(tmp_path):
         assert (read[key] - weight).abs().max() <= full_range_step(weight).max() * 0.51
 
 
+def test_8_bits_round_by_at_most_half_a_step_of_the_row(tmp_path):
+    model = small()
+    weights = matrices(model)
+    state = packed_state(model.state_dict(), {key: in_8_bits(weight) for key, weight in weights.items()})
+    save_file(state, tmp_path / "model.safetensors")
+    read = read_weights(tmp_path / "model.safetensors").state
+    assert read.keys() == model.state_dict().keys()
+    for key, weight in weights.items():
+        assert state[f"{key}.codes"].dtype == torch.int8
+        half = weight.detach().flatten(1).abs().amax(1) / 127 / 2
+        off = (read[key] - weight.detach()).flatten(1).abs().amax(1)
+        assert (off <= half * 1.13).all()  # the largest code, 127, also has the rounding of the step to 16 bits
+        assert off.max() > 0
+
+
+def test_8_bits_of_rows_of_zeros_are_zeros():
+    assert torch.equal(in_8_bits(torch.zeros(2, 3)).weight(), torch.zeros(2, 3))
+
+
 CODES, STEP = torch.full((2, 5), 0x97, dtype=torch.uint8), torch.ones(4)
 
 
@@ -106,13 +126,20 @@ CODES, STEP = torch.full((2, 5), 0x97, dtype=torch.uint8), torch.ones(4)
     [
         ({"a.codes": CODES}, "a.codes has no a.step"),
         ({"a.codes": CODES, "a.step": STEP, "a": torch.ones(4, 5)}, "has a twice"),
-        ({"a.codes": CODES, "a.step": torch.ones(5)}, "a.codes is not in 4-bit codes, shape (2, 5) for steps (5,)"),
-        ({"a.codes": CODES, "a.step": torch.ones(2)}, "a.codes is not in 4-bit codes"),
-        ({"a.codes": CODES, "a.step": torch.ones(4, 1)}, "a.codes is not in 4-bit codes"),
-        ({"a.codes": CODES, "a.step": torch.ones(4, dtype=torch.int64)}, "a.codes is not in 4-bit codes"),
-        ({"a.codes": CODES.float(), "a.step": STEP}, "a.codes is not in 4-bit codes"),
-        ({"a.codes": CODES[0], "a.step": STEP}, "a.codes is not in 4-bit codes"),
-        ({"a.codes": torch.zeros((), dtype=torch.uint8), "a.step": torch.zeros(0)}, "a.codes is not in 4-bit codes"),
+        (
+            {"a.codes": CODES, "a.step": torch.ones(5)},
+            "a.codes is not in codes of 4 or 8 bits, shape (2, 5) for steps (5,)",
+        ),
+        ({"a.codes": CODES, "a.step": torch.ones(2)}, "a.codes is not in codes of 4 or 8 bits"),
+        ({"a.codes": CODES, "a.step": torch.ones(4, 1)}, "a.codes is not in codes of 4 or 8 bits"),
+        ({"a.codes": CODES, "a.step": torch.ones(4, dtype=torch.int64)}, "a.codes is not in codes of 4 or 8 bits"),
+        ({"a.codes": CODES.float(), "a.step": STEP}, "a.codes is not in codes of 4 or 8 bits"),
+        ({"a.codes": CODES.char(), "a.step": STEP}, "a.codes is not in codes of 4 or 8 bits, shape (2, 5)"),
+        ({"a.codes": CODES[0], "a.step": STEP}, "a.codes is not in codes of 4 or 8 bits"),
+        (
+            {"a.codes": torch.zeros((), dtype=torch.uint8), "a.step": torch.zeros(0)},
+            "a.codes is not in codes of 4 or 8 bits",
+        ),
     ],
 )
 def test_hostile_files(tensors, words, tmp_path):

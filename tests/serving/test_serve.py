@@ -124,7 +124,9 @@ def test_what_it_does_not_start_with(flags, words, folders, capsys):
 
 
 def test_without_a_model(capsys):
-    assert error_of(capsys).startswith("error: serve needs a network (")
+    assert error_of(capsys).startswith(
+        "error: no MODEL is given, and the package has no network cifar10 (resmlp serve MODEL)"
+    )
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ RECIPE = ImageRecipe(
     model=Model("resmlp_digits", init="fan-in", depth=1, dim=16),
     data=Data(source="digits", img_size=(8,), batch_size=16, workers=0, crop_ratio=1.0),
     optim=Optim("adamw", lr=1e-3, weight_decay=0.04, final_weight_decay=0.4, warmup_epochs=0, clip=3),
-    run=Run(epochs=2, device="cpu", tensorboard=False, eval_every=2, log_every=100),
+    run=Run(epochs=2, device="cpu", log=(), eval_every=2, log_every=100),
 )
 IMAGES, STEPS = 48, 3  # of an epoch
 

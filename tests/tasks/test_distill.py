@@ -38,7 +38,7 @@ RECIPE = ImageRecipe(
     data=Data(source="digits", img_size=(8,), batch_size=360, workers=0, crop_ratio=1.0, mean=MEAN, std=STD),
     augment=MIXED,
     optim=Optim("adamw", lr=3e-3, warmup_epochs=0),
-    run=Run(epochs=2, accumulate=2, device="cpu", tensorboard=False, eval_every=2, log_every=3),
+    run=Run(epochs=2, accumulate=2, device="cpu", log=(), eval_every=2, log_every=3),
 )
 STEPS = 3  # an epoch, of two micro-batches each
 

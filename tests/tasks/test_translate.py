@@ -39,7 +39,7 @@ FLAGS = [
     *(word for key, value in SMALL.items() for word in (f"--model.{key.replace('_', '-')}", str(value))),
     *("--data.source", "files", "--data.vocabulary", "300", "--data.batch-size", "300", "--task.beam", "2"),
     *("--optim.warmup-epochs", "0.5", "--run.epochs", "3", "--run.eval-every", "1", "--run.log-every", "1"),
-    *("--run.device", "cpu", "--run.no-tensorboard"),
+    *("--run.device", "cpu", "--run.log"),
 ]
 
 

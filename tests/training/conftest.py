@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `import toys`
 
 TINY = [
     *("--model.depth", "1", "--data.batch-size", "240", "--run.epochs", "2", "--run.eval-every", "1"),
-    *("--run.log-every", "1", "--run.no-tensorboard", "--run.device", "cpu"),
+    *("--run.log-every", "1", "--run.log", "--run.device", "cpu"),
 ]
 """five steps per epoch on the digits"""
 
@@ -48,7 +48,7 @@ def toy_recipe() -> Callable[..., ImageRecipe]:
 
     def make(optim: dict | None = None, **run) -> ImageRecipe:
         options = {"name": "adamw", "lr": 1e-2, "weight_decay": 0.1, "warmup_epochs": 0.5} | (optim or {})
-        settings = {"epochs": 2, "device": "cpu", "tensorboard": False, "log_every": 1, "save_minutes": 1e6} | run
+        settings = {"epochs": 2, "device": "cpu", "log": (), "log_every": 1, "save_minutes": 1e6} | run
         data = Data(source="digits", img_size=(8,), batch_size=8)
         return ImageRecipe("toy", model=Model("resmlp_digits"), data=data, optim=Optim(**options), run=Run(**settings))
 

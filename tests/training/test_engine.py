@@ -533,7 +533,7 @@ def train(tmp_path) -> Callable[..., dict]:
 
     def train(folder: str, *, model: dict | None = None, **run) -> dict:
         recipe = open_recipe("digits")
-        settings = {"epochs": 1, "tensorboard": False, "device": "cpu", "log_every": 1, "eval_every": 1} | run
+        settings = {"epochs": 1, "log": (), "device": "cpu", "log_every": 1, "eval_every": 1} | run
         recipe = replace(
             recipe,
             model=replace(recipe.model, depth=1, **(model or {})),
@@ -557,7 +557,7 @@ def test_the_seed_determines_the_initial_weights(tmp_path):
     def first_weights(seed: int, noise: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(noise)
         out, model = tmp_path / f"{seed}-{noise}", replace(digits.model, depth=1)
-        run = replace(digits.run, epochs=1, seed=seed, tensorboard=False, device="cpu", ema=None)
+        run = replace(digits.run, epochs=1, seed=seed, log=(), device="cpu", ema=None)
         data = replace(digits.data, batch_size=1024)
         resmlp.train(replace(digits, model=model, data=data, run=run, optim=still), out)
         return read_tensors(out / "model.safetensors")

@@ -22,7 +22,7 @@ EVERYTHING = [
     *("--augment.policy", "rand", "--augment.mixup", "0.8", "--augment.cutmix", "1.0", "--augment.erasing", "0.25"),
     *("--run.epochs", "3", "--run.eval-every", "1", "--run.ema", "0.9", "--run.accumulate", "2", "--run.device", "cpu"),
     *("--run.quant-noise", "0.3"),
-    *("--run.save-minutes", "0.0005", "--run.log-every", "1", "--run.no-tensorboard"),
+    *("--run.save-minutes", "0.0005", "--run.log-every", "1", "--run.log"),
 ]
 TIMING = {"samples_per_s", "seconds"}
 
