@@ -59,7 +59,7 @@ def results() -> list[type]:
 
 
 def entry(name: str, value: Any) -> Iterator[str]:
-    """The heading, the signature and the docstring of a name; of a class its fields and methods, inherited ones included."""
+    """The heading, the signature and the docstring of a name; of a class also its fields and methods, all of them."""
     module, _, short = name.rpartition(".")
     if module == "resmlp":
         yield f"### {name.replace('_', chr(92) + '_')}"

@@ -23,6 +23,7 @@ GENERATED = NAV["Reference"]
 TITLES = {"index.md": "Overview"}
 """a page -> its title in the navigation, if that is not its heading"""
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+CODE = re.compile(r"`[^`]*`")
 COPIED = (".json", ".png", ".svg")
 """files that pages link to, which become part of the site"""
 
@@ -37,8 +38,15 @@ def stage(folder: Path) -> None:
         lines, is_code = [], False
         for line in source.read_text(encoding="utf-8").splitlines():
             is_code ^= line.lstrip().startswith("```")
-            lines.append(line if is_code else LINK.sub(lambda match: relinked(match, source, folder), line))
+            lines.append(line if is_code else adapted(line, source, folder))
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def adapted(line: str, source: Path, folder: Path) -> str:
+    """A line of a page, outside blocks of code, as it is in the site."""
+    if line.startswith("|"):  # code hosts want a bar in code escaped, Zensical shows the backslash
+        line = CODE.sub(lambda match: match[0].replace("\\|", "|"), line)
+    return LINK.sub(lambda match: relinked(match, source, folder), line)
 
 
 def sources(root: Path) -> dict[Path, str]:
