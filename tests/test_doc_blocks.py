@@ -32,7 +32,7 @@ SHELL_REASONS = {
     r"^torchrun ": "needs several processes; tests/training start them",
     r"_in1k|imagenet|IMAGENET|timm:|resnet|--protocol top1 real": "needs published weights or ImageNet: the network",
     r"hf-hub:|^resmlp push ": "needs the hub; tests/hub run these commands against one of their own",
-    r"^resmlp train (dino|distill|camvid|ade20k|multi30k|cifar10)": "needs a data set, or hours; tests/tasks train each",
+    r"^resmlp train (dino|distill|camvid|ade20k|multi30k|cifar10)": "needs a data set, or hours; see tests/tasks",
     r"^resmlp data masks|runs/camvid|test_2016_flickr": "needs a data set that is not embedded",
     r"^resmlp train scenes|runs/scenes|^resmlp predict scenes": "trains for minutes; tests/test_examples.py is shorter",
     r"^resmlp profile |^resmlp reproduce ": "measures for minutes; tests/analysis and tests/reproduction are shorter",
