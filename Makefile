@@ -49,6 +49,7 @@ check: .venv/ready  ## check format, lint, spelling, types, import layers and do
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/build.py --check
 	$(BIN)/python docs/links.py
+	$(BIN)/python docs/website/floors.py --check
 
 format: .venv/ready  ## format the code and apply the linter's fixes
 	$(BIN)/ruff format .
@@ -94,8 +95,10 @@ bench-data/multi30k: .venv/ready
 runs/cifar10/model.safetensors: | .venv/ready
 	$(BIN)/resmlp train cifar10 --data.root "$(CIFAR10)" --run.compile
 
-docs: .venv/ready  ## write the tables of README.md and docs/ from results/
+docs: .venv/ready  ## write the tables of README.md and docs/ from results/, the floors, and the site of all pages to site/
 	$(BIN)/python docs/build.py
+	$(BIN)/python docs/website/floors.py
+	$(BIN)/python docs/website/build.py
 
 setup: .venv/ready  ## create .venv with all extras and the development tools
 
@@ -104,8 +107,8 @@ setup: .venv/ready  ## create .venv with all extras and the development tools
 	$(PYTHON) -c 'import sys; sys.exit("resmlp needs Python 3.11 or newer: make PYTHON=python3.12 setup") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group docs --editable '.[all]'
 	touch $@
 
 clean:  ## remove the environment and everything that tools write
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resmlp.backends.runtimes import onnx_session
+from resmlp.config.image_size import ImageSize, image_sizes
 from resmlp.config.model_json import MODEL_JSON, AnyExport, ExportedModelConfig, ExportedSegmenterConfig, Target
 from resmlp.exporters.export import TOLERANCE, ExportResult, export
 from resmlp.exporters.formats import check_packages
@@ -84,7 +85,7 @@ def export_repository(
     tolerance: float = TOLERANCE,
     images: Sequence[str | Path] = (),
     precision: str = "fp32",
-    img_size: tuple[int, int] | None = None,
+    img_size: ImageSize | Sequence[ImageSize] | None = None,
 ) -> ExportResult:
     """Export MODEL into the model repository `folder` as the next version of `name`: a new folder, or nothing.
 
@@ -95,6 +96,8 @@ def export_repository(
     source = resolve(model)
     demand(to in ("onnx", "openvino"), f"--to {to} has no model repository", "use onnx or openvino")
     demand(source.kind != "translator", f"{source} translates, by a search over two graphs", "use resmlp serve")
+    several = "a network of a model repository has one size, and --img-size gives several"
+    demand(len(image_sizes(img_size)) < 2, several, "give one, or a --name for each")
     check_packages(to)
     name = _default_name(source) if name is None else name
     plain = re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, re.ASCII)
