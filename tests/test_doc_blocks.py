@@ -36,11 +36,11 @@ SHELL_REASONS = {
     r"^resmlp data masks|runs/camvid|test_2016_flickr": "needs a data set that is not embedded",
     r"^resmlp train scenes|runs/scenes|^resmlp predict scenes": "trains for minutes; tests/test_examples.py is shorter",
     r"^resmlp profile |^resmlp reproduce ": "measures for minutes; tests/analysis and tests/reproduction are shorter",
-    r"--to (int8|2:4|torch)|--backend ": "compiles or calibrates for seconds; tests of the package of each run it",
+    r"--to (int8|int4|2:4|torch)|--backend |--precision auto": "takes seconds; see each package's tests",
     r"--device cuda|--precision bf16": "needs other hardware",
     r"--protocol .*linear|--quant-noise|--train PATH": "takes long; tests/evaluation and tests/compression are shorter",
     r"--layers 0 5 11": "needs a deeper network",
-    r"<export.md>|^resmlp translate mt": "tests/exporters and tests/inference export to each format and use the result",
+    r"<export.md>|^resmlp (translate mt|export runs/mt)": "see tests/exporters and tests/inference",
     r"^resmlp eval RUN --data.split test|^resmlp eval .*<translation.md>": "needs a run with such data",
     r"RECIPE|finetune \.\.\.|--model runs/folder": "stands for several commands",
 }
