@@ -3,7 +3,7 @@
 python benchmarks/imbalance.py --data PATH   trains what is not yet there; writes results/imbalance.json
 
 PATH holds train/ and val/ of Caltech-20. Links to it make a training set in which every second class has a twentieth
-of its images; the validation set is that of Caltech-20. A network of 0.3 M parameters trains in each way for the same
+of its images; the validation set is that of Caltech-20. A network of 0.4 M parameters trains in each way for the same
 number of steps.
 """
 
