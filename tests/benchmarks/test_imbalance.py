@@ -33,6 +33,6 @@ def test_every_second_class_has_a_twentieth(imbalance, tmp_path):
 
 def test_the_ways_differ_in_two_settings_only(imbalance):
     plain, weighted, drawn = (imbalance.recipe(way, "x", 0) for way in imbalance.WAYS)
-    assert (weighted.task.balance, drawn.data.resample) == (1, 1)
+    assert (weighted.task.balance, drawn.data.resample) == (0.75, 1)
     assert (weighted.data, drawn.task) == (plain.data, plain.task)
     assert plain.optim == weighted.optim == drawn.optim
