@@ -10,7 +10,7 @@ from resmlp.models import open_model
 from resmlp.models.at_size import at_size
 
 FAST = [
-    *("--data.batch-size", "8", "--data.workers", "0", "--run.device", "cpu", "--run.no-tensorboard"),
+    *("--data.batch-size", "8", "--data.workers", "0", "--run.device", "cpu", "--run.log"),
     *("--run.epochs", "2", "--run.ema", "0.5", "--optim.weight-decay", "0.5"),
 ]
 
