@@ -38,11 +38,6 @@ class Data:
     root: str | None = None
     """folder, archive (.zip, .tar, .tar.gz ...) or Parquet: train/ and val/ (or test/) with one sub-folder per class,
     or one such tree to split"""
-    labels: str | None = None
-    """a .csv, .tsv, .jsonl or .parquet with the columns file (a path below --data.root) and label, in place of class
-    folders; and if they are there split, group (never on two sides of a split) and weight (of the image in the loss)"""
-    columns: tuple[str, ...] = ()
-    """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
     img_size: tuple[int, ...] | None = (224,)
     """height and width in pixels, or one number for a square; None: the checkpoint's value, as for --data.crop-ratio,
     --data.interpolation, --data.mean and --data.std"""
@@ -69,6 +64,11 @@ class Data:
     resample: float | None = None
     """training: an image of an epoch is of a class with a probability proportional to (frequency of the class) **
     (1 - resample); 1: all classes are equally probable; None: each image occurs once in an epoch"""
+    labels: str | None = None
+    """a .csv, .tsv, .jsonl or .parquet with the columns file (a path below --data.root) and label, in place of class
+    folders; and if they are there split, group (never on two sides of a split) and weight (of the image in the loss)"""
+    columns: tuple[str, ...] = ()
+    """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
     crop_ratio: float | None = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the center (authors 0.9, timm 0.875)"""
     interpolation: Interpolation | None = "bicubic"

@@ -117,8 +117,9 @@ def labels_by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
     """
     from resmlp.data.images.label_sets import require_one_label
 
+    ours = evaluator.predictor.classes  # the model first: one of another kind is named before its images are opened
     require_one_label(evaluator.images)
-    ours, theirs = evaluator.predictor.classes, [normalize("NFC", name) for name in evaluator.images.classes]
+    theirs = [normalize("NFC", name) for name in evaluator.images.classes]
     if ours:
         number = {normalize("NFC", name): i for i, name in enumerate(ours)}
         unknown = [name for name in theirs if name not in number]

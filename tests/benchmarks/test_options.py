@@ -58,6 +58,7 @@ def test_bench_data_runs_all_others_on_the_folders_of_data(folder):
         'distillation.py --data "/d/cifar10"',
         'imbalance.py --data "/d/caltech20"',
         'input_pipeline.py --data "/d/imagenet_samples/imagenet_samples_256.tar"',
+        'multilabel.py --data "/d/camvid"',
         'rivals.py camvid --data "/d/camvid"',
         'rivals.py multi30k --data "/m x"',
         'transfer.py --data "/d/caltech20"',

@@ -52,7 +52,7 @@ def test_missing_fields_take_their_defaults():
 
 def test_a_task_keeps_its_kind():
     described = through_json(ImageRecipe("x", task=Supervised(label_smoothing=0.3)))
-    assert described["task"] == {"kind": "supervised", "label_smoothing": 0.3}
+    assert described["task"] == {"kind": "supervised", "label_smoothing": 0.3, "consistency": 0.0, "balance": 0.0}
     assert from_dict(Task, described["task"]) == Supervised(0.3)
 
 

@@ -199,7 +199,7 @@ def test_batches_do_not_depend_on_the_workers():
         return all(torch.equal(a[key], b[key]) for a, b in zip(first, second, strict=True) for key in ("image", "mask"))
 
     whole = list(loader().epoch(1))
-    assert whole[0].keys() == {"image", "mask", "key", "unreadable", "places"}
+    assert whole[0].keys() == {"image", "mask", "index", "key", "unreadable", "places"}
     assert [tuple(batch["mask"].shape) for batch in whole] == [(2, 24, 30)] * 3
     assert same(loader(workers=2).epoch(1), whole)
     assert same(loader().epoch(1, start=2), whole[2:])
