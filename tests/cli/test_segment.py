@@ -169,7 +169,7 @@ def test_eval_refuses_other_classes(resmlp, segmenter, tmp_path):
         (["--data.split", "tests"], "did you mean test?"),
         (["--data.crop-ratio", "0.9"], ""),
         (["--protocol", "top1"], "segmenter"),
-        (["--protocol", "top1", "--data.split", "test"], "only --protocol miou reads it"),
+        (["--protocol", "top1", "--data.split", "test"], "is a segmenter"),
         (["--weights", "ema"], "was trained without --run.ema"),
     ],
 )
