@@ -195,6 +195,34 @@ def test_data_check_reports_rows_files_and_classes(resmlp, images, tmp_path):
     assert resmlp("data", "check", images, "--data.labels", whole).code == 0
 
 
+def test_data_check_of_a_table_without_any_of_its_images(resmlp, images, tmp_path):
+    table = write(tmp_path / "t.csv", ("file", "label"), [(f"x/im{i:02}", "ab"[i % 2]) for i in range(9)])
+    ended = resmlp("data", "check", images, "--data.labels", table)
+    assert ended.code == 2
+    assert "rows of images that are not there (9)" in ended.out
+
+
+def test_data_check_of_training_rows_without_labels(resmlp, images, tmp_path):
+    rows = [(f"im{i:02}", "a" if i > 30 else "", "val" if i > 30 else "train") for i in range(40)]
+    table = write(tmp_path / "t.csv", ("file", "label", "split"), rows)
+    assert resmlp("data", "check", images, "--data.labels", table).code == 2
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_data_check_finds_the_paths_that_train_does(resmlp, images, tmp_path, monkeypatch, absolute):
+    monkeypatch.chdir(images.parent)
+    start = images if absolute else images.name
+    table = write(tmp_path / "t.csv", ("file", "label"), [(f"{start}/im{i:02}.png", "ab"[i % 2]) for i in range(40)])
+    for root in (images, images.name):
+        found = json.loads(resmlp("data", "check", root, "--data.labels", table, "--json").out)
+        assert "missing-file" not in {issue["kind"] for issue in found["issues"]}
+
+
+def test_data_check_counts_an_image_with_several_labels_once(resmlp, images, table):
+    shown = resmlp("data", "check", images, "--data.labels", table).out
+    assert [line.split()[:3] for line in shown.splitlines()[1:3]] == [["train", "28", "images"], ["val", "20", "images"]]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="no pyarrow")
 def test_without_pyarrow_a_parquet_table_is_one_line(resmlp, images, tmp_path, monkeypatch):
