@@ -113,7 +113,13 @@ def test_other_splits_tables_and_places(resmlp, run, images, table, tmp_path):
     columns = ("--data.columns", "file=image", "label=" + ",".join(NAMES))
     found = scores(resmlp("eval", run, *ask, "--data.labels", other, *columns))
     assert (found["images"], found["per_class"]["blue"], found["per_class"]["green"]) == (20, None, 1)
-    assert "has 2 labels" in resmlp("eval", run, "--protocol", "top1").error
+    single = write(tmp_path / "t.csv", ("file", "label"), [(f"im{i:02}", NAMES[i % 2]) for i in range(9)])
+    for command in (("eval", run, "--protocol", "top1"), ("mistakes", run)):
+        for labels in (table, single):  # it is the model that gives several
+            error = resmlp(*command, "--data.root", images, "--data.labels", labels).error
+            assert "gives several labels for each image; one is needed" in error
+            assert "resmlp eval without --protocol" in error
+    assert "resmlp eval without --protocol" in resmlp("eval", run, "--protocol", "knn").error
     other = write(tmp_path / "t.csv", ("file", "label"), [("im00", "pink"), ("im01", "red")])
     assert "the model knows no class pink" in resmlp("eval", run, "--data.labels", other).error
     assert "only --protocol miou" in resmlp("eval", "resmlp_s12", "--data.root", images, "--data.split", "val").error
