@@ -110,15 +110,23 @@ def _check_order(key: str, evaluator: Evaluator) -> None:
     demand(not wnids or sorted(names) == list(names), f"--protocol {key}: the model's wnids are in another order", hint)
 
 
+def refuse_several_labels(evaluator: Evaluator) -> None:
+    """Raise `UserError` for a model that gives several labels, and for images that have several or none."""
+    from resmlp.data.images.label_sets import EVALUATE_SEVERAL, require_one_label
+
+    several = getattr(evaluator.predictor, "threshold", None) is not None
+    what = f"{evaluator.source} gives several labels for each image; one is needed"
+    demand(not several, what, EVALUATE_SEVERAL)
+    require_one_label(evaluator.images, EVALUATE_SEVERAL)
+
+
 def labels_by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
     """The model's number of each of the images' classes, by its name, and the names of all the model's classes.
 
     For a model that knows no names the images must have just as many classes, in their order.
     """
-    from resmlp.data.images.label_sets import require_one_label
-
     ours = evaluator.predictor.classes  # the model first: one of another kind is named before its images are opened
-    require_one_label(evaluator.images)
+    refuse_several_labels(evaluator)
     theirs = [normalize("NFC", name) for name in evaluator.images.classes]
     if ours:
         number = {normalize("NFC", name): i for i, name in enumerate(ours)}

@@ -18,7 +18,11 @@ def open_recipe(name: str) -> Recipe:
     """The recipe of a name of `resmlp list recipes`, or of the path of a `recipe.json`; raises `UserError`."""
     if name.endswith(".json"):
         return from_dict(Recipe, read_json(Path(name)))
-    return lookup("recipe", name, RECIPES, "see `resmlp list recipes`")
+    if name not in RECIPES and Path(name).is_file():
+        raise UserError(f"{name} is a file, not a recipe", "give a run folder, a recipe.json or the name of a recipe")
+    if name not in RECIPES and (Path(name).name != name or name.startswith("~")):
+        raise UserError(f"no folder {name}", "give a run folder that exists, or a name of `resmlp list recipes`")
+    return lookup("recipe", name, RECIPES, "see `resmlp list recipes`; a run folder of this name does not exist")
 
 
 def recipe_of_run(folder: Path) -> Recipe:

@@ -48,7 +48,7 @@ class Engine:
             saved["task"] = task.state.to(accelerator.device)
         self.checkpoints = Checkpoints(folder, saved, self.optimizer)
         self.progress = Progress()
-        self.earlier = earlier_steps(recipe.origin)
+        self.start, self.earlier = (Progress(), ""), earlier_steps(recipe.origin)
         self.main = accelerator.is_main_process
         self.agreement, self.interruption = Agreement(), Interruption()
         self.updating = False
@@ -59,6 +59,11 @@ class Engine:
         self.since = self.saved_at = time.monotonic()
         """start of training, moved back by the time of earlier processes; time of the last checkpoint"""
 
+    def take_over(self) -> None:
+        """Load the checkpoint that a new run starts from, once; writes nothing. Raises `UserError`."""
+        if self.recipe.origin and not self.start[1] and not self.checkpoints.steps():
+            self.start = start_from(self.recipe, self.checkpoints, self.total)
+
     def fit(self) -> Progress:
         """Run the remaining steps.
 
@@ -67,7 +72,8 @@ class Engine:
         """
         self.progress = progress = self.checkpoints.load_last(self.total)
         if not progress.step and self.recipe.origin:
-            self.progress, text = start_from(self.recipe, self.checkpoints, self.total)
+            self.take_over()
+            self.progress, text = self.start
             progress = self.progress
             if self.main:
                 console.print(text, soft_wrap=True)

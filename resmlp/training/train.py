@@ -136,12 +136,13 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
         recipe = task.recipe  # the batch fits the training set
         check_same_recipe(recipe, folder, exact=True)
         main = accelerator.is_main_process
+        engine = Engine(task, recipe, folder, accelerator)
+        engine.take_over()
         with only_writer(folder, "is training into") if main else contextlib.nullcontext():
             if main:
                 write_json(folder / RECIPE, to_dict(recipe))
                 task.record(folder)
                 show_table(f"{recipe.name}: {recipe.about} -> {folder}", describe(task, recipe, accelerator))
-            engine = Engine(task, recipe, folder, accelerator)
             try:
                 progress = engine.fit()
             except KeyboardInterrupt:

@@ -113,7 +113,13 @@ def test_other_splits_tables_and_places(resmlp, run, images, table, tmp_path):
     columns = ("--data.columns", "file=image", "label=" + ",".join(NAMES))
     found = scores(resmlp("eval", run, *ask, "--data.labels", other, *columns))
     assert (found["images"], found["per_class"]["blue"], found["per_class"]["green"]) == (20, None, 1)
-    assert "has 2 labels" in resmlp("eval", run, "--protocol", "top1").error
+    single = write(tmp_path / "t.csv", ("file", "label"), [(f"im{i:02}", NAMES[i % 2]) for i in range(9)])
+    for command in (("eval", run, "--protocol", "top1"), ("mistakes", run)):
+        for labels in (table, single):  # it is the model that gives several
+            error = resmlp(*command, "--data.root", images, "--data.labels", labels).error
+            assert "gives several labels for each image; one is needed" in error
+            assert "resmlp eval without --protocol" in error
+    assert "resmlp eval without --protocol" in resmlp("eval", run, "--protocol", "knn").error
     other = write(tmp_path / "t.csv", ("file", "label"), [("im00", "pink"), ("im01", "red")])
     assert "the model knows no class pink" in resmlp("eval", run, "--data.labels", other).error
     assert "only --protocol miou" in resmlp("eval", "resmlp_s12", "--data.root", images, "--data.split", "val").error
@@ -193,6 +199,34 @@ def test_data_check_reports_rows_files_and_classes(resmlp, images, tmp_path):
     assert found["repeated-row"]["severity"] == "note"
     whole = write(tmp_path / "t.csv", ("file", "label", "split", "group"), rows)
     assert resmlp("data", "check", images, "--data.labels", whole).code == 0
+
+
+def test_data_check_of_a_table_without_any_of_its_images(resmlp, images, tmp_path):
+    table = write(tmp_path / "t.csv", ("file", "label"), [(f"x/im{i:02}", "ab"[i % 2]) for i in range(9)])
+    ended = resmlp("data", "check", images, "--data.labels", table)
+    assert ended.code == 2
+    assert "rows of images that are not there (9)" in ended.out
+
+
+def test_data_check_of_training_rows_without_labels(resmlp, images, tmp_path):
+    rows = [(f"im{i:02}", "a" if i > 30 else "", "val" if i > 30 else "train") for i in range(40)]
+    table = write(tmp_path / "t.csv", ("file", "label", "split"), rows)
+    assert resmlp("data", "check", images, "--data.labels", table).code == 2
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_data_check_finds_the_paths_that_train_does(resmlp, images, tmp_path, monkeypatch, absolute):
+    monkeypatch.chdir(images.parent)
+    start = images if absolute else images.name
+    table = write(tmp_path / "t.csv", ("file", "label"), [(f"{start}/im{i:02}.png", "ab"[i % 2]) for i in range(40)])
+    for root in (images, images.name):
+        found = json.loads(resmlp("data", "check", root, "--data.labels", table, "--json").out)
+        assert "missing-file" not in {issue["kind"] for issue in found["issues"]}
+
+
+def test_data_check_counts_an_image_with_several_labels_once(resmlp, images, table):
+    shown = resmlp("data", "check", images, "--data.labels", table).out
+    assert [line.split()[:3] for line in shown.splitlines()[1:3]] == [["train", "28", "images"], ["val", "20", "images"]]
 
 
 @pytest.mark.slow

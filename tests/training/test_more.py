@@ -204,7 +204,8 @@ def test_an_unchanged_run_continues_itself(stopped, flags, capsys):
 def test_a_finished_run_needs_more_epochs(whole, capsys):
     for flags in (("--run.epochs", "1"), ("--optim.lr", "1e-4")):
         assert more_of(whole, *flags, "--out", str(whole.parent / "less")) == 2
-        error = capsys.readouterr().err.strip().splitlines()[-1]
+        [error] = capsys.readouterr().err.strip().splitlines()
+        assert not (whole.parent / "less").exists()
         assert "is at step 10, and --run.epochs" in error
         assert "--schedule restart" in error
 

@@ -78,6 +78,7 @@ def check_data(
         decoded=decode,
         images=len(used),
         classes=_counts_by_class(layout),
+        splits={split: layout.images[split] for split in layout.prefixes},
         sizes=statistics.sizes(),
         modes=dict(statistics.modes.most_common()),
         issues=issues,

@@ -31,6 +31,8 @@ class Layout:
     """for each image the index of its group, or -1 for an image in no split"""
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     """the number of images of each class of each split"""
+    images: Counter[str] = field(default_factory=Counter)
+    """the number of images of each split that have a label or a row; one with several labels counts once"""
     inner: dict[str, set[str]] = field(default_factory=dict)
     """for each class folder the folders directly inside that contain images"""
     no_class: list[str] = field(default_factory=list)
@@ -67,6 +69,7 @@ def find_layout(tree: SplitTree) -> Layout:
         group = (split, name if rest else "")
         if split and rest:
             layout.counts[split][name] += 1
+            layout.images[split] += 1
         layout.group.append(indices.setdefault(group, len(indices)) if split else -1)
     layout.groups = list(indices)
     return layout
@@ -159,6 +162,8 @@ def class_issues(layout: Layout, empty: set[str]) -> Iterator[Issue]:
         yield Issue.of("numeric-names", names)
     if single := [prefix + name for name, count in counts.items() if count == 1 and trained != "val"]:
         yield Issue.of("cannot-split" if "val" not in all_counts else "one-image", single)
+    if not counts:  # the rows of this split have no labels
+        return
     largest, smallest = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
     if counts[largest] >= MAX_IMBALANCE * counts[smallest]:
         yield Issue.of("imbalance", {prefix + name: f"{counts[name]:,} images" for name in (largest, smallest)})

@@ -46,6 +46,8 @@ class DataReport(Report):
     images: int = 0
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
     """the number of images of each class in each split: "train" and "val", or "all" without splits"""
+    splits: dict[str, int] = field(default_factory=dict)
+    """the number of images of each split; one with several labels counts once"""
     sizes: dict[str, dict[str, float]] = field(default_factory=dict)
     """min, median and max of "width" and "height", in pixels; empty if no image can be read"""
     modes: dict[str, int] = field(default_factory=dict)
@@ -54,10 +56,10 @@ class DataReport(Report):
     def __str__(self) -> str:
         how = "every pixel decoded" if self.decoded else "headers read"
         lines = [f"{self.path}: {counted(self.images, 'image')}, {how} in {self.seconds:.1f} s"]
-        for split in next(iter(self.classes.values()), ()):
+        for split, images in self.splits.items():
             counts = [count[split] for count in self.classes.values() if count[split]]
             spread = f"{min(counts):,} to {max(counts):,} per class" if counts else ""
-            total, classes = counted(sum(counts), "image"), counted(len(counts), "class")
+            total, classes = counted(images, "image"), counted(len(counts), "class")
             lines.append(f"  {split:<8}{total:>19}  {classes:>14}  {spread}")
         for side, size in self.sizes.items():
             lines.append(f"  {side:<8}{size['min']:>10,} to {size['max']:,}, median {size['median']:g}")

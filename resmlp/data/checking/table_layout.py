@@ -29,6 +29,7 @@ def table_layout(found: TableSet) -> Layout:
             continue
         role = roles[record.split]
         layout.counts[role].update(record.classes)
+        layout.images[role] += 1
         group = (role, SEPARATOR.join(record.classes))
         layout.group.append(indices.setdefault(group, len(indices)))
     layout.groups = list(indices)
@@ -56,6 +57,6 @@ def table_issues(found: TableSet, layout: Layout) -> Iterator[Issue]:
         yield Issue.of("no-train", [str(found.path)])
     if any(layout.counts.values()):
         yield from (issue for issue in class_issues(layout, set()) if issue.kind not in ELSEWHERE)
-    counts = layout.counts.get("train") or next(iter(layout.counts.values()))
+    counts = layout.counts.get("train") or next(iter(layout.counts.values()), Counter[str]())
     if few := {name: f"{count} images" for name, count in counts.items() if count < FEW}:
         yield Issue.of("few-images", few)

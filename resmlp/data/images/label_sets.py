@@ -10,13 +10,17 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, counted
 
 
-def require_one_label(images: ImageSet) -> None:
-    """Raise `UserError` where an image has several labels or none."""
+EVALUATE_SEVERAL = "give one label for each image; resmlp eval without --protocol evaluates a multilabel run"
+TRAIN_SEVERAL = "resmlp train multilabel trains on several or no labels for each image"
+
+
+def require_one_label(images: ImageSet, hint: str = TRAIN_SEVERAL) -> None:
+    """Raise `UserError`, with this `hint`, where an image has several labels or none."""
     for i, labels in enumerate(images.label_sets):
         if len(labels) != 1:
             named = f", {' and '.join(images.classes[label] for label in labels[:5])}" if labels else ""
             what = f"{images.path(i)} has {counted(len(labels), 'label')}{named}; one is needed"
-            raise UserError(what, "resmlp train multilabel trains on several or no labels for each image")
+            raise UserError(what, hint)
 
 
 def with_label_sets(images: ImageSet) -> ImageSet:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from resmlp.config.label_table import named_columns
 from resmlp.data.images.imageset import SEPARATOR
 from resmlp.data.images.split_names import split_role
-from resmlp.data.images.tables import Row, Table, open_table, row_error
+from resmlp.data.images.tables import Row, Table, check_separator, open_table, row_error
 from resmlp.data.images.tree_files import sort_classes
 from resmlp.imaging.walk import path_in_set
 from resmlp.utils.checks import demand
@@ -116,6 +116,7 @@ class _Reader:
     def _check_column(self, name: str, columns: tuple[str, ...]) -> None:
         if name in columns:
             return
+        check_separator(self.path, columns, name)
         more = f" and {len(columns) - HEADERS} more" if len(columns) > HEADERS else ""
         field = next((field for field, named in self.names.items() if named == name), "label")
         hint = f"it has {', '.join(columns[:HEADERS])}{more}; name one with --data.columns {field}=NAME"

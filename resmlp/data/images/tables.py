@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +18,9 @@ from resmlp.utils.serialization import shown
 
 MAX_LINE, MAX_CELL = 2**20, 2**12
 """characters of a line, and of a cell that is used: a path and its classes are shorter"""
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+"""between the cells of a line, by the ending of a file"""
+SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "vertical bars", " ": "spaces"}
 UTF8 = "save the table as UTF-8 text"
 
 
@@ -84,6 +88,17 @@ def _open_delimited(path: Path, delimiter: str) -> Table:
     return Table(path, tuple(filter(None, columns)), partial(_delimited_rows, path, delimiter, columns))
 
 
+def check_separator(path: Path, columns: tuple[str, ...], wanted: str) -> None:
+    """Raise `UserError` if the header, in which the column `wanted` is missing, is one cell with another separator."""
+    ending = path.suffix.lower()
+    if len(columns) != 1 or ending not in DELIMITERS:
+        return
+    mark = next((mark for mark in SEPARATORS if mark in columns[0]), "")
+    if mark and (mark != " " or wanted in columns[0].split()):
+        what = f"{path}: the header has {SEPARATORS[mark]} between its columns: {shown(columns[0])}"
+        raise UserError(what, f"in {ending} the separator is {SEPARATORS[DELIMITERS[ending]]}: save the table so")
+
+
 def _delimited_rows(path: Path, delimiter: str, columns: tuple[str, ...], wanted: Collection[str]) -> Iterator[Row]:
     records = _records(path, delimiter)
     next(records)  # the header
@@ -125,6 +140,8 @@ def _text(path: Path, line: int, column: str, value: Any) -> str:
         raise row_error(path, line, f"{shown(column)} is {shown(value)}", hint)
     if value is None:
         return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise row_error(path, line, f"{shown(column)} is {value}, no text", "write null where a cell is empty")
     if isinstance(value, float) and value.is_integer():  # a column of integers with gaps becomes one of floats
         value = int(value)
     text = str(value).strip()
@@ -187,8 +204,7 @@ def _as_parquet(path: Path) -> Iterator[None]:
 
 
 READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": partial(_open_delimited, delimiter=","),
-    ".tsv": partial(_open_delimited, delimiter="\t"),
+    **{ending: partial(_open_delimited, delimiter=delimiter) for ending, delimiter in DELIMITERS.items()},
     ".jsonl": lambda path: Table(path, None, partial(_json_rows, path)),
     ".parquet": _open_parquet,
 }
