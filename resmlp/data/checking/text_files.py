@@ -131,10 +131,10 @@ def _file_name(folder: Path, name: str) -> str:
 def _read_table(path: Path, name: str, found: Findings) -> Iterator[Part]:
     """The parts of a table: one for each value of its column split, or one named `name`."""
     if is_parquet(path):
-        names = text_columns(path)
-        languages, known = guess_header(names)
-        chosen = known or named_columns(names, languages, {}, str(path))
-        rows = list(zip(*read_columns(path, [names[i] for i in chosen if i is not None])))
+        columns = text_columns(path)
+        languages, known = guess_header([*columns])
+        chosen = known or named_columns([*columns], languages, {}, str(path))
+        rows = list(zip(*read_columns(path, [[*columns.values()][i] for i in chosen if i is not None])))
         splits = [row[2] for row in rows] if chosen.split is not None else None
         yield from _split(path, name, languages, rows, splits, range(1, len(rows) + 1))
         return

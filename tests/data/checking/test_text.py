@@ -187,6 +187,12 @@ def test_parquet(tmp_path):
     assert is_text(tmp_path)
     assert names(check_text(tmp_path / "x.parquet")) == {"equal-sides": ["x.parquet, line 14"]}
     assert check_text(tmp_path).parts[0]["languages"] == ["en", "de"]
+    nested = {
+        "translation": [dict(zip(("en", "de"), pair)) for pair in zip(*columns.values())]
+    }  # Hugging Face's layout
+    parquet.write_table(pyarrow.table(nested), tmp_path / "x.parquet")
+    assert is_text(tmp_path / "x.parquet")
+    assert names(check_text(tmp_path / "x.parquet")) == {"equal-sides": ["x.parquet, line 14"]}
     raw = (tmp_path / "x.parquet").read_bytes()
     (tmp_path / "x.parquet").write_bytes(raw[: len(raw) // 2])
     with pytest.raises(UserError, match="damaged Parquet file"):
