@@ -81,7 +81,7 @@ def _column(batch: Any, path: str) -> Any:
 
 
 def _texts(field: Any) -> list[str]:
-    """The names of the texts inside a column, [""] for a column of text; those beside bytes, as of an image, are none."""
+    """The names of the texts inside a column, [""] for a column of text; none beside bytes, as of an image."""
     from pyarrow.types import is_struct
 
     if not is_struct(field.type):
