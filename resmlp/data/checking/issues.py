@@ -106,6 +106,7 @@ KINDS = {
     # of parallel text
     "unreadable-text": Kind("error", "texts that cannot be read to their end", "is it text, a sentence a line?"),
     "encoding": Kind("error", "lines that are not UTF-8", "save the file as UTF-8, say with iconv -f latin1 -t utf-8"),
+    "utf-16": Kind("error", "files in UTF-16 or UTF-32", "convert each to UTF-8 with its command"),
     "nul": Kind("error", "lines with a NUL byte", "is it text? UTF-16 must be saved as UTF-8"),
     "cr-line-ends": Kind("error", "files whose line ends are CR alone", "tr '\\r' '\\n' makes them LF"),
     "line-counts": Kind("error", "files of different numbers of lines", "line N of both must be one pair"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmlp.data.checking.findings import Findings
+from resmlp.data.text.encodings import command, wide_encoding
 from resmlp.data.text.files import has_only_cr, raw_lines
 from resmlp.data.text.header import guess_header, is_header, named_columns
 from resmlp.data.text.languages import language_of
@@ -131,10 +132,10 @@ def _file_name(folder: Path, name: str) -> str:
 def _read_table(path: Path, name: str, found: Findings) -> Iterator[Part]:
     """The parts of a table: one for each value of its column split, or one named `name`."""
     if is_parquet(path):
-        names = text_columns(path)
-        languages, known = guess_header(names)
-        chosen = known or named_columns(names, languages, {}, str(path))
-        rows = list(zip(*read_columns(path, [names[i] for i in chosen if i is not None])))
+        columns = text_columns(path)
+        languages, known = guess_header([*columns])
+        chosen = known or named_columns([*columns], languages, {}, str(path))
+        rows = list(zip(*read_columns(path, [[*columns.values()][i] for i in chosen if i is not None])))
         splits = [row[2] for row in rows] if chosen.split is not None else None
         yield from _split(path, name, languages, rows, splits, range(1, len(rows) + 1))
         return
@@ -176,8 +177,8 @@ def _read_lines(path: Path, name: str, found: Findings) -> list[str] | None:
     lines: list[str] = []
     try:
         for raw in raw_lines(path):
-            if not lines and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                found.add("encoding", f"{name}, line 1", "it begins as UTF-16 does")
+            if not lines and (encoding := wide_encoding(raw)):
+                found.add("utf-16", name, command(encoding))
                 return None
             where = f"{name}, line {len(lines) + 1}"
             try:

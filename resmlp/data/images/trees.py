@@ -14,6 +14,7 @@ from resmlp.imaging.walk import OnSkip, cannot_list
 from resmlp.utils.errors import UserError, counted, did_you_mean
 
 SUPPORTED = "supported extensions: " + " ".join(ENDINGS)
+TABLES = (".csv", ".tsv", ".jsonl")
 MAX_WRAPPERS = 4  # folders around the splits
 
 
@@ -67,6 +68,8 @@ def _list_any(flag_and_root: str, path: Path, on_skip: OnSkip) -> tuple[Tree, bo
             return list_parquet(str(path), [(path.name, path)]), True
         if not path.name.lower().endswith(ARCHIVES):
             hint = f"give a folder, a .parquet, or an archive: {' '.join(ARCHIVES)}"
+            if path.name.lower().endswith(TABLES):
+                hint = "--data.labels takes a table of the images of a folder; parallel text must be .tsv or .parquet"
             raise UserError(f"{flag_and_root} is a file", hint)
         return list_archives(str(path), [path], on_skip), True
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resmlp.data.text.encodings import command, wide_encoding
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -84,6 +85,8 @@ def read_lines(path: Path) -> list[str]:
     """
     lines: list[str] = []
     for raw in raw_lines(path):
+        if not lines and (encoding := wide_encoding(raw)):
+            raise UserError(f"{path}, line 1, is not UTF-8 but {encoding}", f"convert it with {command(encoding)}")
         try:
             lines.append(raw.decode())
         except UnicodeDecodeError as error:

@@ -52,7 +52,7 @@ def named_columns(cells: Sequence[str], languages: tuple[str, str], chosen: Mapp
     Raises `UserError`, which begins with `where`.
     """
     names = [cell.strip().strip('"') for cell in cells]
-    listed = f"it has {short_list(names, limit=8)}"
+    listed = f"it has {short_list(names, limit=8) or 'no column of text'}"
     for role, name in chosen.items():
         what = f"{where} has no column {name!r}, which --data.columns {role}={name} names"
         demand(name in names, what, f"{did_you_mean(name, names)}; {listed}")

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 
+from resmlp.data.text.encodings import command, wide_encoding
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -34,11 +35,13 @@ def _decoded(line: bytearray, number: int, name: str) -> str:
     """A line's text, without the mark that some programs set before the first and with either kind of end."""
     endless = f"line {number} of {name} has more than {LONGEST:,} bytes"
     demand(len(line) <= LONGEST, endless, "is it text, a sentence a line?")
+    if number == 1 and (encoding := wide_encoding(line)):
+        raise UserError(f"line 1 of {name} is not UTF-8 but {encoding}", f"convert it with {command(encoding)}")
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\r")
     except UnicodeDecodeError as error:
         what = f"line {number} of {name} is not UTF-8, at its byte {error.start + 1}"
-        raise UserError(what, "convert it, say with iconv -f latin1 -t utf-8") from None
+        raise UserError(what, f"convert it, say with {command('')}") from None
 
 
 def _blocks(file: io.BufferedIOBase, limit: int) -> Iterator[list[bytearray]]:

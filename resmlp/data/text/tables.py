@@ -41,9 +41,9 @@ def read_table(path: Path, languages: tuple[str, str], chosen: Mapping[str, str]
     languages, or source and target; without a header it has two columns. Raises `UserError`.
     """
     if is_parquet(path):
-        names = text_columns(path)
-        columns = named_columns(names, languages, chosen, str(path))
-        wanted = [names[i] for i in columns if i is not None]
+        known = text_columns(path)
+        columns = named_columns([*known], languages, chosen, str(path))
+        wanted = [[*known.values()][i] for i in columns if i is not None]
         sources, targets, *splits = read_columns(path, wanted)
         return Table(sources, targets, splits[0] if splits else None, 1)
     rows = [line.split("\t") for line in read_lines(path)]

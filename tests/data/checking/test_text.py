@@ -9,7 +9,8 @@ from PIL import Image
 from resmlp.data.checking.pairs import main_script
 from resmlp.data.checking.text import TextReport, check_text
 from resmlp.data.checking.text_files import is_text
-from resmlp.data.text.files import MAX_LINE
+from resmlp.data.text.files import MAX_LINE, read_lines
+from resmlp.data.text.lines import read_lines as stream_lines
 from resmlp.utils.errors import UserError
 
 WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliett"]
@@ -187,6 +188,12 @@ def test_parquet(tmp_path):
     assert is_text(tmp_path)
     assert names(check_text(tmp_path / "x.parquet")) == {"equal-sides": ["x.parquet, line 14"]}
     assert check_text(tmp_path).parts[0]["languages"] == ["en", "de"]
+    nested = {
+        "translation": [dict(zip(("en", "de"), pair)) for pair in zip(*columns.values())]
+    }  # Hugging Face's layout
+    parquet.write_table(pyarrow.table(nested), tmp_path / "x.parquet")
+    assert is_text(tmp_path / "x.parquet")
+    assert names(check_text(tmp_path / "x.parquet")) == {"equal-sides": ["x.parquet, line 14"]}
     raw = (tmp_path / "x.parquet").read_bytes()
     (tmp_path / "x.parquet").write_bytes(raw[: len(raw) // 2])
     with pytest.raises(UserError, match="damaged Parquet file"):
@@ -211,11 +218,22 @@ def test_another_encoding_names_line_and_byte(write, encoding):
     assert details(report, "encoding") == ["byte 6 is 0xF6"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf16(write, encoding):
-    report = check_text(write({"train.en": "this is good\n", "train.de": "das ist gut\n".encode(encoding)}))
-    assert set(names(report)) & {"encoding", "nul"}
+WIDE = {"utf-16": "utf-16", "utf-16-le": "utf-16le", "utf-16-be": "utf-16be", "utf-32": "utf-32"}
+
+
+@pytest.mark.parametrize("encoding", WIDE)
+@pytest.mark.parametrize("text", ["das ist gut\n", "größer als 1\r\nzwei\n"])
+def test_utf16(write, encoding, text):
+    """The check, training and translation each name the encoding and the command that converts it."""
+    folder = write({"train.en": "this is good\n", "train.de": text.encode(encoding)})
+    report, command = check_text(folder), f"iconv -f {WIDE[encoding]} -t utf-8"
+    assert names(report) == {"utf-16": ["train.de"]}
+    assert details(report, "utf-16") == [command]
     assert report.errors
+    with pytest.raises(UserError, match=command):
+        read_lines(folder / "train.de")
+    with (folder / "train.de").open("rb") as file, pytest.raises(UserError, match=command):
+        list(stream_lines(file, "stdin", 9))
 
 
 def test_cr_alone(write):

@@ -97,6 +97,9 @@ def test_invalid_roots(plant, tmp_path):
     assert "did you mean flowers?" in error_of(str(tmp_path / "flower"))
     assert "no such file" in error_of("/nowhere/at/all")
     assert "is a file" in error_of(plant(*PAIR) + "/cat/1.png")
+    for name in ("pairs.csv", "pairs.JSONL"):
+        (tmp_path / name).write_text("en,de")
+        assert "parallel text must be .tsv or .parquet" in error_of(str(tmp_path / name))
     assert "did you mean folder" in error_of(None, source="floder")
 
 

@@ -178,7 +178,7 @@ def test_broken_text(write, tmp_path):
     for name in ("train.en", "train.en.gz"):
         check_error(write({name: bad, "train.de": "1\n2\n3\n"} | VAL), f"{name}, line 2, is not UTF-8")
         (tmp_path / name).unlink()
-    check_error(write({"train.en": "a\n".encode("utf-16")}), "line 1, is not UTF-8")
+    check_error(write({"train.en": "a\n".encode("utf-16")}), "line 1, is not UTF-8", "iconv -f utf-16 -t utf-8")
 
 
 def test_broken_archives(write, tmp_path):

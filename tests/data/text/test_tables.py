@@ -9,6 +9,7 @@ import pytest
 from resmlp.config import Text
 from resmlp.data import open_pairs, open_val
 from resmlp.data.text import files
+from resmlp.data.text.parquet import other_columns, text_columns
 from resmlp.utils.errors import UserError
 
 ROWS = [("one", "eins"), ("two", "zwei"), ("three", "drei"), ("four", "vier"), ("five", "fünf"), ("six", "sechs")]
@@ -186,6 +187,24 @@ def test_parquet_of_other_types(tmp_path):
     write_parquet(tmp_path / "x.parquet", {"en": ["a", None, "c"], "de": ["x", "y", "z"], "id": [1, 2, 3]})
     train, val = open_pairs(Text(root=str(tmp_path / "x.parquet")))
     assert len(train) + len(train.empty_lines) + len(val) == 3
+
+
+def test_parquet_of_hugging_face(tmp_path):
+    """The translations in one column; a null is an empty pair."""
+    rows = [{"en": en, "de": de, "score": 1.0} for en, de in ROWS]
+    write_parquet(tmp_path / "x.parquet", {"id": ["1"] * 7, "translation": [*rows, None]})
+    assert not other_columns(tmp_path / "x.parquet")
+    train, val = pairs(Text(root=str(tmp_path / "x.parquet"), val_fraction=0.2))
+    assert sorted(pair for pair in train + val if pair[0]) == sorted(ROWS)
+    write_parquet(tmp_path / "x.parquet", {"translation": rows, "de": ["x"] * 6})
+    assert text_columns(tmp_path / "x.parquet") == {
+        "de": "de",
+        "en": "translation.en",
+        "translation.de": "translation.de",
+    }
+    write_parquet(tmp_path / "x.parquet", {"image": [{"bytes": b"x", "path": "y"}], "n": [1]})
+    assert other_columns(tmp_path / "x.parquet") == ["image"]
+    assert "it has no column of text" in error(Text(root=str(tmp_path / "x.parquet")))
 
 
 def test_parquet_without_pyarrow(table, monkeypatch):

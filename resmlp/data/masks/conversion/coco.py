@@ -16,27 +16,24 @@ from resmlp.imaging.decode import decode
 from resmlp.imaging.image_file import File
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
-from resmlp.utils.files import read_json
 
-MAX_JSON = 2**30
-"""bytes of a file of annotations; COCO's largest has 450 million"""
 MAX_ID = 2**53
 
 
-def read_annotations(file: Path) -> Fields:
-    """The JSON object in a file of annotations. Raises `UserError`."""
-    return Fields(file, read_json(file, MAX_JSON))
-
-
-def kind_of(fields: Fields) -> str:
-    """coco-panoptic, coco-instances, or empty for a file of captions, key points or anything else."""
-    value = fields.value
-    if not all(isinstance(value.get(key), list) for key in ("images", "annotations", "categories")):
+def kind_of(value: dict[str, Any]) -> str:
+    """coco-panoptic, coco-instances, or empty for a file of captions, boxes or anything else without masks."""
+    if not has_lists(value):
         return ""
-    first = value["annotations"][0] if value["annotations"] else {}
-    if not isinstance(first, dict):
-        return "coco-instances"  # which says what is wrong
-    return "coco-panoptic" if "segments_info" in first else "coco-instances" if "segmentation" in first else ""
+    notes = [note for note in value["annotations"] if isinstance(note, dict)]
+    if any("segments_info" in note for note in notes):
+        return "coco-panoptic"
+    wrong = len(notes) < len(value["annotations"])  # the reader of instances says what is wrong
+    return "coco-instances" if wrong or any("segmentation" in note for note in notes) else ""
+
+
+def has_lists(value: dict[str, Any]) -> bool:
+    """Whether a JSON object has the lists of COCO's files of instances, of boxes alone, or panoptic."""
+    return all(isinstance(value.get(key), list) for key in ("images", "annotations", "categories"))
 
 
 def plan_coco(layout: str, files: Iterable[Fields]) -> Plan:

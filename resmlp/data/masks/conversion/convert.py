@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from resmlp.data.masks.classnames import LISTS, PALETTE
-from resmlp.data.masks.conversion.coco import MAX_JSON, kind_of, plan_coco, read_annotations
-from resmlp.data.masks.conversion.labelme import is_labelme, plan_labelme
+from resmlp.data.masks.conversion.coco import has_lists, kind_of, plan_coco
+from resmlp.data.masks.conversion.labelme import is_beside_image, is_labelme, plan_labelme
 from resmlp.data.masks.conversion.plan import Fields, Item, Plan
 from resmlp.data.masks.conversion.png_masks import plan_city, plan_voc
 from resmlp.data.masks.files import IGNORED, image_header
@@ -21,6 +21,8 @@ from resmlp.utils.errors import UserError, counted, did_you_mean
 from resmlp.utils.files import only_writer, read_json, write_json, write_text, write_whole
 
 LAYOUTS = ("voc", "city", "coco-instances", "coco-panoptic", "labelme")
+MAX_JSON = 2**30
+"""bytes of a file of annotations; COCO's largest has 450 million"""
 SOURCE = "conversion.json"
 """what was converted: another conversion into the same folder is refused"""
 KNOWN = (
@@ -99,15 +101,13 @@ def make_plan(root: Path, layout: str | None) -> Plan:
             return plan_voc(top)
         if wanted in ("", "city") and (top / "leftImg8bit").is_dir() and (top / "gtFine").is_dir():
             return plan_city(top)
-    found = list(_annotations(root))
-    by_kind: dict[str, list[Fields]] = {}
-    for kind, fields in found:
-        by_kind.setdefault(kind, []).append(fields)
+    by_kind = _annotations(root)
     if wanted:
         by_kind = {kind: files for kind, files in by_kind.items() if kind == wanted}
     demand(bool(by_kind), f"{root} has no masks{f' in the layout {wanted}' * bool(wanted)}", f"it needs {KNOWN}")
     demand(len(by_kind) == 1, f"{root} has {' and '.join(sorted(by_kind))}", "choose one with --layout")
-    ((kind, files),) = by_kind.items()
+    ((kind, values),) = by_kind.items()
+    files = [Fields(file, value) for file, value in values]
     return plan_labelme(root, files) if kind == "labelme" else plan_coco(kind, files)
 
 
@@ -117,24 +117,38 @@ def _wrapped(root: Path) -> list[Path]:
     return inner + [deeper for path in inner for deeper in sorted(path.iterdir()) if deeper.is_dir()]
 
 
-def _annotations(root: Path) -> Iterator[tuple[str, Fields]]:
-    """(layout, content) of each JSON file of annotations at or below `root`."""
+def _annotations(root: Path) -> dict[str, list[tuple[Path, Any]]]:
+    """From each layout to the (file, content) of its JSON files at or below `root`.
+
+    A file that is of no layout by its content, but lies beside an image or has COCO's lists, may be a wrong one. It is
+    then among them, so that its reader names what is wrong: beside an image where no other layout is found, and a file
+    of COCO where nothing else is found.
+    """
     files = [root] if root.is_file() else sorted(path for path in root.rglob("*.json") if not _is_hidden(path, root))
+    sure: dict[str, list[tuple[Path, Any]]] = {}
+    unsure: dict[str, list[tuple[Path, Any]]] = {}
     for file in files:
-        fields = read_annotations(file) if root.is_file() else _object(file)
-        kind = "" if fields is None else "labelme" if is_labelme(fields) else kind_of(fields)
-        if fields is not None and kind:
-            yield kind, fields
+        value = read_json(file, MAX_JSON)
+        if kind := _kind(value):
+            sure.setdefault(kind, []).append((file, value))
+        elif isinstance(value, dict) and has_lists(value):
+            unsure.setdefault("coco-instances", []).append((file, value))
+        elif is_beside_image(file):
+            unsure.setdefault("labelme", []).append((file, value))
+    if "labelme" in sure:
+        sure["labelme"] += unsure.get("labelme", [])
+    return sure or unsure
+
+
+def _kind(value: Any) -> str:
+    """The layout of a JSON file by its content; empty for one that may belong to another program."""
+    if not isinstance(value, dict):
+        return ""
+    return "labelme" if is_labelme(value) else kind_of(value)
 
 
 def _is_hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def _object(file: Path) -> Fields | None:
-    """The JSON object in a file; None for other JSON, which may belong to another program."""
-    value = read_json(file, MAX_JSON)
-    return Fields(file, value) if isinstance(value, dict) else None
 
 
 def _check_items(plan: Plan, root: str | Path) -> None:

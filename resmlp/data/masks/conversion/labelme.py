@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -9,6 +10,7 @@ from PIL import Image
 from resmlp.data.masks.conversion.plan import BACKGROUND, Fields, Item, Plan, flat_name, role_of
 from resmlp.data.masks.conversion.shapes import Size, circle, fill_polygon, polygon_of, rectangle, size_of
 from resmlp.data.masks.files import IGNORED
+from resmlp.imaging.file_types import ENDINGS
 from resmlp.imaging.walk import path_in_set
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import brief, counted
@@ -17,29 +19,36 @@ IGNORED_NAMES = ("__ignore__", "_ignore_", "ignore")
 BACKGROUND_NAMES = ("_background_", "__background__", BACKGROUND)
 LINES = ("point", "points", "line", "linestrip", "mask")
 """shapes without an area, or without points, which are left out"""
+KEYS = {"shapes", "imagePath", "imageData", "imageWidth", "imageHeight"}
 Shape = tuple[str, np.ndarray]
 
 
-def is_labelme(fields: Fields) -> bool:
-    """Whether a JSON object is one of LabelMe's."""
-    return isinstance(fields.value.get("shapes"), list) and "imagePath" in fields.value
+def is_labelme(value: dict[str, Any]) -> bool:
+    """Whether a JSON object is one of LabelMe's, perhaps a wrong one."""
+    return len(KEYS & value.keys()) > 1
+
+
+def is_beside_image(file: Path) -> bool:
+    """Whether an image of the same name lies beside a JSON file, as in LabelMe's layout."""
+    endings = (*ENDINGS, *map(str.upper, ENDINGS))
+    return any(file.with_suffix(ending).is_file() for ending in endings)
 
 
 def plan_labelme(root: Path, files: list[Fields]) -> Plan:
     """The plan for the JSON files below `root`. Raises `UserError`."""
-    read = [(fields, size_of(fields, "imageWidth", "imageHeight"), *_shapes(fields)) for fields in files]
-    labels = {label for _, _, shapes, _ in read for label, _ in shapes}
+    read = [(fields, *_shapes(fields), size_of(fields, "imageWidth", "imageHeight")) for fields in files]
+    labels = {label for _, shapes, *_ in read for label, _ in shapes}
     named = sorted(labels - {*IGNORED_NAMES, *BACKGROUND_NAMES})
     classes = (BACKGROUND, *named)
     numbers = {name: i + 1 for i, name in enumerate(named)} | dict.fromkeys(IGNORED_NAMES, IGNORED)
     numbers |= dict.fromkeys(BACKGROUND_NAMES, 0)
     items = []
-    for fields, size, shapes, _ in read:
+    for fields, shapes, _, size in read:
         relative = Path(fields.file).relative_to(root)
         name = flat_name(_below_split(relative))
         drawn = [(numbers[label], points) for label, points in shapes]
         items.append(Item(role_of(*relative.parts[:1]), name, _image_of(root, fields), partial(_draw, size, drawn)))
-    left_out = sum(count for *_, count in read)
+    left_out = sum(count for *_, count, _ in read)
     notes = [f"left out: {counted(left_out, 'shape')} without an area ({', '.join(LINES)})"] if left_out else []
     return Plan("labelme", classes, items, notes=notes)
 
