@@ -29,6 +29,8 @@ SHELL_REASONS = {
     r"^python benchmarks/": "measures for minutes or hours; tests/benchmarks run the scripts with small sizes",
     r"^curl ": "tests/serving/test_curl.py runs each of these lines",
     r"^resmlp serve ": "does not end; tests/serving start servers",
+    r"^resmlp predict photo.jpg": "needs the network of CIFAR-10 in the package; tests/hub/test_packaged.py",
+    r"--run.log tensorboard wandb": "needs an account; tests/utils/test_trackers.py has trackers that stand in",
     r"^torchrun ": "needs several processes; tests/training start them",
     r"_in1k|imagenet|IMAGENET|timm:|resnet|--protocol top1 real": "needs published weights or ImageNet: the network",
     r"hf-hub:|^resmlp push ": "needs the hub; tests/hub run these commands against one of their own",
@@ -47,6 +49,7 @@ SHELL_REASONS = {
 """lines of shell blocks that are not run -> why; <PAGE> stands behind the line"""
 
 PYTHON_REASONS = {
+    r"import tritonclient": "needs a server of Triton",
     r"^class \w+\(|^def _v2|self\.steps\(\)": "an outline of code that is in the package",
     r"pretrained=True": "needs published weights, and so the network",
     r"onnxruntime\.InferenceSession": "tests/exporters/test_translator.py decodes so",

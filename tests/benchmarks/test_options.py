@@ -10,8 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HELPERS = {"input_steps", "machine", "options", "cifar_teacher", "decoding_peers", "load_client", "record"}
-"""files of benchmarks/ that other benchmarks import, and that which records a run"""
+HELPERS = {
+    "input_steps",
+    "machine",
+    "options",
+    "cifar_teacher",
+    "decoding_peers",
+    "load_client",
+    "package_network",
+    "record",
+}
+"""files of benchmarks/ that other benchmarks import, and those that record a run and package a network"""
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 

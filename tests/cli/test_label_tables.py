@@ -226,7 +226,10 @@ def test_data_check_finds_the_paths_that_train_does(resmlp, images, tmp_path, mo
 
 def test_data_check_counts_an_image_with_several_labels_once(resmlp, images, table):
     shown = resmlp("data", "check", images, "--data.labels", table).out
-    assert [line.split()[:3] for line in shown.splitlines()[1:3]] == [["train", "28", "images"], ["val", "20", "images"]]
+    assert [line.split()[:3] for line in shown.splitlines()[1:3]] == [
+        ["train", "28", "images"],
+        ["val", "20", "images"],
+    ]
 
 
 @pytest.mark.slow

@@ -164,7 +164,7 @@ def test_an_export_of_another_kind_stays(folder, translator_run, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--img-size", "25", "32"), "does not divide into patches"),
+        (("--img-size", "25x32"), "do not divide into patches"),
         (("--to", "executorch"), "--to executorch is for classifiers"),
         (("--precision", "int8"), "--precision int8"),
         (("--images", "nowhere.png"), "no image at nowhere.png"),

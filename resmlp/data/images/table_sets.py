@@ -215,7 +215,11 @@ def table_eval(data: Data, split: str | None = None) -> ImageSet:
     else:
         role = (split_role(split) or (split,))[:2]
         chosen = [name for name in names if name == split or (split_role(name) or ("",))[:2] == role]
-        demand(bool(chosen), f"--data.split {split}: no row of {found.path} has it", f"it has {short_list(names) or 'no splits'}")
+        demand(
+            bool(chosen),
+            f"--data.split {split}: no row of {found.path} has it",
+            f"it has {short_list(names) or 'no splits'}",
+        )
     images = found.images(lambda record: not chosen or record.split in chosen)
     return only_present(images)
 

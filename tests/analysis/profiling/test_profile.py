@@ -158,7 +158,7 @@ def test_the_precision_of_weights_and_images(monkeypatch):
 
     monkeypatch.setitem(machine.SIDE, "cpu", 64)
     monkeypatch.setattr(profiling, "measure_rss", lambda *rest: {})
-    monkeypatch.setattr(profiling, "open_subject", lambda name: Subject(name, Spy(4, 2).eval(), (4, 4)))
+    monkeypatch.setattr(profiling, "open_subject", lambda name, *size: Subject(name, Spy(4, 2).eval(), (4, 4)))
     (row,) = measure_networks(["x"], Settings(CPU, (2,), "bf16", seconds=0.01)).rows
     assert row.macs == 3 * 4 * 4 * 2
     assert row.memory is None
