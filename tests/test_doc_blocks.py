@@ -223,6 +223,7 @@ def test_the_first_ten_minutes(place, capsys):
         if block.page == FIRST and kind == "sh":
             run_lines(block, capsys)
         elif block.page == FIRST:
+            capsys.readouterr()
             exec(block.code, {})
             assert len(capsys.readouterr().out.splitlines()) == 2  # a line for each image
 

@@ -9,7 +9,6 @@ from resmlp.data.images.imageset import ImageSet
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, counted
 
-
 EVALUATE_SEVERAL = "give one label for each image; resmlp eval without --protocol evaluates a multilabel run"
 TRAIN_SEVERAL = "resmlp train multilabel trains on several or no labels for each image"
 
