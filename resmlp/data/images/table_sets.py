@@ -180,7 +180,11 @@ def table_splits(data: Data) -> Splits:
 
     Of several splits to validate on, such as val and test, the first of the usual names is used. Raises `UserError`.
     """
-    found = _open(data)
+    return divide(_open(data), data)
+
+
+def divide(found: TableSet, data: Data) -> Splits:
+    """The splits of an open table as `table_splits` returns them. Raises `UserError`."""
     train, val = found.splits("train"), found.splits("val")
     demand(bool(train or not val), f"{found.path} has no row to train on", "name the split train in some rows")
     images = found.images(lambda record: record.split in train if train else True)
@@ -215,7 +219,11 @@ def table_eval(data: Data, split: str | None = None) -> ImageSet:
     else:
         role = (split_role(split) or (split,))[:2]
         chosen = [name for name in names if name == split or (split_role(name) or ("",))[:2] == role]
-        demand(bool(chosen), f"--data.split {split}: no row of {found.path} has it", f"it has {short_list(names) or 'no splits'}")
+        demand(
+            bool(chosen),
+            f"--data.split {split}: no row of {found.path} has it",
+            f"it has {short_list(names) or 'no splits'}",
+        )
     images = found.images(lambda record: not chosen or record.split in chosen)
     return only_present(images)
 
