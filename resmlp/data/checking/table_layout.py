@@ -45,7 +45,7 @@ def _role(record: Record) -> str:
 
 
 def table_issues(found: TableSet, layout: Layout) -> list[Issue]:
-    """The issues of the rows, of the files without a row, and of the classes; if none is an error, why training stops."""
+    """The issues of the rows, of the other files and of the classes; without an error, why training would stop."""
     issues = list(_row_and_class_issues(found, layout))
     told = any(issue.severity == "error" for issue in issues)
     return issues if told else [*issues, *_training_issues(found)]
