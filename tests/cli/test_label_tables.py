@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -212,6 +213,27 @@ def test_data_check_of_training_rows_without_labels(resmlp, images, tmp_path):
     rows = [(f"im{i:02}", "a" if i > 30 else "", "val" if i > 30 else "train") for i in range(40)]
     table = write(tmp_path / "t.csv", ("file", "label", "split"), rows)
     assert resmlp("data", "check", images, "--data.labels", table).code == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "message"),
+    [
+        (("file", "label"), lambda i: ("",), "training needs two classes, and .* has none"),
+        (("file", "label", "weight"), lambda i: ("ab"[i % 2], 0), "the weights of all training images are 0"),
+        (("file", "label", "group"), lambda i: ("ab"[i % 2], i % 2), "a class with one group cannot be split"),
+        (("file", "label"), lambda i: ("one" if i == 0 else "ab"[i % 2],), "a class with one image cannot be split"),
+        (("file", "label", "group"), lambda i: ("a|b", 1), "one group cannot be split"),
+    ],
+)
+def test_data_check_tells_where_training_stops(resmlp, images, tmp_path, head, more, message):
+    table = write(tmp_path / "t.csv", head, [(f"im{i:02}", *more(i)) for i in range(40)])
+    ended = resmlp("data", "check", images, "--data.labels", table, "--json")
+    assert ended.code == 2
+    [issue] = [issue for issue in json.loads(ended.out)["issues"] if issue["severity"] == "error"]
+    assert re.search(message, issue["details"][0])
+    flags = ("--data.root", images, "--data.labels", table, "--out", tmp_path / "run")
+    assert re.search(message, resmlp("train", "multilabel", *FLAGS, *flags).error)  # training says the same
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("absolute", [True, False])

@@ -97,7 +97,7 @@ def _table(path: str, data: LabelTable) -> tuple[Layout, Tree, list[Issue]]:
     """The same by a table of labels."""
     found = read_table_set(path, str(data.labels), data.columns, "PATH")
     layout = table_layout(found)
-    return layout, found.tree, list(table_issues(found, layout))
+    return layout, found.tree, table_issues(found, layout)
 
 
 def _check_arguments(path: str, workers: int | None, img_size: Sequence[int], data: LabelTable) -> None:

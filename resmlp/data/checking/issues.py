@@ -37,6 +37,7 @@ KINDS = {
     "label-conflict": Kind("error", "the same image in several classes", "keep it only in its correct class"),
     "no-train": Kind("error", "val without train", "add a train/ folder next to it; for evaluation no fix is needed"),
     "cannot-split": Kind("error", "classes with one image, which cannot be split", "add images, or a val/ folder"),
+    "cannot-train": Kind("error", "tables with which training stops", "correct the table"),
     "missing-file": Kind("error", "rows of images that are not there", "correct the path, or remove the row"),
     "unclear-file": Kind("error", "rows that may mean several images", "write the path below PATH, with the extension"),
     "two-labels": Kind("error", "images with two rows that differ", "keep one row for each image"),

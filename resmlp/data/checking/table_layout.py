@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from resmlp.config import Data
 from resmlp.data.checking.issues import Issue
 from resmlp.data.checking.layout import Layout, class_issues
 from resmlp.data.images.imageset import SEPARATOR
-from resmlp.data.images.label_table import Record
+from resmlp.data.images.label_table import Record, check_weights
 from resmlp.data.images.split_names import split_role
-from resmlp.data.images.table_sets import TableSet
+from resmlp.data.images.table_sets import TableSet, divide
+from resmlp.utils.errors import UserError
 
 FEW = 10
 """images of a class that are few to learn from"""
@@ -42,8 +44,22 @@ def _role(record: Record) -> str:
     return found[0] if found else "all"
 
 
-def table_issues(found: TableSet, layout: Layout) -> Iterator[Issue]:
-    """The issues of the rows, of the files without a row, and of the classes."""
+def table_issues(found: TableSet, layout: Layout) -> list[Issue]:
+    """The issues of the rows, of the other files and of the classes; without an error, why training would stop."""
+    issues = list(_row_and_class_issues(found, layout))
+    told = any(issue.severity == "error" for issue in issues)
+    return issues if told else [*issues, *_training_issues(found)]
+
+
+def _training_issues(found: TableSet) -> Iterator[Issue]:
+    """The error with which training would stop, with default settings, before its first step."""
+    try:
+        check_weights(divide(found, Data()).train.weights)
+    except UserError as error:
+        yield Issue.of("cannot-train", {str(found.path): error.what}, fix=error.hint)
+
+
+def _row_and_class_issues(found: TableSet, layout: Layout) -> Iterator[Issue]:
     kinds = dict[str, dict[str, str]]()
     for kind, record, what, _ in found.faults:
         kinds.setdefault(kind, {})[f"line {record.line}"] = what

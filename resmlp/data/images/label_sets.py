@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from resmlp.data.images.imageset import ImageSet
-from resmlp.utils.checks import demand
+from resmlp.data.images.label_table import check_weights
 from resmlp.utils.errors import UserError, counted
 
 EVALUATE_SEVERAL = "give one label for each image; resmlp eval without --protocol evaluates a multilabel run"
@@ -39,7 +39,7 @@ def relative_weights(images: ImageSet) -> Tensor | None:
     """The weights of the images divided by their mean, float32 N; None if they have none. Raises `UserError`."""
     if not images.weights:
         return None
+    check_weights(images.weights)
     weights = torch.tensor(images.weights, dtype=torch.float64)
     weights = weights / weights.max().clamp(min=torch.finfo(torch.float64).tiny)  # their sum could overflow
-    demand(bool(weights.sum() > 0), "the weights of all training images are 0", "give some images a weight above 0")
     return (weights / weights.mean()).float()

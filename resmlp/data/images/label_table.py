@@ -1,7 +1,7 @@
 """A table of labels: for each image its classes, and its split, its group and its weight where the table has them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,6 +124,12 @@ class _Reader:
 
     def _error(self, row: Row, what: str, hint: str) -> UserError:
         return row_error(self.path, row.line, what, hint)
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Raise `UserError` if all weights of the images to train on are 0."""
+    what = "the weights of all training images are 0"
+    demand(not weights or any(weights), what, "give some images a weight above 0")
 
 
 def sort_labels(names: set[str]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Find an image of a tree by what a table calls it: its path, its name, both also without an extension."""
 
-import os.path
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 from resmlp.imaging.walk import path_in_set
 
@@ -58,7 +58,7 @@ class PathIndex:
 def _endings(root: str) -> Iterator[str]:
     """What a path below `root` may begin with: the root as it is given, and its absolute path and the ends of that."""
     yield path_in_set(f"{root.rstrip('/')}/")
-    for whole in dict.fromkeys((os.path.abspath(root), os.path.realpath(root))):
+    for whole in dict.fromkeys(map(str, (Path(root).absolute(), Path(root).resolve()))):
         parts = path_in_set(whole).split("/")
         yield from ("/".join(parts[i:]) + "/" for i in range(len(parts)) if any(parts[i:]))
 

@@ -180,7 +180,11 @@ def table_splits(data: Data) -> Splits:
 
     Of several splits to validate on, such as val and test, the first of the usual names is used. Raises `UserError`.
     """
-    found = _open(data)
+    return divide(_open(data), data)
+
+
+def divide(found: TableSet, data: Data) -> Splits:
+    """The splits of an open table as `table_splits` returns them. Raises `UserError`."""
     train, val = found.splits("train"), found.splits("val")
     demand(bool(train or not val), f"{found.path} has no row to train on", "name the split train in some rows")
     images = found.images(lambda record: record.split in train if train else True)
