@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def convert_masks(
                 written += _write(item, folder, plan, copy)
             except _RefusedError as refused:
                 if not begun:
-                    remove(folder)  # nothing else is in it
+                    _empty(folder)
                 raise refused.error from None
             progress(done, len(plan.items))
     counts = Counter(item.split for item in plan.items)
@@ -178,6 +179,15 @@ class _RefusedError(Exception):
         self.error = error
 
 
+def _empty(folder: Path) -> None:
+    """Remove what a conversion has written, and the folder if no hidden file is left in it."""
+    for path in folder.iterdir():
+        if path.name == LOCK or not path.name.startswith("."):
+            remove(path)
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def _about(source: Path, plan: Plan) -> dict[str, Any]:
     return {"source": str(source.absolute()), "layout": plan.layout, "classes": list(plan.classes)}
 
@@ -189,7 +199,7 @@ def _check_out(folder: Path, source: Path, plan: Plan) -> bool:
         same = read_json(marker) == about
         demand(same, f"--out {folder} holds the masks of another data set, or of other classes", "choose another --out")
         return True
-    others = [path.name for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
+    others = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
     demand(not others, f"--out {folder} is not empty: {others[:1]}", "choose a new folder")
     return False
 

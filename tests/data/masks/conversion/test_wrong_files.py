@@ -83,7 +83,9 @@ def test_a_refused_mask_leaves_nothing(tmp_path, wrong):
         Image.fromarray(mask).save(root / "SegmentationClass" / f"{name}.png")
     assert "/b." in error_of(root)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".keep").write_text("x")
-    with pytest.raises(UserError, match="is not empty"):
-        convert_masks(root, tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [".keep"]
+    for name in (".keep", "own"):
+        (tmp_path / "out" / name).write_text("x")
+        with pytest.raises(UserError):
+            convert_masks(root, tmp_path / "out")
+        assert (tmp_path / "out" / name).is_file()
+        assert not (tmp_path / "out" / ".lock").exists()
