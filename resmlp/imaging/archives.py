@@ -44,10 +44,13 @@ def stem_of(name: str) -> str:
     return name.removesuffix(ending)
 
 
-def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | HardLink | None]]:
+def archive_members(
+    archive: Path, on_outside: Callable[[str], Any] = lambda name: None
+) -> Iterator[tuple[str, ImageSource | HardLink | None]]:
     """(path, content) of each member that is not hidden, without folders; None if it is no image.
 
-    Raises `UserError` for an archive that is damaged, truncated, encrypted, or too large to keep in memory.
+    Calls `on_outside` with the name of each member that leads out of the archive, which is left out as well. Raises
+    `UserError` for an archive that is damaged, truncated, encrypted, or too large to keep in memory.
     """
     try:
         with archive.open("rb") as file:
@@ -56,14 +59,18 @@ def archive_members(archive: Path) -> Iterator[tuple[str, ImageSource | HardLink
             for name, image in zip_members(archive):
                 if path := _member_path(name):
                     yield path, image
+                elif ".." in name.split("/"):
+                    on_outside(name)
         else:
-            yield from _tar_members(archive, head)
+            yield from _tar_members(archive, head, on_outside)
     except DAMAGED as error:
         hint = "check that it is complete; create or download it again"
         raise UserError(f"cannot read the archive {archive}: {error}", hint) from error
 
 
-def _tar_members(archive: Path, head: bytes) -> Iterator[tuple[str, ImageSource | HardLink | None]]:
+def _tar_members(
+    archive: Path, head: bytes, on_outside: Callable[[str], Any]
+) -> Iterator[tuple[str, ImageSource | HardLink | None]]:
     opened = next((opened for magic, opened in COMPRESSIONS.items() if head.startswith(magic)), None)
     buffered = 0
     with (
@@ -73,6 +80,8 @@ def _tar_members(archive: Path, head: bytes) -> Iterator[tuple[str, ImageSource 
         while (info := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep about a kilobyte per member
             path = _member_path(info.name)
+            if ".." in info.name.split("/"):
+                on_outside(info.name)
             if not path or info.isdir():
                 continue
             if info.islnk():

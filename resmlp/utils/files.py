@@ -11,6 +11,8 @@ from typing import Any
 
 from resmlp.utils.errors import UserError
 
+LOCK = ".lock"
+"""the file by which a process keeps others from writing to its folder"""
 MAX_JSON = 2**26
 """bytes of a JSON file: in memory it takes up to 30 times as much"""
 
@@ -71,7 +73,7 @@ def only_writer(folder: Path, does: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}", "choose another --out") from None
     try:

@@ -10,7 +10,7 @@ from resmlp.imaging.archives import ARCHIVES, HardLink, archive_members, stem_of
 from resmlp.imaging.image_file import File, ImageSource
 from resmlp.imaging.passed_over import Skipped, is_passed_over
 from resmlp.imaging.walk import OnSkip, path_in_set, walk
-from resmlp.utils.errors import UserError, printable
+from resmlp.utils.errors import UserError, brief, printable
 
 
 class Tree(NamedTuple):
@@ -80,8 +80,9 @@ def _list_archive(root: str, archive: Path, on_skip: OnSkip) -> Tree:
     images: dict[str, ImageSource] = {}
     others: list[str] = []
     links: dict[str, str] = {}
+    outside: list[str] = []
     try:
-        for path, member in archive_members(archive):
+        for path, member in archive_members(archive, outside.append):
             if isinstance(member, HardLink):
                 links[path] = member.target
             elif member is None:
@@ -90,6 +91,9 @@ def _list_archive(root: str, archive: Path, on_skip: OnSkip) -> Tree:
                 images[path] = member
     except UserError as error:
         on_skip(Skipped("cannot-list", printable(archive.name), error))
+    if outside and not images:
+        what = f"{archive} has no images but for members outside it, such as {brief(outside[0])[:60]}"
+        on_skip(Skipped("cannot-list", printable(archive.name), UserError(what, "pack it again without .. in paths")))
     packed = [path for path in others if path.lower().endswith(ARCHIVES)]
     if packed and not images:
         inner = UserError(f"{archive}:{packed[0]} is an archive in an archive", "unpack the outer one")

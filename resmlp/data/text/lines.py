@@ -35,7 +35,7 @@ def _decoded(line: bytearray, number: int, name: str) -> str:
     """A line's text, without the mark that some programs set before the first and with either kind of end."""
     endless = f"line {number} of {name} has more than {LONGEST:,} bytes"
     demand(len(line) <= LONGEST, endless, "is it text, a sentence a line?")
-    if number == 1 and (encoding := wide_encoding(line)):
+    if number == 1 and (encoding := wide_encoding(bytes(line))):
         raise UserError(f"line 1 of {name} is not UTF-8 but {encoding}", f"convert it with {command(encoding)}")
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\r")

@@ -51,7 +51,9 @@ def read_table(path: Path, languages: tuple[str, str], chosen: Mapping[str, str]
     width = len(rows[0]) if header else 2
     for number, row in enumerate(rows, 1):
         if len(row) != width:
-            hint = "a line is a sentence, a tab and its translation; `cut -f1,2` removes other columns"
+            hint = "a line is a sentence, a tab and its translation"
+            if len(row) > width:
+                hint += "; of more columns, add a first line with their names, such as en and de, or see --data.columns"
             hint = f"its header has {width - 1}" if header else hint
             raise UserError(f"{path}, line {number}, has {len(row) - 1} tabs", hint)
     if not header:

@@ -129,7 +129,7 @@ def test_tables_in_a_folder(table, tmp_path):
     ("rows", "settings", "message"),
     [
         ([("en", "de"), ("a", "b", "c")], {}, "line 2, has 2 tabs"),
-        ([("a", "b", "c")], {}, "line 1, has 2 tabs"),
+        ([("1", "b", "c")], {}, "line 1, has 2 tabs (a line is a sentence, a tab and its translation; of more columns"),
         ([("a", "b"), ("c",)], {}, "line 2, has 0 tabs"),
         ([("a", "b"), *ROWS], {"columns": ("source=a", "target=z")}, "no column 'z'"),
         ([("a", "b", "c"), ("x", "y", "z")], {"columns": ("source=a",)}, "--data.columns source=NAME target=NAME"),

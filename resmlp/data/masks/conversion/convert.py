@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from resmlp.data.masks.conversion.png_masks import plan_city, plan_voc
 from resmlp.data.masks.files import IGNORED, image_header
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, counted, did_you_mean
-from resmlp.utils.files import only_writer, read_json, write_json, write_text, write_whole
+from resmlp.utils.files import LOCK, only_writer, read_json, remove, write_json, write_text, write_whole
 
 LAYOUTS = ("voc", "city", "coco-instances", "coco-panoptic", "labelme")
 MAX_JSON = 2**30
@@ -77,15 +78,23 @@ def convert_masks(
     demand(not within, f"--out {out} is inside {root}", "choose a folder beside it")
     plan = make_plan(source, layout)
     _check_items(plan, root)
+    _check_out(folder, source, plan)
     with only_writer(folder, "converts masks into"):
-        _check_out(folder, source, plan)
+        begun = _check_out(folder, source, plan)  # again: another process may have written meanwhile
+        if not begun:
+            write_json(folder / SOURCE, _about(source, plan))
         lines = [f"{number} {name}" for number, name in enumerate(plan.classes)]
         shades = [f"{number} {' '.join(map(str, color))}" for number, color in enumerate(plan.palette())]
         write_text(folder / LISTS[0], "\n".join(lines) + "\n")
         write_text(folder / PALETTE, "\n".join(shades) + "\n")
         written = 0
         for done, item in enumerate(plan.items, 1):
-            written += _write(item, folder, plan, copy)
+            try:
+                written += _write(item, folder, plan, copy)
+            except _RefusedError as refused:
+                if not begun:
+                    _empty(folder)
+                raise refused.error from None
             progress(done, len(plan.items))
     counts = Counter(item.split for item in plan.items)
     return Converted(folder, plan.layout, plan.classes, dict(counts), written, tuple(plan.notes))
@@ -162,37 +171,69 @@ def _check_items(plan: Plan, root: str | Path) -> None:
     demand(not mixed, f"some images of {root} are in train/ or val/, others in neither", "move them")
 
 
-def _check_out(folder: Path, source: Path, plan: Plan) -> None:
-    """Raise `UserError` if the folder has other content than an earlier conversion of the same data set."""
-    about = {"source": str(source.absolute()), "layout": plan.layout, "classes": list(plan.classes)}
-    marker = folder / SOURCE
+class _RefusedError(Exception):
+    """A mask that cannot be read or does not fit its image; an error of the disk is none, a later call continues it."""
+
+    def __init__(self, error: UserError):
+        super().__init__(str(error))
+        self.error = error
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a conversion has written, and the folder if no hidden file is left in it."""
+    for path in folder.iterdir():
+        if path.name == LOCK or not path.name.startswith("."):
+            remove(path)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _about(source: Path, plan: Plan) -> dict[str, Any]:
+    return {"source": str(source.absolute()), "layout": plan.layout, "classes": list(plan.classes)}
+
+
+def _check_out(folder: Path, source: Path, plan: Plan) -> bool:
+    """Whether an earlier call has begun this conversion in the folder. Raises `UserError` for other content."""
+    about, marker = _about(source, plan), folder / SOURCE
     if marker.is_file():
         same = read_json(marker) == about
         demand(same, f"--out {folder} holds the masks of another data set, or of other classes", "choose another --out")
-        return
-    others = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        return True
+    others = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
     demand(not others, f"--out {folder} is not empty: {others[:1]}", "choose a new folder")
-    write_json(marker, about)
+    return False
 
 
 def _write(item: Item, out: Path, plan: Plan, copy: bool) -> bool:
-    """Write the mask, then the image, and return whether they were not there; an error leaves none of the two."""
+    """Write the mask, then the image, and return whether they were not there; an error leaves none of the two.
+
+    Raises `_RefusedError` before it writes.
+    """
     image = out / "images" / item.split / (item.name + item.image.suffix)
     mask = out / "labels" / item.split / f"{item.name}.png"
     if image.exists() and mask.is_file():
         return False
-    numbers = item.draw()
-    size = image_header(str(item.image), "apply").size
-    stored = image_header(str(item.image), "ignore").size
-    if numbers.shape[::-1] not in (size, stored):
-        sizes = "{} x {}".format(*size), "{1} x {0}".format(*numbers.shape)
-        raise UserError(f"{item.image} is {sizes[0]} pixels, its mask {sizes[1]}", "width x height must be the same")
+    try:
+        numbers = _drawn(item)
+    except UserError as error:
+        raise _RefusedError(error) from None
     write_whole(mask, lambda aside: _index_image(numbers, plan).save(aside, format="png"))
     if copy:
         write_whole(image, lambda aside: shutil.copyfile(item.image, aside))
     else:
         write_whole(image, lambda aside: aside.symlink_to(item.image.absolute()))
     return True
+
+
+def _drawn(item: Item) -> np.ndarray:
+    """The class numbers of an image, uint8 H W. Raises `UserError` if they cannot be read, or have another size."""
+    numbers = item.draw()
+    size = image_header(str(item.image), "apply").size
+    stored = image_header(str(item.image), "ignore").size
+    if numbers.shape[::-1] not in (size, stored):
+        sizes = "{} x {}".format(*size), "{1} x {0}".format(*numbers.shape)
+        raise UserError(f"{item.image} is {sizes[0]} pixels, its mask {sizes[1]}", "width x height must be the same")
+    return numbers
 
 
 def _index_image(numbers: np.ndarray, plan: Plan) -> Image.Image:

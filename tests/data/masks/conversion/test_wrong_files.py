@@ -71,3 +71,21 @@ def test_an_annotation_without_segmentation_is_named(tmp_path, notes):
     }
     (tmp_path / "set" / "train.json").write_text(json.dumps(content))
     assert "train.json: annotations[0].segmentation is None" in error_of(tmp_path / "set")
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((9, 12), np.uint8), np.full((10, 12), 35, np.uint8)])
+def test_a_refused_mask_leaves_nothing(tmp_path, wrong):
+    """A mask of another size, and one with an unknown label: also the images before it are removed."""
+    root = tmp_path / "set"
+    (root / "SegmentationClass").mkdir(parents=True)
+    for name, mask in (("a", np.ones((10, 12), np.uint8)), ("b", wrong)):
+        picture(root / "JPEGImages" / f"{name}.jpg")
+        Image.fromarray(mask).save(root / "SegmentationClass" / f"{name}.png")
+    assert "/b." in error_of(root)
+    (tmp_path / "out").mkdir()
+    for name in (".keep", "own"):
+        (tmp_path / "out" / name).write_text("x")
+        with pytest.raises(UserError):
+            convert_masks(root, tmp_path / "out")
+        assert (tmp_path / "out" / name).is_file()
+        assert not (tmp_path / "out" / ".lock").exists()
