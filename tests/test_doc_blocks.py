@@ -49,6 +49,7 @@ SHELL_REASONS = {
 """lines of shell blocks that are not run -> why; <PAGE> stands behind the line"""
 
 PYTHON_REASONS = {
+    r"img_size=288": "too large for the network of the tests; tests/cli/test_img_size.py",
     r"import tritonclient": "needs a server of Triton",
     r"^class \w+\(|^def _v2|self\.steps\(\)": "an outline of code that is in the package",
     r"pretrained=True": "needs published weights, and so the network",
@@ -67,7 +68,12 @@ TINY = {
 """verb -> flags that are added where a line does not have them"""
 TINY_IMAGES = "--model resmlp_digits --data.img-size 16"
 """and for recipes whose network is large"""
-SMALLER = {"--run.epochs 60": "--run.epochs 2"}
+SMALLER = {
+    "--run.epochs 60": "--run.epochs 2",
+    "--img-size 288": "--img-size 12",
+    "--img-size 160 224 320x224": "--img-size 8 12 8x12",
+    "--data.img-size 288": "--data.img-size 12",
+}
 """what is written -> what is run"""
 
 

@@ -143,18 +143,18 @@ def _read_table(path: Path, name: str, found: Findings) -> Iterator[Part]:
     if not lines:
         return
     table = [line.split("\t") for line in lines]
-    languages, columns = guess_header(table[0])
-    if columns:
+    languages, named = guess_header(table[0])
+    if named:
         found.add("table-header", printable(path.name), ", ".join(table[0]))
     elif is_header(lines[0]):
         found.add("header-row", f"{printable(path.name)}, line 1", lines[0])
-    width, first = (len(table[0]), 1) if columns else (2, 0)
+    width, first = (len(table[0]), 1) if named else (2, 0)
     numbers = [i + 1 for i in range(first, len(table)) if len(table[i]) == width]
     for i in range(first, len(table)):
         if len(table[i]) != width:
             found.add("columns", f"{printable(path.name)}, line {i + 1}", f"{len(table[i])}, not {width}")
-    rows = [tuple(table[n - 1][i] for i in (columns or (0, 1)) if i is not None) for n in numbers]
-    splits = [row[2] for row in rows] if columns and columns.split is not None else None
+    rows = [tuple(table[n - 1][i] for i in (named or (0, 1)) if i is not None) for n in numbers]
+    splits = [row[2] for row in rows] if named and named.split is not None else None
     yield from _split(path, name, languages, rows, splits, numbers)
 
 
