@@ -403,7 +403,7 @@ def test_report_as_json(clean):
     report = check_data(clean)
     again = json.loads(json.dumps(report.to_dict()))
     assert again == report.to_dict()
-    assert list(again) == ["path", "decoded", "images", "classes", "sizes", "modes", "issues", "seconds"]
+    assert list(again) == ["path", "decoded", "images", "classes", "splits", "sizes", "modes", "issues", "seconds"]
     assert again["path"] == str(clean)
     assert [issue["severity"] for issue in again["issues"]] == ["error", "warning", "note"]
     for issue in again["issues"]:
