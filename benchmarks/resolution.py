@@ -4,161 +4,122 @@ python benchmarks/resolution.py cifar10 --data PATH      writes results/resoluti
 
 Each seed trains a network at one size, one on many grids, one with rising grids, and one at each other size, all with
 the same number of images. The first is measured at all sizes, its parameters moved in two ways: both sides of A
-interpolated, and by `resmlp.models.at_size`. Evaluations are of the last weights on the test images, once. Runs are
-kept in --runs, and the same command continues them.
+interpolated, and by `resmlp.models.at_size`. Evaluations are of the last weights on the test images, once.
+
+Trainings and measurements are processes of one thread, `--jobs` at a time, one seed after the other; the result is
+written after each seed. All are kept in --runs, and the same command continues them. Times are those of the processor,
+so that processes beside each other and beside others do not count.
 """
 
+import argparse
 import json
+import os
 import statistics
 import sys
-from dataclasses import dataclass, replace
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from adaptations import interpolated
+from child_processes import run_all
 from machine import conditions
 from options import data_parser
-from torch import nn
+from resolution_recipes import GRIDS, OWN, SETTINGS, shape, variants
 
 import resmlp
-from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
-from resmlp.data import EvalBatches, ImageSet, normalize, open_splits
+from resmlp.config import ImageRecipe
+from resmlp.data import EvalBatches, normalize, open_splits
+from resmlp.data.loading.loader import Batch
 from resmlp.metrics import classify
 from resmlp.models import Saved, open_model
 from resmlp.models.at_size import at_size
-from resmlp.models.resize import Size
-from resmlp.nn.grid_resampling import Rule, interpolation
-from resmlp.nn.mixers import LinearMixer
+from resmlp.utils.files import write_json
 
 RESULTS = Path(__file__).parent.parent / "results"
-OWN = 8
-"""tokens of a side of the single size"""
-SIDES = ("4", "6", "8", "10", "12", "16")
-RECTANGLES = ("6x10", "8x12")
 METHODS = ("interpolated", "ours", "many", "own")
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A data set and what is trained on it."""
+class Seed:
+    """The trainings and measurements of a seed, in a folder of their own."""
 
-    recipe: ImageRecipe
+    def __init__(self, base: ImageRecipe, data: Path, runs: Path, seed: int):
+        self.folder = runs / f"seed-{seed}"
+        self.recipes = variants(base, data, seed)
 
-    @property
-    def patch(self) -> int:
-        """Its side in pixels."""
-        return self.recipe.model.network()[1].patch_size
+    def missing(self) -> list[list[str]]:
+        """The names of the trainings, and then of the grids to measure, that are not there yet."""
+        trainings = [name for name in self.recipes if not self.seconds_file(name).exists()]
+        return [trainings, [f"at-{grid}" for grid in GRIDS if not self.measured_file(grid).exists()]]
+
+    def seconds_file(self, name: str) -> Path:
+        """Written when a training is finished."""
+        return self.folder / f"{name}.json"
+
+    def measured_file(self, grid: str) -> Path:
+        """Written when a grid is measured."""
+        return self.folder / f"at-{grid}.json"
+
+    def make(self, part: str) -> None:
+        """Do what has this name."""
+        if part.startswith("at-"):
+            write_json(self.measured_file(part[3:]), self.measure(part[3:]))
+        else:
+            self.train(part)
+
+    def train(self, name: str) -> None:
+        """Train, or continue, and write the seconds of the processor; those before an interruption count."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = self.folder / f"{name}.before.json"
+        seconds = json.loads(before.read_text()) if before.exists() else 0.0
+        start = time.process_time()
+        try:
+            resmlp.train(self.recipes[name], self.folder / name)
+        except KeyboardInterrupt:
+            write_json(before, seconds + time.process_time() - start)
+            sys.exit("stopped")
+        write_json(self.seconds_file(name), round(seconds + time.process_time() - start, 1))
+
+    def network(self, name: str) -> Saved:
+        """The network of a finished training."""
+        return open_model(self.folder / name)
+
+    def measure(self, grid: str) -> dict[str, float]:
+        """The accuracy at a grid, by method."""
+        recipe = self.recipes[grid]
+        size, single = shape(grid, recipe), self.network(OWN)
+        nets = {
+            "interpolated": interpolated(single, size),
+            "ours": at_size(single, size),
+            "many": at_size(self.network("many"), size),
+            "own": self.network(grid),
+            **({"rising": self.network("rising")} if grid == OWN else {}),
+        }
+        batches = eval_batches(recipe, nets["own"])
+        return {method: accuracy(net, batches) for method, net in nets.items()}
+
+    def found(self) -> dict:
+        """Accuracies by grid and method, and the seconds of the trainings."""
+        seconds = {name: json.loads(self.seconds_file(name).read_text()) for name in self.recipes}
+        return {"table": {grid: json.loads(self.measured_file(grid).read_text()) for grid in GRIDS}, "seconds": seconds}
 
 
-SETTINGS = {
-    "cifar10": Setting(
-        ImageRecipe(
-            "resolution-cifar10",
-            model=Model("resmlp_cifar", init="local", layer_scale=1.0, dim=128, depth=6),
-            data=Data("cifar10", img_size=(32,), batch_size=128, workers=0, crop_ratio=1.0, fraction=0.4),
-            augment=Augment("pad"),
-            optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-            run=Run(epochs=12, eval_every=100, log=(), save_minutes=5),
-        )
-    ),
-    "caltech20": Setting(
-        ImageRecipe(
-            "resolution-caltech20",
-            model=Model("resmlp_s12", init="local", layer_scale=1.0, dim=192, depth=6),
-            data=Data("folder", img_size=(128,), batch_size=64, workers=0, crop_ratio=1.0),
-            augment=Augment("resized", scale=(0.25, 1.0)),
-            optim=Optim("adamw", lr=1e-3, weight_decay=0.05, warmup_epochs=3, clip=1.0),
-            run=Run(epochs=50, eval_every=100, log=(), save_minutes=5),
-        )
-    ),
-}
-
-
-def shape(grid: str, patch: int) -> Size:
-    """The height and width in pixels of a grid such as 8 or 6x10."""
-    sides = [int(side) * patch for side in grid.split("x")]
-    return sides[0], sides[-1]
-
-
-def trained(recipe: ImageRecipe, folder: Path) -> tuple[Saved, float]:
-    """The network of a run and the seconds of its training; the run is made or continued."""
-    if not (folder / "summary.json").exists():
-        print(f"training {folder}", file=sys.stderr, flush=True)
-        resmlp.train(recipe, folder)
-    return open_model(folder), json.loads((folder / "summary.json").read_text())["seconds"]
-
-
-def variants(setting: Setting, data: Path, seed: int) -> dict[str, ImageRecipe]:
-    """What is trained with a seed, by name."""
-    base = replace(setting.recipe, run=replace(setting.recipe.run, seed=seed))
-    base = replace(base, data=replace(base.data, root=str(data)))
-    found = {"8": base}
-    for name, order in (("many", "random"), ("rising", "rising")):
-        grids = (*SIDES, *RECTANGLES) if name == "many" else ("4", "6", "8")
-        found[name] = replace(base, data=replace(base.data, grids=grids, grid_order=order))
-    for grid in (*SIDES, *RECTANGLES):
-        if grid != str(OWN):
-            size = shape(grid, setting.patch)
-            found[grid] = replace(base, data=replace(base.data, img_size=size))
-    return found
+def eval_batches(recipe: ImageRecipe, saved: Saved) -> list[Batch]:
+    """The test images, decoded once for all methods."""
+    return list(EvalBatches(open_splits(recipe.data).val, saved.preprocessing, 250, 0))
 
 
 @torch.inference_mode()
-def accuracy(saved: Saved, images: ImageSet) -> float:
+def accuracy(saved: Saved, batches: list[Batch]) -> float:
     """Top-1 in percent."""
     look = saved.preprocessing
-    batches = EvalBatches(images, look, 250, 0)
-    run = lambda x: saved.model(normalize(x, look.mean, look.std))  # noqa: E731
-    tally = classify(run, batches, len(saved.classes), "cpu")
+    tally = classify(lambda x: saved.model(normalize(x, look.mean, look.std)), batches, len(saved.classes), "cpu")
     return 100 * tally.top1 / tally.images
 
 
-def interpolated(saved: Saved, size: Size) -> Saved:
-    """The network at another size, both sides of A interpolated and scaled: what others do."""
-    rules = LinearMixer.resize_rules
-    LinearMixer.resize_rules = {"weight": Rule(plain, rules["weight"].tokens), "bias": rules["bias"]}
-    try:
-        return at_size(saved, size)
-    finally:
-        LinearMixer.resize_rules = rules
-
-
-def plain(matrix: torch.Tensor, step) -> torch.Tensor:
-    """A N N -> M M: bicubic along the rows and the columns, by N / M so that sums stay."""
-    sides = [sample(old, new) for old, new in zip(step.old, step.new)]
-    both = torch.kron(*sides).to(matrix)
-    return both @ matrix @ both.T * (matrix.shape[0] / len(both))
-
-
-def sample(old: int, new: int) -> torch.Tensor:
-    """new x old: bicubic, also to fewer samples, without antialiasing."""
-    if new >= old:
-        return interpolation(old, new)
-    eye = torch.eye(old, dtype=torch.float64)[:, None, None]
-    return nn.functional.interpolate(eye, (1, new), mode="bicubic")[:, 0, 0].T
-
-
-def measure_seed(setting: Setting, data: Path, runs: Path, seed: int, val: ImageSet) -> dict:
-    """Accuracies by grid and method, and seconds by training."""
-    seconds, table = {}, {grid: {} for grid in (*SIDES, *RECTANGLES)}
-    nets = {}
-    for name, recipe in variants(setting, data, seed).items():
-        nets[name], seconds[name] = trained(recipe, runs / f"seed-{seed}" / name)
-    for grid, row in table.items():
-        size = shape(grid, setting.patch)
-        row["interpolated"] = accuracy(interpolated(nets["8"], size), val)
-        row["ours"] = accuracy(at_size(nets["8"], size), val)
-        row["many"] = accuracy(at_size(nets["many"], size), val)
-        row["own"] = accuracy(nets[grid], val)
-        print(seed, grid, row, file=sys.stderr, flush=True)
-    return {"table": table, "rising": accuracy(nets["rising"], val), "seconds": seconds}
-
-
-def summarized(found: dict[int, dict]) -> dict[str, dict[str, dict[str, float]]]:
+def summarized(found: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
     """Mean and sample standard deviation over the seeds, by grid and method."""
-    return {
-        grid: {method: spread([one["table"][grid][method] for one in found.values()]) for method in METHODS}
-        for grid in (*SIDES, *RECTANGLES)
-    }
+    return {grid: {m: spread([one["table"][grid][m] for one in found]) for m in METHODS} for grid in GRIDS}
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -167,39 +128,62 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"mean": round(statistics.mean(values), 2), "std": round(deviation, 2)}
 
 
-def main() -> None:
-    """Measure and write."""
-    parser = data_parser(__doc__, "the data set", runs="resolution")
-    parser.add_argument("setting", choices=SETTINGS)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="in place of the setting's: to see that this runs")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    setting = SETTINGS[options.setting]
-    if options.epochs:
-        run = replace(setting.recipe.run, epochs=options.epochs)
-        setting = Setting(replace(setting.recipe, run=run))
-    runs = options.runs / options.setting
-    val = open_splits(replace(setting.recipe.data, root=str(options.data))).val
-    found = {seed: measure_seed(setting, options.data, runs, seed, val) for seed in range(options.seeds)}
+def result_of(setting: str, found: list[dict]) -> dict:
+    """What is recorded of some seeds."""
     table = summarized(found)
-    single, rising = (statistics.mean(one["seconds"][name] for one in found.values()) for name in ("8", "rising"))
     numbers = {f"{grid}_{method}": cell["mean"] for grid, row in table.items() for method, cell in row.items()}
-    numbers["rising"] = spread([one["rising"] for one in found.values()])["mean"]
+    numbers["rising"] = spread([one["table"][OWN]["rising"] for one in found])["mean"]
+    single, rising = (statistics.mean(one["seconds"][name] for one in found) for name in (OWN, "rising"))
     numbers["rising_time_share"] = round(rising / single, 3)
-    result = {
-        "what": f"Top-1 in percent on {options.setting} over image sizes, in tokens; trained at 8",
+    return {
+        "what": f"Top-1 in percent on {setting} over image sizes, in tokens; trained at {OWN}",
         "numbers": numbers,
         "target": {"rising_time_share": "at most 0.75"},
-        "command": f"python benchmarks/resolution.py {options.setting} --data PATH",
-        "seeds": options.seeds,
+        "command": f"python benchmarks/resolution.py {setting} --data PATH",
+        "seeds": len(found),
         "table": table,
         "by_seed": found,
         **conditions(),
     }
-    out = options.out or RESULTS / f"resolution_{options.setting}.json"
-    out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(table, indent=2), file=sys.stderr)
+
+
+def options_of() -> argparse.Namespace:
+    """The command line."""
+    parser = data_parser(__doc__, "the data set", runs="resolution")
+    parser.add_argument("setting", choices=SETTINGS)
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
+    parser.add_argument("--epochs", type=int, help="in place of the setting's, to see that this runs; needs --out")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once (default: cores)")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.epochs and not options.out:
+        parser.error("--epochs needs --out: the result is not one to keep")
+    return options
+
+
+def main() -> None:
+    """Train, measure and write; with `--part SEED/NAME`, only that one."""
+    torch.set_num_threads(1)
+    options = options_of()
+    base, runs = SETTINGS[options.setting], options.runs / options.setting
+    if options.epochs:
+        run = replace(base.run, epochs=options.epochs)
+        base = replace(base, run=run)
+    if options.part:
+        seed, name = options.part.split("/")
+        return Seed(base, options.data, runs, int(seed)).make(name)
+    found = []
+    for number in range(options.seeds):
+        seed = Seed(base, options.data, runs, number)
+        for stage in range(2):  # a measurement needs all trainings
+            names = seed.missing()[stage]
+            print(f"seed {number}: {' '.join(names)}", file=sys.stderr, flush=True)
+            run_all([[sys.executable, *sys.argv, "--part", f"{number}/{name}"] for name in names], options.jobs)
+        found.append(seed.found())
+        write_json(options.out or RESULTS / f"resolution_{options.setting}.json", result_of(options.setting, found))
+    print(json.dumps(summarized(found), indent=2), file=sys.stderr)
+    return None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HELPERS = {
+    "adaptations",
+    "child_processes",
     "input_steps",
     "machine",
     "options",
@@ -19,6 +21,7 @@ HELPERS = {
     "load_client",
     "package_network",
     "record",
+    "resolution_recipes",
 }
 """files of benchmarks/ that other benchmarks import, and those that record a run and package a network"""
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

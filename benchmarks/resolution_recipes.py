@@ -1,0 +1,57 @@
+"""What the benchmarks of image sizes train: the recipes of a seed, for CIFAR-10 and Caltech-20."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
+from resmlp.models.resize import Size
+
+OWN = "8"
+"""tokens of a side of the single size"""
+SIDES = ("4", "6", "8", "10", "12", "16")
+RECTANGLES = ("6x10", "8x12")
+GRIDS = (*SIDES, *RECTANGLES)
+ORDERS = {"many": ("random", GRIDS), "rising": ("rising", ("4", "6", "8"))}
+"""name of a training on several grids -> their order and the grids"""
+NETWORK = {"init": "local", "layer_scale": 1.0, "depth": 4}
+SETTINGS = {
+    "cifar10": ImageRecipe(
+        "resolution-cifar10",
+        model=Model("resmlp_cifar", dim=64, **NETWORK),
+        data=Data("cifar10", img_size=(32,), batch_size=128, workers=0, crop_ratio=1.0, fraction=0.3),
+        augment=Augment("pad"),
+        optim=Optim("adamw", lr=3e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
+        run=Run(epochs=10, eval_every=100, log=(), save_minutes=5, device="cpu"),
+    ),
+    "caltech20": ImageRecipe(
+        "resolution-caltech20",
+        model=Model("resmlp_cifar", patch_size=16, dim=96, **NETWORK),
+        data=Data("folder", img_size=(128,), batch_size=64, workers=0, crop_ratio=1.0),
+        augment=Augment("resized", scale=(0.25, 1.0)),
+        optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=3, clip=1.0),
+        run=Run(epochs=60, eval_every=100, log=(), save_minutes=5, device="cpu"),
+    ),
+}
+"""CIFAR-10: 10 epochs of 15,000 images; Caltech-20: 60 epochs of its 1,371 images, which are decoded each time"""
+
+
+def patch(recipe: ImageRecipe) -> int:
+    """The side of a patch in pixels."""
+    return recipe.model.network()[1].patch_size
+
+
+def shape(grid: str, recipe: ImageRecipe) -> Size:
+    """The height and width in pixels of a grid such as 8 or 6x10."""
+    sides = [int(side) * patch(recipe) for side in grid.split("x")]
+    return sides[0], sides[-1]
+
+
+def variants(base: ImageRecipe, data: Path, seed: int) -> dict[str, ImageRecipe]:
+    """What is trained with a seed, by name: on one grid each, and on several. The longest come first."""
+    base = replace(base, run=replace(base.run, seed=seed), data=replace(base.data, root=str(data)))
+    found = {}
+    for name, (order, grids) in ORDERS.items():
+        found[name] = replace(base, data=replace(base.data, grids=grids, grid_order=order))
+    for grid in reversed(GRIDS):
+        found[grid] = replace(base, data=replace(base.data, img_size=shape(grid, base)))
+    return found

@@ -1,0 +1,89 @@
+"""The trainings of the benchmark of image sizes, what it records of them, and its processes."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+APPEND = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
+SAVE = """
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: ((folder / "saved").touch(), sys.exit(1)))
+(folder / "ready").touch()
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def run_all(benchmark_module):
+    return benchmark_module("child_processes").run_all
+
+
+def test_commands_run_in_their_order(run_all, tmp_path):
+    run_all([[sys.executable, "-c", APPEND, str(tmp_path / "log"), letter] for letter in "abc"], 1)
+    assert (tmp_path / "log").read_text() == "abc"
+
+
+def test_a_failure_ends_the_others(run_all, tmp_path):
+    commands = [[sys.executable, "-c", code, str(tmp_path)] for code in ("raise SystemExit(3)", SAVE)]
+    with pytest.raises(SystemExit, match="raise SystemExit"):
+        run_all(commands, 1)
+    assert not (tmp_path / "ready").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_waits_for_the_checkpoint(run_all, tmp_path, number):
+    def interrupt():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_all([[sys.executable, "-c", SAVE, str(tmp_path)]], 2)
+    assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("setting", ["cifar10", "caltech20"])
+def test_a_seed_trains_ten_networks_with_the_same_images(benchmark_module, setting, tmp_path):
+    recipes = benchmark_module("resolution_recipes")
+    base = recipes.SETTINGS[setting]
+    found = recipes.variants(base, tmp_path, 1)
+    assert len(found) == 10
+    assert {(r.run.epochs, r.data.fraction, r.data.batch_size, r.run.seed) for r in found.values()} == {
+        (base.run.epochs, base.data.fraction, base.data.batch_size, 1)
+    }
+    side = {"cifar10": 4, "caltech20": 16}[setting]
+    assert found["6x10"].data.size == (6 * side, 10 * side)
+    assert found["8"].data.size == found["many"].data.size == (8 * side, 8 * side)
+    assert found["rising"].data.shapes == [(4, 4), (6, 6), (8, 8)]
+    assert len(found["many"].data.shapes) == 8
+
+
+def test_what_is_recorded(benchmark_module):
+    resolution = benchmark_module("resolution")
+    grids = resolution.GRIDS
+    table = {grid: dict.fromkeys(resolution.METHODS, 50.0) for grid in grids}
+    one = {"table": table | {"8": table["8"] | {"rising": 49.0}}, "seconds": {"8": 100.0, "rising": 70.0}}
+    other = {"table": table | {"8": table["8"] | {"rising": 51.0, "ours": 52.0}}, "seconds": one["seconds"]}
+    found = resolution.result_of("cifar10", [one, other])
+    assert found["numbers"]["rising_time_share"] == 0.7
+    assert found["numbers"]["rising"] == 50
+    assert found["table"]["8"]["ours"] == {"mean": 51, "std": 1.41}
+    assert len(found["numbers"]) == 2 + len(grids) * len(resolution.METHODS)
+
+
+def test_what_is_made_is_not_missing(benchmark_module, tmp_path):
+    resolution = benchmark_module("resolution")
+    seed = resolution.Seed(resolution.SETTINGS["cifar10"], tmp_path, tmp_path, 0)
+    seed.folder.mkdir()
+    for name in ("many", "at-16"):
+        (seed.folder / f"{name}.json").write_text("1")
+    trainings, measurements = seed.missing()
+    assert set(trainings) == {"rising", *resolution.GRIDS}
+    assert "at-16" not in measurements
+    assert len(measurements) == 7
