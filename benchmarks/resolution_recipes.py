@@ -5,6 +5,7 @@ from pathlib import Path
 
 from resmlp.config import Augment, Data, ImageRecipe, Model, Optim, Run
 from resmlp.models.resize import Size
+from resmlp.recipes.transfer import RESIZE
 
 OWN = "8"
 """tokens of a side of the single size"""
@@ -14,6 +15,8 @@ GRIDS = (*SIDES, *RECTANGLES)
 ORDERS = {"many": ("random", GRIDS), "rising": ("rising", ("4", "6", "8"))}
 """name of a training on several grids -> their order and the grids"""
 NETWORK = {"init": "local", "layer_scale": 1.0, "depth": 4}
+TUNED = 0.2
+"""the part of the epochs of a training in which `resmlp train resize` tunes A: about 240 steps"""
 SETTINGS = {
     "cifar10": ImageRecipe(
         "resolution-cifar10",
@@ -55,3 +58,10 @@ def variants(base: ImageRecipe, data: Path, seed: int) -> dict[str, ImageRecipe]
     for grid in reversed(GRIDS):
         found[grid] = replace(base, data=replace(base.data, img_size=shape(grid, base)))
     return found
+
+
+def tuning(own: ImageRecipe, checkpoint: Path) -> ImageRecipe:
+    """The tuning of A alone, from the network of the single size, at the size of `own`, with its images."""
+    run = replace(own.run, epochs=max(1, round(TUNED * own.run.epochs)))
+    model = replace(RESIZE.model, checkpoint=str(checkpoint))
+    return replace(RESIZE, model=model, data=own.data, augment=own.augment, run=run)

@@ -64,17 +64,32 @@ def test_a_seed_trains_ten_networks_with_the_same_images(benchmark_module, setti
     assert len(found["many"].data.shapes) == 8
 
 
+@pytest.mark.slow  # imports all of the package
 def test_what_is_recorded(benchmark_module):
     resolution = benchmark_module("resolution")
-    grids = resolution.GRIDS
-    table = {grid: dict.fromkeys(resolution.METHODS, 50.0) for grid in grids}
-    one = {"table": table | {"8": table["8"] | {"rising": 49.0}}, "seconds": {"8": 100.0, "rising": 70.0}}
-    other = {"table": table | {"8": table["8"] | {"rising": 51.0, "ours": 52.0}}, "seconds": one["seconds"]}
+    table = {grid: dict.fromkeys(resolution.METHODS, 50.0) for grid in resolution.GRIDS}
+    table["8"] |= {"rising": 49.0}
+    one = {"table": table, "seconds": {"8": 100.0, "rising": 70.0}}
+    other = {**one, "table": table | {"8": table["8"] | {"rising": 52.0, "ours": 52.0}}}
     found = resolution.result_of("cifar10", [one, other])
-    assert found["numbers"]["rising_time_share"] == 0.7
-    assert found["numbers"]["rising"] == 50
     assert found["table"]["8"]["ours"] == {"mean": 51, "std": 1.41}
-    assert len(found["numbers"]) == 2 + len(grids) * len(resolution.METHODS)
+    assert found["numbers"]["rising_time_share"] == 0.7
+    assert found["numbers"]["rising_gain"] == 50.5 - 51
+    assert set(found["target"]) < set(found["numbers"])
+
+
+def test_the_goals(benchmark_module):
+    resolution = benchmark_module("resolution")
+    table = {grid: {"ours": 79, "interpolated": 76, "many": 80, "own": 80} for grid in resolution.GRIDS}
+    table["8"] = {"ours": 80, "interpolated": 80, "many": 81, "own": 80}
+    table["16"] = {"ours": 74, "interpolated": 70, "many": 79.5, "own": 81}
+    assert resolution.goals(table) == {
+        "own_size": 80,
+        "ours_lost": 1,
+        "ours_share_of_plain_loss": 0.6,
+        "many_behind_own": 1.5,
+        "many_gain_at_own_size": 1,
+    }
 
 
 def test_what_is_made_is_not_missing(benchmark_module, tmp_path):
@@ -83,7 +98,6 @@ def test_what_is_made_is_not_missing(benchmark_module, tmp_path):
     seed.folder.mkdir()
     for name in ("many", "at-16"):
         (seed.folder / f"{name}.json").write_text("1")
-    trainings, measurements = seed.missing()
-    assert set(trainings) == {"rising", *resolution.GRIDS}
-    assert "at-16" not in measurements
-    assert len(measurements) == 7
+    assert set(seed.missing(0)) == {"rising", *resolution.GRIDS}
+    assert seed.missing(1) == [f"tuned-{grid}" for grid in resolution.GRIDS if grid != "8"]
+    assert seed.missing(2) == [f"at-{grid}" for grid in resolution.GRIDS if grid != "16"]
