@@ -42,7 +42,7 @@ def test_an_interruption_waits_for_the_checkpoint(run_all, tmp_path, number):
             time.sleep(0.01)
         os.kill(os.getpid(), number)
 
-    threading.Thread(target=interrupt).start()
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         run_all([[sys.executable, "-c", SAVE, str(tmp_path)]], 2)
     assert (tmp_path / "saved").exists()
