@@ -9,7 +9,7 @@ NO_VECTORS := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_IN
 BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference precisions training_step grid_step decoding serving \
 	$(if $(shell command -v nvidia-smi),accelerator)
 # benchmarks that read data sets, and where these lie: in DATA, or each at a path of its own
-DATA_BENCHMARKS := data_check input_pipeline compression transfer imbalance dino distillation camvid multi30k multilabel resolution
+DATA_BENCHMARKS := data_check input_pipeline compression transfer imbalance dino distillation camvid multi30k multilabel resolution native_size
 CIFAR10 ?= $(DATA)/cifar10
 CALTECH20 ?= $(DATA)/caltech20
 IMAGENET_SAMPLES ?= $(DATA)/imagenet_samples
@@ -81,8 +81,8 @@ bench-data/resolution: .venv/ready
 	$(BIN)/python benchmarks/resolution.py cifar10 --data "$(CIFAR10)"
 	$(BIN)/python benchmarks/resolution.py caltech20 --data "$(CALTECH20)"
 
-bench-data/imbalance: .venv/ready
-	$(BIN)/python benchmarks/imbalance.py --data "$(CALTECH20)"
+bench-data/imbalance bench-data/native_size: bench-data/%: .venv/ready
+	$(BIN)/python benchmarks/$*.py --data "$(CALTECH20)"
 
 bench-data/dino bench-data/distillation: bench-data/%: .venv/ready
 	$(BIN)/python benchmarks/$*.py --data "$(CIFAR10)"

@@ -3,7 +3,8 @@
 `<!-- results -->` and `<!-- /results -->` enclose the table of all results. `<!-- results dino knn -->` starts the
 table of those whose file names begin with `dino`, then of those that begin with `knn`. README.md shows the numbers that
 have a target, docs/*.md show all, and what they were measured on below the table. `<!-- models -->` and
-`<!-- /models -->` enclose the table of published weights.
+`<!-- /models -->` enclose the table of published weights. `<!-- table resolution -->` and `<!-- /table -->` enclose the
+`table` of one result, mean and standard deviation by row and column. Nothing is written for a result that is not there.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 TABLE = re.compile(r"(<!-- results((?: \w+)*) -->\n).*?(<!-- /results -->)", re.DOTALL)
 MODELS = re.compile(r"(<!-- models -->\n).*?(<!-- /models -->)", re.DOTALL)
+ONE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- */?results.*?-->")
 FEW = 4  # how many numbers README.md shows of a result without target
 Columns = dict[str, Callable[[dict[str, Any]], str]]
@@ -107,9 +109,28 @@ def table(prefixes: str, columns: Columns, folder: str) -> str:
             result = read_result(path)
             lines.append([f"[{result['what']}]({folder}/{path.name})", *(cell(result) for cell in columns.values())])
             places.setdefault(measured_on(result), []).append(path.stem)
+    if not places:
+        return ""
     below = "".join(f"- {', '.join(names)}: {place}\n" for place, names in places.items())
     rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"{rows}\nMeasured on:\n\n{below}" if prefixes and "machine" in columns else rows
+
+
+def own_table(name: str) -> str:
+    """The `table` of a result: a row for each of its entries, a column for each entry of these."""
+    path = ROOT / "results" / f"{name}.json"
+    if not path.exists():
+        return ""
+    result = read_result(path)
+    try:
+        rows: dict[str, dict[str, dict[str, float]]] = result["table"]
+        columns = list(next(iter(rows.values())))
+        lines = [["", *columns], ["---"] * (1 + len(columns))]
+        for row, cells in rows.items():
+            lines.append([row, *(f"{cells[column]['mean']:.1f} ± {cells[column]['std']:.1f}" for column in columns)])
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
+        raise PageError(f"results/{path.name}: table should have mean and std by row and column") from None
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def models() -> str:
@@ -201,6 +222,7 @@ def build() -> int:
         check_markers(page.name, text)
         columns, folder = (BRIEF, "results") if page.parent == ROOT else (FULL, "../results")
         fresh = TABLE.sub(lambda match, c=columns, of=folder: match[1] + table(match[2], c, of) + match[3], text)
+        fresh = ONE.sub(lambda match: match[1] + own_table(match[2]) + match[3], fresh)
         fresh = MODELS.sub(lambda match: match[1] + models() + match[2], fresh)
         if fresh != text:
             stale.append(page.name)

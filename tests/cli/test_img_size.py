@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import processes
 import pytest
 from PIL import Image
 
 import resmlp as package
+from resmlp.cli.main import main
 
 
 @pytest.fixture
@@ -69,6 +71,30 @@ def test_eval_predict_and_embed_see_the_same_images(resmlp, trained, tree, tmp_p
     assert resmlp("embed", trained, tree, "--workers", 0, "--out", tmp_path / "f.npy", *flags).code == 0
     embedded = package.load(trained, "cpu", img_size=size).features([Image.open(file) for file in files])
     np.testing.assert_allclose(np.load(tmp_path / "f.npy"), embedded, rtol=0, atol=1e-4)
+
+
+@pytest.fixture
+def mixed(tree, tmp_path):
+    """Images of three aspect ratios, three of each class, so that the processes see unlike shapes."""
+    for number, file in enumerate(sorted(tree.rglob("*.png"))):
+        if number % 4:
+            size = [(40, 16), (16, 40), (24, 24)][number % 3]
+            (tmp_path / "mixed" / "val" / file.parent.name).mkdir(parents=True, exist_ok=True)
+            Image.open(file).resize(size).save(tmp_path / "mixed" / "val" / file.parent.name / file.name)
+    return tmp_path / "mixed"
+
+
+@pytest.mark.slow
+def test_native_on_two_processes_is_that_on_one(resmlp, trained, mixed, tmp_path):
+    flags = ["--data.root", mixed, "--data.workers", 0, "--data.batch-size", 2, "--img-size", "native"]
+    flags += ["--device", "cpu", "--json", "--out"]
+    alone = json.loads(resmlp("eval", trained, *flags, tmp_path / "one").out)
+    words = [str(word) for word in ("eval", trained, *flags, tmp_path / "two")]
+    first, second = processes.together(main, words, folder=tmp_path)
+    found = json.loads(first[first.index("{") :])
+    assert found.pop("images") == alone.pop("images") == 27
+    assert {key: found[key] for key in ("top1", "top5")} == {key: alone[key] for key in ("top1", "top5")}
+    assert "top1" not in second, "one process writes"
 
 
 def test_native_has_no_crop(resmlp, trained, tree):
