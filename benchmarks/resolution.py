@@ -38,7 +38,7 @@ from resmlp.utils.files import write_json
 
 RESULTS = Path(__file__).parent.parent / "results"
 MATCHED = 256
-"""training images whose moments are matched"""
+"""about how many training images the moments are matched on"""
 METHODS = {
     "interpolated": "both sides of A interpolated",
     "ours": "U A U+, what resmlp does",
