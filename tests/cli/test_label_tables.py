@@ -180,6 +180,23 @@ def test_an_export_gives_the_same_labels(run, images, tmp_path, pixels):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("to", ["int4", "2:4", "int8"])
+def test_compression_is_measured_by_the_average_precision(resmlp, run, images, tmp_path, to):
+    if to == "int8":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    ask = ("--json", "--data.workers", 0)
+    found = scores(resmlp("compress", run, "--to", to, "--images", 8, "--out", tmp_path / "small", *ask))
+    assert set(found["before"]) == {"map", "f1", "bytes"}
+    for model, measured in ((run, found["before"]), (tmp_path / "small", found["after"])):
+        own = scores(resmlp("eval", model, *ask))
+        assert {name: own[name] for name in ("map", "f1")} == pytest.approx(
+            {name: measured[name] for name in ("map", "f1")}, abs=1e-6
+        )
+        assert own["threshold"] == json.loads((run / "model.json").read_text())["threshold"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["folder", "finetune", "probe", "distill"])
 def test_a_table_of_single_labels_trains_every_recipe(resmlp, trained, images, tmp_path, recipe):
     rows = [(f"im{i:02}.png", "red" if i % 2 == 0 else "none", 1 + i % 2) for i in range(48)]
