@@ -23,7 +23,7 @@ from options import data_parser
 
 import resmlp
 from resmlp.compression import methods
-from resmlp.compression.compress import Accuracy, compress_saved
+from resmlp.compression.compress import Scores, compress_saved
 from resmlp.config import Data, Model
 from resmlp.data import EvalBatches, ImageSet, normalize, open_splits
 from resmlp.inference.runners import in_precision
@@ -58,7 +58,7 @@ class Bench:
         stride = 1 if count is None else max(1, len(splits.val) // count)
         self.batches = list(EvalBatches(splits.val.subset(range(0, len(splits.val), stride)), look, 500, 0))
         self.fitted = self._fitted(splits.train)
-        self.original: Accuracy | None = None
+        self.original: Scores | None = None
 
     def _fitted(self, train: ImageSet) -> torch.Tensor:
         chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:FITTED]
@@ -66,14 +66,14 @@ class Bench:
         return torch.cat([batch["image"] for batch in parts])
 
     @torch.inference_mode()
-    def score(self, saved: Saved) -> Accuracy:
+    def score(self, saved: Saved) -> Scores:
         """Top-1 and top-5, once for the network that all begin with."""
         if saved is self.saved and self.original:
             return self.original
         look = saved.preprocessing
         run = lambda images: saved.model(normalize(images, look.mean, look.std))  # noqa: E731
         tally = classify(run, self.batches, len(saved.classes), "cpu")
-        accuracy = Accuracy(tally.top1 / tally.images, tally.top5 / tally.images)
+        accuracy = {"top1": tally.top1 / tally.images, "top5": tally.top5 / tally.images}
         if saved is self.saved:
             self.original = accuracy
         return accuracy
@@ -114,7 +114,7 @@ def main(run: Path, root: str, count: int | None) -> dict:
             saved = bench.trained(noise, place / name)
             found[f"int4_trained_{name}"] = bench.compress("int4", place / f"{name}-int4", saved)
     rounded = bench.score(replace(bench.saved, model=in_precision(bench.saved.model, "bf16")))
-    top1 = {"fp32": bench.original.top1, "bf16": rounded.top1} | {
+    top1 = {"fp32": bench.original["top1"], "bf16": rounded["top1"]} | {
         name: each["after"]["top1"] for name, each in found.items()
     }
     points = {name: round(100 * (top1["fp32"] - value), 2) for name, value in top1.items()}

@@ -31,11 +31,11 @@ main { max-width: 64rem; }
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image whose label and prediction differ."""
+    """One image whose label and prediction differ; with several labels for each image, those of one class."""
 
     path: str
     label: str
-    """the name of the class that the data gives it"""
+    """the name of the class that the data gives it; with several labels for each image, NAME or `not NAME`"""
     predicted: str
     probability: float
     """of the predicted class"""
@@ -50,6 +50,8 @@ class Mistake:
     """probability of the label minus that of the likeliest other class"""
     index: int
     """the place of the image in the data"""
+    class_name: str = ""
+    """with several labels for each image, the class that the row is about; empty otherwise"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Mistakes:
     """labels in all that are probably wrong"""
     unreadable: tuple[str, ...]
     page: Path
+    labels: int
+    """labels that were judged: one for each image, or one for each image and class"""
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints, and what mistakes.json holds."""
@@ -75,12 +79,17 @@ class Mistakes:
             name: [asdict(one) for one in found]
             for name, found in (("errors", self.errors), ("wrong_labels", self.wrong_labels))
         }
-        counts = {"images": self.images, "wrong": self.wrong, "suspicious": self.suspicious}
+        counts = {"images": self.images, "labels": self.labels, "wrong": self.wrong, "suspicious": self.suspicious}
         return {"model": self.model, **counts, "unreadable": list(self.unreadable), "page": str(self.page), **lists}
 
+    def summary(self) -> str:
+        """How many predictions are wrong, in words."""
+        images, share = counted(self.images, "image"), 100 * self.wrong / max(self.labels, 1)
+        of = images if self.labels == self.images else f"{counted(self.labels, 'label')} of {images}"
+        return f"{self.wrong:,} of {of} are predicted wrong ({share:.1f} %)"
+
     def __str__(self) -> str:
-        share = 100 * self.wrong / self.images
-        lines = [f"{self.wrong:,} of {counted(self.images, 'image')} are predicted wrong ({share:.1f} %)"]
+        lines = [self.summary()]
         lines.append(f"{counted(self.suspicious, 'label')} probably wrong, by confident learning")
         lines += [f"  {one.path}: {one.label}, probably {one.suggested}" for one in self.wrong_labels[:10]]
         if self.suspicious > 10:
@@ -91,14 +100,12 @@ class Mistakes:
 
 def render(found: Mistakes, shown: Mistakes, images: "ImageSet") -> str:
     """The page: labels that are probably wrong, the worst errors, and the classes taken for each other most often."""
-    share = f"{100 * found.wrong / found.images:.1f} %"
-    about = f"{found.wrong:,} of {counted(found.images, 'image')} are predicted wrong ({share})."
     doubts = "By confident learning: the network, which was not trained on these images, is sure of another class."
     return page(
         f"Mistakes of {found.model}",
         [
             element("h1", "Mistakes"),
-            element("p", about, "faint"),
+            element("p", f"{found.summary()}.", "faint"),
             element("p", found.model, "faint"),
             section(
                 f"{counted(found.suspicious, 'label')} probably wrong",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
@@ -20,6 +20,7 @@ from resmlp.config.model_json import ModelConfig
 from resmlp.config.precision import Execution
 from resmlp.evaluation.classification import top1
 from resmlp.evaluation.evaluator import Evaluator
+from resmlp.evaluation.multilabel import mean_average_precision
 from resmlp.exporters.export import trunk_of
 from resmlp.hub.default_out import default_out
 from resmlp.hub.resolve import Source, resolve
@@ -35,24 +36,25 @@ from resmlp.utils.serialization import to_dict
 IMAGES = 512
 """default number of calibration images"""
 
-
-class Accuracy(NamedTuple):
-    """Fractions of the images."""
-
-    top1: float
-    top5: float
-
-
-Score = Callable[[Saved], Accuracy]
+Scores = dict[str, float]
+"""top1 and top5 of a classifier; map and f1 of one that gives several labels for each image"""
+Score = Callable[[Saved], Scores]
 
 
 @dataclass(frozen=True)
 class Measured:
     """What a network reaches, and the bytes of its file of weights."""
 
-    top1: float
-    top5: float
+    scores: Scores
     bytes: int
+
+    def to_dict(self) -> dict[str, float]:
+        """The scores by name, and `bytes`."""
+        return {**self.scores, "bytes": self.bytes}
+
+    def __str__(self) -> str:
+        scores = (f"{name} {value:.4f}" for name, value in self.scores.items())
+        return "  ".join([*scores, f"{self.bytes:>12,} bytes"])
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,11 @@ class CompressionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `resmlp compress --json` prints."""
-        return {key: value for key, value in to_dict(self).items() if value is not None} | {"out": str(self.out)}
+        own = {"out": str(self.out), "before": self.before.to_dict(), "after": self.after.to_dict()}
+        return {key: value for key, value in (to_dict(self) | own).items() if value is not None}
 
     def __str__(self) -> str:
-        lines = [
-            f"{name:<6} top1 {part.top1:.4f}  top5 {part.top5:.4f}  {part.bytes:>12,} bytes"
-            for name, part in (("before", self.before), ("after", self.after))
-        ]
+        lines = [f"{name:<6} {part}" for name, part in (("before", self.before), ("after", self.after))]
         ratio = self.before.bytes / self.after.bytes
         zeros = "" if self.zeros is None else f", {100 * self.zeros:.1f} % of the weights are 0"
         faster = "" if self.speedup is None else f", {self.speedup:.2f} times as fast as in its best other precision"
@@ -122,8 +122,6 @@ def compress(
     check_out(folder, to)
     saved = open_model(source)
     trunk_of(saved, source.name)
-    several = f"{source} gives several labels for each image, and compress measures top-1"
-    demand(saved.threshold is None, several, "export it")
     size = source.file.stat().st_size if source.trained else None
     warn_untrained(source.name, source.trained)
     with this_process(device) as process:
@@ -163,7 +161,7 @@ def compress_saved(
             small, details = method.write(saved, images, place)
         after, small_size = score(small), sum((place / name).stat().st_size for name in method.files)
         result = CompressionResult(
-            folder, to, len(images), Measured(*before, size), Measured(*after, small_size), **details
+            folder, to, len(images), Measured(before, size), Measured(after, small_size), **details
         )
         write_json(place / COMPRESSION, {key: value for key, value in result.to_dict().items() if key != "out"})
         files = (*method.files, CONFIG, COMPRESSION)
@@ -171,15 +169,16 @@ def compress_saved(
     return result
 
 
-def accuracy(evaluator: Evaluator, saved: Saved) -> Accuracy:
-    """Top-1 and top-5 of a network on the images of `evaluator`."""
+def accuracy(evaluator: Evaluator, saved: Saved) -> Scores:
+    """The scores of a network on the images of `evaluator`."""
     own = isinstance(saved.model, ExportedNetwork)  # it runs as it was written
     predictor = TorchPredictor(saved, evaluator.process.device, Execution() if own else evaluator.execution)
     measured = Evaluator(evaluator.source, evaluator.data, evaluator.process)
     measured.predictor = predictor.with_crop(*evaluator.data.crop_ratio) if evaluator.data.crop_ratio else predictor
     measured.images = evaluator.images
-    values = dict(top1(measured))
-    return Accuracy(values["top1"], values["top5"])
+    protocol, names = (top1, ("top1", "top5")) if saved.threshold is None else (mean_average_precision, ("map", "f1"))
+    values = dict(protocol(measured))
+    return {name: values[name] for name in names}
 
 
 def check_out(folder: Path, to: str) -> None:

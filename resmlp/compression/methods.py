@@ -108,7 +108,7 @@ def write_masked(
     new = {name: masked(weight, mask(weight), seen.get(name)) for name, weight in weights.items()}
     copy = Trunk(model.config)
     copy.load_state_dict(model.state_dict() | new)
-    save_model(folder, copy, saved.classes, saved.preprocessing)
+    save_model(folder, copy, saved.classes, saved.preprocessing, saved.threshold)
     return open_model(folder), {"zeros": zeros(new.values())}
 
 

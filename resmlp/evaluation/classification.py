@@ -127,18 +127,23 @@ def labels_by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:
     """
     ours = evaluator.predictor.classes  # the model first: one of another kind is named before its images are opened
     refuse_several_labels(evaluator)
-    theirs = [normalize("NFC", name) for name in evaluator.images.classes]
     if ours:
-        number = {normalize("NFC", name): i for i, name in enumerate(ours)}
-        unknown = [name for name in theirs if name not in number]
-        if unknown:
-            names = ", ".join(unknown[:5])
-            raise UserError(f"the model knows no class {names}", f"it knows {', '.join(ours[:5])}, ...")
-        return [number[name] for name in theirs], ours
+        return class_numbers(ours, evaluator.images.classes), ours
+    theirs = [normalize("NFC", name) for name in evaluator.images.classes]
     if evaluator.num_classes != len(theirs):
         counts = f"{len(theirs)} classes in the images, {evaluator.num_classes} in the model"
         raise UserError(counts, "fine-tune it on these classes: resmlp train finetune")
     return list(range(len(theirs))), theirs
+
+
+def class_numbers(ours: Sequence[str], theirs: Sequence[str]) -> list[int]:
+    """The place among the model's classes `ours` of each of the images' classes, by its name. Raises `UserError`."""
+    number = {normalize("NFC", name): i for i, name in enumerate(ours)}
+    names = [normalize("NFC", name) for name in theirs]
+    unknown = [name for name in names if name not in number]
+    what = f"the model knows no class {', '.join(unknown[:5])}"
+    demand(not unknown, what, f"it knows {', '.join(ours[:5])}, ...")
+    return [number[name] for name in names]
 
 
 def _in_subset(key: str, evaluator: Evaluator) -> tuple[list[int], tuple[int, ...]]:

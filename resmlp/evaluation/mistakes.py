@@ -5,23 +5,31 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from resmlp.analysis.mistakes_page import Mistake, Mistakes, render
 from resmlp.config.evaluation import EvalData
 from resmlp.config.precision import Execution
-from resmlp.evaluation.classification import labels_by_name
 from resmlp.evaluation.evaluator import Evaluator
+from resmlp.evaluation.label_problems import Problem, problems
 from resmlp.hub.resolve import Source, resolve
 from resmlp.utils.checks import demand
+from resmlp.utils.errors import counted, notice
 from resmlp.utils.files import check_writable, write_json, write_text, write_together
+
+if TYPE_CHECKING:
+    from resmlp.data import ImageSet
+    from resmlp.metrics import Collected
 
 MOST = 2**28
 """probabilities, of all images together: 1 GiB"""
 DATA = EvalData()
 SMALLEST = 1e-12
 """probability in a logarithm"""
+Ranked = tuple[float, Mistake]
+"""a key to sort by, and the mistake"""
 
 
 def mistakes(
@@ -38,7 +46,8 @@ def mistakes(
 
     Writes mistakes.html, with thumbnails of the `count` worst of both kinds, and mistakes.json and mistakes.csv with
     all of them, into `out`, by default the run folder. Labels are judged by confident learning, which needs images
-    that the network was not trained on. Raises `UserError`.
+    that the network was not trained on. With several labels for each image, an image and a class are one label, which
+    says yes or no. Raises `UserError`.
     """
     source = resolve(model)
     data = data if root is None else replace(data, root=str(root))
@@ -59,39 +68,67 @@ def mistakes(
 
 def _find(evaluator: Evaluator, page: Path) -> Mistakes:
     """All mistakes."""
-    from resmlp.metrics.confident_learning import suspects
-
-    numbers, names = labels_by_name(evaluator)
-    images, classes = evaluator.images, evaluator.num_classes
+    judge, images, classes = problems(evaluator), evaluator.images, evaluator.num_classes
     many = f"{len(images):,} images of {classes:,} classes: their probabilities do not fit into memory"
     demand(len(images) * classes <= MOST, many, "give a --data.root with fewer images")
-    outputs = evaluator.outputs()
-    index, probabilities = outputs.index.numpy(), outputs.value.softmax(1).numpy()
-    labels = np.asarray(numbers)[np.asarray(images.labels)[index]]
-    rows, guesses, doubts = np.arange(len(index)), probabilities.argmax(1), suspects(probabilities, labels)
-    loss = -np.log(np.maximum(probabilities[rows, labels], SMALLEST))
+    outputs = _finite(evaluator.outputs())
+    errors, doubts, labels = [], [], 0
+    for problem in judge(outputs):
+        labels += len(problem.labels)
+        wrong, doubtful = _judged(problem, outputs.index.tolist(), images)
+        errors += wrong
+        doubts += doubtful
+    return Mistakes(
+        str(evaluator.source),
+        len(outputs.index),
+        _sorted(errors),
+        _sorted(doubts),
+        len(errors),
+        len(doubts),
+        outputs.unreadable,
+        page,
+        labels,
+    )
+
+
+def _finite(outputs: "Collected") -> "Collected":
+    """The images with finite outputs: nothing can be said of the labels of the others."""
+    kept = outputs.value.isfinite().all(1)
+    if bad := int((~kept).sum()):
+        notice(f"{counted(bad, 'image')} left out: the outputs of the network are not finite")
+    return replace(outputs, index=outputs.index[kept], label=outputs.label[kept], value=outputs.value[kept])
+
+
+def _judged(problem: Problem, index: Sequence[int], images: "ImageSet") -> tuple[list[Ranked], list[Ranked]]:
+    """The wrong predictions for the images `index`, and their labels that are probably wrong; the worst sort first."""
+    from resmlp.metrics.confident_learning import suspects
+
+    names, probabilities, labels, guesses, class_name = problem
+    doubts, own = suspects(probabilities, labels), probabilities[np.arange(len(labels)), labels]
+    loss = -np.log(np.maximum(own, SMALLEST))
 
     def mistake(i: int) -> Mistake:
         return Mistake(
-            images.path(int(index[i])),
-            str(names[labels[i]]),
-            str(names[guesses[i]]),
+            images.path(index[i]),
+            names[labels[i]],
+            names[guesses[i]],
             round(float(probabilities[i, guesses[i]]), 4),
-            round(float(probabilities[i, labels[i]]), 4),
+            round(float(own[i]), 4),
             round(float(loss[i]), 4),
             bool(doubts.wrong[i]),
-            str(names[doubts.instead[i]]) if doubts.wrong[i] else "",
+            names[doubts.instead[i]] if doubts.wrong[i] else "",
             round(float(doubts.margin[i]), 4),
-            int(index[i]),
+            index[i],
+            class_name,
         )
 
-    wrong = np.flatnonzero(guesses != labels)
-    doubtful = np.flatnonzero(doubts.wrong)
-    errors = tuple(mistake(i) for i in wrong[np.argsort(-loss[wrong], kind="stable")])
-    labeled = tuple(mistake(i) for i in doubtful[np.argsort(doubts.margin[doubtful], kind="stable")])
-    return Mistakes(
-        str(evaluator.source), len(index), errors, labeled, len(wrong), len(doubtful), outputs.unreadable, page
-    )
+    wrong = [(-float(loss[i]), mistake(i)) for i in np.flatnonzero(guesses != labels).tolist()]
+    return wrong, [(float(doubts.margin[i]), mistake(i)) for i in np.flatnonzero(doubts.wrong).tolist()]
+
+
+def _sorted(ranked: list[Ranked]) -> tuple[Mistake, ...]:
+    """By their keys, equal ones as they are."""
+    return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0]))
 
 
 def _write(evaluator: Evaluator, found: Mistakes, shown: Mistakes) -> None:

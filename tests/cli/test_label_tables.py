@@ -115,15 +115,42 @@ def test_other_splits_tables_and_places(resmlp, run, images, table, tmp_path):
     found = scores(resmlp("eval", run, *ask, "--data.labels", other, *columns))
     assert (found["images"], found["per_class"]["blue"], found["per_class"]["green"]) == (20, None, 1)
     single = write(tmp_path / "t.csv", ("file", "label"), [(f"im{i:02}", NAMES[i % 2]) for i in range(9)])
-    for command in (("eval", run, "--protocol", "top1"), ("mistakes", run)):
-        for labels in (table, single):  # it is the model that gives several
-            error = resmlp(*command, "--data.root", images, "--data.labels", labels).error
-            assert "gives several labels for each image; one is needed" in error
-            assert "resmlp eval without --protocol" in error
+    for labels in (table, single):  # it is the model that gives several
+        error = resmlp("eval", run, "--protocol", "top1", "--data.root", images, "--data.labels", labels).error
+        assert "gives several labels for each image; one is needed" in error
+        assert "resmlp eval without --protocol" in error
     assert "resmlp eval without --protocol" in resmlp("eval", run, "--protocol", "knn").error
     other = write(tmp_path / "t.csv", ("file", "label"), [("im00", "pink"), ("im01", "red")])
     assert "the model knows no class pink" in resmlp("eval", run, "--data.labels", other).error
     assert "only --protocol miou" in resmlp("eval", "resmlp_s12", "--data.root", images, "--data.split", "val").error
+
+
+@pytest.mark.slow
+def test_mistakes_are_judged_for_each_class(resmlp, run, images, tmp_path):
+    """Two labels that were made wrong are named, and the errors are those of the probabilities of `predict`."""
+    truth = {f"im{i:02}.png": set(shown(i)) for i in range(48)}
+    said = truth | {"im01.png": {"red"}, "im12.png": {"red", "blue"}}  # it is green as well
+    labels = write(tmp_path / "t.csv", ("file", "label"), [(name, "|".join(sorted(of))) for name, of in said.items()])
+    flags = ("--data.root", images, "--data.labels", labels, "--data.workers", 0, "--out", tmp_path / "out", "--json")
+    found = scores(resmlp("mistakes", run, *flags))
+    assert (found["images"], found["labels"]) == (48, 48 * 3)
+    doubts = {(one["path"], one["class_name"], one["label"], one["suggested"]) for one in found["wrong_labels"]}
+    assert {("im01.png", "red", "red", "not red"), ("im12.png", "green", "not green", "green")} <= doubts
+    predictor = package.load(run)
+    expected = set()
+    for name, of in said.items():
+        (result,) = predictor.predict([str(images / name)])
+        expected |= {(name, k) for k in set(result.labels) ^ of}
+    assert {(one["path"], one["class_name"]) for one in found["errors"]} == expected
+    assert found["wrong"] == len(expected)
+    losses = [one["loss"] for one in found["errors"]]
+    assert losses == sorted(losses, reverse=True)
+    with (tmp_path / "out" / "mistakes.csv").open() as file:
+        rows = {(row["path"], row["class_name"]) for row in csv.DictReader(file)}
+    assert rows == expected | {one[:2] for one in doubts}
+    text = resmlp("mistakes", run, *flags[:-1]).out
+    assert f"{len(expected)} of 144 labels of 48 images are predicted wrong" in text
+    assert "im01.png: red, probably not red" in text
 
 
 @pytest.mark.slow
@@ -150,6 +177,23 @@ def test_an_export_gives_the_same_labels(run, images, tmp_path, pixels):
         assert here.probabilities == pytest.approx(there.probabilities, abs=1e-4)
     pictures = [Image.open(file).convert("RGB") for file in files]
     np.testing.assert_allclose(exported.logits(pictures), own.logits(pictures).numpy(), atol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["int4", "2:4", "int8"])
+def test_compression_is_measured_by_the_average_precision(resmlp, run, images, tmp_path, to):
+    if to == "int8":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    ask = ("--json", "--data.workers", 0)
+    found = scores(resmlp("compress", run, "--to", to, "--images", 8, "--out", tmp_path / "small", *ask))
+    assert set(found["before"]) == {"map", "f1", "bytes"}
+    for model, measured in ((run, found["before"]), (tmp_path / "small", found["after"])):
+        own = scores(resmlp("eval", model, *ask))
+        assert {name: own[name] for name in ("map", "f1")} == pytest.approx(
+            {name: measured[name] for name in ("map", "f1")}, abs=1e-6
+        )
+        assert own["threshold"] == json.loads((run / "model.json").read_text())["threshold"]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from PIL import Image
 
 from resmlp.analysis.segmentation_files import output_names
 from resmlp.cli.main import main
+from resmlp.exporters.formats import FORMATS
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `painted`
 
@@ -115,6 +116,26 @@ def test_eval_takes_another_part_and_counts_its_pixels(resmlp, segmenter, masks,
         right += int(((truth == said) & (truth != IGNORED)).sum())
         counted += int((truth != IGNORED).sum())
     assert found["pixel_accuracy"] == pytest.approx(right / counted), "what predict writes is what eval counts"
+
+
+@pytest.mark.slow
+def test_an_exported_run_labels_as_the_run_does(resmlp, segmenter, masks, tmp_path):
+    for package in FORMATS["onnx"].packages:
+        pytest.importorskip(package)
+    assert numbers(resmlp("export", segmenter, "--out", tmp_path / "onnx", "--json"))["difference"] < 1e-4
+    files = sorted((masks / "images" / "test").iterdir())
+    found = {}
+    for model in (segmenter, tmp_path / "onnx"):
+        flags = ("--json", "--data.root", masks, "--data.split", "test", "--data.workers", 0, "--out", tmp_path / "f")
+        scores = numbers(resmlp("eval", model, *flags))
+        out = tmp_path / model.name / "labels"
+        numbers(resmlp("predict", model, *files, "--out", out, "--json"))
+        drawn = [labels_of(path).ravel() for path in sorted(out.glob("*-labels.png"))]
+        found[model] = scores["miou"], np.concatenate(drawn)
+    (own, labels), (theirs, exported) = found.values()
+    assert theirs == pytest.approx(own, abs=1e-3)
+    assert len(set(labels)) == len(CLASSES)
+    assert (labels == exported).mean() >= 0.999
 
 
 def test_eval_on_another_root(resmlp, segmenter, masks, tmp_path):

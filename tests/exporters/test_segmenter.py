@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import architecture
 from resmlp.exporters import segmenter
 from resmlp.exporters.formats import FORMATS
+from resmlp.exporters.precision import available
 from resmlp.models import Segmenter
 from resmlp.models.segmenter_files import save_segmenter
 from resmlp.utils.errors import UserError
@@ -35,10 +37,11 @@ def require(to: str) -> None:
         pytest.importorskip(package)
 
 
-def save(folder: Path, **options) -> Path:
+def save(folder: Path, look: Preprocessing = LOOK, **options) -> Path:
     """A segmenter whose labels change from pixel to pixel."""
     torch.manual_seed(0)
-    trunk = TrunkConfig("resmlp_s12", architecture("resmlp_s12", dim=16, depth=4, patch_size=4), (24, 32), 0)
+    small = {"dim": 16, "depth": 4, "patch_size": 4, "in_chans": len(look.mean)}
+    trunk = TrunkConfig("resmlp_s12", architecture("resmlp_s12", **small), (24, 32), 0)
     config = SegmenterConfig((24, 32), 4, trunk, width=16, auxiliary=0)
     model = Segmenter(config)
     with torch.no_grad():
@@ -46,8 +49,8 @@ def save(folder: Path, **options) -> Path:
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
         model.train()
         for _ in range(3):  # running statistics of BatchNorm
-            model(torch.randn(4, 3, 24, 32))
-    save_segmenter(folder, model.eval(), SegmenterModelConfig(config, LOOK, CLASSES, **options))
+            model(torch.randn(4, len(look.mean), 24, 32))
+    save_segmenter(folder, model.eval(), SegmenterModelConfig(config, look, CLASSES, **options))
     return folder
 
 
@@ -109,6 +112,38 @@ def test_the_graph_takes_any_number_of_images(folder, run):
         images = torch.randn(count, 3, 24, 32)
         (logits,) = session.run(["logits"], {"images": images.numpy()})
         np.testing.assert_allclose(logits, model(images).numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixels", [False, True])
+def test_a_segmenter_of_gray_images_takes_one_channel(photo, pixels, tmp_path, capsys):
+    require("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    gray = save(tmp_path / "run", replace(LOOK, mean=(0.4,), std=(0.25,)))
+    flags = ("--to", "onnx", "--out", str(tmp_path / "out"), *["--with-preprocessing"] * pixels)
+    assert main(["export", str(gray), *flags, "--json"]) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["difference"] < 1e-4
+    (images,) = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx").get_inputs()
+    assert images.shape[1:] == [1, 24, 32]
+    ours, theirs = resmlp.load(tmp_path / "out"), resmlp.load(gray, "cpu")
+    for image in (photo, photo.convert("L"), photo.resize((200, 40))):
+        assert same_pixels(ours.predict(image).labels, theirs.predict(image).labels) >= 0.999
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_bf16_where_this_machine_has_it(run, photo, to, tmp_path, capsys):
+    require(to)
+    code = main(["export", str(run), "--to", to, "--precision", "bf16", "--out", str(tmp_path / "x"), "--json"])
+    printed = capsys.readouterr()
+    if "bf16" in available(to):
+        assert code == 0, printed.err
+        assert json.loads(printed.out)["precision"] == "bf16"
+        ours, theirs = resmlp.load(tmp_path / "x"), resmlp.load(run, "cpu")
+        assert same_pixels(ours.predict(photo).labels, theirs.predict(photo).labels) >= 0.9
+    else:
+        error = f"error: --precision bf16: an export to {to} on this cpu has fp32 (leave it out)"
+        assert (code, printed.err.splitlines()[-1]) == (2, error)
+        assert not any(tmp_path.iterdir())
 
 
 def test_predicting_loads_no_torch_and_writes_the_files_of_the_run(folder, run, photo, tmp_path, capsys):
