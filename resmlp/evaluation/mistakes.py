@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,5 +119,5 @@ def as_csv(found: Sequence[Mistake]) -> str:
     columns = list(Mistake.__dataclass_fields__)
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(one) for one in found)
+    writer.writerows(vars(one) for one in found)
     return text.getvalue()
