@@ -51,6 +51,7 @@ SHELL_REASONS = {
 PYTHON_REASONS = {
     r"img_size=288": "too large for the network of the tests; tests/cli/test_img_size.py",
     r"import tritonclient": "needs a server of Triton",
+    r"import fiftyone": "tests/cli/test_mistakes.py reads the files as FiftyOne does; its package has a database",
     r"^class \w+\(|^def _v2|self\.steps\(\)": "an outline of code that is in the package",
     r"pretrained=True": "needs published weights, and so the network",
     r"onnxruntime\.InferenceSession": "tests/exporters/test_translator.py decodes so",

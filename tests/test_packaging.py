@@ -1,15 +1,20 @@
 """The package's metadata agrees with its files."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from resmlp.utils.errors import install_hint
 
@@ -22,6 +27,47 @@ PINS = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(en
 def canonical(requirement: str) -> str:
     """The normalized name of a requirement (PEP 503)."""
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+
+
+SHORT = """
+from dataclasses import replace
+from resmlp.recipes import RECIPES
+RECIPES["digits"] = replace(RECIPES["digits"], run=replace(RECIPES["digits"].run, epochs=1))
+from matplotlib.figure import Figure
+Figure.savefig = lambda figure, path, format, metadata: path.write_text("<svg/>") if format == "svg" else (
+    __import__("PIL.Image").Image.new("RGB", (1, 1)).save(path, format))
+Figure.draw_without_rendering = lambda figure: None
+"""
+"""before the lines of the README: a minute of training, and the drawing of figures"""
+
+
+class Newcomer:
+    """An environment with the wheel, and an empty folder to work in."""
+
+    def __init__(self, folder: Path, wheel: Path):
+        self.env, self.place = folder / "env", folder / "empty"
+        self.place.mkdir()
+        venv.create(self.env, symlinks=True)
+        self.packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(self.env)}))
+        pip = [sys.executable, "-m", "pip", "--python", self.env / "bin" / "python", "install"]
+        self.run([*pip, "--quiet", "--no-deps", "--no-index", "--no-compile", wheel])
+        # the dependencies that are installed here; no .pth file among them is read, such as that of an editable install
+        (self.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    def run(self, command: list, given: str = "") -> str:
+        """What a command prints, which does not fail."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+        ended = subprocess.run(command, input=given, cwd=self.place, env=clean, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def python(self, script: str) -> str:
+        """The same of lines of Python."""
+        return self.run([self.env / "bin" / "python", "-c", script])
+
+    def resmlp(self, *words: str, given: str = "") -> str:
+        """The same of the command."""
+        return self.run([self.env / "bin" / "resmlp", *words], given)
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +90,29 @@ def package_files() -> list[Path]:
 
 def test_the_wheel_holds_the_whole_package_with_its_type_marker_and_license(wheel):
     names = set(wheel.namelist())
-    assert "resmlp/py.typed" in names
+    assert {"resmlp/py.typed", "resmlp/serving/page/index.html"} <= names
     assert {f"resmlp/packaged/numbers/{name}" for name in ("model.safetensors", "model.json", "README.md")} <= names
     assert {str(path.relative_to(ROOT)) for path in package_files()} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert all(name.startswith(("resmlp/", "resmlp-")) for name in names)
+
+
+@pytest.fixture(scope="module")
+def newcomer(wheel, tmp_path_factory) -> Newcomer:
+    return Newcomer(tmp_path_factory.mktemp("newcomer"), Path(wheel.filename))
+
+
+@pytest.mark.slow
+def test_the_readme_is_enough(newcomer: Newcomer):
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(newcomer.place / "five.png")
+    assert "usage: resmlp" in newcomer.resmlp("--help")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    five_lines = re.search(r"## Five lines of Python\s+```python\n(.*?)```", readme, re.DOTALL)[1]
+    said = newcomer.python(f"{SHORT}{five_lines}\nprint(resmlp.__file__)").splitlines()
+    assert said[-2] in set("0123456789")
+    assert Path(said[-1]) == newcomer.packages / "resmlp" / "__init__.py"
+    assert newcomer.resmlp("translate", given="seventy-two\n") == "zweiundsiebzig\n"
 
 
 def test_the_wheel_requires_no_development_tools(wheel):

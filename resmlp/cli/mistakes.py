@@ -21,6 +21,8 @@ class Mistakes(Verb):
     data: EvalData = field(default_factory=EvalData)
     out: Annotated[Path | None, arg(metavar="DIR")] = None
     """where mistakes.html, mistakes.json and mistakes.csv go; default the run folder"""
+    fiftyone: Annotated[Path | None, arg(metavar="DIR")] = None
+    """where ground_truth.json and predictions.json go, which FiftyOne imports; the images stay where they are"""
     count: int = 100
     """of each kind on the page; the other files have all"""
     device: Device = "auto"
@@ -35,7 +37,14 @@ class Mistakes(Verb):
         from resmlp.evaluation.mistakes import mistakes
 
         result = mistakes(
-            self.model, None, self.out, count=self.count, data=self.data, device=self.device, precision=self.precision
+            self.model,
+            None,
+            self.out,
+            count=self.count,
+            data=self.data,
+            device=self.device,
+            precision=self.precision,
+            fiftyone=self.fiftyone,
         )
         if not self.json:
             print_text(result)

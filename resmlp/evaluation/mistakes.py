@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from resmlp.analysis.mistakes_page import Mistake, Mistakes, render
 from resmlp.config.evaluation import EvalData
 from resmlp.config.precision import Execution
 from resmlp.evaluation.evaluator import Evaluator
+from resmlp.evaluation.fiftyone import check_fiftyone, fiftyone_writes
 from resmlp.evaluation.label_problems import Problem, problems
 from resmlp.hub.resolve import Source, resolve
 from resmlp.utils.checks import demand
@@ -41,13 +42,15 @@ def mistakes(
     data: EvalData = DATA,
     device: str = "auto",
     precision: str | None = None,
+    fiftyone: Path | None = None,
 ) -> Mistakes:
     """Find the mistakes of a MODEL on the images that its run held out, or on those at `root`.
 
     Writes mistakes.html, with thumbnails of the `count` worst of both kinds, and mistakes.json and mistakes.csv with
-    all of them, into `out`, by default the run folder. Labels are judged by confident learning, which needs images
-    that the network was not trained on. With several labels for each image, an image and a class are one label, which
-    says yes or no. Raises `UserError`.
+    all of them, into `out`, by default the run folder; the same for FiftyOne into the folder `fiftyone`. Labels are
+    judged by confident learning, which needs images that the network was not trained on. With several labels for each
+    image, an image and a class are one label, which says yes or no; there are no files for FiftyOne. Raises
+    `UserError`.
     """
     source = resolve(model)
     data = data if root is None else replace(data, root=str(root))
@@ -60,9 +63,11 @@ def mistakes(
 
     with this_process(device) as process:
         evaluator = Evaluator(source, data, process, execution=Execution(device, precision=precision))
+        if fiftyone:
+            check_fiftyone(evaluator, fiftyone)
         found = _find(evaluator, page)
     shown = replace(found, errors=found.errors[:count], wrong_labels=found.wrong_labels[:count])
-    _write(evaluator, found, shown)
+    _write(evaluator, found, shown, fiftyone)
     return shown
 
 
@@ -131,15 +136,17 @@ def _sorted(ranked: list[Ranked]) -> tuple[Mistake, ...]:
     return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0]))
 
 
-def _write(evaluator: Evaluator, found: Mistakes, shown: Mistakes) -> None:
+def _write(evaluator: Evaluator, found: Mistakes, shown: Mistakes, fiftyone: Path | None) -> None:
     """The page, and the files for programs; none of them is replaced before all are on the disk."""
     text = render(found, shown, evaluator.images.decoded(evaluator.preprocessing.decoding))
-    table = as_csv([*found.wrong_labels, *(one for one in found.errors if not one.wrong_label)])
+    each = [*found.wrong_labels, *(one for one in found.errors if not one.wrong_label)]
+    table = as_csv(each)
     write_together(
         {
             found.page.with_suffix(".json"): lambda aside: write_json(aside, found.to_dict()),
             found.page.with_suffix(".csv"): lambda aside: write_text(aside, table),
             found.page: lambda aside: write_text(aside, text),
+            **(fiftyone_writes(fiftyone, each, evaluator.images) if fiftyone else {}),
         }
     )
 
@@ -150,5 +157,5 @@ def as_csv(found: Sequence[Mistake]) -> str:
     columns = list(Mistake.__dataclass_fields__)
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(one) for one in found)
+    writer.writerows(vars(one) for one in found)
     return text.getvalue()

@@ -147,9 +147,9 @@ class Model:
     operations: tuple[str, ...]
     """predict, segment, translate, embed, look"""
     size: tuple[int, int] | None
-    """height and width of the images that the network sees; null for text"""
+    """height and width of the images that the network was trained for; null for text"""
     sizes: tuple[tuple[int, int], ...]
-    """the sizes that a request may ask for"""
+    """those that a request may ask for, the smallest first"""
     upright: bool
     """whether images are turned by their EXIF orientation"""
     classes: tuple[str, ...]

@@ -60,8 +60,13 @@ async def look(state: State, request: Request) -> Response:
     """GET /v1/look"""
     options = read_options(LookOptions, request.query_params, {})
     network = state.networks.choose("look", options.model)
-    assert network.look is not None
-    return reply(network.look.row(options))
+
+    def row() -> answers.Row:
+        found = network.at(options.size).look
+        assert found is not None
+        return found.row(options)
+
+    return reply(await asyncio.get_running_loop().run_in_executor(state.threads, row))
 
 
 async def models(state: State, request: Request) -> Response:

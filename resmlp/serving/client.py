@@ -9,6 +9,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+from resmlp.config.image_size import shown
 from resmlp.serving.answers import (
     Embedding,
     Embeddings,
@@ -27,6 +28,8 @@ from resmlp.serving.answers import (
 T = TypeVar("T")
 Image = str | Path | bytes
 """the path of an image file, or its bytes"""
+Size = str | tuple[int, int]
+"""height x width, one of the model's `sizes`"""
 
 
 class ServerError(Exception):
@@ -46,13 +49,17 @@ class Client:
     def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None, timeout: float = 60.0):
         self.url, self.token, self.timeout = url.rstrip("/"), token, timeout
 
-    def predict(self, images: Iterable[Image], model: str | None = None, top: int = 5) -> tuple[Prediction, ...]:
+    def predict(
+        self, images: Iterable[Image], model: str | None = None, top: int = 5, size: Size | None = None
+    ) -> tuple[Prediction, ...]:
         """The `top` most probable classes of each image. Raises `ServerError`, as all methods do."""
-        return self._images("predict", images, Predictions, model=model, top=top).predictions
+        return self._images("predict", images, Predictions, model=model, top=top, size=size).predictions
 
-    def embed(self, images: Iterable[Image], model: str | None = None) -> tuple[Embedding, ...]:
+    def embed(
+        self, images: Iterable[Image], model: str | None = None, size: Size | None = None
+    ) -> tuple[Embedding, ...]:
         """The features of each image."""
-        return self._images("embed", images, Embeddings, model=model).embeddings
+        return self._images("embed", images, Embeddings, model=model, size=size).embeddings
 
     def segment(
         self, images: Iterable[Image], model: str | None = None, format: str = "runs"
@@ -67,9 +74,9 @@ class Client:
         content = {"texts": list(texts), **_given(model=model, beam=beam)}
         return read(Translations, self._ask("/v1/translate", content)).translations
 
-    def look(self, row: int, column: int, layer: int = 0, model: str | None = None) -> Row:
+    def look(self, row: int, column: int, layer: int = 0, model: str | None = None, size: Size | None = None) -> Row:
         """The row of A of the patch at (row, column), in a layer."""
-        options = _given(row=row, column=column, layer=layer, model=model)
+        options = _given(row=row, column=column, layer=layer, model=model, size=size)
         return read(Row, self._ask(f"/v1/look?{urlencode(options)}"))
 
     def models(self) -> tuple[Model, ...]:
@@ -109,8 +116,9 @@ class Client:
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """Those that are not left out."""
-    return {name: value for name, value in options.items() if value is not None}
+    """Those that are not left out; a size in one word."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return given | {"size": shown(given["size"])} if "size" in given else given
 
 
 def _line(error: HTTPError) -> str:

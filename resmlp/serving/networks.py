@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from PIL import Image
 
+from resmlp.config.image_size import Size, shown
 from resmlp.config.precision import Execution
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.model_kinds import KINDS, load_source
@@ -17,6 +19,7 @@ from resmlp.serving.limits import Refusal
 from resmlp.serving.look import Look
 from resmlp.serving.metrics import Metrics
 from resmlp.serving.operations import Embed, Predict, Segment
+from resmlp.serving.sizes import at_size, sizes_of
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import did_you_mean
 from resmlp.utils.files import exists
@@ -34,6 +37,34 @@ class Network:
     operations: Mapping[str, Any]
     """by their names: predict, embed, segment, translate"""
     look: Look | None = None
+    sizes: tuple[Size, ...] = ()
+    """of the images that it takes, the smallest first"""
+    moved: dict[Size, "Network"] = field(default_factory=dict, repr=False)
+    """the same network for others of its sizes, those that were asked for"""
+    moving: Lock = field(default_factory=Lock, repr=False)
+
+    def at(self, size: str | None) -> "Network":
+        """The network for images of a size, `HEIGHTxWIDTH`; None: its own. It is moved at the first use.
+
+        Raises `Refusal` 422 for a size that is not one of `sizes`.
+        """
+        if size is None:
+            return self
+        wanted = next((each for each in self.sizes if shown(each) == size), None)
+        if wanted is None:
+            raise Refusal(422, f"size {size}: {self.name} takes {', '.join(map(shown, self.sizes)) or 'no images'}")
+        with self.moving:
+            if wanted not in self.moved:
+                self.moved[wanted] = self._at(wanted)
+            return self.moved[wanted]
+
+    def _at(self, size: Size) -> "Network":
+        assert isinstance(self.predictor, ImagePredictor)
+        if size == self.predictor.preprocessing.size:
+            return self
+        predictor = at_size(self.predictor, size)
+        operations = {name: each.of(predictor) for name, each in self.operations.items()}
+        return Network(self.name, predictor, operations, Look(self.name, predictor))
 
     def warm_up(self) -> None:
         """Run each operation once, so that the first request does not wait for what is prepared at the first use."""
@@ -56,7 +87,7 @@ class Network:
         classes = tuple(getattr(self.predictor, "words", ()) or getattr(self.predictor, "classes", ()))
         size, upright = preprocessing.size, preprocessing.exif == "apply"
         about = tuple(self.predictor.facts())
-        return answers.Model(self.name, about, names, size, (size,), upright, classes, layers)
+        return answers.Model(self.name, about, names, size, self.sizes, upright, classes, layers)
 
 
 @dataclass
@@ -124,7 +155,7 @@ def load_network(name: str, source: Source, execution: Execution, metrics: Metri
         embeds = hasattr(predictor, "features") or not predictor.has_classifier
         kinds = [Predict] * predictor.has_classifier + [Embed] * embeds
     operations = {kind.name: kind(name, predictor, metrics) for kind in kinds}
-    return Network(name, predictor, operations, Look(name, predictor))
+    return Network(name, predictor, operations, Look(name, predictor), sizes_of(predictor))
 
 
 def _for_text(execution: Execution) -> Execution:

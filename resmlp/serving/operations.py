@@ -33,6 +33,10 @@ class ImageOperation(ABC):
         self.model, self.predictor, self.metrics = model, predictor, metrics
         self.batch_size = predictor.batch_size
 
+    def of(self, predictor: ImagePredictor) -> "ImageOperation":
+        """The same operation of the network for another size of images."""
+        return type(self)(self.model, predictor, self.metrics)
+
     def prepare(self, upload: Upload) -> Prepared:
         """Decode an image. Raises `Refusal`."""
         return prepare(upload, self.predictor, self.metrics)
@@ -56,13 +60,6 @@ class Predict(ImageOperation):
     name = "predict"
     options = PredictOptions
     predictor: Classifier
-
-    def group(self, options: PredictOptions) -> Hashable:
-        """Images of one size. Raises `Refusal` 422 for one that the network does not take."""
-        size = "x".join(map(str, self.predictor.preprocessing.size))
-        if options.size not in (None, size):
-            raise Refusal(422, f"size {options.size}: {self.model} takes {size}")
-        return size
 
     def run(self, kept: Sequence[np.ndarray], options: Hashable) -> Sequence[np.ndarray]:
         """The probability of each class."""

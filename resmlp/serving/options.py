@@ -23,7 +23,7 @@ class PredictOptions:
     top: int = 5
     """classes to name"""
     size: str | None = None
-    """HEIGHTxWIDTH of the network's input, one of the model's `sizes`"""
+    """HEIGHTxWIDTH of the network's input, one of the model's `sizes`; its own where it is left out"""
 
     def __post_init__(self) -> None:
         check_range("", self, top=(1, 100_000))
@@ -35,6 +35,8 @@ class EmbedOptions:
 
     model: str | None = None
     """the network; may be left out where only one embeds"""
+    size: str | None = None
+    """as of /v1/predict"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class LookOptions:
     """from 0"""
     model: str | None = None
     """the network; may be left out where only one has such layers"""
+    size: str | None = None
+    """as of /v1/predict; row and column are those of the patches at this size"""
 
 
 Options = PredictOptions | EmbedOptions | SegmentOptions | TranslateOptions | LookOptions

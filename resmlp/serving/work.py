@@ -9,6 +9,7 @@ from starlette.requests import Request
 from resmlp.serving.bodies import Body
 from resmlp.serving.images import Upload, image_size
 from resmlp.serving.limits import Held, Refusal
+from resmlp.serving.networks import Network
 from resmlp.serving.options import read_options
 from resmlp.serving.state import State
 
@@ -57,10 +58,13 @@ async def _left(request: Request) -> None:
 
 async def _work(state: State, held: Held, name: str, body: Body) -> Any:
     """Check, prepare, run, answer."""
-    operation, options = _chosen(state, name, body)
+    network, options = _chosen(state, name, body)
     _check_count(len(body.inputs), state.settings.limits.images)
     held.add(images=len(body.inputs))
     loop = asyncio.get_running_loop()
+    if getattr(options, "size", None) is not None:
+        network = await loop.run_in_executor(state.threads, network.at, options.size)
+    operation = network.operations[name]
     group = operation.group(options)
     if isinstance(body.inputs[0], Upload):
         pixels = await loop.run_in_executor(state.threads, _count_pixels, body.inputs, state.settings.limits.pixels)
@@ -75,13 +79,13 @@ async def _work(state: State, held: Held, name: str, body: Body) -> Any:
     return await loop.run_in_executor(state.threads, operation.answer, prepared, results, options)
 
 
-def _chosen(state: State, name: str, body: Body) -> tuple[Any, Any]:
-    """The operation of the network that is asked for, and the options. Raises `Refusal`."""
+def _chosen(state: State, name: str, body: Body) -> tuple[Network, Any]:
+    """The network that is asked for, and the options of the operation. Raises `Refusal`."""
     wanted = body.values.get("model", body.words.get("model"))
     if wanted is not None and not isinstance(wanted, str):
         raise Refusal(422, "model should be a string")
-    operation = state.networks.choose(name, wanted).operations[name]
-    return operation, read_options(operation.options, body.words, body.values)
+    network = state.networks.choose(name, wanted)
+    return network, read_options(network.operations[name].options, body.words, body.values)
 
 
 def _check_count(count: int, most: int) -> None:

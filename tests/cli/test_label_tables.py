@@ -151,6 +151,9 @@ def test_mistakes_are_judged_for_each_class(resmlp, run, images, tmp_path):
     text = resmlp("mistakes", run, *flags[:-1]).out
     assert f"{len(expected)} of 144 labels of 48 images are predicted wrong" in text
     assert "im01.png: red, probably not red" in text
+    error = resmlp("mistakes", run, *flags, "--fiftyone", tmp_path / "fiftyone").error
+    assert "gives several labels to an image" in error
+    assert not (tmp_path / "fiftyone").exists()
 
 
 @pytest.mark.slow

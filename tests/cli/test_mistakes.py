@@ -2,6 +2,8 @@
 
 import csv
 import json
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +70,43 @@ def test_count_bounds_the_page_alone(tree, network, tmp_path):
     assert (len(found.errors), len(found.wrong_labels), found.wrong) == (1, 1, 4)
     assert len(json.loads((tmp_path / "out" / "mistakes.json").read_text())["errors"]) == 4
     assert (tmp_path / "out" / "mistakes.html").read_text().count("data:image/jpeg;base64,") == 2
+
+
+def imported(path) -> dict:
+    """What fiftyone.types.FiftyOneImageClassificationDataset reads, by its documentation: {image: its label}."""
+    content = json.loads(path.read_text())
+    assert set(content) == {"labels"}  # no "classes": labels are strings
+    for image, label in content["labels"].items():
+        assert Path(image).is_absolute()
+        assert Path(image).is_file()
+        assert isinstance(label["label"], str)
+        assert 0 <= label.get("confidence", 0) <= 1
+        assert set(label) <= {"label", "confidence", "attributes"}
+    return content["labels"]
+
+
+def test_fiftyone(tree, network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = resmlp.mistakes(network, "data", tmp_path / "out", count=1, fiftyone=Path("found"))
+    truth, predictions = (imported(tmp_path / "found" / f"{name}.json") for name in ("ground_truth", "predictions"))
+    wrong = {f"{tree}/{folder}/{shade}-{i}.png" for folder, shade in (("light", 40), ("<b>dark", 215)) for i in (0, 1)}
+    assert set(truth) == set(predictions) == wrong
+    (first,) = found.wrong_labels
+    key = str(tree / first.path)
+    assert truth[key] == {
+        "label": first.label,
+        "attributes": {"wrong_label": True, "suggested": first.predicted, "margin": first.margin},
+    }
+    doubts = {"label_probability": first.label_probability, "loss": first.loss}
+    assert predictions[key] == {"label": first.predicted, "confidence": first.probability, "attributes": doubts}
+
+
+def test_fiftyone_needs_image_files(tree, network, tmp_path):
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        archive.add(tree, "images")
+    with pytest.raises(UserError, match=r"--fiftyone: .*\.tar:.* is no image file"):
+        resmlp.mistakes(network, tmp_path / "images.tar", tmp_path / "out", fiftyone=tmp_path / "found")
+    assert not (tmp_path / "out" / "mistakes.html").exists()
 
 
 def test_nowhere_to_write(tree, network):

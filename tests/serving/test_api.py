@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from clients import Together
 from PIL import Image
 
 import resmlp
 from resmlp.imaging.crop import eval_crop
-from resmlp.serving import Client, ServerError, answers
+from resmlp.serving import Client, ServerError, answers, networks, sizes
 
 BOUNDARY = "a-boundary"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
@@ -145,7 +146,43 @@ def test_models_says_what_each_network_does(server):
         "words": ["translate"],
     }
     assert found["plain"]["size"] == [16, 24]
+    assert found["mixer"]["sizes"] == [[8, 12], [12, 16], [16, 24], [20, 32], [24, 36], [32, 48]]
+    assert (found["areas"]["sizes"], found["words"]["sizes"]) == ([[16, 24]], [])
     assert found["plain"]["layers"][1] == {"number": 1, "name": "layer 1", "grid": [4, 6]}
+
+
+@pytest.mark.parametrize("size", [(8, 12), (32, 48)])
+def test_another_size_is_the_network_moved_to_it(size, server, folders, png):
+    moved = resmlp.load(str(folders["plain"]), device="cpu", img_size=size)
+    wanted, client = moved.predict(png), Client(server.url)
+    (found,) = client.predict([png], model="plain", top=3, size=size)
+    assert tuple(one.label for one in found.top) == wanted.labels
+    assert [one.probability for one in found.top] == pytest.approx(wanted.probabilities, abs=1e-6)
+    features = moved.features(moved.keep(Image.open(io.BytesIO(png)))[None])[0]
+    np.testing.assert_allclose(client.embed([png], model="plain", size=size)[0].values, features, atol=1e-5)
+    rows, columns = size[0] // 4, size[1] // 4
+    weight = moved.model.blocks[1].tokens.fn.weight.detach().numpy()
+    row = client.look(rows - 1, 2, layer=1, model="plain", size="{}x{}".format(*size))
+    np.testing.assert_allclose(row.weights, weight[(rows - 1) * columns + 2].reshape(rows, columns), rtol=1e-4)
+    assert client.predict([png], model="plain")[0].top[0].probability != found.top[0].probability
+
+
+def test_a_size_is_moved_once_for_many_requests_at_once(start, png, monkeypatch):
+    moves, move = [], networks.at_size
+    monkeypatch.setattr(networks, "at_size", lambda predictor, size: moves.append(size) or move(predictor, size))
+    running = start("plain")
+    found = Together(lambda: running.post("/v1/predict?size=24x36", png).json, 8).all()
+    assert moves == [(24, 36)]
+    assert all(one == found[0] for one in found)
+    assert "predictions" in found[0]
+
+
+def test_sizes_are_offered_as_far_as_their_weights_can_be_kept(monkeypatch, folders):
+    predictor = resmlp.load(str(folders["plain"]), device="cpu")
+    matrices = 2 * 4 * (24 * 24 + 24)  # A and its bias of both layers, in bytes; 1.25 times the side is 40 patches
+    monkeypatch.setattr(sizes, "MOST", matrices * ((6 / 24) ** 2 + (12 / 24) ** 2 + 1 + (40 / 24) ** 2) * 1.01)
+    assert sizes.sizes_of(predictor) == ((8, 12), (12, 16), (16, 24), (20, 32))
+    assert sizes.sizes_of(resmlp.load(str(folders["plain"]), device="cpu", backend="folded")) == ((16, 24),)
 
 
 def test_no_answer_names_a_place_on_the_disk(server, folders, png):

@@ -15,6 +15,11 @@ LINES = re.findall(r"^curl .*", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 ADDRESS = "http://127.0.0.1:8000"
 
 
+def with_names_of(server, text: str) -> str:
+    """The lines of the page for the networks of the tests."""
+    return text.replace(ADDRESS, server.url).replace("flowers", "plain").replace("336x336", "24x36")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with the files of the page."""
@@ -30,7 +35,7 @@ def place(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("line", LINES)
 def test_the_line_is_answered(line, server, place):
     assert line.count(ADDRESS) == 1
-    line = line.replace(ADDRESS, server.url).replace("flowers", "plain").replace("curl", "curl --fail-with-body -sS", 1)
+    line = with_names_of(server, line).replace("curl", "curl --fail-with-body -sS", 1)
     ended = subprocess.run(["bash", "-c", line], cwd=place, capture_output=True)
     assert (ended.returncode, ended.stderr) == (0, b""), ended.stdout
     if "-o mask.png" in line:
@@ -50,5 +55,4 @@ def test_each_endpoint_has_a_line(server):
 def test_the_python_lines_are_answered(server, place, monkeypatch):
     monkeypatch.chdir(place)
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    block = block.replace(ADDRESS, server.url).replace("flowers", "plain")
-    exec(block, {"image_bytes": (place / "other.png").read_bytes()})
+    exec(with_names_of(server, block), {"image_bytes": (place / "other.png").read_bytes()})

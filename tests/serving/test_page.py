@@ -95,6 +95,23 @@ def test_pointing_at_a_patch_shows_its_row(tab, image, server):
     assert tab.text("#layer-value") == "1 of 1"
 
 
+def test_the_size_slider_asks_the_network_for_images_of_another_size(tab, image, server):
+    choose(tab, "plain")
+    upload(tab, image)
+    assert tab.text("#size-value") == "16 × 24"
+    tab.run("document.querySelector('#took').textContent = ''")
+    tab.slide("#size-slider", 5)
+    tab.run("document.querySelector('#size-slider').dispatchEvent(new Event('change', {bubbles: true}))")
+    tab.wait("document.querySelector('#took').textContent && document.querySelector('#scan').hidden", "an answer")
+    (found,) = server.post("/v1/predict?model=plain&size=32x48", image.read_bytes()).json["predictions"]
+    assert (tab.text("#size-value"), tab.text("#bars .label")) == ("32 × 48", found["top"][0]["label"])
+    assert f"{100 * found['top'][0]['probability']:.1f} %" in tab.text("#status")
+    tab.point("#canvas", (11 + 0.5) / 12, (7 + 0.5) / 8)
+    tab.wait("document.querySelector('#sentence').innerText.startsWith('Patch row 7, column 11 in layer 0 takes ')")
+    choose(tab, "areas")
+    assert tab.run("document.querySelector('#size').hidden")
+
+
 def test_the_keyboard_moves_the_patch(tab, image):
     choose(tab, "plain")
     upload(tab, image)

@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 import zlib
+from urllib.parse import urlencode
 
 import pytest
 from clients import Held, Together, cut, head, until
@@ -97,7 +98,11 @@ INVALID = {
     ),
     "bad top": (lambda png: b'{"image": "", "top": "many"}', "application/json", "top is 'many'"),
     "top 0": (lambda png: b'{"image": "", "top": 0}', "application/json", "top 0"),
-    "a size": (lambda png: b'{"image": "", "size": "9x9"}', "application/json", "size 9x9: plain takes 16x24"),
+    "a size": (
+        lambda png: b'{"image": "", "size": "9x9"}',
+        "application/json",
+        "size 9x9: plain takes 8x12, 12x16, 16x24, 20x32, 24x36, 32x48",
+    ),
     "a model": (lambda png: b'{"image": "", "model": 3}', "application/json", "model should be a string"),
     "no boundary": (lambda png: b"x", "multipart/form-data", "the form cannot be read"),
     "bad form": (lambda png: b"--b\r\nnonsense", "multipart/form-data; boundary=b", ""),
@@ -111,6 +116,16 @@ def test_an_invalid_input_is_named_in_one_line(name, server, png):
     answer = server.post(f"/v1/predict{query}", change(png), kind)
     assert answer.status == 422
     assert words in answer.error
+
+
+@pytest.mark.parametrize("size", ["16", "16x24x3", "-16x24", "", "0x0", "99999x99999", "<b>"])
+def test_a_size_that_is_not_offered(size, server, png):
+    for ask in (
+        lambda: server.post_json("/v1/embed", image="", model="plain", size=size),
+        lambda: server.ask("GET", f"/v1/look?{urlencode({'model': 'plain', 'row': 0, 'column': 0, 'size': size})}"),
+    ):
+        answer = ask()
+        assert (answer.status, "plain takes 8x12, 12x16, 16x24" in answer.error) == (422, True)
 
 
 def test_the_image_of_several_that_cannot_be_read_is_named(server, png):

@@ -40,6 +40,6 @@ export function sendText(texts, model) {
   return call("/v1/translate", {method: "POST", headers: {"Content-Type": "application/json"}, body});
 }
 
-export function look(model, layer, row, column) {
-  return call(`/v1/look?${new URLSearchParams({model, layer, row, column})}`);
+export function look(options) {
+  return call(`/v1/look?${new URLSearchParams(options)}`);
 }

@@ -13,7 +13,7 @@ export function begin(model, report) {
   for (const operation of ["predict", "segment"]) part(operation).hidden = !model.operations.includes(operation);
   part("size").hidden = model.sizes.length < 2;
   part("size-slider").max = model.sizes.length - 1;
-  part("size-slider").value = Math.max(0, model.sizes.findIndex(size => String(size) === String(model.size)));
+  part("size-slider").value = Math.max(0, model.sizes.findIndex(each => String(each) === String(model.size)));
   sized();
   part("bars").replaceChildren(...Array.from({length: 5}, ghost));
   if (state.file) take(state.file);
@@ -50,9 +50,12 @@ async function picture(file) {
 
 function fields(operation) {
   if (operation === "segment") return {model: state.model.name};
-  const size = state.model.sizes[part("size-slider").value];
-  return {model: state.model.name, top: 5, ...(state.model.sizes.length > 1 ? {size: size.join("x")} : {})};
+  return {model: state.model.name, top: 5, ...sizeField(state.model)};
 }
+
+export function chosenSize(model) { return model.sizes[part("size-slider").value]; }
+
+export function sizeField(model) { return model.sizes.length > 1 ? {size: chosenSize(model).join("x")} : {}; }
 
 function ghost() {
   const line = element("li", "", "ghost");
@@ -108,8 +111,9 @@ function blended() {
 }
 
 function sized() {
-  const size = state.model.sizes[part("size-slider").value];
-  part("size-value").textContent = size ? size.join(" \u00d7 ") : "";
+  const size = chosenSize(state.model), words = size ? size.join(" \u00d7 ") : "";
+  part("size-value").textContent = words;
+  part("size-slider").setAttribute("aria-valuetext", `${words} pixels`);
 }
 
 function busy(on) { part("scan").hidden = !on; }

@@ -3,6 +3,7 @@
 import {look} from "/page/api.js";
 import {cells, draw, over, patchAt} from "/page/canvas.js";
 import {part, signed} from "/page/dom.js";
+import {chosenSize, sizeField} from "/page/image.js";
 
 const MOST_KEPT = 2000;
 const canvas = part("canvas");
@@ -31,10 +32,15 @@ function named() {
   part("layer").setAttribute("aria-valuetext", `layer ${words}`);
 }
 
+function grid() {
+  const {size, layers} = state.model, chosen = chosenSize(state.model);
+  return layers[state.layer].grid.map((patches, axis) => Math.round(patches * chosen[axis] / size[axis]));
+}
+
 function quiet() {
   state.patch = null;
   state.asked += 1;
-  const [down, across] = state.model.layers[state.layer].grid;
+  const [down, across] = grid();
   part("sentence").textContent = `The network sees ${down} \u00d7 ${across} patches.`;
   part("scale").hidden = true;
   over([]);
@@ -44,12 +50,14 @@ async function choose(patch) {
   if (!state.model || !patch || canvas.hidden) return;
   state.patch = patch;
   const asked = ++state.asked, layer = state.model.layers[state.layer];
-  const key = [state.model.name, layer.number, ...patch].join("/");
+  const [row, column] = patch, {name: model} = state.model;
+  const options = {model, layer: layer.number, row, column, ...sizeField(state.model)};
+  const key = Object.values(options).join("/");
   try {
     if (!kept.has(key)) {
-      const row = await look(state.model.name, layer.number, ...patch);
+      const answer = await look(options);
       if (kept.size >= MOST_KEPT) kept.clear();
-      kept.set(key, row);
+      kept.set(key, answer);
     }
     if (asked === state.asked) paint(kept.get(key));
   } catch (error) {
@@ -77,7 +85,7 @@ function place(row, column) { return `row ${row}, column ${column}`; }
 
 function hover(event) {
   if (!state.model) return;
-  const patch = patchAt(event, state.model.layers[state.layer].grid);
+  const patch = patchAt(event, grid());
   if (patch && String(patch) !== String(state.patch)) choose(patch);
 }
 
@@ -87,17 +95,16 @@ function key(event) {
   if (event.key === "Escape") quiet();
   if (!(event.key in moves)) return;
   event.preventDefault();
-  const grid = state.model.layers[state.layer].grid;
-  const from = state.patch ?? grid.map(side => Math.floor(side / 2));
-  choose(from.map((at, axis) => Math.min(grid[axis] - 1, Math.max(0, at + (state.patch ? moves[event.key][axis] : 0)))));
+  const sides = grid(), from = state.patch ?? sides.map(side => Math.floor(side / 2));
+  choose(from.map((at, axis) => Math.min(sides[axis] - 1, Math.max(0, at + (state.patch ? moves[event.key][axis] : 0)))));
 }
 
 part("layer").addEventListener("input", event => {
   state.layer = Number(event.target.value);
   named();
-  const [down, across] = state.model.layers[state.layer].grid;
-  choose(state.patch ?? [Math.floor(down / 2), Math.floor(across / 2)]);
+  choose(state.patch ?? grid().map(side => Math.floor(side / 2)));
 });
+part("size-slider").addEventListener("input", () => state.model && quiet());
 canvas.addEventListener("pointermove", hover);
 canvas.addEventListener("pointerdown", hover);
 canvas.addEventListener("pointerleave", event => {

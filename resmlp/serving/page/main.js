@@ -45,8 +45,8 @@ function chosen() {
   if (translates) {
     text.begin(model, report);
   } else {
+    image.begin(model, report); // it sets the size that `look` reads
     look.begin(model, report);
-    image.begin(model, report);
   }
   coded(model);
 }
