@@ -120,6 +120,12 @@ def _load_exported(source: Source, execution: Execution) -> "Predictor":
     return ExportedPredictor(source, execution=execution)
 
 
+def _load_classifier(source: Source, execution: Execution) -> "Predictor":
+    from resmlp.inference.plain import PlainClassifier, is_for_numpy
+
+    return PlainClassifier(source) if is_for_numpy(source, execution) else NETWORK.load(source, execution)
+
+
 def _open_compressed(source: Source) -> Any:
     return (EXPORTED if _is_exported(source) else NETWORK).open(source)
 
@@ -136,7 +142,7 @@ def _is_exported(source: Source) -> bool:
 NETWORK = KindOfModel("top1", _open_network, _lazily("native", "load_network"))
 EXPORTED = KindOfModel("top1", _lazily("predictor", "open_exported"), _load_exported)
 KINDS: dict[Kind, KindOfModel] = {
-    "classifier": NETWORK,
+    "classifier": KindOfModel("top1", _open_network, _load_classifier),
     "features": KindOfModel("knn", _open_network, NETWORK.load),
     "segmenter": KindOfModel("miou", _open_segmenter, _lazily("segmenter", "load_segmenter")),
     "translator": KindOfModel(

@@ -1,10 +1,13 @@
 """Which patches a layer mixes: the rows of A of a network's linear mixers."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resmlp.backends.numpy_trunk import Layer as PlainLayer
+from resmlp.inference.plain import PlainClassifier
 from resmlp.inference.prediction import ImagePredictor
 from resmlp.serving import answers
 from resmlp.serving.limits import Refusal
@@ -22,8 +25,10 @@ class Look:
         self._largest: dict[int, float] = {}
 
     @cached_property
-    def all_layers(self) -> "list[Layer]":
-        """Those of a network of ours that torch runs; none of any other."""
+    def all_layers(self) -> "Sequence[Layer | PlainLayer]":
+        """Those of a network of ours that torch or NumPy runs; none of any other."""
+        if isinstance(self.predictor, PlainClassifier):
+            return self.predictor.layers()
         model: Any = getattr(self.predictor, "model", None)
         if model is None:  # an exported network: nothing here may load torch
             return []
@@ -33,7 +38,7 @@ class Look:
         return [] if trunk is None else list(of_trunk(trunk).layers)
 
     @cached_property
-    def layers(self) -> "dict[int, Layer]":
+    def layers(self) -> "dict[int, Layer | PlainLayer]":
         """Those with a matrix A, by their numbers."""
         return {layer.number: layer for layer in self.all_layers if "A" in layer.matrices()}
 
@@ -51,10 +56,12 @@ class Look:
         height, width = layer.grid
         if not (0 <= options.row < height and 0 <= options.column < width):
             raise Refusal(404, f"{self.model} has {height} x {width} patches: none at {options.row}, {options.column}")
-        matrix = layer.matrices()["A"].detach()
-        row = matrix[options.row * width + options.column].float().cpu().numpy().reshape(layer.grid)
+        matrix: Any = layer.matrices()["A"]
+        if not isinstance(matrix, np.ndarray):
+            matrix = matrix.detach().float().cpu().numpy()
+        row = matrix[options.row * width + options.column].reshape(layer.grid)
         if layer.number not in self._largest:
-            self._largest[layer.number] = float(matrix.abs().max())
+            self._largest[layer.number] = float(np.abs(matrix).max())
         patch, largest = (options.row, options.column), self._largest[layer.number]
         return answers.Row(self.model, layer.number, layer.name, patch, _rounded(row), largest)
 

@@ -4,6 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from resmlp.config.image_size import Size
+from resmlp.config.model_json import TrunkConfig
+from resmlp.config.precision import Execution
+from resmlp.inference.model_kinds import load_source
+from resmlp.inference.plain import PlainClassifier
 from resmlp.inference.prediction import ImagePredictor
 
 FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -18,6 +22,9 @@ def sizes_of(predictor: ImagePredictor) -> tuple[Size, ...]:
     A network of another library, one that torch does not run, and one that is no classifier have their own size alone.
     """
     own = predictor.preprocessing.size
+    if isinstance(predictor, PlainClassifier):
+        matrices = (layer.weight.nbytes for layer in predictor.layers())
+        return _sizes(predictor.trunk.config, sum(matrices, start=1))
     if not hasattr(predictor, "saved"):  # an exported network: nothing here may load torch
         return (own,)
     from resmlp.inference.predictor import TorchPredictor
@@ -27,9 +34,12 @@ def sizes_of(predictor: ImagePredictor) -> tuple[Size, ...]:
         return (own,)
     if predictor.execution.backend not in (None, "torch"):
         return (own,)
-    rows, columns = predictor.model.config.grid
-    patch, room = predictor.model.config.architecture.patch_size, MOST / _bytes_of_grid(predictor.model)
-    found = {own}
+    return _sizes(predictor.model.config, _bytes_of_grid(predictor.model))
+
+
+def _sizes(config: TrunkConfig, bytes_of_grid: int) -> tuple[Size, ...]:
+    (rows, columns), patch = config.grid, config.architecture.patch_size
+    room, found = MOST / bytes_of_grid, {config.size}
     for factor in FACTORS:
         down, across = (max(1, round(factor * side)) for side in (rows, columns))
         room -= (down * across / (rows * columns)) ** 2  # A has a weight for each pair of patches
@@ -39,10 +49,13 @@ def sizes_of(predictor: ImagePredictor) -> tuple[Size, ...]:
 
 
 def at_size(predictor: Any, size: Size) -> ImagePredictor:
-    """The network for images of one of its sizes, in batches of no more pixels than its own."""
-    from resmlp.inference.native import predictor_of
+    """The network for images of one of its sizes, in batches of no more pixels than its own; torch runs it."""
+    if isinstance(predictor, PlainClassifier):
+        moved: ImagePredictor = load_source(predictor.source, Execution("cpu", size=size))
+    else:
+        from resmlp.inference.native import predictor_of
 
-    moved = predictor_of(predictor.saved, predictor.device, replace(predictor.execution, size=size))
+        moved = predictor_of(predictor.saved, predictor.device, replace(predictor.execution, size=size))
     (height, width), (rows, columns) = predictor.preprocessing.size, size
     moved.batch_size = max(1, min(predictor.batch_size, predictor.batch_size * height * width // (rows * columns)))
     return moved

@@ -2,12 +2,18 @@
 
 import importlib.util
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import resmlp
+from resmlp.backends.numpy_trunk import gelu, is_plain
 from resmlp.cli.main import main
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.hub import packaged
@@ -26,7 +32,9 @@ RECIPE = {"name": "cifar10", "about": "A test", "data": {"source": "folder"}, "r
 def run(tmp_path) -> Path:
     """What a run folder of a classifier has."""
     torch.manual_seed(0)
-    model = create_model("resmlp_digits", img_size=(8, 8), num_classes=3, patch_size=2, dim=8, depth=1).eval()
+    model = create_model("resmlp_digits", img_size=(8, 8), num_classes=3, patch_size=2, dim=8, depth=2).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
     save_model(tmp_path / "run", model, CLASSES, Preprocessing((8, 8)))
     (tmp_path / "run" / "recipe.json").write_text(json.dumps(RECIPE))
     return tmp_path / "run"
@@ -98,6 +106,46 @@ def test_predict_of_images_alone_takes_the_packaged_classifier(files, with_class
     assert [entry["file"] for entry in entries] == [photo] * files
     assert set(entries[0]["probabilities"]) == set(CLASSES)
     assert shown.err == "note: no MODEL is given: packaged:cifar10 (airplane, cat, dog)\n"
+
+
+def test_numpy_gives_what_torch_gives(with_classifier):
+    ours, theirs = (resmlp.load("packaged:cifar10", "cpu", backend) for backend in (None, "torch"))
+    assert ours.ran.backend == "numpy"
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
+    assert np.abs(ours.logits(images) - theirs.logits(images).numpy()).max() < 1e-5
+    assert np.abs(ours.features(images) - theirs.features(images).numpy()).max() < 1e-5
+    pictures = [Image.fromarray(image.transpose(1, 2, 0)).resize((30, 20)) for image in images]
+    assert [one.label for one in ours.predict(pictures)] == [one.label for one in theirs.predict(pictures)]
+    assert np.ptp(ours.logits(images), 0).min() > 0.1, "the network says the same of everything"
+
+
+def test_gelu_is_exact():
+    x = np.linspace(-9, 9, 10_001, dtype=np.float32)
+    expected = [value * 0.5 * (1 + math.erf(value / 2**0.5)) for value in x.tolist()]
+    assert np.abs(gelu(x) - expected).max() < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("changed", "fits"),
+    [({}, True), ({"mixer": "mlp"}, False), ({"norm": "layernorm"}, False), ({"pos_embed": True}, False)],
+)
+def test_numpy_has_the_parts_of_the_paper_alone(changed, fits):
+    arch = create_model("resmlp_digits", img_size=8, depth=1, **changed).config.architecture
+    assert is_plain(arch) == fits
+
+
+def test_the_packaged_classifier_answers_without_torch(with_classifier, photo):
+    code = f"""
+import sys
+from pathlib import Path
+from resmlp.cli.main import main
+from resmlp.hub import packaged
+packaged.FOLDER = Path({str(with_classifier)!r})
+assert main(["predict", {photo!r}]) == 0
+print({{"torch", "scipy", "timm"}} & set(sys.modules), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr.splitlines()[-1] == "set()"
 
 
 def test_serve_without_a_model_serves_the_packaged_classifier(with_classifier, monkeypatch, capsys):
