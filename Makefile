@@ -6,7 +6,7 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS
 NO_VECTORS := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
 # benchmarks that read no data; that of GPUs where there is one
-BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference precisions training_step grid_step decoding serving \
+BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference precisions training_step grid_step decoding serving first_answer \
 	$(if $(shell command -v nvidia-smi),accelerator)
 # benchmarks that read data sets, and where these lie: in DATA, or each at a path of its own
 DATA_BENCHMARKS := data_check input_pipeline compression transfer imbalance dino distillation camvid multi30k multilabel resolution native_size
