@@ -73,6 +73,19 @@ def translator_run(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def translator_export(translator_run, tmp_path_factory) -> Path:
+    """`translator_run` exported to ONNX. Not to be written to."""
+    import resmlp
+    from resmlp.exporters.formats import FORMATS
+
+    for package in FORMATS["onnx"].packages:
+        pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("translator") / "export"
+    resmlp.export(translator_run, to="onnx", out=folder)
+    return folder
+
+
 @pytest.fixture
 def draft_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made of all their parts but saved as a white pixel: rendering would be most of a small run's time."""

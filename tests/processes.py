@@ -19,7 +19,8 @@ import torch
 from resmlp.cli.main import main
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["resmlp.training.train", "resmlp.cli.main", "resmlp.tasks", "processes"])
+PRELOADED = ("resmlp.training.train", "resmlp.cli.main", "resmlp.tasks", "sklearn.datasets", "sklearn.model_selection")
+SERVER.set_forkserver_preload([*PRELOADED, "processes"])
 
 
 def start(

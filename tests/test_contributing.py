@@ -17,7 +17,7 @@ DIFFS = re.findall(
     r"^```diff\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
 )
 SMALL = ("--model", "resmlp_digits", "--model.dim", "16", "--model.depth", "1", "--data.img-size", "8")
-SHORT = ("--data.batch-size", "4", "--data.workers", "0", "--run.epochs", "1", "--run.device", "cpu", "--json")
+SHORT = ("--data.workers", "0", "--run.epochs", "1", "--run.device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,6 @@ def python(copy: Path, *args: str) -> str:
     return ended.stdout
 
 
-def resmlp(copy: Path, *args: str) -> dict:
-    """The object that a command prints."""
-    return json.loads(python(copy, "-m", "resmlp", *args, "--json"))
-
-
 COMMANDS = """
 import contextlib, io, json, sys
 from resmlp.cli.main import main
@@ -62,9 +57,59 @@ print(json.dumps(results))
 """
 
 
-def resmlp_together(copy: Path, *commands: list[str], code: str = "") -> list[dict]:
-    """The objects that commands print, one after the other in one process, which then runs `code`."""
-    return json.loads(python(copy, "-c", COMMANDS + code, json.dumps(commands)))
+CHECKS = """
+import torch, torch.nn.functional as F
+import resmlp
+from resmlp.nn.mixers import MIXERS
+from resmlp.tasks import Focal
+
+assert resmlp.__file__.startswith(ROOT)
+x = torch.randn(2, 9, 4)
+assert torch.equal(MIXERS["shift"]()(x)[:, 1:], x[:, :-1])
+model = resmlp.create_model("resmlp_s12_shift", depth=2, dim=32, img_size=32, num_classes=5)
+assert model(torch.randn(3, 3, 32, 32)).shape == (3, 5)
+
+logits, targets = torch.randn(5, 3), torch.eye(3)[[0, 1, 2, 0, 1]]
+focal = object.__new__(Focal)
+focal.gamma = 0.0
+torch.testing.assert_close(focal.cross_entropy(logits, targets), F.cross_entropy(logits, targets))
+"""
+
+
+def write_csv_set(folder: Path) -> None:
+    """Dark and light images, and the tables that the new data set reads."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("val", 4)):
+        rows = []
+        for i in range(count):
+            label = ("dark", "light")[i % 2]
+            pixels = rng.integers(0, 100, (8, 8, 3)) + 150 * (i % 2)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{part}{i}.png")
+            rows.append(f"{part}{i}.png,{label}\n")
+        (folder / f"{part}.csv").write_text("".join(rows))
+
+
+@pytest.fixture(scope="module")
+def printed(copy) -> dict[str, dict]:
+    """What each command prints: all in one process, which imports torch once, and then runs `CHECKS`."""
+    data = copy / "data"
+    data.mkdir()
+    write_csv_set(data)
+    (data / "summary.json").write_text('{"best": {"top1": 0.5, "step": 3}}')
+    shift, focal, csv = (str(copy / name) for name in ("shift", "focal", "csv"))
+    source = ("--data.source", "csv", "--data.root", str(data))
+    commands = {
+        "models": ["list", "models"],
+        "recipes": ["list", "recipes"],
+        "best": ["best", str(data)],
+        "train shift": ["train", "digits", "--model.mixer", "shift", *SMALL, *SHORT, "--out", shift],
+        "eval shift": ["eval", shift],
+        "train focal": ["train", "digits-focal", "--task.gamma", "1", *SMALL, *SHORT, "--out", focal],
+        "train csv": ["train", "folder", *source, *SMALL, *SHORT, "--data.batch-size", "4", "--out", csv],
+        "eval csv": ["eval", csv],
+    }
+    code = COMMANDS + CHECKS.replace("ROOT", repr(str(copy)))
+    return dict(zip(commands, json.loads(python(copy, "-c", code, json.dumps([*commands.values()])))))
 
 
 def test_the_changed_files_pass_the_linter_and_the_import_layers(copy):
@@ -75,62 +120,23 @@ def test_the_changed_files_pass_the_linter_and_the_import_layers(copy):
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_new_mixer_is_listed_built_trained_and_saved(copy):
-    names = [model["name"] for model in resmlp(copy, "list", "models")["models"]]
-    assert "resmlp_s12_shift" in names
-    code = """
-import torch, resmlp
-from resmlp.nn.mixers import MIXERS
-assert resmlp.__file__.startswith(ROOT)
-x = torch.randn(2, 9, 4)
-assert torch.equal(MIXERS["shift"]()(x)[:, 1:], x[:, :-1])
-model = resmlp.create_model("resmlp_s12_shift", depth=2, dim=32, img_size=32, num_classes=5)
-assert model(torch.randn(3, 3, 32, 32)).shape == (3, 5)
-"""
-    out = str(copy / "shift")
-    train = ["train", "digits", "--model.mixer", "shift", *SMALL, *SHORT[2:-1], "--out", out]
-    _, result = resmlp_together(copy, train, ["eval", out], code=code.replace("ROOT", repr(str(copy))))
-    assert 0 <= result["top1"] <= 1
+def test_the_new_mixer_is_listed_trained_and_saved(printed):
+    assert "resmlp_s12_shift" in [model["name"] for model in printed["models"]["models"]]
+    assert 0 <= printed["eval shift"]["top1"] <= 1
 
 
-def test_the_new_task_is_trained_by_its_recipe(copy):
-    assert "digits-focal" in [recipe["name"] for recipe in resmlp(copy, "list", "recipes")["recipes"]]
-    out = copy / "focal"
-    code = """
-import torch
-import torch.nn.functional as F
-from resmlp.tasks import Focal
-logits, targets = torch.randn(5, 3), torch.eye(3)[[0, 1, 2, 0, 1]]
-focal = object.__new__(Focal)
-focal.gamma = 0.0
-torch.testing.assert_close(focal.cross_entropy(logits, targets), F.cross_entropy(logits, targets))
-"""
-    train = ["train", "digits-focal", "--task.gamma", "1", *SMALL, *SHORT[2:-1], "--out", str(out)]
-    (summary,) = resmlp_together(copy, train, code=code)
-    assert 0 <= summary["top1"] <= 1
-    assert json.loads((out / "recipe.json").read_text())["task"]["gamma"] == 1
+def test_the_new_task_is_trained_by_its_recipe(copy, printed):
+    assert "digits-focal" in [recipe["name"] for recipe in printed["recipes"]["recipes"]]
+    assert 0 <= printed["train focal"]["top1"] <= 1
+    assert json.loads((copy / "focal" / "recipe.json").read_text())["task"]["gamma"] == 1
 
 
-def test_the_new_data_set_is_read_and_trained_on(copy, tmp_path):
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 8), ("val", 4)):
-        rows = []
-        for i in range(count):
-            label = ("dark", "light")[i % 2]
-            pixels = rng.integers(0, 100, (8, 8, 3)) + 150 * (i % 2)
-            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{part}{i}.png")
-            rows.append(f"{part}{i}.png,{label}\n")
-        (tmp_path / f"{part}.csv").write_text("".join(rows))
-    source = ("--data.source", "csv", "--data.root", str(tmp_path))
-    out = str(copy / "csv")
-    train = ["train", "folder", *source, *SMALL, *SHORT[:-1], "--out", out]
-    _, result = resmlp_together(copy, train, ["eval", out])
-    assert result["images"] == 4
-    assert set(result["per_class"]) == {"dark", "light"}
+def test_the_new_data_set_is_read_and_trained_on(printed):
+    assert printed["eval csv"]["images"] == 4
+    assert set(printed["eval csv"]["per_class"]) == {"dark", "light"}
 
 
-def test_the_new_command_prints_the_best_evaluation(copy, tmp_path):
-    (tmp_path / "summary.json").write_text('{"best": {"top1": 0.5, "step": 3}}')
-    assert resmlp(copy, "best", str(tmp_path)) == {"top1": 0.5, "step": 3}
-    assert python(copy, "-m", "resmlp", "best", str(tmp_path)) == "top1 0.5, step 3\n"
+def test_the_new_command_prints_the_best_evaluation(copy, printed):
+    assert printed["best"] == {"top1": 0.5, "step": 3}
+    assert python(copy, "-m", "resmlp", "best", str(copy / "data")) == "top1 0.5, step 3\n"
     assert "best" in python(copy, "-m", "resmlp", "--help")

@@ -2,6 +2,7 @@
 
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ SMALLER = {
     "resmlp.data.masks.scenes.VAL": 8,
     "resmlp.data.text.numbers.TRAIN": (100, 100, 100),
     "resmlp.data.text.numbers.VAL": (0, 10, 10),
+    "resmlp.data.images.imageset.DIGITS_VAL": 60,
 }
 """what the embedded data is cut down to"""
 
@@ -46,7 +48,18 @@ def places(tmp_path_factory):
     return {"PATH": root / "pictures", "NETWORK": root / "network"}
 
 
+@pytest.fixture
+def few_digits(monkeypatch):
+    """The first 260 of the embedded digits."""
+    from sklearn import datasets
+
+    digits = datasets.load_digits()
+    few = SimpleNamespace(images=digits.images[:260], target=digits.target[:260])
+    monkeypatch.setattr(datasets, "load_digits", lambda: few)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("draft_figures", "few_digits")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_it_runs(name, places, tmp_path, monkeypatch, capsys):
     flags, promised = EXAMPLES[name]

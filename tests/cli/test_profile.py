@@ -36,7 +36,7 @@ def saved(tmp_path_factory) -> dict[int, str]:
     return {side: str(folder) for side, folder in folders.items()}
 
 
-def test_two_networks_side_by_side(resmlp, saved, tmp_path):
+def test_two_networks_side_by_side(resmlp, saved, no_rss, tmp_path):
     small, large = saved[8], saved[16]
     flags = ("--batch", 2, "--seconds", 0.02, "--device", "cpu", "--out", tmp_path / "deep" / "profile", "--json")
     ended = resmlp("profile", small, "--against", large, *flags)

@@ -1,5 +1,8 @@
 """Exports for several sizes: each graph against the network that is moved to its size."""
 
+import shutil
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -29,20 +32,27 @@ def folder(tmp_path_factory):
     return path
 
 
-def require(to: str) -> None:
-    for package in FORMATS[to].packages:
-        pytest.importorskip(package)
+@pytest.fixture(scope="module")
+def export(folder, tmp_path_factory):
+    """`export(format)`: what export to all sizes returns. Its folder is not to be written to."""
+
+    @cache
+    def run(to: str):
+        for package in FORMATS[to].packages:
+            pytest.importorskip(package)
+        return resmlp.export(folder, to, tmp_path_factory.mktemp("sizes") / "out", img_size=list(SIZES))
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
-def test_every_size_equals_torch(folder, tmp_path, to):
-    require(to)
-    result = resmlp.export(folder, to, tmp_path / "out", img_size=list(SIZES))
+def test_every_size_equals_torch(folder, export, to):
+    result = export(to)
     assert result.difference <= 1e-4
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {*result.files, "model.json"}
+    assert {path.name for path in result.out.iterdir()} == {*result.files, "model.json"}
     assert {name.split(".")[0] for name in result.files} == {"model-8x12", "model-16x16", "model-12x12"}
-    saved, exported = open_model(folder), resmlp.load(tmp_path / "out")
+    saved, exported = open_model(folder), resmlp.load(result.out)
     for size in SIZES.values():
         pixels = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
         inputs = normalize(pixels, saved.preprocessing.mean, saved.preprocessing.std)
@@ -52,16 +62,15 @@ def test_every_size_equals_torch(folder, tmp_path, to):
         exported.logits(np.zeros((1, 3, 20, 20), np.uint8))
 
 
-def test_prediction_at_a_size_of_the_export(folder, tmp_path, photo: Image.Image):
-    require("onnx")
-    resmlp.export(folder, "onnx", tmp_path / "out", img_size=["8x12", "16"])
+def test_prediction_at_a_size_of_the_export(folder, export, tmp_path, photo: Image.Image):
+    shutil.copytree(export("onnx").out, tmp_path / "out")
     for size in (None, "8x12", 16):
         ours, theirs = resmlp.load(tmp_path / "out", img_size=size), resmlp.load(folder, "cpu", img_size=size)
         expected = theirs.predict(photo)
         assert ours.preprocessing == theirs.preprocessing
         assert ours.predict(photo).probabilities == pytest.approx(expected.probabilities, abs=1e-4)
     for size in (20, "native"):
-        with pytest.raises(UserError, match="out is an export for images of 8x12 and 16x16"):
+        with pytest.raises(UserError, match="out is an export for images of 8x12 and 16x16 and 12x12"):
             resmlp.load(tmp_path / "out", img_size=size)
     resmlp.export(folder, "onnx", tmp_path / "out", img_size=16)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "model.json"}, "no old graphs"

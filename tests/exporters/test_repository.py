@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +82,25 @@ def segmenter(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory) -> Callable[[str], Path]:
+    """`exported(format)`: a model repository with the first version of `pets`. Not to be written to."""
+
+    @cache
+    def export(to: str) -> Path:
+        folder = tmp_path_factory.mktemp("repository") / "models"
+        export_repository(run, to, folder)
+        return folder
+
+    return export
+
+
+@pytest.fixture
+def copied(exported, tmp_path) -> Callable[[str], Path]:
+    """`copied(format)`: a copy of the same, to be written to."""
+    return lambda to: shutil.copytree(exported(to), tmp_path / "models")
+
+
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
@@ -120,13 +142,13 @@ def test_triton_layout_and_configuration(run, tmp_path, capsys):
     assert (tmp_path / "models" / "pets" / "labels.txt").read_text() == "ant\nbee\ncat\\n\n"
 
 
-def test_model_server_layout_and_configuration(run, tmp_path):
-    for name in (None, "cats"):
-        export_repository(run, "openvino", tmp_path, name)
+def test_model_server_layout_and_configuration(run, copied):
+    models = copied("openvino")
+    export_repository(run, "openvino", models, "cats")
     names = {"labels.txt", "1/model.xml", "1/model.bin", "1/model.json"}
-    assert files(tmp_path) == {"config.json", *(f"{name}/{file}" for name in ("pets", "cats") for file in names)}
+    assert files(models) == {"config.json", *(f"{name}/{file}" for name in ("pets", "cats") for file in names)}
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    assert json.loads((tmp_path / "config.json").read_text()) == {
+    assert json.loads((models / "config.json").read_text()) == {
         "model_config_list": [
             {"config": {"name": "pets", "base_path": "pets", "plugin_config": hint}},
             {"config": {"name": "cats", "base_path": "cats", "plugin_config": hint}},
@@ -136,40 +158,40 @@ def test_model_server_layout_and_configuration(run, tmp_path):
 
 @pytest.mark.parametrize(("to", "program"), [("onnx", run_onnx), ("openvino", run_openvino)])
 @pytest.mark.parametrize("batch", [1, 5])
-def test_the_graph_gives_the_probabilities_of_torch(run, tmp_path, to, program, batch):
-    export_repository(run, to, tmp_path)
+def test_the_graph_gives_the_probabilities_of_torch(exported, to, program, batch):
     images = torch.randint(0, 256, (batch, 3, *SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = on_pixels(network(), LOOK, nn.Softmax(1))(images.double())
-    assert np.abs(program(tmp_path / "pets", images.numpy()) - expected.numpy()).max() < 1e-5
+    assert np.abs(program(exported(to) / "pets", images.numpy()) - expected.numpy()).max() < 1e-5
 
 
 @pytest.mark.parametrize("kind", ["run", "segmenter"])
-def test_the_configuration_is_that_of_the_graph(kind, request, tmp_path):
-    model = request.getfixturevalue(kind)
-    export_repository(model, "onnx", tmp_path, "net")
-    text = (tmp_path / "net" / "config.pbtxt").read_text()
-    assert triton_ports(text) == graph_ports(tmp_path / "net" / "1" / "model.onnx")
+def test_the_configuration_is_that_of_the_graph(kind, exported, request, tmp_path):
+    net = exported("onnx") / "pets" if kind == "run" else tmp_path / "net"
+    if kind == "segmenter":
+        export_repository(request.getfixturevalue(kind), "onnx", tmp_path, "net")
+    text = (net / "config.pbtxt").read_text()
+    assert triton_ports(text) == graph_ports(net / "1" / "model.onnx")
     assert len(triton_ports(text)) == 2
     assert ("label_filename" in text) == (kind == "run")
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
-def test_a_new_version_stands_beside_the_old_one_and_settings_stay(run, tmp_path, to):
-    export_repository(run, to, tmp_path)
-    settings = tmp_path / ("pets/config.pbtxt" if to == "onnx" else "config.json")
+def test_a_new_version_stands_beside_the_old_one_and_settings_stay(run, copied, to):
+    models = copied(to)
+    settings = models / ("pets/config.pbtxt" if to == "onnx" else "config.json")
     edited = settings.read_text().replace("max_batch_size: 32", "max_batch_size: 8").replace("}\n  ]", "}  ]")
     settings.write_text(edited)
-    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
-    (tmp_path / "pets" / "7").mkdir()
-    (tmp_path / "pets" / "1").rename(tmp_path / "pets" / "keep")
-    for path in (tmp_path / "pets" / "keep").iterdir():
-        path.rename(tmp_path / "pets" / "7" / path.name)
-    (tmp_path / "pets" / "keep").rmdir()
-    result = export_repository(run, to, tmp_path)
-    assert result.out == tmp_path / "pets" / "8"
+    before = {name: (models / name).read_bytes() for name in files(models)}
+    (models / "pets" / "7").mkdir()
+    (models / "pets" / "1").rename(models / "pets" / "keep")
+    for path in (models / "pets" / "keep").iterdir():
+        path.rename(models / "pets" / "7" / path.name)
+    (models / "pets" / "keep").rmdir()
+    result = export_repository(run, to, models)
+    assert result.out == models / "pets" / "8"
     assert settings.read_text() == edited
-    now = {name.replace("/7/", "/1/"): (tmp_path / name).read_bytes() for name in files(tmp_path) if "/8/" not in name}
+    now = {name.replace("/7/", "/1/"): (models / name).read_bytes() for name in files(models) if "/8/" not in name}
     assert now == before
 
 
@@ -181,11 +203,11 @@ def unchanged(folder: Path, words: str, *args, **options) -> None:
     assert not list(folder.rglob(".*"))
 
 
-def test_a_version_that_clients_would_not_understand_is_refused(run, tmp_path):
-    export_repository(run, "onnx", tmp_path / "models")
+def test_a_version_that_clients_would_not_understand_is_refused(run, copied, tmp_path):
+    models = copied("onnx")
     other = save(tmp_path / "other", ("ant", "bee", "cow"))
-    unchanged(tmp_path / "models", "other inputs, outputs or classes", other, "onnx", tmp_path / "models", "pets")
-    unchanged(tmp_path / "models", "holds exports to onnx", run, "openvino", tmp_path / "models", "pets")
+    unchanged(models, "other inputs, outputs or classes", other, "onnx", models, "pets")
+    unchanged(models, "holds exports to onnx", run, "openvino", models, "pets")
 
 
 def test_folders_of_others_stay(run, tmp_path):
@@ -196,10 +218,10 @@ def test_folders_of_others_stay(run, tmp_path):
     unchanged(tmp_path, "has no model_config_list", run, "openvino", tmp_path, "cats")
 
 
-def test_nothing_is_half_written(run, tmp_path):
+def test_nothing_is_half_written(run, copied, tmp_path):
     unchanged(tmp_path, "nothing is written", run, "onnx", tmp_path, tolerance=1e-12)
-    export_repository(run, "onnx", tmp_path)
-    unchanged(tmp_path, "nothing is written", run, "onnx", tmp_path, tolerance=1e-12)
+    models = copied("onnx")
+    unchanged(models, "nothing is written", run, "onnx", models, tolerance=1e-12)
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x", 'a"b', "a b", "ä"])

@@ -45,7 +45,9 @@ def trained(tmp_path_factory) -> Callable[[str], Path]:
     def train(name: str) -> Path:
         folder = tmp_path_factory.mktemp("numbers") / "run"
         torch.manual_seed(0)
-        assert main(["train", "numbers", "--model", name, *FLAGS, "--out", str(folder)]) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("resmlp.data.text.numbers.VAL", (0, 10, 10))  # its evaluation is of no interest
+            assert main(["train", "numbers", "--model", name, *FLAGS, "--out", str(folder)]) == 0
         return folder
 
     return train
@@ -54,31 +56,29 @@ def trained(tmp_path_factory) -> Callable[[str], Path]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("draft_figures")
 @pytest.mark.parametrize(
-    ("name", "to"), [("resmlp_mt_tiny", "onnx"), ("resmlp_mt_tiny", "openvino"), ("transformer_mt_tiny", "onnx")]
+    ("name", "to", "count"),
+    [("resmlp_mt_tiny", "onnx", 500), ("resmlp_mt_tiny", "openvino", 50), ("transformer_mt_tiny", "onnx", 50)],
 )
-def test_the_sentences_are_those_of_torch(trained, name, to, tmp_path):
+def test_the_sentences_are_those_of_torch(trained, name, to, count, tmp_path):
     require(to)
     trained = trained(name)
-    lines = open_pairs(Text(source="numbers"))[1].sources[:500]
+    lines = open_pairs(Text(source="numbers"))[1].sources[: 500 : 500 // count]
     exported, run = resmlp.export(trained, to=to, out=tmp_path), resmlp.load(trained, "cpu")
     assert exported.difference < 1e-4
     ours = resmlp.load(tmp_path)
     expected = run.translate(lines, 4)
-    assert len(set(expected)) > 400, "the network says the same of everything"
+    assert len(set(expected)) > 0.8 * count, "the network says the same of everything"
     assert ours.translate(lines, 4) == expected
-    assert ours.translate(lines[:100], 1) == run.translate(lines[:100], 1)
-    for mine, theirs in zip(ours.n_best(lines[:40], 4, 4), run.n_best(lines[:40], 4, 4)):
+    assert ours.translate(lines[:60], 1) == run.translate(lines[:60], 1)
+    for mine, theirs in zip(ours.n_best(lines[:20], 4, 4), run.n_best(lines[:20], 4, 4)):
         assert [one.text for one in mine] == [one.text for one in theirs]
         assert [one.score for one in mine] == pytest.approx([one.score for one in theirs], abs=1e-4)
 
 
-@pytest.fixture(scope="module")
-def folder(translator_run, tmp_path_factory) -> Path:
+@pytest.fixture
+def folder(translator_export) -> Path:
     """An export of a network with random weights. Not to be written to."""
-    require("onnx")
-    place = tmp_path_factory.mktemp("translator") / "export"
-    resmlp.export(translator_run, to="onnx", out=place)
-    return place
+    return translator_export
 
 
 def test_the_files_of_an_export(folder, translator_run):

@@ -33,7 +33,7 @@ CLASSES = ("ant", "bee", "cat")
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory, translator_run) -> dict[str, str]:
+def models(tmp_path_factory, translator_run, translator_export) -> dict[str, str]:
     """A MODEL of each kind."""
     pytest.importorskip("onnxruntime")
     root = tmp_path_factory.mktemp("kinds")
@@ -45,7 +45,6 @@ def models(tmp_path_factory, translator_run) -> dict[str, str]:
     save_segmenter(root / "segmenter", Segmenter(config).eval(), SegmenterModelConfig(config, LOOK, CLASSES))
     resmlp.export(str(root / "classifier"), to="onnx", out=root / "exported")
     resmlp.export(str(root / "segmenter"), to="onnx", out=root / "exported-segmenter")
-    resmlp.export(translator_run, to="onnx", out=root / "exported-translator")
     shots = root / "images"
     for name in CLASSES:
         (shots / "train" / name).mkdir(parents=True)
@@ -59,9 +58,10 @@ def models(tmp_path_factory, translator_run) -> dict[str, str]:
     data = EvalData(root=str(shots), workers=0)
     for to in ("int4", "int8"):
         resmlp.compress(str(root / "classifier"), to=to, out=root / to, data=data, images=4, device="cpu")
-    exports = ("exported", "exported-segmenter", "exported-translator")
+    exports = ("exported", "exported-segmenter")
     return {name: str(root / name) for name in ("classifier", "features", "segmenter", *exports)} | {
         "translator": str(translator_run),
+        "exported-translator": str(translator_export),
         "compressed": str(root / "int4"),
         "compressed to 8 bits": str(root / "int8"),
         "timm": "timm:resnet10t",

@@ -176,10 +176,12 @@ def test_images_that_a_fraction_leaves_out_are_not_new(root, tmp_path):
 
 
 def test_published_and_packed_images_have_a_list(shared, tmp_path):
-    data = Data(source="cifar10", root=str(shared / "cifar10"), fraction=0.001)
-    make_image_list(*open_splits(data)).write(tmp_path)
+    data = Data(source="cifar10", root=str(shared / "cifar10"), fraction=0.01)
+    train, val = open_splits(data)
+    assert (np.bincount(train.labels).tolist(), len(val)) == ([50] * 10, 10_000)
+    make_image_list(train, val).write(tmp_path)
     kept = read_image_list(tmp_path)
-    assert (len(kept.train), len(kept.val), len(kept.entries)) == (50, 10_000, 60_000)
+    assert (len(kept.train), len(kept.val), len(kept.entries)) == (500, 10_000, 60_000)
     assert kept.train[0].label == "airplane"
 
 
