@@ -51,11 +51,12 @@ def _sizes(config: TrunkConfig, bytes_of_grid: int) -> tuple[Size, ...]:
 def at_size(predictor: Any, size: Size) -> ImagePredictor:
     """The network for images of one of its sizes, in batches of no more pixels than its own; torch runs it."""
     if isinstance(predictor, PlainClassifier):
-        moved: ImagePredictor = load_source(predictor.source, Execution("cpu", size=size))
+        moved = load_source(predictor.source, Execution("cpu", size=size))
     else:
         from resmlp.inference.native import predictor_of
 
         moved = predictor_of(predictor.saved, predictor.device, replace(predictor.execution, size=size))
+    assert isinstance(moved, ImagePredictor)
     (height, width), (rows, columns) = predictor.preprocessing.size, size
     moved.batch_size = max(1, min(predictor.batch_size, predictor.batch_size * height * width // (rows * columns)))
     return moved
