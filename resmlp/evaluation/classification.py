@@ -142,7 +142,7 @@ def class_numbers(ours: Sequence[str], theirs: Sequence[str]) -> list[int]:
     names = [normalize("NFC", name) for name in theirs]
     unknown = [name for name in names if name not in number]
     what = f"the model knows no class {', '.join(unknown[:5])}"
-    demand(not unknown, what, f"it knows {', '.join(ours[:5])}, ...")
+    demand(not unknown, what, f"it knows {', '.join(ours[:5])}{', ...' * (len(ours) > 5)}")
     return [number[name] for name in names]
 
 

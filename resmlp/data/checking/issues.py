@@ -112,6 +112,10 @@ KINDS = {
     "cr-line-ends": Kind("error", "files whose line ends are CR alone", "tr '\\r' '\\n' makes them LF"),
     "line-counts": Kind("error", "files of different numbers of lines", "line N of both must be one pair"),
     "columns": Kind("error", "lines with another number of columns", "remove tabs inside sentences, or other columns"),
+    "no-pairs": Kind("error", "files without a pair", "a line is a sentence, and in a table a tab and its translation"),
+    "unknown-split": Kind(
+        "warning", "splits that are neither training nor validation", "--data.train and --data.val must name them"
+    ),
     "header-row": Kind("warning", "headers that would be a pair", "delete the first line"),
     "pair-leak": Kind("warning", "the same pair in two parts", "delete it in one, or the score will be too high"),
     "pair-duplicate": Kind("warning", "pairs more than once in a part", "delete all copies but one"),

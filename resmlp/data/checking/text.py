@@ -40,6 +40,8 @@ def check_text(path: str | Path) -> TextReport:
     parts = list(read_parts(Path(path), found))
     demand(bool(parts or found.names), f"{path} has no pairs", "a line is a sentence, a tab and its translation")
     for part in parts:
+        if not part.sources:
+            found.add("no-pairs", part.files)
         for check in (check_empty, check_lengths, check_scripts):
             check(part, found)
     for languages in dict.fromkeys(part.languages for part in parts):

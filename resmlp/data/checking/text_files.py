@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resmlp.data.checking.findings import Findings
+from resmlp.data.images.split_names import split_role
 from resmlp.data.text.encodings import command, wide_encoding
 from resmlp.data.text.files import has_only_cr, raw_lines
 from resmlp.data.text.header import guess_header, is_header, named_columns
@@ -137,6 +138,7 @@ def _read_table(path: Path, name: str, found: Findings) -> Iterator[Part]:
         chosen = known or named_columns([*columns], languages, {}, str(path))
         rows = list(zip(*read_columns(path, [[*columns.values()][i] for i in chosen if i is not None])))
         splits = [row[2] for row in rows] if chosen.split is not None else None
+        splits = _usual(splits, printable(path.name), found)
         yield from _split(path, name, languages, rows, splits, range(1, len(rows) + 1))
         return
     lines = _read_lines(path, printable(path.name), found)
@@ -155,7 +157,15 @@ def _read_table(path: Path, name: str, found: Findings) -> Iterator[Part]:
             found.add("columns", f"{printable(path.name)}, line {i + 1}", f"{len(table[i])}, not {width}")
     rows = [tuple(table[n - 1][i] for i in (named or (0, 1)) if i is not None) for n in numbers]
     splits = [row[2] for row in rows] if named and named.split is not None else None
-    yield from _split(path, name, languages, rows, splits, numbers)
+    yield from _split(path, name, languages, rows, _usual(splits, printable(path.name), found), numbers)
+
+
+def _usual(splits: Sequence[str] | None, name: str, found: Findings) -> Sequence[str] | None:
+    """The splits as given, after those with a name that training does not know are in `found`."""
+    for value in dict.fromkeys(splits or ()):
+        if split_role(value) is None:
+            found.add("unknown-split", f"{name}: {value!r}")
+    return splits
 
 
 def _split(

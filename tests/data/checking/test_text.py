@@ -180,6 +180,19 @@ def test_the_splits_of_a_table_are_parts(write):
     assert [(part["name"], part["pairs"]) for part in report.parts] == [("train", 13), ("val", 1)]
 
 
+def test_a_split_that_is_neither_training_nor_validation(write):
+    rows = [("en", "de", "split"), *((*pair, "train") for pair in CLEAN[1:]), (*CLEAN[0], "banana")]
+    found = names(check_text(write({"x.tsv": tsv(rows)}) / "x.tsv"))
+    assert found == {"unknown-split": ["x.tsv: 'banana'"], "table-header": ["x.tsv"]}
+
+
+@pytest.mark.parametrize("files", [{"train.en": "", "train.de": ""}, {"train.tsv": "en\tde\n"}])
+def test_files_without_a_pair_are_errors(write, files):
+    report = check_text(write(files))
+    assert names(report)["no-pairs"] == [" and ".join(files)]
+    assert report.errors
+
+
 def test_parquet(tmp_path):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"en": [a for a, _ in CLEAN] + ["same"], "de": [b for _, b in CLEAN] + ["same"]}
