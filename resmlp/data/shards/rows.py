@@ -12,6 +12,7 @@ from resmlp.data.shards.index import Index
 from resmlp.imaging.decode import DEFAULT
 from resmlp.imaging.image_file import ImageSource
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -103,3 +104,18 @@ class Entries(Rows[tuple[str, ImageSource]]):
     def value(self, row: int) -> tuple[str, ImageSource]:
         """(path, image) of a row of the index."""
         return self.packed.name(row).removeprefix(self.folder), self.packed.member(row, DEFAULT)
+
+
+def chosen(values: Sequence[T], places: np.ndarray) -> Sequence[T]:
+    """The values of these images; empty where the set has none."""
+    if isinstance(values, Rows):
+        return values.take(places)
+    chosen = [values[i] for i in places.tolist()] if values else []
+    return tuple(chosen) if isinstance(values, tuple) else chosen
+
+
+def joined(first: Sequence[T], second: Sequence[T]) -> Sequence[T]:
+    """The values of both sets, which have the same kind of them."""
+    if isinstance(first, Rows) and isinstance(second, Rows):
+        return first + second
+    return (*first, *second) if isinstance(first, tuple) else [*first, *second]
