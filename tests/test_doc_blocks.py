@@ -35,7 +35,7 @@ SHELL_REASONS = {
     r"_in1k|imagenet|IMAGENET|timm:|resnet|--protocol top1 real": "needs published weights or ImageNet: the network",
     r"hf-hub:|^resmlp push ": "needs the hub; tests/hub run these commands against one of their own",
     r"^resmlp train (dino|distill|camvid|ade20k|multi30k|cifar10)": "needs a data set, or hours; see tests/tasks",
-    r"^resmlp data masks|runs/camvid|test_2016_flickr": "needs a data set that is not embedded",
+    r"^resmlp data (masks|pack)|--data.root DIR|runs/camvid|test_2016_flickr": "needs a data set that is not embedded",
     r"^resmlp train scenes|runs/scenes|^resmlp predict scenes": "trains for minutes; tests/test_examples.py is shorter",
     r"^resmlp profile |^resmlp reproduce ": "measures for minutes; tests/analysis and tests/reproduction are shorter",
     r"--to (int8|int4|2:4|torch)|--backend |--precision auto": "takes seconds; see each package's tests",

@@ -9,7 +9,7 @@ TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG
 """a page of the repository's root -> its name in the site"""
 NAV: dict[str, tuple[str, ...]] = {
     "Start": ("index.md", "start.md", "faq.md"),
-    "Data": ("data.md",),
+    "Data": ("data.md", "scale.md"),
     "Train": ("running.md", "transfer.md", "distillation.md", "dino.md", "segmentation.md", "translation.md"),
     "Evaluate": ("evaluation.md", "features.md", "inspect.md", "profile.md"),
     "Use": ("export.md", "precision.md", "compress.md", "serve.md", "hub.md", "timm.md"),

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Verb, print_json, print_text
 from resmlp.cli.data_masks import DataMasks
+from resmlp.cli.data_pack import DataPack
 from resmlp.cli.progress import progress_bar
 from resmlp.config.label_table import LabelTable
 from resmlp.utils.checks import demand
@@ -18,7 +19,7 @@ from resmlp.utils.files import write_json
 if TYPE_CHECKING:
     from resmlp.data.checking.report import Report
 
-USAGE = "resmlp data check PATH, or resmlp data masks PATH --out DIR"
+USAGE = "resmlp data check PATH, resmlp data masks PATH --out DIR, or resmlp data pack PATH --out DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class DataCheck(Verb):
             raise SystemExit(0)
         if not args or args[0].startswith("-"):
             raise UserError("the verb data needs a second word", USAGE)
-        words: dict[str, type[Verb]] = {"data check": cls, "data masks": DataMasks}
+        words: dict[str, type[Verb]] = {"data check": cls, "data masks": DataMasks, "data pack": DataPack}
         return lookup("verb", f"data {args[0]}", words)
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, RunSize, Verb, print_json
+from resmlp.cli.image_files import list_inputs
 from resmlp.config.image_size import run_size
 from resmlp.config.precision import Execution, PrecisionChoice, Ran
 from resmlp.utils.checks import demand
@@ -16,6 +17,8 @@ from resmlp.utils.errors import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from resmlp.imaging.image_file import ImageSource
 
 NAMED = 6  # classes of a line
 OUT = Path("predictions")
@@ -32,7 +35,7 @@ class Predict(Verb):
     """a run folder, a weight file, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or an export; where an
     image is first, the packaged network of the ten classes of CIFAR-10"""
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
-    """images, or folders of them"""
+    """images, or folders of them; for a classifier also packed data sets"""
     top: int | None = None
     """how many classes to name; default 3, or where an image may have several labels, those from the threshold on"""
     out: Path | None = None
@@ -57,7 +60,6 @@ class Predict(Verb):
         from resmlp.hub.resolve import resolve
         from resmlp.imaging.decode import UnreadableImage
         from resmlp.imaging.file_types import is_image_file
-        from resmlp.imaging.listing import list_images
         from resmlp.inference import Classifier
         from resmlp.inference.model_kinds import KINDS, load_source
         from resmlp.inference.prediction import ImagePredictor, warn_untrained
@@ -67,7 +69,7 @@ class Predict(Verb):
             named, given = packaged_default(CLASSIFIER, "resmlp predict MODEL FILE..."), (named, *given)
         source = resolve(named)
         demand(KINDS[source.kind].takes == "images", f"{named} translates text", "use resmlp translate")
-        files = list_images(given)
+        files = list_inputs(given)
         asked = Execution(self.device, self.backend, self.precision, len(files), run_size(self.img_size))
         predictor = load_source(source, asked)
         assert isinstance(predictor, ImagePredictor)
@@ -77,7 +79,7 @@ class Predict(Verb):
         warn_untrained(named, predictor.trained)
         entries, broken = list[dict[str, Any]](), list[UnreadableImage]()
         for file, image, result in predictor.stream(files, broken.append, **options):
-            entries.append(write(file, image, result))
+            entries.append(write(file if isinstance(file, str) else file.name, image, result))
             if not self.json:
                 print(printable(in_words(entries[-1])), flush=True)
         output = {"predictions": entries, "unreadable": [error.name for error in broken]}
@@ -97,7 +99,9 @@ class Predict(Verb):
             print(f"ran by {ran}", file=sys.stderr)
         return {"ran_by": ran._asdict()}
 
-    def _classification(self, files: list[str], several: bool) -> tuple[dict[str, int | None], list[str], Write]:
+    def _classification(
+        self, files: "list[str | ImageSource]", several: bool
+    ) -> "tuple[dict[str, int | None], list[str | ImageSource], Write]":
         """The options of `predict`, the files, and what makes an entry of the output."""
         demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints its predictions")
         return (
@@ -106,13 +110,17 @@ class Predict(Verb):
             lambda file, image, result: {"file": file, **result.to_dict()},
         )
 
-    def _segmentation(self, files: Sequence[str]) -> tuple[dict[str, int | None], list[str], Write]:
+    def _segmentation(
+        self, given: "Sequence[str | ImageSource]"
+    ) -> "tuple[dict[str, int | None], list[str | ImageSource], Write]":
         """The same of a segmenter, whose entries name the files that were written."""
         demand(self.top is None, f"--top {self.top} is for classifiers", "a segmenter gives the class of each pixel")
         from resmlp.analysis.segmentation_files import output_names, write_segmentation
 
         out = self.out or OUT
         demand(not out.exists() or out.is_dir(), f"--out {out} is a file", "give a folder")
+        files = [file for file in given if isinstance(file, str)]
+        demand(len(files) == len(given), "images of a packed data set are no files", "give a folder of images")
         names = output_names(files, out, self.files)
 
         def write(file: str, image: "Image", result: Any) -> dict[str, Any]:

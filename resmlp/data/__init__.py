@@ -2,11 +2,12 @@
 
 `images` lists the files of class folders, archives and published data sets, splits them into a training set and a
 validation set, and transforms one image or one batch. `masks` does the same for images with a label for each pixel.
-`text` reads parallel text and turns it into batches of tokens. `loading` makes batches of images, for training and for
-evaluation. `checking` reports the issues of a tree of images before training.
+`text` reads parallel text and turns it into batches of tokens. `shards` has the index of a packed data set, and
+`packing` makes one. `loading` makes batches of images, for training and for evaluation. `checking` reports the issues
+of a tree of images before training.
 
-The imports inside this package point down: checking, loading, masks and text, images. This module exports the names
-that other packages use most.
+The imports inside this package point down: packing, checking, loading, masks and text, images, shards. This module
+exports the names that other packages use most.
 """
 
 from typing import TYPE_CHECKING

@@ -13,6 +13,7 @@ from resmlp.utils.errors import UserError
 
 if TYPE_CHECKING:
     from resmlp.data import ImageSet, Splits
+    from resmlp.data.images.image_list import ImageList
 
 D = TypeVar("D", Data, Text)
 
@@ -89,6 +90,8 @@ def run_splits(source: Source, own: Data, data: EvalData) -> "Splits | None":
     kept = read_image_list(source.folder)
     if kept is None:
         return None
+    if kept.pinned:
+        return pinned_splits(kept, own, data)
     if data.root is None or same_root(own, data):
         return restore(kept, open_images(own), own, training=False)
     moved = replace(own, root=data.root)
@@ -100,6 +103,18 @@ def run_splits(source: Source, own: Data, data: EvalData) -> "Splits | None":
         return None  # classes that the model does not know
     found = kept.compare([images.path(i) for i in range(len(images))], images.content)
     return restore(kept, images, moved, training=False) if kept.is_at(found) else None
+
+
+def pinned_splits(kept: "ImageList", own: Data, data: EvalData) -> "Splits | None":
+    """As `run_splits`, of a run that has no list, but is pinned to the index of a packed data set."""
+    from resmlp.data import open_splits
+
+    if data.root is None or same_root(own, data):
+        return open_splits(own, kept)
+    try:
+        return open_splits(replace(own, root=data.root), kept)
+    except UserError:  # it is another data set
+        return None
 
 
 def own_data(source: Source, kind: type[D] = Data) -> D | None:  # type: ignore[assignment]

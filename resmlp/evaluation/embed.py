@@ -3,7 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -107,7 +107,7 @@ def embed(
     if process.rank:
         return None
     index = collected.index.tolist()
-    paths = tuple(_inner(images.name(i), root) for i in index)
+    paths = tuple(images.paths[i] if images.paths else _inner(images.name(i), root) for i in index)
     features, kept = collected.value.numpy(), tuple(labels[i] for i in index)
     mapped = None
     if map:
@@ -137,13 +137,18 @@ def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":
 
     The class folder is the top folder, or in a tree with train/ and val/ the one below.
     """
-    from resmlp.data import ImageSet
     from resmlp.data.checking.layout import find_layout
+    from resmlp.data.images.imageset import ImageSet, packed_images
     from resmlp.data.images.trees import open_tree
+    from resmlp.data.shards.rows import Entries
     from resmlp.imaging.file_types import ENDINGS
 
     tree = open_tree(root, flag="PATH")
     demand(bool(tree.whole.images), f"no images in {root}", "images end in " + " ".join(ENDINGS))
+    if isinstance(tree.whole.images, Entries):
+        packed = packed_images(tree.whole.images)
+        labels = [packed.classes[label] for label in packed.labels]
+        return replace(packed, classes=(), labels=[0] * len(packed)), [*labels]
     names = find_layout(tree).image_classes()
     order = sorted(range(len(names)), key=lambda i: tree.whole.images[i][0])
     images = [tree.whole.images[i][1] for i in order]

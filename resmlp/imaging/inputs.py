@@ -10,7 +10,7 @@ from PIL import Image
 
 from resmlp.config.preprocessing import Decoding
 from resmlp.imaging.decode import DEFAULT, UnreadableImage, decode, to_rgb
-from resmlp.imaging.image_file import File
+from resmlp.imaging.image_file import Encoded, File
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import exists
 
@@ -54,6 +54,8 @@ def read_image(value: Any, decoding: Decoding = DEFAULT) -> Image.Image:
         if Path(value).is_dir():
             raise UserError(f"{value} is a folder", "give its images, such as list(Path(FOLDER).glob('*.png'))")
         return File(str(value), decoding).read()
+    if isinstance(value, Encoded):
+        return value.decoded(decoding).read()
     if isinstance(value, bytes):
         return decode("the given bytes", lambda: io.BytesIO(value), decoding)
     if isinstance(value, Image.Image):

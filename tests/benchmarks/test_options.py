@@ -72,6 +72,7 @@ def test_bench_data_runs_all_others_on_the_folders_of_data(folder):
         'input_pipeline.py --data "/d/imagenet_samples/imagenet_samples_256.tar"',
         'multilabel.py --data "/d/camvid"',
         'native_size.py --data "/d/caltech20"',
+        'pack.py --data "/d/cifar10"',
         'resolution.py caltech20 --data "/d/caltech20"',
         'resolution.py cifar10 --data "/d/cifar10"',
         'rivals.py camvid --data "/d/camvid"',

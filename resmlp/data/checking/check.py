@@ -201,7 +201,7 @@ def _value_range_issues(images: list[tuple[str, ImageSource]], deep: Container[s
 
 def _duplicates(
     layout: Layout,
-    images: list[tuple[str, ImageSource]],
+    images: Sequence[tuple[str, ImageSource]],
     candidates: np.ndarray,
     processes: int,
     step: Callable[[int, int], Any],

@@ -1,7 +1,7 @@
 """A function of each of many images, in worker processes."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class _Chunks:
 
     function: Callable[[ImageSource], Any]
     failed: Callable[[str], Any]
-    images: list[tuple[str, ImageSource]]
+    images: Sequence[tuple[str, ImageSource]]
 
     def name(self, index: int) -> str:
         return self.images[index][1].name
@@ -44,7 +44,7 @@ class _Chunks:
 def map_images(
     function: Callable[[ImageSource], Any],
     failed: Callable[[str], Any],
-    images: list[tuple[str, ImageSource]],
+    images: Sequence[tuple[str, ImageSource]],
     indices: np.ndarray,
     processes: int,
     step: Callable[[int, int], Any],

@@ -2,7 +2,7 @@
 
 A line has the part of an image (val, train, or unused: left out by --data.fraction or --data.folds), a mark of its
 content, its class and its path in the data set. So a run is continued and evaluated on the same images, also after its
-data has moved.
+data has moved. Of a large packed data set the file has the checksum of the index alone (`resmlp.data.images.pinned`).
 """
 
 import os
@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 
 from resmlp.config import Data
 from resmlp.data.images.imageset import SEPARATOR, ImageSet, Splits
+from resmlp.data.images.pinned import HEADER as PINNED
+from resmlp.data.images.pinned import Pinned
 from resmlp.data.images.tree_files import sort_classes
 from resmlp.imaging.image_file import ImageSource, Missing
 from resmlp.utils.checks import demand
@@ -70,9 +72,9 @@ class Comparison(NamedTuple):
 class ImageList:
     """The images of a run."""
 
-    def __init__(self, entries: Sequence[Entry], several: bool = False):
-        self.entries, self.several = entries, several
-        """`several`: whether an image may have several classes"""
+    def __init__(self, entries: Sequence[Entry], several: bool = False, pinned: Pinned | None = None):
+        self.entries, self.several, self.pinned = entries, several, pinned
+        """`several`: whether an image may have several classes; `pinned`: stands for the entries of a large set"""
 
     @cached_property
     def train(self) -> list[Entry]:
@@ -119,8 +121,10 @@ class ImageList:
     def write(self, folder: Path) -> None:
         """Write the list into a run folder, atomically."""
         weighted = any(entry.weight for entry in self.entries)
-        rows = ("\t".join(entry if weighted else entry[:4]) for entry in self.entries)
-        text = "".join(f"{line}\n" for line in [_header(self.several, weighted), *rows])
+        rows = ["\t".join(entry if weighted else entry[:4]) for entry in self.entries]
+        lines = ["\t".join(map(str, self.pinned))] if self.pinned else rows
+        header = PINNED if self.pinned else _header(self.several, weighted)
+        text = "".join(f"{line}\n" for line in [header, *lines])
         write_text(folder / IMAGES, f"{text}{DIGEST}\t{_digest(text)}\n")
 
 
@@ -148,11 +152,14 @@ def read_image_list(folder: Path | None) -> ImageList | None:
         text, _, digest = path.read_text(encoding="utf-8").rpartition(f"{DIGEST}\t")
         header, *lines = text.removesuffix("\n").split("\n")
         rows = [line.split("\t") for line in lines]
+        if header == PINNED and digest == f"{_digest(text)}\n":
+            ((index, *counts),) = rows
+            return ImageList([], pinned=Pinned(index, *map(int, counts)))
         several, weighted = "\tclasses\t" in header, header.endswith("\tweight")
         whole = header == _header(several, weighted) and digest == f"{_digest(text)}\n"
         demand(whole and all(len(row) == 4 + weighted for row in rows), "not as it was written", "")
         return ImageList([Entry(*row) for row in rows], several)
-    except (OSError, ValueError, UserError):
+    except (OSError, ValueError, TypeError, UserError):
         raise UserError(f"{path} is damaged", "restore it, or start again with another --out") from None
 
 
@@ -182,6 +189,8 @@ class Listed(Protocol):
 
 def make_image_list(train: Listed, val: Listed | None) -> ImageList:
     """The list of the images of a new run."""
+    if pinned := Pinned.of(train, val):
+        return ImageList([], pinned=pinned)
     images: list[tuple[str, Listed, int]] = [("train", train, i) for i in range(len(train))]
     images += [("val", val, i) for i in range(len(val))] if val else []
     step = -(-len(images) // MARKED)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,8 @@ from resmlp.data.images.dividing import (
 from resmlp.data.images.left_out import open_noted_tree
 from resmlp.data.images.tree_files import Tree, short_list, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders
+from resmlp.data.shards.rows import Entries, Labels, Paths, chosen, joined
+from resmlp.data.shards.rows import Images as PackedImages
 from resmlp.imaging.image_file import ImageSource, Pixels, content_mark, with_decoding
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -36,9 +38,9 @@ class ImageSet:
 
     classes: tuple[str, ...]
     """the name of each label"""
-    labels: list[int]
-    images: list[ImageSource]
-    paths: tuple[str, ...] = ()
+    labels: Sequence[int]
+    images: Sequence[ImageSource]
+    paths: Sequence[str] = ()
     """the path of each image in the data set, which identifies it; empty: its name does"""
     notes: tuple[str, ...] = ()
     """messages for the user, to show before training"""
@@ -81,19 +83,19 @@ class ImageSet:
 
     def subset(self, indices: Iterable[int]) -> "ImageSet":
         """The images of these indices, in this order, with the same classes."""
-        indices = list(indices)
-        return replace(
-            self,
-            labels=[self.labels[i] for i in indices],
-            images=[self.images[i] for i in indices],
-            paths=_chosen(self.paths, indices),
-            groups=_chosen(self.groups, indices),
-            weights=_chosen(self.weights, indices),
-            label_sets=_chosen(self.label_sets, indices),
-        )
+        places = np.fromiter(indices, np.int64)
+        columns = ("labels", "images", "paths", "groups", "weights", "label_sets")
+        return replace(self, **{name: chosen(getattr(self, name), places) for name in columns})
+
+    def joined(self, other: "ImageSet") -> "ImageSet":
+        """The images of both, which have the same classes, without groups, weights and sets of labels."""
+        columns = ("labels", "images", "paths")
+        return replace(self, **{name: joined(getattr(self, name), getattr(other, name)) for name in columns})
 
     def decoded(self, decoding: Decoding) -> "ImageSet":
         """The same images, decoded so."""
+        if isinstance(self.images, PackedImages):
+            return replace(self, images=self.images.decoded(decoding))
         if all(getattr(image, "decoding", decoding) == decoding for image in self.images):
             return self
         return replace(self, images=[with_decoding(image, decoding) for image in self.images])
@@ -104,11 +106,6 @@ class ImageSet:
         for i, label in enumerate(self.labels):
             indices[label].append(i)
         return indices
-
-
-def _chosen(values: tuple[Any, ...], indices: Sequence[int]) -> tuple[Any, ...]:
-    """The values of these images; empty where the set has none."""
-    return tuple(values[i] for i in indices) if values else ()
 
 
 class Splits(NamedTuple):
@@ -130,13 +127,13 @@ def folder_splits(data: Data) -> Splits:
         hint = "add a train/ folder, or give a tree without val/ to split it"
         raise UserError(f"{val.root} has no train/ folder next to it", hint)
     tree = train or whole
-    images = replace(_images(found, tree), notes=notes)
+    images = replace(folder_part(found, tree), notes=notes)
     if len(images.classes) == 1:
         hint = f"each folder in {tree.root} is a class; are the class folders one level deeper?"
         raise UserError(f"{tree.root} has a single class, {images.classes[0]}", hint)
     if not val:
         return split(images, data)
-    val_images = _images(found, val)
+    val_images = folder_part(found, val)
     check_same_classes(tree.root, set(images.classes), val.root, set(val_images.classes))
     return Splits(images, val_images)
 
@@ -148,7 +145,7 @@ def folder_eval(data: Data) -> ImageSet:
     if train and not val:
         hint = f"to evaluate on the training images, give --data.root {train.root}"
         raise UserError(f"{train.root} has no val/ folder next to it", hint)
-    return replace(_images(found, val or whole), notes=notes)
+    return replace(folder_part(found, val or whole), notes=notes)
 
 
 def folder_train(data: Data, flag: str = "--data.root") -> ImageSet:
@@ -160,12 +157,14 @@ def folder_train(data: Data, flag: str = "--data.root") -> ImageSet:
     train, val, whole = found
     if val and not train:
         raise UserError(f"{val.root} has no train/ folder next to it", "give a tree with training images")
-    return replace(_images(found, train or whole), notes=notes)
+    return replace(folder_part(found, train or whole), notes=notes)
 
 
 def folder_images(data: Data) -> ImageSet:
     """All images in class folders of the tree at `data.root`, of all splits; does not check the classes."""
     found, notes = open_noted_tree(str(data.root))
+    if isinstance(found.whole.images, Entries):
+        return packed_images(found.whole.images)
     trees = [tree for tree in (found.train, found.val) if tree] or [found.whole]
     inside = [(found.prefix(tree) + path, path, image) for tree in trees for path, image in tree.images if "/" in path]
     classes = tuple(sort_classes({path.partition("/")[0] for _, path, _ in inside}))
@@ -179,13 +178,22 @@ def folder_images(data: Data) -> ImageSet:
     )
 
 
-def _images(found: SplitTree, tree: Tree) -> ImageSet:
+def folder_part(found: SplitTree, tree: Tree) -> ImageSet:
+    """The images in the class folders of the whole tree, or of one of its splits."""
+    if isinstance(tree.images, Entries):
+        return packed_images(tree.images)
     classes, prefix = class_folders(tree), found.prefix(tree)
     labels = [label for label, images in enumerate(classes.values()) for _ in images]
     members = [member for images in classes.values() for member in images]
     return ImageSet(
         tuple(classes), labels, [image for _, image in members], tuple(prefix + path for path, _ in members)
     )
+
+
+def packed_images(entries: Entries) -> ImageSet:
+    """The images of some rows of a packed data set."""
+    index, rows = entries.packed, entries.rows
+    return ImageSet(index.classes, Labels(index, rows), PackedImages(index, rows), Paths(index, rows))
 
 
 def check_same_classes(train: str, train_classes: set[str], val: str, val_classes: set[str]) -> None:
@@ -220,7 +228,8 @@ def divided(splits: Splits, data: Data) -> Splits:
         return Splits(train, val)
     kept, held = _hold_out(train, data)
     notes = [LEFT_OUT.format(len(train), len(val))]
-    missing = [name for label, name in enumerate(held.classes) if label not in set(held.labels)]
+    present = set(held.labels)
+    missing = [name for label, name in enumerate(held.classes) if label not in present]
     lacks = [f"fold {data.fold} has no validation image of {short_list(missing)}"] * bool(missing)
     notes = notes * bool(len(val)) + lacks * bool(held.labels and not held.label_sets)
     unused = tuple(val.path(i) for i in range(len(val)))
@@ -229,8 +238,10 @@ def divided(splits: Splits, data: Data) -> Splits:
 
 def with_groups(images: ImageSet, data: Data) -> ImageSet:
     """The images with the groups of `data.group_by`, if it is given. Raises `UserError`."""
+    if data.group_by is None:
+        return images
     paths = [images.path(i) for i in range(len(images))]
-    return replace(images, groups=find_groups(paths, data.group_by) or images.groups)
+    return replace(images, groups=find_groups(paths, data.group_by))
 
 
 def _hold_out(images: ImageSet, data: Data) -> Splits:

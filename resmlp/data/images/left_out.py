@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from resmlp.data.images.trees import SplitTree, open_tree
+from resmlp.data.shards.rows import Entries
 from resmlp.imaging.passed_over import Skipped, passed_over_texts
 from resmlp.utils.errors import counted
 
@@ -22,6 +23,8 @@ def open_noted_tree(root: str, flag: str = "--data.root") -> tuple[SplitTree, tu
         skipped.append(item)
 
     tree = open_tree(root, on_skip, flag)
+    if isinstance(tree.whole.images, Entries):
+        return tree, ()  # what is packed is used
     parts = list(_left_out(tree, skipped))
     return tree, (f"left out of {root}: {'; '.join(parts)}",) if parts else ()
 

@@ -45,16 +45,16 @@ def list_parquet(root: str, files: list[tuple[str, Path]]) -> Tree:
     sets = {folder for folder, _ in parts.values()}
     what = f"{root} has the Parquet files of several data sets: {short_list(sets)}"
     demand(len(sets) == 1, what, "give the folder of one of them")
-    tree = Tree(root, [], [])
+    images, others = list[tuple[str, ImageSource]](), list[str]()
     for path, file in sorted(files):
         part = parts[path][1]
         for name, image in _rows(file):
             full = path_in_set(f"{part}/{name}" if part else name)
             if image is None:
-                tree.other_files.append(full)
+                others.append(full)
             else:
-                tree.images.append((full, image))
-    return tree
+                images.append((full, image))
+    return Tree(root, images, others)
 
 
 def _part_of(path: str) -> tuple[str, str]:

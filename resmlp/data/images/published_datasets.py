@@ -40,7 +40,7 @@ class PublishedDataset:
 
     def splits(self, data: Data) -> Splits:
         """The published splits, or those of a tree of class folders."""
-        root = self._find_root(data)
+        root = self.find_root(data)
         if root is None:
             return self._tree(folder_splits, data)
         train, val = self._read(root, True), self._read(root, False)
@@ -49,10 +49,10 @@ class PublishedDataset:
 
     def val(self, data: Data) -> ImageSet:
         """The published test images, or the validation images of a tree of class folders."""
-        root = self._find_root(data)
+        root = self.find_root(data)
         return self._tree(folder_eval, data) if root is None else self._read(root, False)
 
-    def _find_root(self, data: Data) -> Path | None:
+    def find_root(self, data: Data) -> Path | None:
         """The root, if it contains the published files; None for a tree of class folders."""
         root = Path(str(data.root))
         exists = ((root / path).is_dir() if path.endswith("/") else (root / path).is_file() for path in self.markers)

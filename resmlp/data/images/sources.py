@@ -48,11 +48,13 @@ def open_splits(data: Data, kept: ImageList | None = None) -> Splits:
     single class, if the classes of train and val differ, if a group is on both sides, and if the images are not those
     of the list.
     """
-    if kept:
+    if kept and not kept.pinned:
         train, val = restore(kept, open_images(data), data)
     else:
         train, val = divided(Splits(*(_with_paths(images, data) for images in _source(data).splits(data))), data)
         train = take_fraction(train, data)
+    if kept and kept.pinned:
+        kept.pinned.check(train, val, data.root)
     return Splits(train.decoded(data.decoding), val.decoded(data.decoding))
 
 
@@ -62,8 +64,7 @@ def open_images(data: Data) -> ImageSet:
     if source.images:
         return source.images(data)
     train, val = (_with_paths(images, data) for images in source.splits(data))
-    paths = (*train.paths, *val.paths)
-    return replace(train, labels=train.labels + val.labels, images=train.images + val.images, paths=paths)
+    return train.joined(val)
 
 
 def open_eval(data: Data) -> ImageSet:

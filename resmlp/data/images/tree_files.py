@@ -1,7 +1,8 @@
 """The files of an image tree: a flat list of images by their path, from a folder or from archives."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +13,16 @@ from resmlp.imaging.passed_over import Skipped, is_passed_over
 from resmlp.imaging.walk import OnSkip, path_in_set, walk
 from resmlp.utils.errors import UserError, brief, printable
 
+NUMBER = re.compile(r"-\d+(-of-\d+)?$")
+"""the end of the name of a shard, which is one of the archives of a split"""
+
 
 class Tree(NamedTuple):
     """Images by their path in the tree; '/' separates the parts of a path."""
 
     root: str
     """the root, for messages"""
-    images: list[tuple[str, ImageSource]]
+    images: Sequence[tuple[str, ImageSource]]
     other_files: list[str]
     """paths of the files that are not images, and of empty folders (these end in '/')"""
 
@@ -57,12 +61,12 @@ def list_folder(root: Path, on_skip: OnSkip) -> Tree:
 
 
 def list_archives(root: str, archives: list[Path], on_skip: OnSkip) -> Tree:
-    """The union of the archives' trees; an archive named train.tar or val.tgz is the folder of that name."""
+    """The union of the archives' trees; train.tar, or train-00000.tar and so on, is the folder of that name."""
     images: dict[str, ImageSource] = {}
     others: list[str] = []
     for archive in archives:
         tree = _list_archive(root, archive, on_skip)
-        stem = stem_of(archive.name)
+        stem = NUMBER.sub("", stem_of(archive.name))
         inside = any(name.lower() == stem and tree.subtree(name).folders() for name in tree.folders())
         is_split = split_role(stem) and not inside
         prefix = f"{stem}/" if is_split else ""

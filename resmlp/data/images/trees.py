@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from resmlp.data.images.packed_tree import is_packed, open_packed, packed_split
 from resmlp.data.images.parquet import ENDING, is_parquet, list_parquet
 from resmlp.data.images.split_names import Role, folders_of, is_inside_split, split_role
 from resmlp.data.images.tree_files import Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.data.shards.rows import Entries
 from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import ENDINGS
 from resmlp.imaging.image_file import ImageSource
@@ -37,7 +39,7 @@ def _raise_error(skipped: Skipped) -> None:
 
 
 def open_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.root") -> SplitTree:
-    """List the images under `root`: a folder, an archive, a Parquet file, or a folder that contains these.
+    """List the images under `root`: a folder, an archive, a Parquet file, a folder of these, or a packed data set.
 
     Calls `on_skip` for everything that is skipped. Raises `UserError` if the root does not exist; by default also if a
     folder or an archive below it cannot be read. `flag` is the option that names the root in messages.
@@ -72,6 +74,8 @@ def _list_any(flag_and_root: str, path: Path, on_skip: OnSkip) -> tuple[Tree, bo
                 hint = "--data.labels takes a table of the images of a folder; parallel text must be .tsv or .parquet"
             raise UserError(f"{flag_and_root} is a file", hint)
         return list_archives(str(path), [path], on_skip), True
+    if is_packed(path):
+        return open_packed(path), False
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     archives = [child for child in children if child.is_file() and child.name.lower().endswith(ARCHIVES)]
     if archives and not any(child.is_dir() and not _is_passed_over(child) for child in children):
@@ -117,6 +121,8 @@ def class_folders(tree: Tree) -> dict[str, list[tuple[str, ImageSource]]]:
 
 def _find_splits(tree: Tree, archived: bool) -> SplitTree:
     """Find train/ and val/, also below if single folders contain everything."""
+    if isinstance(tree.images, Entries):
+        return SplitTree(packed_split(tree, "train"), packed_split(tree, "val"), tree)
     outer = splits = _split_tree(tree)
     for _ in range(MAX_WRAPPERS):
         folders = splits.whole.folders()

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 from resmlp.config import Data
 from resmlp.data.images.image_list import ImageList, restore
-from resmlp.data.images.imageset import ImageSet, take_fraction
+from resmlp.data.images.imageset import ImageSet, packed_images, take_fraction
 from resmlp.data.images.left_out import open_noted_tree
 from resmlp.data.images.sources import open_splits
 from resmlp.data.images.split_names import folders_of
 from resmlp.data.images.tree_files import Tree
 from resmlp.data.images.trees import SplitTree, class_folders
+from resmlp.data.shards.rows import Entries
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -58,6 +59,10 @@ def open_collection(data: Data, labels: bool = True) -> Collection:
 
 def reopen_collection(data: Data, kept: ImageList) -> Collection:
     """The images in the list of a run that continues. Raises `UserError` if `data` has other images."""
+    if kept.pinned:
+        collection = open_collection(data, labels=kept.pinned.val > 0)
+        kept.pinned.check(collection.train, collection.val, data.root)
+        return collection
     why = "labels were not used before"
     if data.source == "folder" and data.root is not None and data.labels is None and not kept.val:
         return Collection(restore(kept, _unlabeled_images(data)[0], data).train.decoded(data.decoding), None, why)
@@ -79,6 +84,8 @@ def _flat_train_folder(tree: Tree) -> Tree | None:
 
 
 def _all_images(found: SplitTree, tree: Tree) -> ImageSet:
+    if isinstance(tree.images, Entries):
+        return replace(packed_images(tree.images), classes=(), labels=[0] * len(tree.images))
     if not tree.images:
         class_folders(tree)  # raises an error that lists what the tree contains
     members = sorted(tree.images, key=lambda item: item[0])  # the order of the disk is arbitrary

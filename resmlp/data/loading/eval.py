@@ -38,7 +38,7 @@ class EvalBatches:
         shapes: Sequence[tuple[int, int]] = (),
     ):
         indices = range(rank, len(dataset), world)
-        self._order = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
+        self._order = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
         dataset = dataset.decoded(preprocessing.decoding)
         images = _EvalImages(dataset, eval_transform(preprocessing, shapes), preprocessing.size, strict)
         self._loader = Loader(images, self._order, workers, strict)
@@ -89,7 +89,7 @@ class _EvalImages:
     def name(self, index: int) -> str:
         return self.images.name(index)
 
-    def __getitem__(self, indices: list[int]) -> list[Batch] | Failure:
+    def __getitem__(self, indices: Sequence[int]) -> list[Batch] | Failure:
         read, unreadable = dict[torch.Size, tuple[list[torch.Tensor], list[int]]](), list[str]()
         for i in indices:
             try:

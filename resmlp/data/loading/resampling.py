@@ -30,9 +30,9 @@ class ResampledOrder:
 
     def __init__(self, labels: Sequence[int] | None, power: float):
         what = f"--data.resample {power:g}: the training images have no classes to draw from"
-        demand(labels is not None and len(set(labels)) > 1, what, "leave it out")
-        own = np.asarray(labels)
+        own = np.asarray([] if labels is None else labels, np.int64)
         counts = np.bincount(own)
+        demand(np.count_nonzero(counts) > 1, what, "leave it out")
         self.probabilities = draw_probabilities(counts, power)
         self.by_class = np.split(np.argsort(own, kind="stable"), np.cumsum(counts)[:-1])
 

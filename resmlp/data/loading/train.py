@@ -4,7 +4,7 @@ They do not depend on the number of workers, and an epoch resumed in the middle 
 position in the order of an epoch has its own key, which seeds all generators before the image is transformed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
@@ -34,7 +34,7 @@ class Examples(Protocol):
     """A training set: an `ImageSet`, or a `MaskSet`, which reads images with the labels of their pixels."""
 
     @property
-    def labels(self) -> list[int] | None:
+    def labels(self) -> Sequence[int] | None:
         """The label of each image; None if images have no labels: then batches have no "label"."""
 
     def __len__(self) -> int: ...

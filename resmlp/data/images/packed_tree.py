@@ -1,0 +1,48 @@
+"""A packed data set as a tree of images: it is opened wherever a folder of images is."""
+
+from pathlib import Path
+
+from resmlp.data.images.tree_files import Tree
+from resmlp.data.shards.index import INDEX, Index
+from resmlp.data.shards.rows import Entries
+from resmlp.utils.checks import demand
+
+BEGUN = "packing.json"
+"""the file of a folder that is not packed to the end"""
+
+
+class PackedTree(Tree):
+    """The images of all splits, or of one."""
+
+    def folders(self) -> list[str]:
+        """Names of the top-level folders: the splits, or the classes."""
+        entries = self.images
+        assert isinstance(entries, Entries)
+        splits = [split.folder for split in entries.packed.splits.values()]
+        inside = bool(entries.folder) or splits == [""]
+        return list(entries.packed.classes) if inside else sorted({name.partition("/")[0] for name in splits})
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a folder has shards and their index, or will have them when its packing is continued."""
+    return (folder / INDEX).exists() or (folder / BEGUN).exists()
+
+
+def open_packed(folder: Path) -> PackedTree:
+    """The images of a packed data set. Raises `UserError` if it is not complete, or damaged."""
+    what = f"{folder} is not packed to the end"
+    demand((folder / INDEX).exists(), what, "give the command resmlp data pack again, it continues")
+    index = Index(folder / INDEX)
+    index.check_shards()
+    return PackedTree(str(folder), Entries(index, range(len(index))), [])
+
+
+def packed_split(whole: Tree, name: str) -> PackedTree | None:
+    """The images of the split train or val, if a packed data set has it."""
+    entries = whole.images
+    assert isinstance(entries, Entries)
+    split = entries.packed.splits.get(name)
+    if split is None:
+        return None
+    root = f"{whole.root}/{split.folder}".removesuffix("/")
+    return PackedTree(root, Entries(entries.packed, split.range, split.folder), [])

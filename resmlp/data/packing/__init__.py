@@ -1,0 +1,1 @@
+"""From a data set to shards and their index: `resmlp data pack`."""

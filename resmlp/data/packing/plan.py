@@ -1,0 +1,116 @@
+"""What will be written: the name of each image in its shard, and which images each shard has. A function of the source.
+
+N images.
+"""
+
+import json
+import os
+from collections import Counter
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+
+from resmlp.data.packing.source import PackSource, Part, plain
+from resmlp.imaging.image_file import File, ImageSource, InArchive, Pixels
+
+BLOCKS = 2048
+"""bytes of a tar around an image: its header, the class and the header of that, and what fills the last block"""
+PREFIXES = {"train": "train", "val": "val", "all": "images"}
+"""from a split to the beginning of the names of its shards"""
+
+
+class Job(NamedTuple):
+    """A shard that will be written."""
+
+    name: str
+    """train-00000.tar"""
+    part: int
+    """the number of its split"""
+    rows: range
+    """the images of that split"""
+    mark: str
+    """identifies the images, with their sizes and times, and the settings"""
+
+
+class Plan(NamedTuple):
+    """All shards."""
+
+    keys: tuple[list[str], ...]
+    """of each split the name of each image in its tar, without an ending"""
+    jobs: tuple[Job, ...]
+    mark: str
+    """identifies the images, with their sizes, and the settings"""
+
+
+def make_plan(source: PackSource, shard_bytes: int, max_side: int | None) -> Plan:
+    """Divide the images of each split into shards of about `shard_bytes` bytes of the source."""
+    settings = json.dumps([1, shard_bytes, max_side, source.classes])
+    whole, jobs, keys = blake2b(settings.encode(), digest_size=16), list[Job](), []
+    for number, part in enumerate(source.parts):
+        keys.append(_keys(part))
+        stats = _stats(part.images.images)
+        ends = _ends(stats[:, 0] + BLOCKS, shard_bytes)
+        for i, (start, end) in enumerate(zip([0, *ends], ends)):
+            content = blake2b(settings.encode(), digest_size=16)
+            for row in range(start, end):
+                size, time = stats[row].tolist()
+                line = f"\0{part.images.path(row)}\0{part.images.labels[row]}\0{size}"
+                content.update(f"{line}\0{time}".encode())
+                whole.update(f"{part.name}{line}".encode())
+            name = f"{PREFIXES[part.name]}-{i:05}.tar"
+            jobs.append(Job(name, number, range(start, end), content.hexdigest()))
+    return Plan(tuple(keys), tuple(jobs), whole.hexdigest())
+
+
+def _keys(part: Part) -> list[str]:
+    """CLASS/any/where/name of each image: WebDataset ends a name at its first dot, and two names must differ."""
+    used: set[str] = set()
+    keys = []
+    for path in part.images.paths:
+        *folders, name = path.removeprefix(part.folder).split("/")
+        stem = name.rpartition(".")[0] or name
+        key = plain_key = "/".join([*map(plain, folders), plain(stem).replace(".", "_")])
+        copy = 1
+        while key in used:
+            copy += 1
+            key = f"{plain_key}_{copy}"
+        used.add(key)
+        keys.append(key)
+    return keys
+
+
+def _stats(images: "list[ImageSource] | tuple[ImageSource, ...]") -> np.ndarray:
+    """The bytes of each image, as far as they are known without reading it, and the time of its file: int64 N 2."""
+    in_file = Counter(image.archive for image in images if isinstance(image, InArchive))
+    files = {archive: _stat(archive) for archive in in_file}
+    stats = np.zeros((len(images), 2), np.int64)
+    for i, image in enumerate(images):
+        if isinstance(image, Pixels):
+            stats[i] = image.array.nbytes, 0
+        elif isinstance(image, File):
+            stats[i] = _stat(image.name)
+        elif isinstance(image, InArchive):
+            size, time = files[image.archive]
+            known = getattr(image, "size", None) or len(getattr(image, "data", b""))
+            stats[i] = known or size // in_file[image.archive], time
+    return stats
+
+
+def _stat(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a Path takes longer than the call)
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _ends(sizes: np.ndarray, largest: int) -> list[int]:
+    """Where each shard ends: it has images until there are `largest` bytes of them, and at least one."""
+    total = np.cumsum(sizes)
+    ends, start = list[int](), 0
+    while start < len(sizes):
+        before = int(total[start - 1]) if start else 0
+        start = max(int(np.searchsorted(total, before + largest, "right")), start + 1)
+        ends.append(start)
+    return ends

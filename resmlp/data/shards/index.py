@@ -1,0 +1,212 @@
+"""The index of a packed data set: label, shard, place and path of each image, in columns that are mapped into memory.
+
+N images, K classes.
+"""
+
+import codecs
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from resmlp.config.preprocessing import Decoding
+from resmlp.data.shards.columns import damaged, digest_of, read_columns, write_columns
+from resmlp.imaging.archive_limits import MAX_MEMBER
+from resmlp.imaging.image_file import Member
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
+from resmlp.utils.files import write_whole
+
+INDEX = "index.safetensors"
+"""the file in the folder of the shards"""
+VERSION = 1
+DTYPES = {"offset": "I64", "size": "I64", "name_start": "I64", "label": "I32", "shard": "I32", "names": "U8"}
+"""the columns: offset and size N are the bytes of an image in its shard; the path of image i is the UTF-8 text
+names[name_start[i]:name_start[i + 1]]; label and shard N are numbers in the lists of the metadata"""
+CHUNK = 2**20  # rows that are checked at a time, so that no copy of a column is made
+MAX_NAME = 2**14  # bytes of a path
+
+
+class Shard(NamedTuple):
+    """A tar file next to the index."""
+
+    name: str
+    bytes: int
+    checksum: str
+    """BLAKE2b of the whole file, 16 bytes in hexadecimal"""
+
+
+class Split(NamedTuple):
+    """The rows of a split, which follow one another."""
+
+    first: int
+    rows: int
+    folder: str
+    """what the paths of its images begin with: the folder of the split, with '/' at the end, or empty"""
+
+    @property
+    def range(self) -> range:
+        """The numbers of its rows."""
+        return range(self.first, self.first + self.rows)
+
+
+class Index:
+    """The index at `path`. Pickled, it is its path: another process maps the file again.
+
+    Raises `UserError` if the file is damaged. `check=False` leaves the values out, which another process has checked.
+    """
+
+    def __init__(self, path: Path, check: bool = True):
+        self.path = path
+        columns = read_columns(path, DTYPES)
+        self.digest = columns.digest
+        """identifies the content of the index"""
+        arrays, about = columns.arrays, columns.about
+        self.offset, self.size, self.name_start = arrays["offset"], arrays["size"], arrays["name_start"]
+        self.label, self.shard, self.names = arrays["label"], arrays["shard"], arrays["names"]
+        try:
+            self._read_about(about)
+            _check_counts(arrays)
+            if check:
+                _check_values(arrays, len(self.classes), np.array([shard.bytes for shard in self.shards]))
+                if digest_of(arrays, about) != self.digest:
+                    raise ValueError("its checksum is wrong")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise damaged(path, str(error) or type(error).__name__) from None
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, self.digest)
+
+    def _read_about(self, about: Mapping[str, Any]) -> None:
+        """Take the metadata. Raises ValueError and others if it is damaged."""
+        demand(about["version"] == VERSION, f"{self.path} is of another version", "pack the data again")
+        self.classes: tuple[str, ...] = tuple(about["classes"])
+        """the name of each label, K"""
+        self.shards = tuple(Shard(*entry) for entry in about["shards"])
+        self.splits = {name: Split(*entry) for name, entry in about["splits"].items()}
+        """train and val, or all"""
+        self.plan = str(about["plan"])
+        """identifies what was packed, and how"""
+        if not self.classes or len(set(self.classes)) != len(self.classes) or not _are(str, self.classes):
+            raise ValueError("its classes are no list of different names")
+        for shard in self.shards:
+            plain = _are(str, shard[::2]) and shard.name == Path(shard.name).name and not shard.name.startswith(".")
+            if not plain or "\0" in shard.name or not _are(int, shard[1:2]) or not 0 <= shard.bytes < 2**62:
+                raise ValueError(f"it names a shard {shard.name}")
+        if tuple(self.splits) not in (("train",), ("val",), ("train", "val"), ("all",)):
+            raise ValueError(f"it has the splits {' '.join(self.splits)}")
+        end = 0
+        for split in self.splits.values():
+            if not _are(int, split[:2]) or split.first != end or split.rows < 1 or not _are(str, split[2:]):
+                raise ValueError("its splits do not follow one another")
+            end += split.rows
+        if end != len(self):
+            raise ValueError(f"its splits have {end:,} rows, and it has {len(self):,}")
+
+    def name(self, row: int) -> str:
+        """The path of an image in the data set."""
+        start, end = self.name_start[row : row + 2].tolist()
+        return self.names[start:end].tobytes().decode()
+
+    def member(self, row: int, decoding: Decoding) -> Member:
+        """An image: its bytes in its shard."""
+        shard = self.path.parent / self.shards[int(self.shard[row])].name
+        return Member(str(shard), self.name(row), int(self.offset[row]), int(self.size[row]), decoding)
+
+    def check_shards(self) -> None:
+        """Raise `UserError` for the first shard that is missing, or that has another size than when it was written."""
+        for shard in self.shards:
+            path = self.path.parent / shard.name
+            try:
+                found = path.stat()
+            except OSError as error:
+                raise UserError(f"no shard {path}: {error.strerror}", f"restore it, {self.path} lists it") from None
+            demand(stat.S_ISREG(found.st_mode), f"the shard {path} is no file", "restore it, or pack the data again")
+            what = f"the shard {path} has {found.st_size:,} bytes, and {shard.bytes:,} when it was packed"
+            demand(found.st_size == shard.bytes, f"{what}: it was cut or changed", "restore it, or pack the data again")
+
+
+def _reopen(path: Path, digest: str) -> Index:
+    index = Index(path, check=False)
+    demand(index.digest == digest, f"{path} has changed since it was opened", "start the command again")
+    return index
+
+
+def _are(kind: type, values: Sequence[Any]) -> bool:
+    return all(type(value) is kind for value in values)
+
+
+def _check_counts(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError unless the columns have as many rows as belong together."""
+    rows = len(arrays["label"])
+    same = all(len(arrays[name]) == rows for name in ("offset", "size", "shard"))
+    if not rows or not same or len(arrays["name_start"]) != rows + 1:
+        raise ValueError("its columns have no rows, or not the same number")
+    start = arrays["name_start"]
+    if start[0] != 0 or start[-1] != len(arrays["names"]):
+        raise ValueError("its paths do not fill the column names")
+
+
+def _check_values(arrays: Mapping[str, np.ndarray], classes: int, shards: np.ndarray) -> None:
+    """Raise ValueError for a value that is out of range; `shards` are their numbers of bytes, int64."""
+    for part in _chunks(len(arrays["label"]), CHUNK):
+        _check_range("label", arrays["label"][part], classes - 1)
+        _check_range("shard", arrays["shard"][part], len(shards) - 1)
+        _check_range("size", arrays["size"][part], MAX_MEMBER)
+        _check_range("offset", arrays["offset"][part], 2**62)
+        if (arrays["offset"][part] + arrays["size"][part] > shards[arrays["shard"][part]]).any():
+            raise ValueError("it has an image beyond the end of its shard")
+        starts = arrays["name_start"][part.start : part.stop + 1]
+        lengths = np.diff(starts)
+        if starts.min() < 0 or starts.max() > len(arrays["names"]) or lengths.min() < 1 or lengths.max() > MAX_NAME:
+            raise ValueError("it has a path without a length, or with one that is too large")
+        firsts = arrays["names"][starts[:-1]]
+        if ((firsts & 0xC0) == 0x80).any():  # the middle of a character
+            raise ValueError("it has a path that is not UTF-8")
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for part in _chunks(len(arrays["names"]), 16 * CHUNK):
+        decoder.decode(arrays["names"][part].tobytes())
+    decoder.decode(b"", final=True)
+
+
+def _check_range(name: str, values: np.ndarray, largest: int) -> None:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > largest:
+        raise ValueError(f"it has {name} {low if low < 0 else high:,}, and 0 to {largest:,} are possible")
+
+
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def write_index(
+    folder: Path,
+    columns: Mapping[str, np.ndarray],
+    *,
+    classes: Sequence[str],
+    shards: Sequence[Shard],
+    splits: Mapping[str, Split],
+    plan: str,
+) -> None:
+    """Write the index of the `shards` in a folder, atomically; `columns` as in `DTYPES`."""
+    about = {
+        "version": VERSION,
+        "classes": list(classes),
+        "shards": [list(shard) for shard in shards],
+        "splits": {name: list(split) for name, split in splits.items()},
+        "plan": plan,
+    }
+    write_whole(folder / INDEX, lambda aside: write_columns(aside, columns, DTYPES, about))
+
+
+def name_columns(names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns `name_start` and `names` of these paths."""
+    encoded = [name.encode() for name in names]
+    start = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(name) for name in encoded], out=start[1:])
+    return {"name_start": start, "names": np.frombuffer(b"".join(encoded), np.uint8)}
