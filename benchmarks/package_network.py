@@ -99,7 +99,8 @@ def card(name: str, folder: Path, run: Path, metric: str, accuracy: float) -> st
 - {"Languages" if translates else "Classes"}: {knows}.
 - Accuracy: {metric} {accuracy:.4f} on the validation set, in this form; `results/{name}.json` has that of 32 bits.
 - Data: {DATA.get(name, recipe["data"].get("source") or "the training set of the recipe")}.
-- Training: `resmlp train {recipe["name"]}`, seed {recipe["run"]["seed"]}; then `benchmarks/package_network.py`.
+- Training: recipe `{recipe["name"]}`, seed {recipe["run"]["seed"]}, by the command in `results/{name}.json`; then
+  `benchmarks/package_network.py`.
 - License of the weights: Apache-2.0, as of the package.
 - For a first look, not for decisions: it knows nothing but the above, and answers to any input all the same.
 """
