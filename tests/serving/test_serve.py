@@ -123,7 +123,8 @@ def test_what_it_does_not_start_with(flags, words, folders, capsys):
     assert words in error_of(capsys, str(folders["plain"]), *flags)
 
 
-def test_without_a_model(capsys):
+def test_without_a_model_where_the_package_has_none(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("resmlp.hub.packaged.FOLDER", tmp_path)
     assert error_of(capsys).startswith(
         "error: no MODEL is given, and the package has no network cifar10 (resmlp serve MODEL)"
     )
