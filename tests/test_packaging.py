@@ -113,6 +113,10 @@ def test_the_readme_is_enough(newcomer: Newcomer):
     assert said[-2] in set("0123456789")
     assert Path(said[-1]) == newcomer.packages / "resmlp" / "__init__.py"
     assert newcomer.resmlp("translate", given="seventy-two\n") == "zweiundsiebzig\n"
+    assert re.match(
+        r"five.png: (airplane|automobile|bird|cat|deer|dog|frog|horse|ship|truck) ",
+        newcomer.resmlp("predict", "five.png"),
+    )
 
 
 def test_the_wheel_requires_no_development_tools(wheel):
