@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -85,12 +85,14 @@ class ImageSet:
         """The images of these indices, in this order, with the same classes."""
         places = np.fromiter(indices, np.int64)
         columns = ("labels", "images", "paths", "groups", "weights", "label_sets")
-        return replace(self, **{name: chosen(getattr(self, name), places) for name in columns})
+        values: dict[str, Any] = {name: chosen(getattr(self, name), places) for name in columns}
+        return replace(self, **values)
 
     def joined(self, other: "ImageSet") -> "ImageSet":
         """The images of both, which have the same classes, without groups, weights and sets of labels."""
         columns = ("labels", "images", "paths")
-        return replace(self, **{name: joined(getattr(self, name), getattr(other, name)) for name in columns})
+        values: dict[str, Any] = {name: joined(getattr(self, name), getattr(other, name)) for name in columns}
+        return replace(self, **values)
 
     def decoded(self, decoding: Decoding) -> "ImageSet":
         """The same images, decoded so."""

@@ -7,7 +7,7 @@ from resmlp.data.shards.index import INDEX, Index
 from resmlp.data.shards.rows import Entries
 from resmlp.utils.checks import demand
 
-BEGUN = "packing.json"
+BEGUN = "packing.resmlp.json"
 """the file of a folder that is not packed to the end"""
 
 

@@ -32,7 +32,7 @@ class ResampledOrder:
         what = f"--data.resample {power:g}: the training images have no classes to draw from"
         own = np.asarray([] if labels is None else labels, np.int64)
         counts = np.bincount(own)
-        demand(np.count_nonzero(counts) > 1, what, "leave it out")
+        demand(bool(np.count_nonzero(counts) > 1), what, "leave it out")
         self.probabilities = draw_probabilities(counts, power)
         self.by_class = np.split(np.argsort(own, kind="stable"), np.cumsum(counts)[:-1])
 

@@ -122,8 +122,8 @@ def _check_out(folder: Path, plan: Plan) -> Index | None:
         demand(not others, f"--out {folder} is not empty: it has {', '.join(others[:2])}", "choose a new folder")
         return None
     index = Index(folder / INDEX) if (folder / INDEX).exists() else None
-    begun = index.plan if index else read_json(folder / BEGUN).get("plan")
-    same = begun == plan.mark
+    begun = {"plan": index.plan} if index else read_json(folder / BEGUN)
+    same = begun == {"plan": plan.mark}
     demand(same, f"--out {folder} has other images, or was packed with other settings", "choose another --out")
     return index
 

@@ -6,6 +6,7 @@ N images.
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def _keys(part: Part) -> list[str]:
     return keys
 
 
-def _stats(images: "list[ImageSource] | tuple[ImageSource, ...]") -> np.ndarray:
+def _stats(images: Sequence[ImageSource]) -> np.ndarray:
     """The bytes of each image, as far as they are known without reading it, and the time of its file: int64 N 2."""
     in_file = Counter(image.archive for image in images if isinstance(image, InArchive))
     files = {archive: _stat(archive) for archive in in_file}

@@ -120,7 +120,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
     info.size = len(data)
     tar.addfile(info, io.BytesIO(data))
     blocks = -(-len(data) // tarfile.BLOCKSIZE)
-    return tar.offset - blocks * tarfile.BLOCKSIZE  # type: ignore[attr-defined]
+    return tar.offset - blocks * tarfile.BLOCKSIZE
 
 
 class _Hashed:

@@ -46,9 +46,9 @@ class Rows(Sequence[T_co], ABC):
 
     def numbers(self) -> np.ndarray:
         """The numbers of the rows: int32, or int64 in a large index."""
-        dtype: type[Any] = np.int32 if len(self.packed) < 2**31 else np.int64
+        dtype = np.dtype(np.int32 if len(self.packed) < 2**31 else np.int64)
         if isinstance(self.rows, range):
-            return np.arange(self.rows.start, self.rows.stop, self.rows.step, dtype)
+            return np.arange(self.rows.start, self.rows.stop, self.rows.step, dtype=dtype)
         return self.rows.astype(dtype, copy=False)
 
     def take(self, places: Iterable[int]) -> Self:
