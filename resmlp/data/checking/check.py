@@ -24,7 +24,7 @@ from resmlp.data.images.trees import SplitTree, class_folders, open_tree
 from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
 from resmlp.data.masks.trees import is_mask_tree
 from resmlp.imaging.image_file import File, ImageSource
-from resmlp.imaging.passed_over import Skipped
+from resmlp.imaging.passed_over import IN_ARCHIVES, Skipped
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import printable
 
@@ -125,7 +125,7 @@ def _open(path: str) -> tuple[SplitTree, list[Skipped]]:
     if wrapper := tree.whole.root[len(str(Path(path).expanduser())) + 1 :]:
         relative = [item.path.removeprefix(f"{wrapper}/") for item in skipped]
         paths = [f"../{item.path}" if path == item.path else path for item, path in zip(skipped, relative)]
-        skipped = [item._replace(path=path) for item, path in zip(skipped, paths)]
+        skipped = [item if item.kind in IN_ARCHIVES else item._replace(path=path) for item, path in zip(skipped, paths)]
     return tree, skipped
 
 

@@ -59,6 +59,15 @@ KINDS = {
     "unopened-archive": Kind(
         "warning", "unopened archives next to folders", "unpack them, or keep archives and folders apart"
     ),
+    "archive-in-archive": Kind(
+        "warning", "unopened archives within an archive", "unpack the outer one, and give its folder"
+    ),
+    "outside-archive": Kind(
+        "warning", "unused members that lead out of their archive", "pack it again without .. in their paths"
+    ),
+    "repeated-member": Kind(
+        "warning", "members of an archive with one name and different content", "rename one: only the last is used"
+    ),
     "nested": Kind(
         "warning", "classes with folders inside", "all images below a top folder are one class; move other images up"
     ),

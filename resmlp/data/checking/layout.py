@@ -117,7 +117,7 @@ def _kind_of_file(folder: str | None, path: str) -> str:
     if path.rpartition("/")[2] in SYSTEM_FILES:
         return "hidden"
     if path.lower().endswith((*ARCHIVES, ".7z", ".rar")):
-        return "unopened-archive"
+        return "unopened-archive" if folder else "archive-in-archive"
     if path.lower().endswith((*UNSUPPORTED, *UNFINISHED)):
         return "unsupported-extension"
     file = Path(folder or "", path)
