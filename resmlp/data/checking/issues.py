@@ -8,6 +8,7 @@ from PIL import Image
 
 from resmlp.data.checking.headers import Header
 from resmlp.data.images.trees import SUPPORTED
+from resmlp.imaging.bit_depth import UNKNOWN_RANGE
 from resmlp.imaging.file_types import EXTENSIONS
 
 Severity = Literal["error", "warning", "note"]
@@ -29,6 +30,7 @@ class Kind(NamedTuple):
 KINDS = {
     "cannot-list": Kind("error", "folders or archives that cannot be listed", "check permissions, or download again"),
     "unreadable": Kind("error", "images that cannot be read", "replace or delete them"),
+    "unknown-range": Kind("error", "images with values of unknown range", "give --data.value-range, here and to train"),
     "no-classes": Kind("error", "folders with images outside class folders", "make one folder for each class"),
     "extra-folder": Kind("error", "a folder that contains all classes", "give this folder as the path"),
     "single-class": Kind("error", "only one class", "training needs two; are the classes one folder level deeper?"),
@@ -96,7 +98,7 @@ KINDS = {
     "palette": Kind("note", "images with a palette", "they are read as RGB"),
     "cmyk": Kind("note", "CMYK images", "they are read as RGB, without a color profile"),
     "value-range": Kind(
-        "warning", "images with over 8 bits that use a small part of their range", "give --data.value-range"
+        "warning", "images with over 8 bits whose values do not fit their range", "give --data.value-range"
     ),
     "16-bit": Kind("note", "16-bit images", "they are scaled to 8 bits"),
     "transparent": Kind("note", "images with transparency", "they are blended with white"),
@@ -174,7 +176,7 @@ class Issue:
 def image_issues(header: Header, path: str, min_size: tuple[int, int]) -> Iterator[tuple[str, str]]:
     """(kind, detail) of each issue of one image; a smaller (height, width) than `min_size` is tiny."""
     if header.error:
-        yield "unreadable", header.error
+        yield "unknown-range" if header.error.endswith(UNKNOWN_RANGE) else "unreadable", header.error
         return
     pixels = f"{header.width}x{header.height}"
     if not path.lower().endswith(EXTENSIONS.get(header.format, ())):
