@@ -49,9 +49,10 @@ def check_data(
 
     Their labels are class folders, or those of the table in `data`, whose rows are checked as well. Reads the headers,
     and with `decode` every pixel. Values of more than 8 bits are scaled from `data.value_range`. `workers` is the
-    number of processes: 1 is this process, None is one per CPU core. Images smaller than `img_size` (one number, or height and width) are reported as tiny. `near` searches copies
-    in another size or encoding: "auto" in up to 100,000 images, "on" in any number, or "off". Raises `UserError`
-    if there are no images or an argument is out of range; everything else is an issue in the report.
+    number of processes: 1 is this process, None is one per CPU core. Images smaller than `img_size` (one number, or
+    height and width) are reported as tiny. `near` searches copies in another size or encoding: "auto" in up to 100,000
+    images, "on" in any number, or "off". Raises `UserError` if there are no images or an argument is out of range;
+    everything else is an issue in the report.
     """
     path = str(root)
     _check_arguments(path, workers, img_size, data)
