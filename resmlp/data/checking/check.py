@@ -26,6 +26,7 @@ from resmlp.data.images.trees import SplitTree, class_folders, open_tree
 from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
 from resmlp.data.masks.trees import is_mask_tree
 from resmlp.imaging.image_file import File, ImageSource, with_decoding
+from resmlp.imaging.parquet_file import ParquetImage
 from resmlp.imaging.passed_over import IN_ARCHIVES, Skipped
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import printable
@@ -54,10 +55,10 @@ def check_data(
     images, "on" in any number, or "off". Raises `UserError` if there are no images or an argument is out of range;
     everything else is an issue in the report.
     """
-    path = str(root)
-    _check_arguments(path, workers, img_size, data)
+    given = str(root)
+    _check_arguments(given, workers, img_size, data)
     start = time.perf_counter()
-    layout, whole, issues = _folders(path) if data.labels is None else _table(path, data)
+    layout, whole, issues = _folders(given) if data.labels is None else _table(given, data)
     images = _decoded(whole.images, data)
     used = np.flatnonzero(np.asarray(layout.group) >= 0)
     processes = _cores() if workers is None else workers
@@ -67,7 +68,8 @@ def check_data(
     for index, header in map_images(read, Header, images, used, processes, step, DECODED_CHUNK if decode else CHUNK):
         statistics.add(index, header)
         name, image = images[index]
-        collector.add(name, image_issues(header, name, (img_size[0], img_size[-1])))
+        path = "" if isinstance(image, ParquetImage) else name
+        collector.add(name, image_issues(header, path, (img_size[0], img_size[-1])))
         if isinstance(image, File) and not image.name.isprintable():
             collector.add(name, [("unprintable", "")])
     issues += collector.issues()

@@ -32,6 +32,7 @@ KINDS = {
     "unreadable": Kind("error", "images that cannot be read", "replace or delete them"),
     "unknown-range": Kind("error", "images with values of unknown range", "give --data.value-range, here and to train"),
     "no-classes": Kind("error", "folders with images outside class folders", "make one folder for each class"),
+    "no-label-column": Kind("error", "Parquet files without a column of labels", "add it, or rename it to label"),
     "extra-folder": Kind("error", "a folder that contains all classes", "give this folder as the path"),
     "single-class": Kind("error", "only one class", "training needs two; are the classes one folder level deeper?"),
     "empty-class": Kind("error", "class folders without images", f"add images or move them away; {SUPPORTED}"),
@@ -174,12 +175,15 @@ class Issue:
 
 
 def image_issues(header: Header, path: str, min_size: tuple[int, int]) -> Iterator[tuple[str, str]]:
-    """(kind, detail) of each issue of one image; a smaller (height, width) than `min_size` is tiny."""
+    """(kind, detail) of each issue of one image; a smaller (height, width) than `min_size` is tiny.
+
+    `path` is empty for an image that is no file, and so has no extension.
+    """
     if header.error:
         yield "unknown-range" if header.error.endswith(UNKNOWN_RANGE) else "unreadable", header.error
         return
     pixels = f"{header.width}x{header.height}"
-    if not path.lower().endswith(EXTENSIONS.get(header.format, ())):
+    if path and not path.lower().endswith(EXTENSIONS.get(header.format, ())):
         yield "wrong-extension", header.format
     if header.height < min_size[0] or header.width < min_size[1]:
         yield "tiny", pixels

@@ -149,6 +149,15 @@ def find_columns(file: Path, schema: Any) -> Columns:
     return Columns(leaves[image], label, tuple(given))
 
 
+def missing_labels(image: ParquetImage) -> UserError:
+    """The error for the file of an image whose rows have no classes."""
+    from pyarrow.parquet import read_schema
+
+    named = _named(read_schema(image.archive).remove_metadata())
+    what = f"{image.archive} has no column of labels: {', '.join(LABELS[:-1])} or {LABELS[-1]}, of numbers or text"
+    return UserError(what, f"give that column one of these names; it has {named}")
+
+
 def _choose(file: Path, what: str, names: list[str], preferred: tuple[str, ...]) -> str | None:
     """One of the columns; None if there is none. Raises `UserError` if several are as good."""
     known = [name for name in preferred if name in names]
