@@ -125,6 +125,7 @@ KINDS = {
     "line-counts": Kind("error", "files of different numbers of lines", "line N of both must be one pair"),
     "columns": Kind("error", "lines with another number of columns", "remove tabs inside sentences, or other columns"),
     "no-pairs": Kind("error", "files without a pair", "a line is a sentence, and in a table a tab and its translation"),
+    "one-side": Kind("error", "files without the other language", "put it beside them, as train.de beside train.en"),
     "unknown-split": Kind(
         "warning", "splits that are neither training nor validation", "--data.train and --data.val must name them"
     ),

@@ -138,7 +138,8 @@ def find_columns(file: Path, schema: Any) -> Columns:
             leaves[field.name] = f"{field.name}.bytes"
     marked = [name for name in leaves if features.get(name, {}).get("_type") == "Image"]
     image = _choose(file, "column of images", marked or [*leaves], IMAGES)
-    demand(image is not None, f"{file} has no column of image bytes, only {_named(schema)}", "see docs/data.md")
+    hint = "images are the bytes of a column; of parallel text, both sides are columns of text"
+    demand(image is not None, f"{file} has no column of image bytes, only {_named(schema)}", hint)
     assert image is not None
     typed = [f.name for f in schema if pa.types.is_integer(f.type) or pa.types.is_string(f.type)]
     marked = [name for name in typed if features.get(name, {}).get("_type") == "ClassLabel"]
