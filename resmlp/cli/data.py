@@ -11,7 +11,7 @@ from resmlp.cli.base import Verb, print_json, print_text
 from resmlp.cli.data_masks import DataMasks
 from resmlp.cli.data_pack import DataPack
 from resmlp.cli.progress import progress_bar
-from resmlp.config.label_table import LabelTable
+from resmlp.config.checking import CheckedData
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, lookup
 from resmlp.utils.files import write_json
@@ -29,7 +29,7 @@ class DataCheck(Verb):
     path: Annotated[Positional[str], arg(metavar="PATH")]
     """a folder or archive, as in `train`: one folder for each class, or train/ and val/ of such folders;
     or parallel text: a folder with two files for each part, or a table (.tsv, .parquet)"""
-    data: LabelTable = field(default_factory=LabelTable)
+    data: CheckedData = field(default_factory=CheckedData)
     decode: bool = False
     """decode every pixel, not only the headers: this finds every damaged file"""
     workers: int | None = None
@@ -80,6 +80,8 @@ class DataCheck(Verb):
             from resmlp.data.checking.text import check_text
 
             demand(not self.decode, f"--decode is for images, and {path} is text", "leave it out: every line is read")
+            own = f"--data.value-range is for images, and {path} is text"
+            demand(self.data.value_range is None, own, "leave it out")
             return check_text(path)
         from resmlp.data.checking.check import check_data
 

@@ -72,7 +72,7 @@ def write_int8(saved: Saved, images: Tensor, folder: Path) -> tuple[Saved, dict[
         export_program(fold(model), (input_channels(model), *config.model.size)), folder, config.output
     )
     quantize(folder / FILE, normalize(images, saved.preprocessing.mean, saved.preprocessing.std))
-    config = replace(config, difference=difference(FORMATS["onnx"].open(folder), model, config))
+    config = replace(config, precision="int8", difference=difference(FORMATS["onnx"].open(folder), model, config))
     write_json(folder / MODEL_JSON, to_dict(config))
     return replace(saved, model=ExportedNetwork(folder, config).eval()), {"onnx_bytes": onnx_bytes}
 

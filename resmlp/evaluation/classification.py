@@ -112,12 +112,12 @@ def _check_order(key: str, evaluator: Evaluator) -> None:
 
 def refuse_several_labels(evaluator: Evaluator) -> None:
     """Raise `UserError` for a model that gives several labels, and for images that have several or none."""
-    from resmlp.data.images.label_sets import EVALUATE_SEVERAL, require_one_label
+    from resmlp.data.images.label_sets import EVALUATE_ONE, EVALUATE_SEVERAL, require_one_label
 
     several = getattr(evaluator.predictor, "threshold", None) is not None
     what = f"{evaluator.source} gives several labels for each image; one is needed"
     demand(not several, what, EVALUATE_SEVERAL)
-    require_one_label(evaluator.images, EVALUATE_SEVERAL)
+    require_one_label(evaluator.images, EVALUATE_ONE)
 
 
 def labels_by_name(evaluator: Evaluator) -> tuple[list[int], Sequence[str]]:

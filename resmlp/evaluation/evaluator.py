@@ -86,7 +86,7 @@ class Evaluator:
         if not self.predictor.has_classifier:
             raise UserError(
                 f"{self.source} has no classifier",
-                "--protocol knn or linear measures its features; resmlp train probe or finetune adds one",
+                "resmlp eval --protocol knn or linear measures its features; resmlp train probe or finetune adds one",
             )
         import torch
 
@@ -227,7 +227,8 @@ def open_network(source: Source, weights: WeightKind) -> "Saved":
     if not isinstance(saved, Saved):
         use = "; resmlp translate takes it" if KINDS[source.kind].takes == "text" else ""
         raise UserError(
-            f"{source} is {noun(source.kind)}", f"--protocol {KINDS[source.kind].protocol} evaluates it{use}"
+            f"{source} is {noun(source.kind)}",
+            f"resmlp eval --protocol {KINDS[source.kind].protocol} evaluates it{use}",
         )
     return saved
 

@@ -81,11 +81,11 @@ def _numbers(evaluator: Evaluator) -> "Tensor":
     """
     import torch
 
-    from resmlp.data.images.label_sets import EVALUATE_SEVERAL, require_one_label
+    from resmlp.data.images.label_sets import EVALUATE_ONE, require_one_label
 
     training, images = evaluator.training_images, evaluator.images
     for labeled in (training, images):
-        require_one_label(labeled, EVALUATE_SEVERAL)
+        require_one_label(labeled, EVALUATE_ONE)
     number = {name: i for i, name in enumerate(training.classes)}
     demand(len(number) > 1, f"the training images are of one class, {training.classes[0]}", "there is nothing to tell")
     unknown = [name for name in images.classes if name not in number]

@@ -8,6 +8,8 @@ from PIL import Image
 from resmlp.config.preprocessing import ValueRange
 
 WIDE: ValueRange = (0, 2**16 - 1)
+UNKNOWN_RANGE = "of unknown range: set --data.value-range"
+"""the end of the message for an image that cannot be scaled"""
 TWELVE_BITS: ValueRange = (0, 2**12 - 1)
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # two tags of TIFF, and the value of one for images in which 0 is white
 
@@ -41,7 +43,7 @@ def to_8_bits(image: Image.Image, value_range: ValueRange | None = None) -> Imag
         if not np.isfinite(values).any():
             raise ValueError("none of its samples is a finite number")
         low, high = _ends(values)
-        raise ValueError(f"32-bit samples from {low:g} to {high:g}, of unknown range: set --data.value-range")
+        raise ValueError(f"32-bit samples from {low:g} to {high:g}, {UNKNOWN_RANGE}")
     low, high = known
     if _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:
         values = low + high - values.astype(np.float64)

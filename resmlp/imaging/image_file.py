@@ -157,6 +157,17 @@ def with_decoding(image: ImageSource, decoding: Decoding) -> ImageSource:
     return image.decoded(decoding) if isinstance(image, Encoded) else image
 
 
+def has_same_bytes(first: ImageSource, second: ImageSource) -> bool:
+    """Whether two images are files of the same bytes. False if one of them cannot be read."""
+    if not (isinstance(first, Encoded) and isinstance(second, Encoded)):
+        return False
+    try:
+        with first.open() as one, second.open() as other:
+            return one.read() == other.read()
+    except (OSError, EOFError):
+        return False
+
+
 def content_mark(image: ImageSource) -> str:
     """The number of bytes and a checksum of the last `TAIL`, as text: another image has another mark. "" if it is gone.
 

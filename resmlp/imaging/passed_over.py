@@ -12,6 +12,11 @@ SYSTEM_FOLDERS = {
     *("wandb", "mlruns", "lightning_logs", "tb_logs"),
 }
 """names of folders of other programs, in lower case; no class has such a name"""
+IN_ARCHIVES = {
+    "outside-archive": "members that lead out of their archive",
+    "repeated-member": "members before another one of the same name and other content",
+}
+"""kinds of skipped members of an archive -> what they are"""
 RUNS = "runs"
 """a folder of runs, unless images lie directly in it: then it may be a class"""
 PREDICTIONS = ("-overlay.png", "-labels.png")
@@ -19,7 +24,9 @@ OWN_FOLDERS = {CHECKPOINTS, FIGURES, "inspect", "export"}
 """folders that our commands make inside a run folder"""
 
 
-SkipKind = Literal["cannot-list", "hidden", "link-loop", "passed-over", "special-file"]
+SkipKind = Literal[
+    "cannot-list", "hidden", "link-loop", "passed-over", "special-file", "outside-archive", "repeated-member"
+]
 
 
 class Skipped(NamedTuple):
@@ -74,6 +81,8 @@ def passed_over_texts(skipped: Iterable[Skipped], shown: int = 3) -> Iterator[st
             names.setdefault("pipes, sockets or devices", []).append(item.path)
         elif item.kind in ("passed-over", "hidden") and item.path.endswith("/"):
             names.setdefault("folders that are no data", []).append(item.path)
+        elif item.kind in IN_ARCHIVES:
+            names.setdefault(IN_ARCHIVES[item.kind], []).append(item.path)
     for what, paths in names.items():
         more = f" and {len(paths) - shown} more" if len(paths) > shown else ""
         yield f"{what}: {', '.join(sorted(paths)[:shown])}{more}"

@@ -20,6 +20,11 @@ FREE = {
     *("data.labels", "data.resample", "data.long_sentences"),
 }
 """fields of the network and the data that may change; all others say what the network is, or what it has seen"""
+TASK = {
+    *("task.kind", "task.label_map", "task.ignore_index", "task.reduce_zero_label"),
+    *("task.backbone", "task.width", "task.out_dim", "task.hidden", "task.bottleneck", "task.head_norm"),
+}
+"""fields of the task that may not change: they say what its labels mean, and what its network is"""
 STEPS = {"data.batch_size", "augment.repeats"}
 """fields that change the number of steps of an epoch, and with it the place of a step in the schedule"""
 IN_PLACE = INDIFFERENT | {"data.root", "data.labels"}
@@ -58,7 +63,7 @@ def train_more(
 
 
 def _is_fixed(field: str) -> bool:
-    return field in ("kind", "task.kind") or (field.startswith(("model.", "data.")) and field not in FREE)
+    return field == "kind" or field in TASK or (field.startswith(("model.", "data.")) and field not in FREE)
 
 
 def _origin(run: Path, folder: Path, schedule: Schedule) -> Origin:

@@ -68,10 +68,13 @@ def disk_errors(path: Path) -> Iterator[None]:
 def only_writer(folder: Path, does: str) -> Iterator[None]:
     """Holds the lock of the folder, which is made if it is missing. The system frees the lock however the process ends.
 
-    Raises `UserError` if another process holds the lock, with the verb `does` ("trains in"), and if the folder cannot
-    be written to.
+    Where an error ends the block before it has written anything, the lock and the folders that were made for it are
+    removed. Raises `UserError` if another process holds the lock, with the verb `does` ("trains in"), and if the folder
+    cannot be written to.
     """
     try:
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        before = set[Path]() if made else set(folder.iterdir())
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
@@ -84,9 +87,23 @@ def only_writer(folder: Path, does: str) -> Iterator[None]:
         except BlockingIOError:
             hint = "wait for it, or choose another --out"
             raise UserError(f"another process {does} {folder}", hint) from None
-        yield
+        try:
+            yield
+        except BaseException:
+            if folder / LOCK not in before:
+                _remove_unused(folder, before, made)
+            raise
     finally:
         os.close(lock)
+
+
+def _remove_unused(folder: Path, before: set[Path], made: list[Path]) -> None:
+    """Remove the lock of a folder that else has what it had `before`, then the folders that were `made`, if empty."""
+    with suppress(OSError):
+        if set(folder.iterdir()) - {folder / LOCK} == before:
+            (folder / LOCK).unlink(missing_ok=True)
+            for path in made:
+                path.rmdir()
 
 
 def check_writable(what: str, path: Path) -> None:

@@ -201,3 +201,15 @@ def test_parallel_text_is_recognized(resmlp, tmp_path):
     assert ended.code == 2
     assert json.loads(ended.out) == read_json(tmp_path / "r.json")
     assert json.loads(ended.out)["issues"][0]["kind"] == "line-counts"
+
+
+def test_the_error_of_float_images_names_a_flag_of_the_check(resmlp, tmp_path):
+    for i in range(4):
+        path = tmp_path / "tree" / "ab"[i % 2] / f"{i}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.linear_gradient("L").rotate(90 * i).convert("F").point(lambda value: value * (1 / 255) + 0).save(path)
+    ended = resmlp("data", "check", tmp_path / "tree", "--workers", 1)
+    assert ended.code == 2
+    assert "32-bit samples from 0 to 1, of unknown range: set --data.value-range" in ended.out
+    ended = resmlp("data", "check", tmp_path / "tree", "--workers", 1, "--near", "off", "--data.value-range", 0, 1)
+    assert (ended.code, ended.err) == (0, "")

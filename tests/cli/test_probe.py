@@ -75,4 +75,4 @@ def test_a_fraction_is_shown_and_recorded(resmlp, frozen, tmp_path):
 def test_a_network_without_a_classifier_is_an_error_with_the_protocols(resmlp, frozen, tree):
     ended = resmlp("eval", frozen, "--data.root", tree, "--protocol", "top1")
     assert ended.code == 2
-    assert "has no classifier (--protocol knn or linear measures its features; " in ended.error
+    assert "has no classifier (resmlp eval --protocol knn or linear measures its features; " in ended.error

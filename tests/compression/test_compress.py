@@ -154,6 +154,7 @@ def test_int8(saved, images, tmp_path):
     result = compress_saved(saved, tmp_path / "out", "int8", images, score)
     config = read_config(tmp_path / "out" / "model.json")
     assert isinstance(config, ExportedModelConfig)
+    assert load(tmp_path / "out").ran[:2] == ("onnxruntime", "int8")
     assert (config.to, config.files, config.output, config.classes) == (
         "onnx",
         ("model.onnx",),

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from resmlp.data import ImageSet
+from resmlp.evaluation import evaluator as evaluator_module
 from resmlp.evaluation import mistakes
+from resmlp.evaluation.classification import refuse_several_labels
+from resmlp.imaging.image_file import Pixels
 from resmlp.metrics.accuracy import Collected
 from resmlp.utils.errors import UserError
 
@@ -78,3 +81,22 @@ def test_a_class_that_the_model_does_not_know(case):
     evaluator.images = replace(evaluator.images, classes=("dog", "bee", "eel"))
     with pytest.raises(UserError, match=r"^the model knows no class eel \(it knows ant, bee, cat, dog\)$"):
         mistakes._find(evaluator, Path("page.html"))
+
+
+def test_the_hint_for_images_of_several_labels_is_about_the_images():
+    """The model gives one label: that another command evaluates it would not help."""
+    images = ImageSet(("a", "b"), [0], [Pixels("x", np.zeros((2, 2, 3), np.uint8))], ("x",), label_sets=((0, 1),))
+    evaluator = SimpleNamespace(predictor=SimpleNamespace(threshold=None), images=images, source="run")
+    with pytest.raises(UserError, match=r"x has 2 labels, a and b; one is needed \(give one label for each image; "):
+        refuse_several_labels(evaluator)
+    evaluator.predictor.threshold = 0.5
+    with pytest.raises(UserError, match=r"run gives several labels .* \(resmlp eval without --protocol evaluates it\)"):
+        refuse_several_labels(evaluator)
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [("segmenter", "miou"), ("translator", "bleu")])
+def test_the_hint_for_another_kind_of_model_names_the_command_with_the_flag(monkeypatch, kind, protocol):
+    """resmlp mistakes has no --protocol."""
+    monkeypatch.setattr(evaluator_module, "open_weights", lambda source, weights: object())
+    with pytest.raises(UserError, match=rf"\(resmlp eval --protocol {protocol} evaluates it"):
+        evaluator_module.open_network(SimpleNamespace(kind=kind), "best")

@@ -269,3 +269,23 @@ def test_the_images_of_the_run_stay_on_their_sides(tmp_path, digits):
     before, after = ((folder / "images.tsv").read_text().splitlines()[:-1] for folder in (run, tmp_path / "run-3"))
     assert before == after
     assert recipe_of_run(tmp_path / "run-3").data.root == str(tmp_path / "moved")
+
+
+@pytest.mark.parametrize(
+    ("field", "fixed"),
+    [
+        *((name, True) for name in ("kind", "label_map", "ignore_index", "reduce_zero_label", "out_dim", "width")),
+        *((name, False) for name in ("balance", "label_smoothing", "temperature", "gamma_neg", "loss", "clip")),
+    ],
+)
+def test_of_the_task_the_loss_may_change_and_the_meaning_of_labels_may_not(whole, monkeypatch, field, fixed):
+    """The kind of each task is not tried: it is the name of the field that decides."""
+    changes = [f"task.{field}: 0 -> 1", "run.epochs: 2 -> 3"]
+    monkeypatch.setattr(more, "difference", lambda before, now: changes)
+    monkeypatch.setattr(more, "train", lambda recipe, folder: "trained")
+    recipe = base_recipe(whole)
+    if fixed:
+        with pytest.raises(UserError, match=f"cannot have another task.{field}: 0 -> 1"):
+            more.train_more(whole, recipe)
+    else:
+        assert more.train_more(whole, recipe) == "trained"

@@ -7,7 +7,16 @@ import os
 import pytest
 
 from resmlp.utils.errors import UserError
-from resmlp.utils.files import check_file, read_json, remove, write_folder, write_json, write_text, write_whole
+from resmlp.utils.files import (
+    check_file,
+    only_writer,
+    read_json,
+    remove,
+    write_folder,
+    write_json,
+    write_text,
+    write_whole,
+)
 
 
 def names(folder):
@@ -233,3 +242,26 @@ def test_remove_keeps_the_target_of_a_link(tmp_path):
     assert names(tmp_path / "d") == ["a"]
     remove(tmp_path / "d")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("present", "written"), [(None, ()), (("a",), ()), (None, ("b",)), ((".lock",), ())])
+def test_an_error_before_anything_is_written_leaves_nothing(tmp_path, present, written):
+    """No lock, and none of the folders that were made for it; what was there before stays, as what was written does."""
+    folder = tmp_path / "runs" / "x"
+    if present:
+        folder.mkdir(parents=True)
+    for name in present or ():
+        (folder / name).touch()
+
+    def fail():
+        with only_writer(folder, "tests"):
+            assert (folder / ".lock").is_file()
+            for name in written:
+                (folder / name).touch()
+            raise UserError("wrong", "correct it")
+
+    with pytest.raises(UserError, match="wrong"):
+        fail()
+    left = sorted(path.name for path in folder.iterdir()) if folder.exists() else None
+    assert left == (sorted([".lock", *written]) if written else list(present) if present else None)
+    assert (tmp_path / "runs").exists() == bool(present or written)

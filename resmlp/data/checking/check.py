@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from resmlp.config.checking import CheckedData
 from resmlp.config.label_table import LabelTable
+from resmlp.config.preprocessing import ValueRange
 from resmlp.data.checking.headers import Header, file_digest, read_header
 from resmlp.data.checking.issues import SEVERITIES, TINY, Issue, image_issues
 from resmlp.data.checking.layout import Layout, find_layout, layout_issues
@@ -23,12 +25,13 @@ from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders, open_tree
 from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
 from resmlp.data.masks.trees import is_mask_tree
-from resmlp.imaging.image_file import File, ImageSource
-from resmlp.imaging.passed_over import Skipped
+from resmlp.imaging.image_file import File, ImageSource, with_decoding
+from resmlp.imaging.parquet_file import ParquetImage
+from resmlp.imaging.passed_over import IN_ARCHIVES, Skipped
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import printable
 
-NO_TABLE = LabelTable()
+AS_STORED = CheckedData()
 Progress = Callable[[str, int, int], Any]
 """called with (name of the step, images done, images of the step)"""
 
@@ -41,21 +44,22 @@ def check_data(
     img_size: Sequence[int] = (TINY,),
     near: Near = "auto",
     progress: Progress = lambda step, done, total: None,
-    data: LabelTable = NO_TABLE,
+    data: CheckedData = AS_STORED,
 ) -> DataReport:
     """Check all images that training would read under `root`: a folder or archives, as `--data.root` takes them.
 
     Their labels are class folders, or those of the table in `data`, whose rows are checked as well. Reads the headers,
-    and with `decode` every pixel. `workers` is the number of processes: 1 is this process, None is one per CPU
-    core. Images smaller than `img_size` (one number, or height and width) are reported as tiny. `near` searches copies
-    in another size or encoding: "auto" in up to 100,000 images, "on" in any number, or "off". Raises `UserError`
-    if there are no images or an argument is out of range; everything else is an issue in the report.
+    and with `decode` every pixel. Values of more than 8 bits are scaled from `data.value_range`. `workers` is the
+    number of processes: 1 is this process, None is one per CPU core. Images smaller than `img_size` (one number, or
+    height and width) are reported as tiny. `near` searches copies in another size or encoding: "auto" in up to 100,000
+    images, "on" in any number, or "off". Raises `UserError` if there are no images or an argument is out of range;
+    everything else is an issue in the report.
     """
-    path = str(root)
-    _check_arguments(path, workers, img_size, data)
+    given = str(root)
+    _check_arguments(given, workers, img_size, data)
     start = time.perf_counter()
-    layout, whole, issues = _folders(path) if data.labels is None else _table(path, data)
-    images = whole.images
+    layout, whole, issues = _folders(given) if data.labels is None else _table(given, data)
+    images = _decoded(whole.images, data)
     used = np.flatnonzero(np.asarray(layout.group) >= 0)
     processes = _cores() if workers is None else workers
     statistics, collector = Statistics(len(images)), _IssueCollector()
@@ -64,11 +68,13 @@ def check_data(
     for index, header in map_images(read, Header, images, used, processes, step, DECODED_CHUNK if decode else CHUNK):
         statistics.add(index, header)
         name, image = images[index]
-        collector.add(name, image_issues(header, name, (img_size[0], img_size[-1])))
+        path = "" if isinstance(image, ParquetImage) else name
+        collector.add(name, image_issues(header, path, (img_size[0], img_size[-1])))
         if isinstance(image, File) and not image.name.isprintable():
             collector.add(name, [("unprintable", "")])
     issues += collector.issues()
-    issues += _value_range_issues([images[i] for i in used.tolist()], collector.names.get("16-bit", {}))
+    deep = collector.names.get("16-bit", {})
+    issues += _value_range_issues([images[i] for i in used.tolist()], deep, data.value_range)
     candidates = statistics.possible_duplicates()
     issues += _duplicates(layout, images, candidates, processes, partial(progress, "duplicates"))
     issues += near_issues(layout, images, statistics, near, processes, partial(progress, "near duplicates"))
@@ -109,6 +115,12 @@ def _check_arguments(path: str, workers: int | None, img_size: Sequence[int], da
     demand(data.labels is not None or not is_mask_tree(path), f"{path} contains images with segmentation masks", hint)
 
 
+def _decoded(images: Sequence[tuple[str, ImageSource]], data: CheckedData) -> Sequence[tuple[str, ImageSource]]:
+    if data.value_range is None:
+        return images
+    return [(path, with_decoding(image, data.decoding)) for path, image in images]
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -125,7 +137,7 @@ def _open(path: str) -> tuple[SplitTree, list[Skipped]]:
     if wrapper := tree.whole.root[len(str(Path(path).expanduser())) + 1 :]:
         relative = [item.path.removeprefix(f"{wrapper}/") for item in skipped]
         paths = [f"../{item.path}" if path == item.path else path for item, path in zip(skipped, relative)]
-        skipped = [item._replace(path=path) for item, path in zip(skipped, paths)]
+        skipped = [item if item.kind in IN_ARCHIVES else item._replace(path=path) for item, path in zip(skipped, paths)]
     return tree, skipped
 
 
@@ -188,12 +200,17 @@ class _IssueCollector:
         return [Issue.of(kind, names if any(names.values()) else list(names)) for kind, names in self.names.items()]
 
 
-def _value_range_issues(images: list[tuple[str, ImageSource]], deep: Container[str]) -> Iterator[Issue]:
-    """Images with over 8 bits that use a small part of their range, among some of all images and some of `deep`."""
+def _value_range_issues(
+    images: list[tuple[str, ImageSource]], deep: Container[str], value_range: ValueRange | None
+) -> Iterator[Issue]:
+    """Images with over 8 bits that use a small part of their range, or have values outside the given one.
+
+    They are among some of all images and some of `deep`.
+    """
     names = {image.name: name for name, image in images}
     chosen = spaced([image for _, image in images]) + spaced([image for name, image in images if name in deep])
-    measured = {name: samples for name, samples in measure_images(chosen).items() if samples.full}
-    what, hint = value_range_warning(measured, None)
+    measured = {name: samples for name, samples in measure_images(chosen).items() if samples.full or value_range}
+    what, hint = value_range_warning(measured, value_range)
     if what:
         details = {names[name]: f"{samples.low:g} to {samples.high:g}" for name, samples in measured.items()}
         yield Issue.of("value-range", details, fix=f"{what}: {hint}")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from resmlp.data.checking.headers import Header
 from resmlp.data.images.trees import SUPPORTED
+from resmlp.imaging.bit_depth import UNKNOWN_RANGE
 from resmlp.imaging.file_types import EXTENSIONS
 
 Severity = Literal["error", "warning", "note"]
@@ -29,7 +30,9 @@ class Kind(NamedTuple):
 KINDS = {
     "cannot-list": Kind("error", "folders or archives that cannot be listed", "check permissions, or download again"),
     "unreadable": Kind("error", "images that cannot be read", "replace or delete them"),
+    "unknown-range": Kind("error", "images with values of unknown range", "give --data.value-range, here and to train"),
     "no-classes": Kind("error", "folders with images outside class folders", "make one folder for each class"),
+    "no-label-column": Kind("error", "Parquet files without a column of labels", "add it, or rename it to label"),
     "extra-folder": Kind("error", "a folder that contains all classes", "give this folder as the path"),
     "single-class": Kind("error", "only one class", "training needs two; are the classes one folder level deeper?"),
     "empty-class": Kind("error", "class folders without images", f"add images or move them away; {SUPPORTED}"),
@@ -59,6 +62,15 @@ KINDS = {
     "unopened-archive": Kind(
         "warning", "unopened archives next to folders", "unpack them, or keep archives and folders apart"
     ),
+    "archive-in-archive": Kind(
+        "warning", "unopened archives within an archive", "unpack the outer one, and give its folder"
+    ),
+    "outside-archive": Kind(
+        "warning", "unused members that lead out of their archive", "pack it again without .. in their paths"
+    ),
+    "repeated-member": Kind(
+        "warning", "members of an archive with one name and different content", "rename one: only the last is used"
+    ),
     "nested": Kind(
         "warning", "classes with folders inside", "all images below a top folder are one class; move other images up"
     ),
@@ -87,7 +99,7 @@ KINDS = {
     "palette": Kind("note", "images with a palette", "they are read as RGB"),
     "cmyk": Kind("note", "CMYK images", "they are read as RGB, without a color profile"),
     "value-range": Kind(
-        "warning", "images with over 8 bits that use a small part of their range", "give --data.value-range"
+        "warning", "images with over 8 bits whose values do not fit their range", "give --data.value-range"
     ),
     "16-bit": Kind("note", "16-bit images", "they are scaled to 8 bits"),
     "transparent": Kind("note", "images with transparency", "they are blended with white"),
@@ -113,6 +125,7 @@ KINDS = {
     "line-counts": Kind("error", "files of different numbers of lines", "line N of both must be one pair"),
     "columns": Kind("error", "lines with another number of columns", "remove tabs inside sentences, or other columns"),
     "no-pairs": Kind("error", "files without a pair", "a line is a sentence, and in a table a tab and its translation"),
+    "one-side": Kind("error", "files without the other language", "put it beside them, as train.de beside train.en"),
     "unknown-split": Kind(
         "warning", "splits that are neither training nor validation", "--data.train and --data.val must name them"
     ),
@@ -163,12 +176,15 @@ class Issue:
 
 
 def image_issues(header: Header, path: str, min_size: tuple[int, int]) -> Iterator[tuple[str, str]]:
-    """(kind, detail) of each issue of one image; a smaller (height, width) than `min_size` is tiny."""
+    """(kind, detail) of each issue of one image; a smaller (height, width) than `min_size` is tiny.
+
+    `path` is empty for an image that is no file, and so has no extension.
+    """
     if header.error:
-        yield "unreadable", header.error
+        yield "unknown-range" if header.error.endswith(UNKNOWN_RANGE) else "unreadable", header.error
         return
     pixels = f"{header.width}x{header.height}"
-    if not path.lower().endswith(EXTENSIONS.get(header.format, ())):
+    if path and not path.lower().endswith(EXTENSIONS.get(header.format, ())):
         yield "wrong-extension", header.format
     if header.height < min_size[0] or header.width < min_size[1]:
         yield "tiny", pixels

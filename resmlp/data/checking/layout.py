@@ -8,12 +8,14 @@ from pathlib import Path
 
 from resmlp.data.checking.issues import KINDS, Issue
 from resmlp.data.images.left_out import SYSTEM_FILES
+from resmlp.data.images.parquet import missing_labels
 from resmlp.data.images.split_names import split_role
 from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree
 from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import UNFINISHED, UNSUPPORTED
 from resmlp.imaging.image_file import File
+from resmlp.imaging.parquet_file import ParquetImage
 from resmlp.imaging.passed_over import Skipped
 
 MAX_IMBALANCE = 10  # images of the largest class / images of the smallest class
@@ -80,10 +82,10 @@ def layout_issues(layout: Layout, tree: Tree, skipped: list[Skipped]) -> Iterato
     yield from _other_file_issues(tree, skipped)
     flat_splits = [name for name in layout.counts.get("all", ()) if split_role(name)]
     if not any(layout.counts.values()):
-        yield Issue.of("no-classes", ["."])
+        yield _no_classes(tree, ["."])
         return
     if flat_splits and len(flat_splits) == len(layout.counts["all"]):
-        yield Issue.of("no-classes", [f"{name}/" for name in flat_splits])
+        yield _no_classes(tree, [f"{name}/" for name in flat_splits])
         return
     if layout.no_class:
         yield Issue.of("no-class-folder", layout.no_class)
@@ -95,6 +97,14 @@ def layout_issues(layout: Layout, tree: Tree, skipped: list[Skipped]) -> Iterato
     if "val" in layout.prefixes and "train" not in layout.prefixes:
         yield Issue.of("no-train", [layout.prefixes["val"]])
     yield from class_issues(layout, _empty_class_folders(layout, tree.other_files, skipped))
+
+
+def _no_classes(tree: Tree, folders: list[str]) -> Issue:
+    """Images without classes in these folders, or in the rows of Parquet files."""
+    image = tree.images[0][1]
+    if not isinstance(image, ParquetImage):
+        return Issue.of("no-classes", folders)
+    return Issue.of("no-label-column", [image.archive], fix=missing_labels(image).hint)
 
 
 def _other_file_issues(tree: Tree, skipped: list[Skipped]) -> Iterator[Issue]:
@@ -117,7 +127,7 @@ def _kind_of_file(folder: str | None, path: str) -> str:
     if path.rpartition("/")[2] in SYSTEM_FILES:
         return "hidden"
     if path.lower().endswith((*ARCHIVES, ".7z", ".rar")):
-        return "unopened-archive"
+        return "unopened-archive" if folder else "archive-in-archive"
     if path.lower().endswith((*UNSUPPORTED, *UNFINISHED)):
         return "unsupported-extension"
     file = Path(folder or "", path)

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from resmlp.data.text.languages import language_of
 from resmlp.data.text.parquet import is_parquet, other_columns, read_columns, text_columns
 from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import is_image
+from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, printable
 
 TABLES = (".tsv", ".parquet")
@@ -52,18 +53,21 @@ def is_text(path: Path) -> bool:
     if path.is_file():
         if is_parquet(path):
             return not other_columns(path) and len(text_columns(path)) > 1
-        return path.name.lower().removesuffix(".gz").endswith((".tsv", ".txt"))
+        return path.name.lower().removesuffix(".gz").endswith((".tsv", ".txt")) or bool(_lone(_by_stem([path.name])))
     if not path.is_dir():
         return False
     names = _names(path)
     tables = [path / name for name in names if FOLDER_TABLES.fullmatch(name)]
-    texts = any(len(endings) > 1 for endings in _by_stem(names).values())
+    stems = _by_stem(names)
+    texts = any(len(endings) > 1 for endings in stems.values()) or (not tables and bool(_lone(stems)))
     return (texts or any(map(is_text, tables))) and not _has_images(path)
 
 
 def read_parts(path: Path, found: Findings) -> Iterator[Part]:
     """The parts below a path, with what is wrong in their lines in `found`. Raises `UserError` for a damaged table."""
     if path.is_file():
+        one_side = f"{path} is one side of parallel text"
+        demand(not _lone(_by_stem([path.name])), one_side, "give the folder in which the other language lies beside it")
         yield from _read_table(path, "", found)
         return
     names = _names(path)
@@ -80,6 +84,9 @@ def read_parts(path: Path, found: Findings) -> Iterator[Part]:
             yield from _read_files(path, stem, (first, other), found)
         if len(endings) == 1 and first in counts:
             found.add("unpaired", printable(f"{stem}.{first}"))
+    if not counts:
+        for name in _lone(stems):
+            found.add("one-side", printable(name))
     for name in names:
         if match := FOLDER_TABLES.fullmatch(name):
             yield from _read_table(path / name, match[1], found)
@@ -109,6 +116,11 @@ def _has_images(root: Path) -> bool:
         if any(is_image(name) or name.lower().endswith(ARCHIVES) for name in files):
             return True
     return False
+
+
+def _lone(stems: Mapping[str, set[str]]) -> list[str]:
+    """The names, without .gz, of files of a known language that have no other language beside them."""
+    return [f"{stem}.{min(own)}" for stem, own in stems.items() if len(own) == 1 and language_of(min(own))]
 
 
 def _read_files(folder: Path, stem: str, languages: tuple[str, str], found: Findings) -> Iterator[Part]:

@@ -9,7 +9,8 @@ from resmlp.data.images.imageset import ImageSet
 from resmlp.data.images.label_table import check_weights
 from resmlp.utils.errors import UserError, counted
 
-EVALUATE_SEVERAL = "give one label for each image; resmlp eval without --protocol evaluates a multilabel run"
+EVALUATE_ONE = "give one label for each image; a model of resmlp train multilabel is evaluated on several"
+EVALUATE_SEVERAL = "resmlp eval without --protocol evaluates it"
 TRAIN_SEVERAL = "resmlp train multilabel trains on several or no labels for each image"
 
 

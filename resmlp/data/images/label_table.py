@@ -9,7 +9,7 @@ from resmlp.config.label_table import named_columns
 from resmlp.data.images.imageset import SEPARATOR
 from resmlp.data.images.split_names import split_role
 from resmlp.data.images.tables import Row, Table, check_separator, open_table, row_error
-from resmlp.data.images.tree_files import sort_classes
+from resmlp.data.images.tree_files import short_list, sort_classes
 from resmlp.imaging.walk import path_in_set
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -62,6 +62,8 @@ class _Reader:
         self.wanted = {*self.required, *(self.names[field] for field in OPTIONAL)}
         wrong = next((name for name in self.classes if not name or SEPARATOR in name), None)
         demand(wrong is None, f"--data.columns label={label}", f"name columns without {SEPARATOR}, separated by ,")
+        double = {name for name in self.required if self.required.count(name) > 1}
+        demand(not double, f"--data.columns {' '.join(columns)}: {short_list(double)} twice", "name each column once")
         if table.columns is not None:
             named = [self.names[field] for field in OPTIONAL if field in self.named]
             for name in (*self.required, *named):

@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 
 from resmlp.data.images.trees import SplitTree, open_tree
 from resmlp.data.shards.rows import Entries
+from resmlp.imaging.archives import ARCHIVES
+from resmlp.imaging.image_file import File
 from resmlp.imaging.passed_over import Skipped, passed_over_texts
 from resmlp.utils.errors import counted
 
@@ -31,6 +33,12 @@ def open_noted_tree(root: str, flag: str = "--data.root") -> tuple[SplitTree, tu
 
 def _left_out(tree: SplitTree, skipped: list[Skipped]) -> Iterator[str]:
     files = [path for path in tree.whole.other_files if not path.endswith(("/", *SYSTEM_FILES))]
+    packed = [path for path in files if path.lower().endswith(ARCHIVES)]
+    if packed:
+        on_disk = any(isinstance(image, File) for _, image in tree.whole.images[:1])
+        where = "beside the folders" if on_disk else "within an archive"
+        yield f"{counted(len(packed), 'unopened archive')} {where} ({min(packed)})"
+    files = [path for path in files if not path.lower().endswith(ARCHIVES)]
     if files:
         endings = Counter(PurePosixPath(path).suffix.lower() or "no extension" for path in files)
         shown = ", ".join(f"{ending} {count:,}" for ending, count in endings.most_common(SHOWN))

@@ -138,7 +138,8 @@ def find_columns(file: Path, schema: Any) -> Columns:
             leaves[field.name] = f"{field.name}.bytes"
     marked = [name for name in leaves if features.get(name, {}).get("_type") == "Image"]
     image = _choose(file, "column of images", marked or [*leaves], IMAGES)
-    demand(image is not None, f"{file} has no column of image bytes, only {_named(schema)}", "see docs/data.md")
+    hint = "images are the bytes of a column; of parallel text, both sides are columns of text"
+    demand(image is not None, f"{file} has no column of image bytes, only {_named(schema)}", hint)
     assert image is not None
     typed = [f.name for f in schema if pa.types.is_integer(f.type) or pa.types.is_string(f.type)]
     marked = [name for name in typed if features.get(name, {}).get("_type") == "ClassLabel"]
@@ -147,6 +148,15 @@ def find_columns(file: Path, schema: Any) -> Columns:
     valid = isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)
     demand(valid, f"{file}: the names of {label} are not a list of names", "write it again with the datasets library")
     return Columns(leaves[image], label, tuple(given))
+
+
+def missing_labels(image: ParquetImage) -> UserError:
+    """The error for the file of an image whose rows have no classes."""
+    from pyarrow.parquet import read_schema
+
+    named = _named(read_schema(image.archive).remove_metadata())
+    what = f"{image.archive} has no column of labels: {', '.join(LABELS[:-1])} or {LABELS[-1]}, of numbers or text"
+    return UserError(what, f"give that column one of these names; it has {named}")
 
 
 def _choose(file: Path, what: str, names: list[str], preferred: tuple[str, ...]) -> str | None:

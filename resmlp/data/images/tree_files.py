@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from resmlp.data.images.split_names import split_role
 from resmlp.imaging.archives import ARCHIVES, HardLink, archive_members, stem_of
-from resmlp.imaging.image_file import File, ImageSource
+from resmlp.imaging.image_file import File, ImageSource, has_same_bytes
 from resmlp.imaging.passed_over import Skipped, is_passed_over
 from resmlp.imaging.walk import OnSkip, path_in_set, walk
 from resmlp.utils.errors import UserError, brief, printable
@@ -80,7 +80,7 @@ def list_archives(root: str, archives: list[Path], on_skip: OnSkip) -> Tree:
 
 
 def _list_archive(root: str, archive: Path, on_skip: OnSkip) -> Tree:
-    """The tree in one archive; of two members with one path, the last counts."""
+    """The tree in one archive; of two members with one path, the last counts, as when an archive is unpacked."""
     images: dict[str, ImageSource] = {}
     others: list[str] = []
     links: dict[str, str] = {}
@@ -92,12 +92,16 @@ def _list_archive(root: str, archive: Path, on_skip: OnSkip) -> Tree:
             elif member is None:
                 others.append(path)
             else:
+                if path in images and not has_same_bytes(images[path], member):
+                    on_skip(Skipped("repeated-member", f"{printable(archive.name)}:{path}"))
                 images[path] = member
     except UserError as error:
         on_skip(Skipped("cannot-list", printable(archive.name), error))
     if outside and not images:
         what = f"{archive} has no images but for members outside it, such as {brief(outside[0])[:60]}"
         on_skip(Skipped("cannot-list", printable(archive.name), UserError(what, "pack it again without .. in paths")))
+    for name in outside if images else ():
+        on_skip(Skipped("outside-archive", f"{printable(archive.name)}:{brief(name)}"))
     packed = [path for path in others if path.lower().endswith(ARCHIVES)]
     if packed and not images:
         inner = UserError(f"{archive}:{packed[0]} is an archive in an archive", "unpack the outer one")

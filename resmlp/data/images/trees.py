@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resmlp.data.images.packed_tree import is_packed, open_packed, packed_split
-from resmlp.data.images.parquet import ENDING, is_parquet, list_parquet
+from resmlp.data.images.parquet import ENDING, is_parquet, list_parquet, missing_labels
 from resmlp.data.images.split_names import Role, folders_of, is_inside_split, split_role
 from resmlp.data.images.tree_files import Tree, list_archives, list_folder, short_list, sort_classes
 from resmlp.data.shards.rows import Entries
 from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import ENDINGS
 from resmlp.imaging.image_file import ImageSource
+from resmlp.imaging.parquet_file import ParquetImage
 from resmlp.imaging.passed_over import Skipped, is_passed_over
 from resmlp.imaging.walk import OnSkip, cannot_list
 from resmlp.utils.errors import UserError, counted, did_you_mean
@@ -101,6 +102,8 @@ def class_folders(tree: Tree) -> dict[str, list[tuple[str, ImageSource]]]:
         raise UserError(f"{tree.root} {state}", SUPPORTED)
     names = tree.folders()
     if not names:
+        if isinstance(tree.images[0][1], ParquetImage):
+            raise missing_labels(tree.images[0][1])
         raise UserError(
             f"{len(tree.images)} images lie directly in {tree.root}, not in class folders",
             "make one folder for each class and move its images there",

@@ -55,7 +55,10 @@ def named_columns(cells: Sequence[str], languages: tuple[str, str], chosen: Mapp
     listed = f"it has {short_list(names, limit=8) or 'no column of text'}"
     for role, name in chosen.items():
         what = f"{where} has no column {name!r}, which --data.columns {role}={name} names"
-        demand(name in names, what, f"{did_you_mean(name, names)}; {listed}")
+        near = did_you_mean(name, names)
+        demand(name in names, what, near if near.startswith("choose") else f"{near}; {listed}")
+    same = chosen.get("source", "") == chosen.get("target")
+    demand(not same, f"--data.columns names {chosen.get('source')} as source and as target", listed)
     known = find_header(names, languages)
     split = names.index(chosen["split"]) if "split" in chosen else _position([n.casefold() for n in names], SPLITS)
     rest = [i for i in range(len(names)) if i != split]

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from resmlp.config import Data
+from resmlp.config.checking import CheckedData
 from resmlp.data import open_splits
 from resmlp.data.checking import check as checking
 from resmlp.data.checking.check import check_data
@@ -92,7 +93,7 @@ IMAGES: dict[str, tuple[Callable[[Path], object], dict[str, list[str]]]] = {
     "pipe": (lambda root: os.mkfifo(root / "x.jpg"), {"special-file": ["x.jpg"]}),
     "broken link": (lambda root: (root / "x.jpg").symlink_to("gone.jpg"), {"unreadable": ["x.jpg"]}),
     "broken link without extension": (lambda root: (root / "x").symlink_to("gone"), {"broken-link": ["x"]}),
-    "32-bit": (lambda root: put(root / "x.tif", noise(mode="F")), {"unreadable": ["x.tif"]}),
+    "32-bit": (lambda root: put(root / "x.tif", noise(mode="F")), {"unknown-range": ["x.tif"]}),
     "wrong extension": (lambda root: put(root / "x.jpg", saved(noise(), "PNG")), {"wrong-extension": ["x.jpg"]}),
     "GIF as PNG": (lambda root: put(root / "x.png", saved(noise(), "GIF")), {"wrong-extension": [], "palette": []}),
     "GIF": (lambda root: put(root / "x.gif", saved(noise(), "GIF")), {"palette": ["x.gif"]}),
@@ -163,6 +164,28 @@ def test_size_of_a_rotated_image_is_the_upright_one(clean):
     put(clean / "train/dog/x.jpg", noise(200, 50), exif=EXIF_ON_ITS_SIDE)
     sizes = check_data(clean).sizes
     assert (sizes["width"]["max"], sizes["height"]["max"]) == (50, 200)
+
+
+@pytest.mark.parametrize(
+    ("value_range", "expected"),
+    [
+        (None, {"unknown-range": ["x.tif"]}),
+        ((0, 255), {}),
+        ((0, 9), {"value-range": ["x.tif"]}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_the_range_that_the_check_asks_for(tmp_path, value_range, expected, mode):
+    """Of float and of 32-bit integers below 0, as in training: it is given to the check by the same name."""
+    for path in AB:
+        put(tmp_path / path, noise())
+    pixels = drawn.integers(0, 256, (40, 40)) - (mode == "I")
+    put(tmp_path / "a/x.tif", Image.fromarray(pixels.astype(np.float32 if mode == "F" else np.int32)))
+    if mode == "I" and value_range == (0, 255):
+        value_range = (-1, 255)
+    expected = {kind: [f"a/{path}" for path in paths] for kind, paths in expected.items()}
+    found = issues_of(tmp_path, data=CheckedData(value_range=value_range))
+    assert {kind: names for kind, names in found.items() if kind != "16-bit"} == expected
 
 
 def test_img_size(clean):

@@ -284,6 +284,17 @@ def test_files_without_a_translation_are_named(write):
     assert found == {"unpaired": ["val.en"]}
 
 
+@pytest.mark.parametrize("name", ["train.en", "val.deu_Latn", "a.pt-BR"])
+def test_a_file_of_one_language_alone_is_an_error(write, name):
+    root = write({name: "alone\n", "notes.md": ""})
+    assert is_text(root)
+    assert names(check_text(root)) == {"one-side": [name]}
+    assert check_text(root).errors
+    assert is_text(root / name)
+    with pytest.raises(UserError, match="is one side of parallel text"):
+        check_text(root / name)
+
+
 def test_three_languages_are_pairs_with_english(write):
     files = two_files(CLEAN) | {"train.fr": "".join(f"le {word} est ici\n" for word in WORDS)}
     report = check_text(write(files))

@@ -170,3 +170,24 @@ def test_without_pyarrow_one_line_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("resmlp.data.images.parquet.find_spec", lambda name: None)
     assert "needs pyarrow" in (error := error_of(tmp_path))
     assert "'.[parquet]'" in error
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("x",)])
+def test_without_labels_the_missing_column_and_those_there_are_named(tmp_path, parts):
+    """By the training and by the check, which says nothing of the extensions of rows."""
+    for number, part in enumerate(parts):
+        path = write(tmp_path / "data" / f"{part}-0.parquet", [0, 1, 2], start=100 * number)
+        table = pq.read_table(path)
+        table = table.append_column("caption", pa.array(["a", "b", "c"])).drop_columns(["label"])
+        pq.write_table(table, path)
+    error = error_of(tmp_path / "data")
+    assert "has no column of labels: label, labels, fine_label or class" in error
+    assert "it has caption (string), image (struct<" in error
+    issues = {issue.kind: issue for issue in check_data(tmp_path / "data").issues if issue.severity == "error"}
+    assert list(issues) == ["no-label-column"]
+    assert "it has caption (string), image (struct<" in issues["no-label-column"].fix
+
+
+def test_rows_have_no_extension(tmp_path):
+    write(tmp_path / "x.parquet", [0, 1, 2] * 4)
+    assert "wrong-extension" not in {issue.kind for issue in check_data(tmp_path / "x.parquet").issues}

@@ -163,6 +163,15 @@ def test_settings_that_cannot_be(fields, message):
         Data(**fields)
 
 
+@pytest.mark.parametrize(
+    "columns", [("label=red,red",), ("label=red,blue,red",), ("label=file",), ("file=red", "label=red")]
+)
+def test_a_column_is_named_once(root, tmp_path, columns):
+    labels = write(tmp_path, "01,1,0", "02,0,1", head="file,red,blue")
+    with pytest.raises(UserError, match=r"--data\.columns .*: (red|file) twice \(name each column once\)"):
+        open_splits(Data(root=root, labels=labels, columns=columns))
+
+
 def test_a_table_needs_images():
     with pytest.raises(UserError, match="--data.root is not given, and --data.labels t.csv needs it"):
         open_splits(Data(labels="t.csv"))

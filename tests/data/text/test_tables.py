@@ -9,6 +9,7 @@ import pytest
 from resmlp.config import Text
 from resmlp.data import open_pairs, open_val
 from resmlp.data.text import files
+from resmlp.data.text.header import named_columns
 from resmlp.data.text.parquet import other_columns, text_columns
 from resmlp.utils.errors import UserError
 
@@ -213,3 +214,20 @@ def test_parquet_without_pyarrow(table, monkeypatch):
     data = table([("en", "de"), *ROWS], "x.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "pyarrow is not installed (run pip install '.[parquet]'" in error(data)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"source": "foo"}, "t has no column 'foo', which --data.columns source=foo names (choose from de, en, id)"),
+        (
+            {"source": "e"},
+            "t has no column 'e', which --data.columns source=e names (did you mean en or de?; it has de, en, id)",
+        ),
+        ({"source": "en", "target": "en"}, "--data.columns names en as source and as target (it has de, en, id)"),
+    ],
+)
+def test_columns_that_cannot_be_name_those_there_are_once(chosen, message):
+    with pytest.raises(UserError) as caught:
+        named_columns(["id", "en", "de"], ("en", "de"), chosen, "t")
+    assert str(caught.value) == message

@@ -18,6 +18,8 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 MAX_ID = 2**53
+LISTS = ("images", "annotations", "categories")
+"""fields of a file of COCO"""
 
 
 def kind_of(value: dict[str, Any]) -> str:
@@ -33,7 +35,12 @@ def kind_of(value: dict[str, Any]) -> str:
 
 def has_lists(value: dict[str, Any]) -> bool:
     """Whether a JSON object has the lists of COCO's files of instances, of boxes alone, or panoptic."""
-    return all(isinstance(value.get(key), list) for key in ("images", "annotations", "categories"))
+    return all(isinstance(value.get(key), list) for key in LISTS)
+
+
+def lacks_list(value: dict[str, Any]) -> bool:
+    """Whether a JSON object has most of COCO's lists: the reader names the missing one."""
+    return sum(isinstance(value.get(key), list) for key in LISTS) == len(LISTS) - 1
 
 
 def plan_coco(layout: str, files: Iterable[Fields]) -> Plan:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from resmlp.data.masks.classnames import LISTS, PALETTE
-from resmlp.data.masks.conversion.coco import has_lists, kind_of, plan_coco
+from resmlp.data.masks.conversion.coco import has_lists, kind_of, lacks_list, plan_coco
 from resmlp.data.masks.conversion.labelme import is_beside_image, is_labelme, plan_labelme
 from resmlp.data.masks.conversion.plan import Fields, Item, Plan
 from resmlp.data.masks.conversion.png_masks import plan_city, plan_voc
@@ -131,11 +131,12 @@ def _annotations(root: Path) -> dict[str, list[tuple[Path, Any]]]:
 
     A file that is of no layout by its content, but lies beside an image or has COCO's lists, may be a wrong one. It is
     then among them, so that its reader names what is wrong: beside an image where no other layout is found, and a file
-    of COCO where nothing else is found.
+    of COCO, even without one of the lists, where nothing else is found.
     """
     files = [root] if root.is_file() else sorted(path for path in root.rglob("*.json") if not _is_hidden(path, root))
     sure: dict[str, list[tuple[Path, Any]]] = {}
     unsure: dict[str, list[tuple[Path, Any]]] = {}
+    cut: list[tuple[Path, Any]] = []
     for file in files:
         value = read_json(file, MAX_JSON)
         if kind := _kind(value):
@@ -144,9 +145,11 @@ def _annotations(root: Path) -> dict[str, list[tuple[Path, Any]]]:
             unsure.setdefault("coco-instances", []).append((file, value))
         elif is_beside_image(file):
             unsure.setdefault("labelme", []).append((file, value))
+        elif isinstance(value, dict) and lacks_list(value):
+            cut.append((file, value))
     if "labelme" in sure:
         sure["labelme"] += unsure.get("labelme", [])
-    return sure or unsure
+    return sure or unsure or ({"coco-instances": cut[:1]} if cut else {})
 
 
 def _kind(value: Any) -> str:

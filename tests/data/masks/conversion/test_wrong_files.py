@@ -73,6 +73,17 @@ def test_an_annotation_without_segmentation_is_named(tmp_path, notes):
     assert "train.json: annotations[0].segmentation is None" in error_of(tmp_path / "set")
 
 
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+@pytest.mark.parametrize("given", [None, {}, 1])
+@pytest.mark.parametrize("as_root", [True, False])
+def test_a_missing_list_of_coco_is_named(tmp_path, key, given, as_root):
+    lists = {name: [{"id": 1, "name": "cat"}] for name in ("images", "annotations", "categories")}
+    file = tmp_path / "set" / "train.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(lists | {key: given}))
+    assert f"train.json: {key} is {given}, not a list" in error_of(file if as_root else file.parent)
+
+
 @pytest.mark.parametrize("wrong", [np.zeros((9, 12), np.uint8), np.full((10, 12), 35, np.uint8)])
 def test_a_refused_mask_leaves_nothing(tmp_path, wrong):
     """A mask of another size, and one with an unknown label: also the images before it are removed."""
