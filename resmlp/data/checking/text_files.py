@@ -149,26 +149,26 @@ def _read_table(path: Path, name: str, found: Findings) -> Iterator[Part]:
         languages, known = guess_header([*columns])
         chosen = known or named_columns([*columns], languages, {}, str(path))
         rows = list(zip(*read_columns(path, [[*columns.values()][i] for i in chosen if i is not None])))
-        splits = [row[2] for row in rows] if chosen.split is not None else None
-        splits = _usual(splits, printable(path.name), found)
+        named = [row[2] for row in rows] if chosen.split is not None else None
+        splits = _usual(named, printable(path.name), found)
         yield from _split(path, name, languages, rows, splits, range(1, len(rows) + 1))
         return
     lines = _read_lines(path, printable(path.name), found)
     if not lines:
         return
     table = [line.split("\t") for line in lines]
-    languages, named = guess_header(table[0])
-    if named:
+    languages, header = guess_header(table[0])
+    if header:
         found.add("table-header", printable(path.name), ", ".join(table[0]))
     elif is_header(lines[0]):
         found.add("header-row", f"{printable(path.name)}, line 1", lines[0])
-    width, first = (len(table[0]), 1) if named else (2, 0)
+    width, first = (len(table[0]), 1) if header else (2, 0)
     numbers = [i + 1 for i in range(first, len(table)) if len(table[i]) == width]
     for i in range(first, len(table)):
         if len(table[i]) != width:
             found.add("columns", f"{printable(path.name)}, line {i + 1}", f"{len(table[i])}, not {width}")
-    rows = [tuple(table[n - 1][i] for i in (named or (0, 1)) if i is not None) for n in numbers]
-    splits = [row[2] for row in rows] if named and named.split is not None else None
+    rows = [tuple(table[n - 1][i] for i in (header or (0, 1)) if i is not None) for n in numbers]
+    splits = [row[2] for row in rows] if header and header.split is not None else None
     yield from _split(path, name, languages, rows, _usual(splits, printable(path.name), found), numbers)
 
 
