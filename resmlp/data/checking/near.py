@@ -6,7 +6,7 @@ proportional (the lowest alone are alike for any two objects on a white ground),
 gray. docs/log.md has the measurements.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -106,7 +106,7 @@ class Signatures:
 
 def near_issues(
     layout: Layout,
-    images: list[tuple[str, ImageSource]],
+    images: Sequence[tuple[str, ImageSource]],
     statistics: "Statistics",
     near: Near,
     processes: int,
