@@ -72,7 +72,7 @@ def named_table(own: Data | None, data: EvalData) -> Data | None:
     own_table = all(a and b and realpath(a) == realpath(b) for a, b in zip(named, (trained.root, trained.labels)))
     if data.split is None and (data.labels is None or own_table):
         return None
-    unread = f"--data.split {data.split}: only --protocol miou reads it without --data.labels"
+    unread = f"--data.split {data.split}: only resmlp eval --protocol miou reads it without --data.labels"
     demand(named[1] is not None, unread, "class folders have no further splits")
     demand(root is not None, f"--data.root is not given, and --data.labels {named[1]} needs it", "give the images")
     columns = data.columns if data.labels else trained.columns

@@ -122,7 +122,10 @@ def test_other_splits_tables_and_places(resmlp, run, images, table, tmp_path):
     assert "resmlp eval without --protocol" in resmlp("eval", run, "--protocol", "knn").error
     other = write(tmp_path / "t.csv", ("file", "label"), [("im00", "pink"), ("im01", "red")])
     assert "the model knows no class pink" in resmlp("eval", run, "--data.labels", other).error
-    assert "only --protocol miou" in resmlp("eval", "resmlp_s12", "--data.root", images, "--data.split", "val").error
+    assert (
+        "only resmlp eval --protocol miou"
+        in resmlp("eval", "resmlp_s12", "--data.root", images, "--data.split", "val").error
+    )
 
 
 @pytest.mark.slow

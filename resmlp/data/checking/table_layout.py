@@ -65,6 +65,8 @@ def _row_and_class_issues(found: TableSet, layout: Layout) -> Iterator[Issue]:
         kinds.setdefault(kind, {})[f"line {record.line}"] = what
     for kind, lines in kinds.items():
         yield Issue.of(kind, lines)
+    for kind in dict.fromkeys(item.kind for item in found.skipped):
+        yield Issue.of(kind, [item.path for item in found.skipped if item.kind == kind])
     if found.unlisted:
         yield Issue.of("no-row", found.unlisted)
     if found.repeated:

@@ -13,7 +13,7 @@ from resmlp.data.images.split_names import split_role
 from resmlp.data.images.tables import row_error
 from resmlp.data.images.tree_files import Tree, short_list
 from resmlp.data.images.trees import SUPPORTED, list_tree
-from resmlp.imaging.passed_over import Skipped
+from resmlp.imaging.passed_over import IN_ARCHIVES, Skipped, passed_over_texts
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import counted
 
@@ -41,6 +41,8 @@ class TableSet:
     faults: tuple[Fault, ...]
     repeated: int
     """rows that say of an image what another row has said"""
+    skipped: tuple[Skipped, ...] = ()
+    """members of archives that are not used"""
 
     def splits(self, role: str = "") -> list[str]:
         """The names of the splits of this role, train or val, or of all; the preferred one first."""
@@ -56,6 +58,8 @@ class TableSet:
 
     def notes(self) -> Iterator[str]:
         """What of the images and of the rows is not used."""
+        for text in passed_over_texts(self.skipped):
+            yield f"left out of {self.tree.root}: {text}"
         if self.unlisted:
             yield f"left out of {self.tree.root}: {_images_without_row(self.unlisted, self.path)}"
         if self.repeated:
@@ -93,7 +97,13 @@ def read_table_set(root: str, labels: str, columns: tuple[str, ...], flag: str =
     """
     path = Path(labels).expanduser()
     records = read_records(path, columns)
-    tree = list_tree(root, _raise_damage, flag)
+    skipped: list[Skipped] = []
+
+    def on_skip(item: Skipped) -> None:
+        _raise_damage(item)
+        skipped.append(item)
+
+    tree = list_tree(root, on_skip, flag)
     demand(bool(tree.images), f"no images in {tree.root}", SUPPORTED)
     index = PathIndex(tree.root, [name for name, _ in tree.images])
     rows, faults, repeated = dict[str, Record](), list[Fault](), 0
@@ -108,7 +118,7 @@ def read_table_set(root: str, labels: str, columns: tuple[str, ...], flag: str =
     faults += _group_faults(rows.values())
     listed = dict(sorted(rows.items()))
     unlisted = tuple(name for name, _ in tree.images if name not in listed)
-    found = TableSet(path, listed, tree, unlisted, (), repeated)
+    found = TableSet(path, listed, tree, unlisted, (), repeated, tuple(i for i in skipped if i.kind in IN_ARCHIVES))
     return replace(found, faults=(*faults, *_class_faults(found)))
 
 

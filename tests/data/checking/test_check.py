@@ -365,6 +365,7 @@ def test_hostile_archive_is_checked_without_following_its_paths(pack, name, tmp_
     pack(name, *(f"{n}/{i}.png" for n in "ab" for i in "12"), "../secret", "secret", "x" * 5000, "a/link")
     got = issues_of(tmp_path / Path(name).parts[0])
     assert got.pop("tiny") == ["a/1.png", "a/2.png", "b/1.png", "b/2.png"]
+    assert got.pop("outside-archive") == [f"{Path(name).name}:../secret"]
     assert got == {"not-image": ["a/link", "secret", "x" * 5000]}
 
 

@@ -7,8 +7,10 @@ import zipfile
 import pytest
 from PIL import Image
 
+from resmlp.config.checking import CheckedData
 from resmlp.data.checking.check import check_data
 from resmlp.data.images.left_out import open_noted_tree
+from resmlp.data.images.table_sets import read_table_set
 from resmlp.data.images.trees import open_tree
 from resmlp.utils.errors import UserError
 
@@ -65,3 +67,15 @@ def test_what_is_not_used_of_an_archive_is_named(tmp_path, name, case):
     tree, notes = open_noted_tree(str(path))
     assert len(tree.whole.images) == 4
     assert [where in note for note in notes] == [True] * bool(kind)
+
+
+def test_with_a_table_of_labels_the_members_are_named_as_well(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        for member, data in [*GOOD, ("../evil.png", png(7))]:
+            packed.writestr(member, data)
+    table = tmp_path / "t.csv"
+    table.write_text("file,label\n" + "".join(f"{member},{member[0]}\n" for member, _ in GOOD))
+    found = check_data(tmp_path / "x.zip", near="off", data=CheckedData(labels=str(table))).issues
+    assert [issue.names for issue in found if issue.kind == "outside-archive"] == [["x.zip:../evil.png"]]
+    (note,) = read_table_set(str(tmp_path / "x.zip"), str(table), ()).notes()
+    assert note.endswith("members that lead out of their archive: x.zip:../evil.png")

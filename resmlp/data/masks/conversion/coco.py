@@ -46,6 +46,9 @@ def lacks_list(value: dict[str, Any]) -> bool:
 def plan_coco(layout: str, files: Iterable[Fields]) -> Plan:
     """The plan for files of one kind, which must have the same categories. Raises `UserError`."""
     files = list(files)
+    for fields in files:
+        for key in LISTS:
+            fields.items(key)  # a missing list is named before what is wrong in another one
     parts = [role_of(fields.file.stem, fields.file.parent.name) for fields in files]
     same = len(set(parts)) < len(parts) or (len(parts) > 1 and "" in parts)
     names = short_list(str(fields.file) for fields in files)
