@@ -32,7 +32,8 @@ def serve(file: Path) -> float:
     try:
         assert process.stdout
         address = next(found[0] for line in process.stdout if (found := re.search(r"http://[\d.]+:\d+", line)))
-        answer = urllib.request.urlopen(urllib.request.Request(f"{address}/v1/predict", file.read_bytes()))
+        request = urllib.request.Request(f"{address}/v1/predict", file.read_bytes(), {"Content-Type": "image/jpeg"})
+        answer = urllib.request.urlopen(request)
         assert len(json.load(answer)["predictions"]) == 1
         return time.monotonic()
     finally:

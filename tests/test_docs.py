@@ -272,7 +272,9 @@ def test_every_flag_in_the_pages_exists(capsys):
         ["train", name] for name in ("digits", "dino", "distill", "multilabel", "scenes", "numbers", "probe")
     ):
         known |= flags_of(words, capsys)
-    known |= flags_of(["data", "check"], capsys) | flags_of(["data", "masks"], capsys) | {"--version"}
+    for verb in ("check", "masks", "pack"):
+        known |= flags_of(["data", verb], capsys)
+    known.add("--version")
     foreign = {
         "--nproc-per-node",
         "--standalone",

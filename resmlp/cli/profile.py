@@ -37,7 +37,7 @@ class Profile(Verb):
     def run(self) -> dict[str, Any]:
         """Measure, print a table on standard error, and write the files of `--out`."""
         from resmlp.analysis.profiling.profile import profile
-        from resmlp.utils.logger import console
+        from resmlp.utils.console import console
 
         result = profile(
             self.models,

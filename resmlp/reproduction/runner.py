@@ -18,9 +18,9 @@ from resmlp.reproduction.plan import Plan, Plans, Training, Weights, changed, se
 from resmlp.reproduction.record import Record, make_record
 from resmlp.training.train import check_same_recipe, train, versions
 from resmlp.utils.checks import demand
+from resmlp.utils.console import console
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json, write_text
-from resmlp.utils.logger import console
 from resmlp.utils.run_folder import RECIPE, SUMMARY
 from resmlp.utils.serialization import to_dict
 

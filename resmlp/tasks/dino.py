@@ -25,9 +25,9 @@ from resmlp.tasks.dino_views import LOCAL, DinoNetwork, dino_loss
 from resmlp.tasks.image_task import ImageTask, fraction_summary
 from resmlp.tasks.supervised import build_model, model_summary
 from resmlp.utils.checks import demand
+from resmlp.utils.console import console
 from resmlp.utils.devices import Process, all_mean
 from resmlp.utils.errors import UserError
-from resmlp.utils.logger import console
 from resmlp.utils.schedules import cosine, linear
 from resmlp.utils.serialization import difference, to_dict
 

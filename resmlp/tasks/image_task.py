@@ -12,9 +12,9 @@ from resmlp.data.loading.train import TrainBatches
 from resmlp.imaging.image_file import ImageSource
 from resmlp.tasks.base import Batch, Task
 from resmlp.tasks.fit_batch import fit_batch
+from resmlp.utils.console import console
 from resmlp.utils.devices import Process
 from resmlp.utils.errors import counted, notice
-from resmlp.utils.logger import console
 from resmlp.utils.run_folder import IMAGES, checkpoint_steps
 
 

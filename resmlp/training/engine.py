@@ -16,10 +16,11 @@ from resmlp.training.checkpoint import Checkpoints, Progress
 from resmlp.training.ema import Average, EpochAverage, MovingAverage
 from resmlp.training.optimizers import learning_rate, make_optimizer, set_schedule, weight_decay
 from resmlp.training.origin import earlier_steps, start_from
+from resmlp.utils.console import console
 from resmlp.utils.devices import Agreement, all_mean, stop_others
 from resmlp.utils.errors import UserError
 from resmlp.utils.interruption import Interrupted, Interruption
-from resmlp.utils.logger import Bar, Logger, Window, console
+from resmlp.utils.logger import Bar, Logger, Window
 from resmlp.utils.seeding import seed_all
 
 GO, FAILED = 0, 64

@@ -15,8 +15,9 @@ from resmlp.recipes import open_recipe
 from resmlp.tasks import complete
 from resmlp.training.train import Summary, check_same_recipe, recorded_recipe, train
 from resmlp.utils.checks import demand
+from resmlp.utils.console import console
 from resmlp.utils.files import only_writer, write_json
-from resmlp.utils.logger import console, show_table
+from resmlp.utils.logger import show_table
 from resmlp.utils.run_folder import FOLDS, RECIPE, SUMMARY, fold_path
 
 NOT_SCORES = {"weights", "epoch", "step"}

@@ -28,10 +28,11 @@ from resmlp.training.engine import Engine
 from resmlp.training.optimizers import train_only
 from resmlp.training.settings_table import describe
 from resmlp.utils.checks import demand
+from resmlp.utils.console import console
 from resmlp.utils.devices import Process, find_device, join_processes
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
-from resmlp.utils.logger import console, show_table
+from resmlp.utils.logger import show_table
 from resmlp.utils.run_folder import (
     FIGURES,
     IMAGES,

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from resmlp.utils.logger import console
+from resmlp.utils.console import console
 from resmlp.utils.signals import importing, stop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -3,43 +3,29 @@
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from resmlp.utils.console import console
 from resmlp.utils.errors import printable
 from resmlp.utils.files import disk_errors
 from resmlp.utils.run_folder import METRICS
 from resmlp.utils.trackers import Trackers
 
-plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
-"""options of rich that print text literally: names of files are no markup"""
 MAX_LINE = 2**20
 """characters of a line of the log that are read at once: a longer one is none of ours"""
 MAX_COUNT = 2**53
 """above every step and epoch; smaller integers are exact as floats"""
 MAX_NUMBER = 2**128
 """above every finite loss, which is in fp32; a figure of larger numbers overflows"""
-
-
-class SafeConsole(Console):
-    """rich's console, which escapes what a terminal would obey: names of files and classes may hold anything."""
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """As rich's, each string on one line."""
-        super().print(*(printable(item) if isinstance(item, str) else item for item in objects), **options)
-
-
-console = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else 200, **plain)
 
 
 def show_table(title: str, rows: Iterable[tuple[str, Any]]) -> None:

@@ -280,7 +280,7 @@ def test_what_cannot_be_measured(resmlp, trained, divided, tmp_path, flags, says
 def test_pixels_have_no_classifier(resmlp, divided):
     ended = resmlp("eval", "pixels", "--data.root", divided, "--data.workers", 0, "--protocol", "top1")
     assert ended.code == 2
-    assert "pixels has no classifier (--protocol knn or linear" in ended.error
+    assert "pixels has no classifier (resmlp eval --protocol knn or linear" in ended.error
 
 
 def test_people_see_the_grid(resmlp, trained):

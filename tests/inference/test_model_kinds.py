@@ -210,7 +210,7 @@ def test_a_predictor_shows_its_network_size_classes_and_device(models):
         "exported": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
         "exported-segmenter": "ExportedSegmentationPredictor(resmlp_s12 with UPerNet, 8x12, 3 classes, cpu, onnx)",
         "exported-translator": "ExportedTranslator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu, onnx)",
-        "compressed to 8 bits": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx)",
+        "compressed to 8 bits": "ExportedPredictor(resmlp_s12, 8x12, 3 classes, cpu, onnx, int8)",
         "translator": "TorchTranslator(resmlp_mt_tiny, en -> de, at most 23 tokens, cpu)",
         "timm": "TorchPredictor(ResNet, 176x176, 1,000 classes, cpu, random weights)",
     }

@@ -1,5 +1,8 @@
 """The packaged classifier, which NumPy runs: every operation, and other sizes by torch."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +32,21 @@ def test_it_does_all_that_torch_does(network):
     assert network.info.operations == ("predict", "embed", "look")
     assert network.sizes == ((16, 16), (24, 24), (32, 32), (40, 40), (48, 48), (64, 64))
     assert [layer.grid for layer in network.info.layers] == [(8, 8)] * 6
+
+
+def test_nothing_of_it_loads_torch():
+    code = """
+import sys
+import resmlp.serving.server
+from resmlp.config.precision import Execution
+from resmlp.hub.resolve import resolve
+from resmlp.serving.metrics import Metrics
+from resmlp.serving.networks import load_network
+load_network("cifar10", resolve("packaged:cifar10"), Execution(precision="auto", images=1), Metrics()).warm_up()
+print({"torch", "scipy", "timm", "sklearn"} & set(sys.modules))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"
 
 
 @pytest.mark.parametrize(("layer", "row", "column"), [(0, 0, 0), (5, 3, 7)])

@@ -24,11 +24,11 @@ from resmlp.analysis.profiling.subjects import Subject, blank, open_subject
 from resmlp.analysis.profiling.tradeoff import tradeoff
 from resmlp.config.image_size import ImageSize, Size, image_size
 from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
+from resmlp.utils.console import console
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError, is_out_of_memory, lookup, printable
 from resmlp.utils.files import check_writable, write_json
 from resmlp.utils.hardware import device_precisions
-from resmlp.utils.logger import console
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Progress = Callable[[str], None]

@@ -77,7 +77,8 @@ def test_an_annotation_without_segmentation_is_named(tmp_path, notes):
 @pytest.mark.parametrize("given", [None, {}, 1])
 @pytest.mark.parametrize("as_root", [True, False])
 def test_a_missing_list_of_coco_is_named(tmp_path, key, given, as_root):
-    lists = {name: [{"id": 1, "name": "cat"}] for name in ("images", "annotations", "categories")}
+    row = {"id": 1, "name": "cat", "file_name": "1.jpg", "width": 12, "height": 10}
+    lists = {name: [row] for name in ("images", "annotations", "categories")}
     file = tmp_path / "set" / "train.json"
     file.parent.mkdir()
     file.write_text(json.dumps(lists | {key: given}))
