@@ -205,7 +205,7 @@ PARTS = {"throughput": throughput, "load": mixed_load}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="*", choices=PARTS, help="all of them where none is named")
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all of them where none is named")
     parser.add_argument("--model", default="resmlp_s12", help="any MODEL that classifies")
     parser.add_argument(
         "--seconds", type=float, default=600, help="of the long run; the others are shorter in proportion"
