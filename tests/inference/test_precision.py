@@ -15,7 +15,7 @@ from resmlp.exporters.lowering import lower
 from resmlp.hub.resolve import resolve
 from resmlp.inference import TorchPredictor, load
 from resmlp.inference.model_kinds import load_source
-from resmlp.inference.runners import in_precision, make_engines
+from resmlp.inference.runners import in_chunks, in_precision, make_engines
 from resmlp.models import Saved, create_model, save_model
 from resmlp.models.folding import fold
 from resmlp.utils import hardware
@@ -179,3 +179,25 @@ def test_predict_names_what_ran(folder, photo, tmp_path, monkeypatch, capsys):
     assert ran == {"backend": "torch", "precision": "fp32", "instruction_set": "avx512f"}
     assert main(["predict", str(folder), str(tmp_path / "x.png"), "--device", "cpu", "--precision", "bf16"]) == 0
     assert "ran by torch, bf16 (amx_bf16)\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "expected"),
+    [
+        (20, (224, 224), [8, 8, 4]),
+        (8, (224, 224), [8]),
+        (1, (224, 224), [1]),
+        (0, (8, 8), [0]),
+        (3, (999, 999), [1] * 3),
+    ],
+)
+def test_torch_sees_as_many_images_as_fit_into_the_caches(images, size, expected):
+    seen = []
+
+    def network(part):
+        seen.append(len(part))
+        return part[:, :, 0, 0]
+
+    pixels = torch.arange(images * 3.0).view(images, 3, 1, 1).expand(-1, -1, *size)
+    assert torch.equal(in_chunks(network, pixels), pixels[:, :, 0, 0])
+    assert seen == expected
