@@ -131,6 +131,11 @@ def _strings(values: dict[str, Any], one: str, many: str) -> list[str]:
     found = [values.pop(one)] if one in values else values.pop(many)
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise Refusal(422, f'"{many}" should be a list of strings, "{one}" a string')
+    for number, text in enumerate(found, 1):
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write as \ud800
+            raise Refusal(422, f"string {number} of {many} is not valid Unicode") from None
     return found
 
 

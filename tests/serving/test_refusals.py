@@ -143,6 +143,8 @@ def test_the_image_of_several_that_cannot_be_read_is_named(server, png):
         ({"texts": ["one", "x" * 10_001]}, "sentence 2 is longer than the"),
         ({"text": "one", "beam": 1000}, "beam 1000"),
         ({"texts": ["one", 2]}, "list of strings"),
+        ({"texts": ["one", "\ud800"]}, "string 2 of texts is not valid Unicode"),
+        ({"text": "one \udfff"}, "string 1 of texts is not valid Unicode"),
     ],
 )
 def test_a_sentence_that_cannot_be_translated(body, words, server):
