@@ -1,12 +1,13 @@
 """What a number was measured on: processor, instruction sets, cores, threads and versions, in one form for all."""
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from resmlp.utils.hardware import cores
 
 CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTION_SETS = {
@@ -25,12 +26,11 @@ def conditions(*peers: str) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Processor, instruction sets (null if they cannot be read), cores this process may use, torch's threads, GPU."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     info = CPUINFO.read_text() if CPUINFO.exists() else ""
     found = {
         "cpu": "".join(entry(info, "model name")) or platform.processor() or platform.machine(),
         "instruction_sets": instruction_sets(info),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
     }
     return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})

@@ -17,6 +17,7 @@ import numpy as np
 
 from resmlp.config.precision import Precision
 from resmlp.utils.errors import counted
+from resmlp.utils.hardware import cores
 
 Clock = Callable[[], float]
 """seconds from any start"""
@@ -29,10 +30,8 @@ that many times as long as the fastest is not tried again"""
 
 def usable_cores() -> int:
     """Cores of this process, at most OMP_NUM_THREADS."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    available = len(affinity(0)) if affinity else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(available, int(limit)) if limit.isdecimal() and int(limit) else available
+    return min(cores(), int(limit)) if limit.isdecimal() and int(limit) else cores()
 
 
 class Engine(Protocol):

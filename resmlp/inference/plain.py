@@ -1,8 +1,6 @@
 """A packaged classifier by NumPy, ready to predict. Loads no torch: it answers at once, where torch takes seconds."""
 
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -50,12 +48,6 @@ class PlainClassifier(Classifier):
     def ran(self) -> Ran:
         """What runs it."""
         return Ran("numpy", "fp32", instruction_set("fp32"))
-
-    def with_crop(self, ratio: float) -> "PlainClassifier":
-        """The same network with another evaluation crop."""
-        other = copy(self)
-        other.preprocessing = replace(self.preprocessing, crop_ratio=ratio)
-        return other
 
     def layers(self) -> list[Layer]:
         """What its layers mix patches with."""

@@ -16,6 +16,12 @@ SETS: dict[Precision, tuple[str, ...]] = {
 """names of Linux, the fastest first. Products of int8 need none of them: without, they widen to 16 bits"""
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 @cache
 def cpu_flags() -> frozenset[str]:
     """The names that Linux has for what this CPU can do; empty on other systems."""

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from typing import Any
 import torch
 
 from resmlp.analysis.profiling.rounds import Clock, Meter, Work
+from resmlp.utils.errors import counted
+from resmlp.utils.hardware import cores
 
 SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}  # of the square matrices: large enough to use the whole device
 
@@ -71,13 +72,11 @@ def describe(device: torch.device) -> str:
     """The name of the accelerator, or the number of usable cores and the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    cores = len(affinity(0)) if affinity else os.cpu_count()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     processor = models[0] if models else platform.processor() or platform.machine()
-    return f"{cores} {'core' if cores == 1 else 'cores'}, {processor}" + (", mps" if device.type == "mps" else "")
+    return f"{counted(cores(), 'core')}, {processor}" + (", mps" if device.type == "mps" else "")
 
 
 @contextmanager

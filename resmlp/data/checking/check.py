@@ -1,6 +1,5 @@
 """Check a tree of images before training, and report all its issues."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from resmlp.imaging.parquet_file import ParquetImage
 from resmlp.imaging.passed_over import IN_ARCHIVES, Skipped
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import printable
+from resmlp.utils.hardware import cores
 
 AS_STORED = CheckedData()
 Progress = Callable[[str, int, int], Any]
@@ -61,7 +61,7 @@ def check_data(
     layout, whole, issues = _folders(given) if data.labels is None else _table(given, data)
     images = _decoded(whole.images, data)
     used = np.flatnonzero(np.asarray(layout.group) >= 0)
-    processes = _cores() if workers is None else workers
+    processes = cores() if workers is None else workers
     statistics, collector = Statistics(len(images)), _IssueCollector()
     step = partial(progress, "every pixel" if decode else "headers")
     read = partial(read_header, decode=decode)
@@ -119,10 +119,6 @@ def _decoded(images: Sequence[tuple[str, ImageSource]], data: CheckedData) -> Se
     if data.value_range is None:
         return images
     return [(path, with_decoding(image, data.decoding)) for path, image in images]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open(path: str) -> tuple[SplitTree, list[Skipped]]:

@@ -1,6 +1,5 @@
 """`pack()`: a data set as shards and their index."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from resmlp.data.shards.index import INDEX, Index, Shard, Split, name_columns, w
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import counted
 from resmlp.utils.files import only_writer, read_json, write_json
+from resmlp.utils.hardware import cores
 
 MB = 2**20
 SHOWN = 20
@@ -87,7 +87,7 @@ def pack(
     source = open_source(data)
     plan = make_plan(source, shard_size * MB, max_side)
     _check_out(folder, plan)
-    processes = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    processes = workers or cores()
     with only_writer(folder, "packs into"):
         if finished := _check_out(folder, plan):
             finished.check_shards()

@@ -20,7 +20,7 @@ TREE = ["a.png", "a.b.png", "x/c.png", "y/c.png", "x/d.png", "y/d.jpg", "z/e.png
     [
         ("a.png", ["a.png"]),
         ("./a.png", ["a.png"]),
-        ("/root/a.png", ["a.png"]),
+        ("/set/a.png", ["a.png"]),
         ("a", ["a.png"]),
         ("a.b", ["a.b.png"]),
         ("x/c", ["x/c.png"]),
@@ -35,7 +35,7 @@ TREE = ["a.png", "a.b.png", "x/c.png", "y/c.png", "x/d.png", "y/d.jpg", "z/e.png
     ],
 )
 def test_a_name_means_the_image_that_its_path_decides(name, paths):
-    assert [TREE[i] for i in PathIndex("/root", TREE).find(name)] == paths
+    assert [TREE[i] for i in PathIndex("/set", TREE).find(name)] == paths
 
 
 @pytest.fixture
