@@ -10,7 +10,7 @@ BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference
 	decoding serving first_answer packed_start $(if $(shell command -v nvidia-smi),accelerator)
 # benchmarks that read data sets, and where these lie: in DATA, or each at a path of its own
 DATA_BENCHMARKS := data_check input_pipeline pack compression transfer imbalance dino distillation camvid multi30k \
-	multilabel resolution native_size
+	multilabel resolution native_size translation_precision
 CIFAR10 ?= $(DATA)/cifar10
 CALTECH20 ?= $(DATA)/caltech20
 IMAGENET_SAMPLES ?= $(DATA)/imagenet_samples
@@ -96,6 +96,9 @@ bench-data/multilabel: .venv/ready
 
 bench-data/multi30k: .venv/ready
 	$(BIN)/python benchmarks/rivals.py multi30k --data "$(MULTI30K)"
+
+bench-data/translation_precision: .venv/ready
+	$(BIN)/python benchmarks/translation_precision.py --data "$(MULTI30K)"
 
 runs/cifar10/model.safetensors: | .venv/ready
 	$(BIN)/resmlp train cifar10 --data.root "$(CIFAR10)" --run.compile

@@ -1,7 +1,8 @@
 """Put the network of a run into the package, in 8 bits: python benchmarks/package_network.py RUN NAME.
 
-It writes `resmlp/packaged/NAME/`: weights, model.json, tokenizer.json of a translator, and a card, README.md. Matrices
-have 8 bits, one step for each row; all else has 16 bits. The validation set of the run measures both networks.
+It writes `resmlp/packaged/NAME/`: weights, model.json, tokenizer.json of a translator, a card, README.md, and
+expected.json, the number that `resmlp reproduce --verify` compares. Matrices have 8 bits, one step for each row; all
+else has 16 bits. The validation set of the run measures both networks.
 """
 
 import json
@@ -19,8 +20,9 @@ from resmlp.hub.resolve import Source, resolve
 from resmlp.models import open_model
 from resmlp.models.quantize import in_8_bits, matrices, packed_state
 from resmlp.models.translator_files import open_seq2seq
+from resmlp.reproduction.verify import EXPECTED
 from resmlp.utils.checks import demand
-from resmlp.utils.files import write_folder
+from resmlp.utils.files import write_folder, write_json
 from resmlp.utils.run_folder import CONFIG, RECIPE, WEIGHTS
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -51,6 +53,7 @@ def package(run: Path, name: str, place: Path = FOLDER, results: Path = RESULTS)
             after >= least - TOLERANCE, f"{after:.4f} is below {least:.4f} of results/{name}.json", "train it longer"
         )
         (aside / CARD).write_text(card(name, aside, run, metric, after), encoding="utf-8")
+        write_json(aside / EXPECTED, {"data": name, "numbers": {metric: round(after, 4)}})
         size, limit = sum(file.stat().st_size for file in aside.iterdir()), LIMITS[source.kind]
         demand(size < limit, f"{size:,} bytes, and the limit is {limit:,}", "train a smaller network")
         shutil.rmtree(place / name, ignore_errors=True)

@@ -180,7 +180,7 @@ def test_the_packaged_form_answers_as_the_run(run, with_classifier, photo, capsy
     assert answers[0] == pytest.approx(answers[1], abs=0.02)
     assert answers[0] != answers[1]
     files = {path.name for path in (with_classifier / "cifar10").iterdir()}
-    assert files == {"model.safetensors", "model.json", "README.md"}
+    assert files == {"model.safetensors", "model.json", "README.md", "expected.json"}
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (with_classifier / "cifar10").iterdir())
 
 
