@@ -67,7 +67,7 @@ def test_another_number_is_an_error_after_all_are_shown(networks, monkeypatch, c
         ({"numbers": [0.5]}, "not as it should be"),
         ({"data": "../numbers"}, "names no data"),
         ({"data": 3}, "names no data"),
-        ({"options": {"colour": 1}}, "not as it should be"),
+        ({"options": {"hue": 1}}, "not as it should be"),
         ({"data": "cifar10"}, "--data.root"),
     ],
 )
