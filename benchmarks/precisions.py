@@ -153,6 +153,7 @@ def main() -> None:
         "instruction_sets": {name: instruction_set(name) for name in (*cpu_precisions(), "int8")},
         "networks": tables,
         "agreement_with_fp32": agreements,
+        "table": table(tables, agreements),
         **conditions("timm", "openvino", "onnxruntime", "nncf"),
     }
     options.out.write_text(json.dumps(result, indent=2) + "\n")
@@ -165,6 +166,24 @@ def as_it_comes(both: Pair, folder: Path) -> Callable[[np.ndarray], object]:
         write_network(both.theirs, both.size, "openvino", folder)
     request = openvino_core().compile_model(folder / "model.xml", "CPU").create_infer_request()
     return lambda images: request.infer([images], share_inputs=True)[0]
+
+
+def table(tables: dict[str, dict], agreements: dict[str, dict]) -> dict[str, dict[str, str]]:
+    """For docs/performance.md: a row for each network and precision."""
+    rows: dict[str, dict[str, str]] = {}
+    for name, batches in tables.items():
+        for precision in next(iter(batches.values())):
+            found = {batch: cells[precision] for batch, cells in batches.items()}
+            row = {
+                f"batch {batch}": f"{cell['images_per_s']:.1f}"
+                + (f" ({100 * cell['share_of_peak']['median']:.0f} %)" if "share_of_peak" in cell else "")
+                for batch, cell in found.items()
+            }
+            same = agreements[name].get(precision)
+            row["same top-1 as fp32"] = f"{100 * same['top1']:.1f} %" if same else ""
+            row["difference of logits"] = f"{100 * same['difference']:.2f} % of their range" if same else ""
+            rows[f"{name}, {precision}"] = row
+    return rows
 
 
 def numbers(tables: dict[str, dict]) -> dict[str, float]:

@@ -117,20 +117,25 @@ def table(prefixes: str, columns: Columns, folder: str) -> str:
 
 
 def own_table(name: str) -> str:
-    """The `table` of a result: a row for each of its entries, a column for each entry of these."""
+    """The `table` of a result: a row for each of its entries, a column for each entry of these, a text or a mean."""
     path = ROOT / "results" / f"{name}.json"
     if not path.exists():
         return ""
     result = read_result(path)
     try:
-        rows: dict[str, dict[str, dict[str, float]]] = result["table"]
+        rows: dict[str, dict[str, dict[str, float] | str]] = result["table"]
         columns = list(next(iter(rows.values())))
         lines = [["", *columns], ["---"] * (1 + len(columns))]
         for row, cells in rows.items():
-            lines.append([row, *(f"{cells[column]['mean']:.1f} ± {cells[column]['std']:.1f}" for column in columns)])
+            lines.append([row, *(own_cell(cells[column]) for column in columns)])
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
-        raise PageError(f"results/{path.name}: table should have mean and std by row and column") from None
+        raise PageError(f"results/{path.name}: table should have texts, or mean and std, by row and column") from None
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def own_cell(value: dict[str, float] | str) -> str:
+    """A text as it is, or a mean over seeds with its standard deviation."""
+    return value if isinstance(value, str) else f"{value['mean']:.1f} ± {value['std']:.1f}"
 
 
 def models() -> str:
