@@ -50,7 +50,7 @@ CIFAR10 = replace(
     model=Model("resmlp_cifar", dim=96, depth=4, init="local", layer_scale=1.0),
     data=replace(SUPERVISED.data, batch_size=64),
     optim=replace(DINO.optim, lr=1e-3, warmup_epochs=1),
-    run=Run(epochs=12, precision="bf16", eval_every=2, log_every=100),
+    run=Run(epochs=12, precision="auto", eval_every=2, log_every=100),
     expected=(),
 )
 

@@ -28,7 +28,7 @@ SCENES = ImageRecipe(
     model=Model("resmlp_cifar", patch_size=8, init="local"),
     data=images("scenes", img_size=(64,), batch_size=16, workers=0),
     optim=Optim("adamw", lr=5e-3, weight_decay=0.05, warmup_epochs=0.25, clip=1.0),
-    run=Run(epochs=14, precision="bf16", ema=0.99, log_every=40, eval_every=7),
+    run=Run(epochs=14, precision="auto", ema=0.99, log_every=40, eval_every=7),
     expected=(("miou", 0.85),),
 )
 
@@ -39,7 +39,7 @@ CAMVID = ImageRecipe(
     model=Model("resmlp_s12_p8", dim=192, depth=6, drop_path=0.1, init="local"),
     data=images("camvid", img_size=(120, 160), batch_size=8, workers=1),
     optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-    run=Run(epochs=120, precision="bf16", ema=0.99, log_every=20, eval_every=30),
+    run=Run(epochs=120, precision="auto", ema=0.99, log_every=20, eval_every=30),
     expected=(("miou", 0.55),),
 )
 

@@ -34,7 +34,7 @@ CIFAR10 = ImageRecipe(
     ),
     augment=Augment(crop="pad"),
     optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
-    run=Run(epochs=24, precision="bf16", ema=0.999, log_every=100, eval_every=2),
+    run=Run(epochs=24, precision="auto", ema=0.999, log_every=100, eval_every=2),
     expected=(("top1", 0.77),),
 )
 

@@ -27,7 +27,7 @@ MULTI30K = TextRecipe(
     model=Seq2Seq("resmlp_mt_small", dropout=0.2),
     data=Text(vocabulary=6000, batch_size=1024),
     optim=Optim("adamw", lr=2e-3, weight_decay=0.01, beta2=0.98, warmup_steps=400, warmup_lr=0.0, clip=1.0),
-    run=Run(epochs=15, precision="bf16", eval_every=5, log_every=50),
+    run=Run(epochs=15, precision="auto", eval_every=5, log_every=50),
     expected=(("bleu", 33.0),),
 )
 
