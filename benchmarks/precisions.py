@@ -7,7 +7,6 @@ product of the same precision. Needs `pip install 'resmlp[all]'`; about twenty m
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +29,7 @@ from resmlp.config.preprocessing import Preprocessing
 from resmlp.exporters.formats import quiet, write_network
 from resmlp.inference.runners import make_engines
 from resmlp.models import Saved, count_macs
+from resmlp.utils.files import write_text
 from resmlp.utils.hardware import cpu_precisions, instruction_set
 
 SIZES, PEER, SIDE, CALIBRATION = (1, 8, 32), "timm openvino", 2048, 64
@@ -135,28 +135,43 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(usable_cores())
-    tables: dict[str, dict] = {}
-    agreements: dict[str, dict] = {}
+    found = earlier(options.out)
     with TemporaryDirectory() as aside, torch.inference_mode():
         for name in options.networks:
             both, place = pair(name, **({"depth": options.depth} if options.depth else {})), Path(aside) / name
             ours = Precisions(both, place)
             timm = as_it_comes(both, place / "timm")
-            tables[name] = {str(n): compare(both, n, ours, timm, place, options) for n in options.batches}
-            agreements[name] = ours.agreements()
-            print(name, json.dumps(tables[name]), file=sys.stderr, flush=True)
-    result = {
+            table = {str(n): compare(both, n, ours, timm, place, options) for n in options.batches}
+            found[name] = {"batches": table, "agreement_with_fp32": ours.agreements()}
+            write_text(options.out, json.dumps(result(found), indent=2) + "\n")  # the next one may take long
+
+
+def earlier(path: Path) -> dict[str, dict]:
+    """The networks that were measured under the conditions of this process."""
+    if not path.is_file():
+        return {}
+    old = json.loads(path.read_text())
+    return old["networks"] if {key: old[key] for key in ("machine", "versions")} == here() else {}
+
+
+def here() -> dict[str, dict]:
+    """The machine and the versions."""
+    return conditions("timm", "openvino", "onnxruntime", "nncf")
+
+
+def result(found: dict[str, dict]) -> dict:
+    """What is recorded, of networks in the order of `BATCHES`."""
+    networks = {name: found[name] for name in BATCHES if name in found}
+    return {
         "what": "Images a second on a CPU by precision, as a share of products of that precision and beside timm's",
-        "numbers": numbers(tables),
+        "numbers": numbers(networks),
         "target": {},
         "command": "python benchmarks/precisions.py",
         "instruction_sets": {name: instruction_set(name) for name in (*cpu_precisions(), "int8")},
-        "networks": tables,
-        "agreement_with_fp32": agreements,
-        "table": table(tables, agreements),
-        **conditions("timm", "openvino", "onnxruntime", "nncf"),
+        "networks": networks,
+        "table": table(networks),
+        **here(),
     }
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def as_it_comes(both: Pair, folder: Path) -> Callable[[np.ndarray], object]:
@@ -168,30 +183,32 @@ def as_it_comes(both: Pair, folder: Path) -> Callable[[np.ndarray], object]:
     return lambda images: request.infer([images], share_inputs=True)[0]
 
 
-def table(tables: dict[str, dict], agreements: dict[str, dict]) -> dict[str, dict[str, str]]:
+def table(networks: dict[str, dict]) -> dict[str, dict[str, str]]:
     """For docs/performance.md: a row for each network and precision."""
-    rows: dict[str, dict[str, str]] = {}
-    for name, batches in tables.items():
-        for precision in next(iter(batches.values())):
-            found = {batch: cells[precision] for batch, cells in batches.items()}
-            row = {
-                f"batch {batch}": f"{cell['images_per_s']:.1f}"
-                + (f" ({100 * cell['share_of_peak']['median']:.0f} %)" if "share_of_peak" in cell else "")
-                for batch, cell in found.items()
-            }
-            same = agreements[name].get(precision)
+    rows = {}
+    for name, one in networks.items():
+        for precision in next(iter(one["batches"].values())):
+            row = {f"batch {size}": "" for size in SIZES}
+            row |= {f"batch {size}": cell(cells[precision]) for size, cells in one["batches"].items()}
+            same = one["agreement_with_fp32"].get(precision)
             row["same top-1 as fp32"] = f"{100 * same['top1']:.1f} %" if same else ""
             row["difference of logits"] = f"{100 * same['difference']:.2f} % of their range" if same else ""
             rows[f"{name}, {precision}"] = row
     return rows
 
 
-def numbers(tables: dict[str, dict]) -> dict[str, float]:
+def cell(found: dict) -> str:
+    """Images a second, and the share of the fastest product if it was measured."""
+    share = f" ({100 * found['share_of_peak']['median']:.0f} %)" if "share_of_peak" in found else ""
+    return f"{found['images_per_s']:.1f}{share}"
+
+
+def numbers(networks: dict[str, dict]) -> dict[str, float]:
     """For the generated tables: how many times as fast as the peer, by network, batch and precision."""
     return {
         f"{name}_{precision}_batch_{batch}_over_timm": row["times_as_fast_as_timm"]["median"]
-        for name, batches in tables.items()
-        for batch, rows in batches.items()
+        for name, one in networks.items()
+        for batch, rows in one["batches"].items()
         for precision, row in rows.items()
         if "times_as_fast_as_timm" in row
     }
