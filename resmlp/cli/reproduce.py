@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb, print_text
+from resmlp.config.help import default_if_any
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Reproduce(Verb):
 
     table: Annotated[Positional[str], arg(metavar="TABLE")]
     """table1 to table6, figure2, figure3 or figure4"""
-    row: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ()
+    row: Annotated[tuple[str, ...], arg(metavar="NAME...", help_behavior_hint=default_if_any)] = ()
     """rows to run; default all that this scale runs"""
     scale: Literal["smoke", "small", "paper"] = "smoke"
     """smoke: embedded data, seconds a row; small: CIFAR-10, Caltech-20, Multi30k, CamVid; paper: the paper's data"""
