@@ -12,10 +12,12 @@ import numpy as np
 from resmlp.analysis.mistakes_page import Mistake, Mistakes, render
 from resmlp.config.evaluation import EvalData
 from resmlp.config.precision import Execution
+from resmlp.evaluation.datasets import open_eval_images
 from resmlp.evaluation.evaluator import Evaluator
 from resmlp.evaluation.fiftyone import check_fiftyone, fiftyone_writes
 from resmlp.evaluation.label_problems import Problem, problems
 from resmlp.hub.resolve import Source, resolve
+from resmlp.utils.ahead import ahead
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import counted, notice
 from resmlp.utils.files import check_writable, write_json, write_text, write_together
@@ -59,10 +61,12 @@ def mistakes(
     assert folder is not None
     page = folder / "mistakes.html"
     check_writable(f"--out {folder}", page)
+    opening = ahead(open_eval_images, source, data)
     from resmlp.utils.devices import this_process
 
     with this_process(device) as process:
         evaluator = Evaluator(source, data, process, execution=Execution(device, precision=precision))
+        evaluator.open_images = opening
         if fiftyone:
             check_fiftyone(evaluator, fiftyone)
         found = _find(evaluator, page)
