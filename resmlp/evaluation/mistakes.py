@@ -11,6 +11,7 @@ import numpy as np
 
 from resmlp.analysis.mistakes_page import Mistake, Mistakes, render
 from resmlp.config.evaluation import EvalData
+from resmlp.config.model_json import AnyExport
 from resmlp.config.precision import Execution
 from resmlp.evaluation.datasets import open_eval_images
 from resmlp.evaluation.evaluator import Evaluator
@@ -65,7 +66,9 @@ def mistakes(
     from resmlp.utils.devices import this_process
 
     with this_process(device) as process:
-        evaluator = Evaluator(source, data, process, execution=Execution(device, precision=precision))
+        own = process.device.type == "cpu" and precision is None and not isinstance(source.config, AnyExport)
+        execution = Execution(device, "folded" if own else None, precision)  # the fastest without measuring
+        evaluator = Evaluator(source, data, process, execution=execution)
         evaluator.open_images = opening
         if fiftyone:
             check_fiftyone(evaluator, fiftyone)
