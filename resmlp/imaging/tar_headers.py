@@ -62,7 +62,9 @@ class PlainFile(NamedTuple):
         """It is a file."""
         return True
 
-    issparse = isdir
+    def issparse(self) -> bool:
+        """It has all its bytes."""
+        return False
 
 
 def next_member(tar: tarfile.TarFile, reader: HeaderReader) -> PlainFile | tarfile.TarInfo | None:
