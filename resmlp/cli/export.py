@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import SIZE_HELP, Verb, print_text
+from resmlp.config.help import default_if_any
 from resmlp.config.model_json import Target
 from resmlp.config.precision import PrecisionChoice
 from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
@@ -29,10 +30,13 @@ class Export(Verb):
     """of the network in the repository; default that of the run folder or of the weights"""
     with_preprocessing: bool = False
     """take uint8 pixels, 0 to 255, and, of a classifier, give probabilities"""
-    img_size: Annotated[tuple[str, ...], arg(metavar="SIZE...", help=f"{SIZE_HELP}. Several: a graph for each")] = ()
+    img_size: Annotated[
+        tuple[str, ...],
+        arg(metavar="SIZE...", help=f"{SIZE_HELP}. Several: a graph for each", help_behavior_hint=default_if_any),
+    ] = ()
     tolerance: float = 1e-4
     """largest allowed difference of an output from the output in torch"""
-    images: Annotated[tuple[str, ...], arg(metavar="FILE...")] = ()
+    images: Annotated[tuple[str, ...], arg(metavar="FILE...", help_behavior_hint=default_if_any)] = ()
     """images, or folders of images, for the comparison with torch"""
     precision: PrecisionChoice = "fp32"
     """in which the export runs by default, where the CPU has it: fp32, bf16 (openvino, not of translators), or auto, of

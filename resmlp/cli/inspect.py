@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, ImgSize, Verb, print_text
+from resmlp.config.help import MANY, default_if_any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +18,11 @@ class Inspect(Verb):
     """a run folder, a weight file, a name of `resmlp list weights`, or hf-hub:ORG/NAME"""
     out: Path | None = None
     """output folder; default inspect/ in a run folder, else inspect/NAME"""
-    layers: tuple[int, ...] = ()
+    layers: Annotated[tuple[int, ...], MANY] = ()
     """numbers of the layers to draw, from 0; default first, quarter, half, three quarters and last"""
     threshold: float = 0.05
     """a weight is small below this share of the largest magnitude of its matrix"""
-    images: Annotated[tuple[str, ...], arg(metavar="FILE...")] = ()
+    images: Annotated[tuple[str, ...], arg(metavar="FILE...", help_behavior_hint=default_if_any)] = ()
     """images, or folders of images, for the receptive fields; default noise"""
     img_size: ImgSize = None
     device: Device = "auto"

@@ -18,6 +18,7 @@ from tyro.conf import FlagCreatePairsOff
 from resmlp.cli import VERBS, Verb
 from resmlp.cli.base import print_json
 from resmlp.utils.errors import UserError, is_out_of_memory, lookup, printable
+from resmlp.utils.files import exists
 
 INTERRUPTED = 130
 LONGEST = 120  # characters of the message of another library
@@ -96,7 +97,7 @@ def parse(args: list[str]) -> Verb:
     except SystemExit as stop:
         if stop.code == 0:
             raise
-        raise _one_line(complaint.getvalue(), name, lambda: _flags(kind, default)) from None
+        raise _dashed(rest) or _one_line(complaint.getvalue(), name, lambda: _flags(kind, default)) from None
 
 
 def overview() -> str:
@@ -130,6 +131,15 @@ def _flags(kind: type[Verb], default: Any) -> list[str]:
 def _last(flag: str) -> str:
     """--run.out -> out"""
     return flag.removeprefix("--").rpartition(".")[2]
+
+
+def _dashed(args: list[str]) -> UserError | None:
+    """The mistake where a file was taken for a flag; None where no argument is one."""
+    words = args[: args.index("--")] if "--" in args else args
+    file = next((word for word in words if word.startswith("-") and exists(word)), None)
+    if file is None:
+        return None
+    return UserError(f"{file} begins with a dash, as flags do", f"give ./{file}, or -- {file} at the end")
 
 
 def _one_line(complaint: str, name: str, flags: Callable[[], list[str]]) -> UserError:

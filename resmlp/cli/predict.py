@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, RunSize, Verb, print_json
-from resmlp.cli.image_files import list_inputs
+from resmlp.cli.image_files import list_inputs, names_images
+from resmlp.config.help import default_if_any
 from resmlp.config.image_size import run_size
 from resmlp.config.precision import Execution, PrecisionChoice, Ran
 from resmlp.utils.checks import demand
@@ -33,8 +34,8 @@ class Predict(Verb):
 
     model: Annotated[Positional[str], arg(metavar="[MODEL]")]
     """a run folder, a weight file, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or an export; where an
-    image is first, the packaged network of the ten classes of CIFAR-10"""
-    files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...")]
+    image or a folder of images is first, the packaged network of the ten classes of CIFAR-10"""
+    files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...", help_behavior_hint=default_if_any)]
     """images, or folders of them; for a classifier also packed data sets"""
     top: int | None = None
     """how many classes to name; default 3, or where an image may have several labels, those from the threshold on"""
@@ -59,16 +60,16 @@ class Predict(Verb):
         from resmlp.hub.packaged import CLASSIFIER, packaged_default
         from resmlp.hub.resolve import resolve
         from resmlp.imaging.decode import UnreadableImage
-        from resmlp.imaging.file_types import is_image_file
         from resmlp.inference import Classifier
         from resmlp.inference.model_kinds import KINDS, load_source
         from resmlp.inference.prediction import ImagePredictor, warn_untrained
 
         named, given = self.model, self.files
-        if is_image_file(named):
+        if names_images(named):
             named, given = packaged_default(CLASSIFIER, "resmlp predict MODEL FILE..."), (named, *given)
         source = resolve(named)
         demand(KINDS[source.kind].takes == "images", f"{named} translates text", "use resmlp translate")
+        demand(bool(given), f"no images given for {named}", "resmlp predict MODEL FILE...")
         files = list_inputs(given)
         asked = Execution(self.device, self.backend, self.precision, len(files), run_size(self.img_size))
         predictor = load_source(source, asked)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, ImgSize, Verb
+from resmlp.config.help import MANY, default_if_any
 from resmlp.config.precision import PrecisionChoice
 
 Backend = Literal["torch", "compile", "onnx", "openvino"]
@@ -17,9 +18,9 @@ Backend = Literal["torch", "compile", "onnx", "openvino"]
 class Profile(Verb):
     """parameters, multiply-adds, images per second, memory: Table 1's columns for any networks, side by side"""
 
-    models: Annotated[Positional[tuple[str, ...]], arg(metavar="MODEL...")]
+    models: Annotated[Positional[tuple[str, ...]], arg(metavar="MODEL...", help_behavior_hint=default_if_any)]
     """run folders, weight files, names of `resmlp list`, hf-hub:ORG/NAME, timm:NAME; a segmenter runs at its window"""
-    against: tuple[str, ...] = ()
+    against: Annotated[tuple[str, ...], MANY] = ()
     """more networks, measured as well: each row shows its speedup over them, round by round"""
     batch: tuple[int, ...] = (32,)
     """batch sizes"""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb, print_json, print_text
+from resmlp.config.help import default_if_any
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -29,7 +30,7 @@ class Reproduce(Verb):
     """table1 to table6, figure2, figure3 or figure4"""
     verify: bool = False
     """in place of a table: evaluate the packaged networks again, and compare with the numbers that they must have"""
-    row: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ()
+    row: Annotated[tuple[str, ...], arg(metavar="NAME...", help_behavior_hint=default_if_any)] = ()
     """rows to run; default all that this scale runs"""
     scale: Literal["smoke", "small", "paper"] = "smoke"
     """smoke: embedded data, seconds a row; small: CIFAR-10, Caltech-20, Multi30k, CamVid; paper: the paper's data"""

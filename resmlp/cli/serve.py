@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, Verb, print_json
+from resmlp.config.help import default_if_any
 from resmlp.config.precision import Execution, PrecisionChoice
 from resmlp.serving.limits import Limits
 from resmlp.utils.errors import UserError, install_hint, printable
@@ -23,7 +24,7 @@ Backend = Literal["torch", "folded", "compile", "onnx", "openvino", "auto"]
 class Serve(Verb):
     """a web page and an API: classes, segmentations, features and translations of networks over HTTP"""
 
-    models: Annotated[Positional[tuple[str, ...]], arg(metavar="MODEL...")] = ()
+    models: Annotated[Positional[tuple[str, ...]], arg(metavar="MODEL...", help_behavior_hint=default_if_any)] = ()
     """run folders, weight files, names of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or exports, of any kind;
     NAME=MODEL calls one NAME; without any, the packaged network of the ten classes of CIFAR-10"""
     host: str = "127.0.0.1"

@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
+from resmlp.config.help import MANY
 from resmlp.config.label_table import check_columns
 from resmlp.config.preprocessing import (
     IMAGENET_MEAN,
@@ -67,7 +68,7 @@ class Data:
     labels: str | None = None
     """a .csv, .tsv, .jsonl or .parquet with the columns file (a path below --data.root) and label, in place of class
     folders; and if they are there split, group (never on two sides of a split) and weight (of the image in the loss)"""
-    columns: tuple[str, ...] = ()
+    columns: Annotated[tuple[str, ...], MANY] = ()
     """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
     crop_ratio: float | None = 0.9
     """evaluation: resize the shorter side to img_size / crop_ratio, then crop the center (authors 0.9, timm 0.875)"""
@@ -83,7 +84,7 @@ class Data:
     value_range: ValueRange | None = None
     """values that become black and white, of images with over 8 bits per channel: 0 4095 for 12 bits in 16-bit files;
     None: 0 65535. The model keeps it"""
-    grids: tuple[str, ...] = ()
+    grids: Annotated[tuple[str, ...], MANY] = ()
     """training on several image sizes with one network: the tokens of a side, or HxW, as in 8 10 12x16; each batch is
     resized to one of them. The network keeps --data.img-size, at which it is evaluated"""
     grid_order: GridOrder = "random"

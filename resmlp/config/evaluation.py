@@ -1,8 +1,9 @@
 """Settings of evaluations and of probes on frozen features."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from resmlp.config.help import MANY
 from resmlp.config.label_table import check_columns
 from resmlp.config.preprocessing import Exif
 from resmlp.utils.checks import ANY, POSITIVE, check_choices, check_range, demand
@@ -20,7 +21,7 @@ class EvalData:
     labels: str | None = None
     """a table of labels for the images below `root` (docs/data.md), in place of class folders; its rows of val (or
     test), otherwise all rows"""
-    columns: tuple[str, ...] = ()
+    columns: Annotated[tuple[str, ...], MANY] = ()
     """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
     val: str | None = None
     """for a translator: NAME of the files, for example NAME.en and NAME.de, or the split of a table; default: the
@@ -30,7 +31,7 @@ class EvalData:
     split, or val"""
     batch_size: int = 64
     workers: int = 2
-    crop_ratio: tuple[float, ...] = ()
+    crop_ratio: Annotated[tuple[float, ...], MANY] = ()
     """evaluation crops in place of the model's own; one result for each"""
     exif: Exif | None = None
     """EXIF orientation of the images. apply: turn them upright; ignore: read them as they are stored; default: as in
@@ -48,7 +49,7 @@ class EvalData:
 class Knn:
     """Settings of k-NN classification."""
 
-    k: tuple[int, ...] = ()
+    k: Annotated[tuple[int, ...], MANY] = ()
     """numbers of nearest neighbors; default: those of 10 20 100 200 that the training images allow"""
     temperature: float = 0.07
     """a neighbor's vote has the weight exp(cosine similarity / temperature)"""
@@ -63,7 +64,7 @@ class Linear:
 
     lr: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
     """learning rates"""
-    layers: tuple[int, ...] = ()
+    layers: Annotated[tuple[int, ...], MANY] = ()
     """numbers of last layers whose features are concatenated; default: those of 1 4 that the network has"""
     epochs: int = 100
     """epochs; each image is mirrored at random"""

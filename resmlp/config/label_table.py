@@ -1,7 +1,9 @@
 """Settings of a table of labels, beside a folder or an archive of images."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from resmlp.config.help import MANY
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import did_you_mean
 
@@ -16,7 +18,7 @@ class LabelTable:
     labels: str | None = None
     """a .csv, .tsv, .jsonl or .parquet with the columns file and label, and if they are there split, group and weight:
     in place of class folders"""
-    columns: tuple[str, ...] = ()
+    columns: Annotated[tuple[str, ...], MANY] = ()
     """other names of its columns: file=image label=diagnosis; label=A,B,C for columns of 0 and 1, one for each class"""
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from resmlp.config.help import MANY
 from resmlp.config.model_json import STRIDE
 from resmlp.config.seq2seq import SEARCH
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
@@ -176,7 +177,7 @@ class Segment(Task):
 
     ignore_index: int | None = 255
     """label in the files that is ignored in the loss and in the mIoU; None: no label"""
-    label_map: tuple[tuple[int, int], ...] = ()
+    label_map: Annotated[tuple[tuple[int, int], ...], MANY] = ()
     """pairs of a number in the masks and the number of the class that it is: 255 1 for masks of two classes with the
     values 0 and 255, also if --task.ignore-index has the first number"""
     reduce_zero_label: bool = False

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from resmlp.config.help import MANY
 from resmlp.config.overrides import overridden, overrides_of
 from resmlp.config.seq2seq import Seq2SeqArchitecture, changed
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
@@ -19,7 +20,7 @@ class Text:
     root: str | None = None
     """folder with NAME.en and NAME.de for each NAME of --data.train and --data.val; or NAME.tsv; or .gz of these; or
     NAME.parquet. Or one table with the pairs of all splits: a TSV or Parquet file"""
-    columns: tuple[str, ...] = ()
+    columns: Annotated[tuple[str, ...], MANY] = ()
     """names of the columns of a table: source=NAME target=NAME split=NAME; by default source, target and split, the
     languages, or the only two. With it, the first row of a TSV file is its header"""
     source_language: str = "en"

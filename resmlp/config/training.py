@@ -1,8 +1,9 @@
 """Settings of the optimizer and of the run, for all kinds of data."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from resmlp.config.help import MANY
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 
 Tracker = Literal["tensorboard", "wandb", "trackio"]
@@ -42,7 +43,7 @@ class Optim:
     """ratio of the learning rates of a layer and the next one; the head has the full rate (0.65 to 0.9 to fine-tune)"""
     freeze_epochs: int = 0
     """first epochs in which only the head is trained"""
-    only: tuple[str, ...] = ()
+    only: Annotated[tuple[str, ...], MANY] = ()
     """names of the parameters that are trained, as shell patterns such as 'blocks.*.tokens.*'; default all. The others
     keep their values exactly"""
 

@@ -1,7 +1,7 @@
 """What a protocol is given: the model and the data that were asked for, and one pass of the one over the other."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,8 @@ class Evaluator:
     crop: float | None = None
     execution: Execution = AS_IS
     """the backend, the precision and the size of the images"""
+    open_images: "Callable[[], ImageSet] | None" = None
+    """opens the images, where they are read ahead"""
     _rankings: "dict[Columns | None, Ranking]" = field(default_factory=dict)
     _warned: bool = False
 
@@ -70,7 +72,7 @@ class Evaluator:
     @cached_property
     def images(self) -> "ImageSet":
         """The images to evaluate on, with the labels that their folders give them."""
-        images = open_eval_images(self.source, self.data)
+        images = self.open_images() if self.open_images else open_eval_images(self.source, self.data)
         for note in images.notes if self.process.rank == 0 else ():
             notice(note)
         return images

@@ -11,11 +11,14 @@ import numpy as np
 
 from resmlp.analysis.mistakes_page import Mistake, Mistakes, render
 from resmlp.config.evaluation import EvalData
+from resmlp.config.model_json import AnyExport
 from resmlp.config.precision import Execution
+from resmlp.evaluation.datasets import open_eval_images
 from resmlp.evaluation.evaluator import Evaluator
 from resmlp.evaluation.fiftyone import check_fiftyone, fiftyone_writes
 from resmlp.evaluation.label_problems import Problem, problems
 from resmlp.hub.resolve import Source, resolve
+from resmlp.utils.ahead import ahead
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import counted, notice
 from resmlp.utils.files import check_writable, write_json, write_text, write_together
@@ -59,10 +62,14 @@ def mistakes(
     assert folder is not None
     page = folder / "mistakes.html"
     check_writable(f"--out {folder}", page)
+    opening = ahead(open_eval_images, source, data)
     from resmlp.utils.devices import this_process
 
     with this_process(device) as process:
-        evaluator = Evaluator(source, data, process, execution=Execution(device, precision=precision))
+        own = process.device.type == "cpu" and precision is None and not isinstance(source.config, AnyExport)
+        execution = Execution(device, "folded" if own else None, precision)  # the fastest without measuring
+        evaluator = Evaluator(source, data, process, execution=execution)
+        evaluator.open_images = opening
         if fiftyone:
             check_fiftyone(evaluator, fiftyone)
         found = _find(evaluator, page)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from resmlp.config.model_json import MODEL_JSON
 from resmlp.config.pretrained import FILE_ENDINGS
+from resmlp.hub.names import PACKAGED, on_disk
 from resmlp.utils.errors import UserError, did_you_mean, notice
-from resmlp.utils.files import exists, read_json
+from resmlp.utils.files import read_json
 
-PACKAGED = "packaged:"
 CLASSIFIER, TRANSLATOR = "cifar10", "numbers"
 """the networks of a command without MODEL"""
 FOLDER = Path(__file__).parents[1] / "packaged"
@@ -45,4 +45,4 @@ def is_text_file(argument: str) -> bool:
     """Whether it is a text, and not a MODEL: standard input, or a file whose name is not that of weights."""
     if argument == "-":
         return True
-    return exists(argument) and Path(argument).is_file() and argument.rpartition(".")[2].lower() not in FILE_ENDINGS
+    return on_disk(argument) and Path(argument).is_file() and argument.rpartition(".")[2].lower() not in FILE_ENDINGS

@@ -25,13 +25,13 @@ from resmlp.config.seq2seq import SEQ2SEQ
 from resmlp.config.vision import ALIASES, ARCHITECTURES
 from resmlp.hub.config_json import from_hub
 from resmlp.hub.download import fetch
-from resmlp.hub.packaged import PACKAGED, packaged_folder
+from resmlp.hub.names import PACKAGED, TIMM, on_disk
+from resmlp.hub.packaged import packaged_folder
 from resmlp.utils.errors import UserError, did_you_mean
 from resmlp.utils.files import exists, read_json
 from resmlp.utils.run_folder import COMPRESSION, RECIPE, WEIGHTS
 from resmlp.utils.serialization import from_dict
 
-TIMM = "timm:"
 MODELS = "give a run folder, a weight file, hf-hub:ORG/NAME, or a name of `resmlp list models`"
 PIXELS = "pixels"
 """the MODEL whose features are the pixels themselves"""
@@ -137,7 +137,7 @@ def resolve(name: "str | Path | Source") -> Source:
     if isinstance(name, Source):
         return name
     name = str(name)
-    if exists(name):
+    if on_disk(name):
         return _local(name)
     if name == PIXELS:
         return Source(name, "pixels")

@@ -1,14 +1,9 @@
 """What an archive may claim: its headers are read into memory, and so are the images of a compressed one."""
 
-import io
-import tarfile
 from pathlib import Path
-from typing import IO
 
-from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
 
-MAX_HEADER = 2**17
-"""bytes of the headers of one member; a long path takes a few thousand"""
 MAX_MEMBER = 2**29
 """bytes of one image file in an archive"""
 MAX_BUFFERED = 4 * 2**30
@@ -27,30 +22,7 @@ def check_member(name: str, size: int, packed: int | None = None) -> None:
 
     `packed` is the number of its bytes in the archive, where each member is compressed by itself.
     """
-    claims = f"{name} claims {size:,} bytes"
-    demand(0 <= size <= MAX_MEMBER, claims, "no image is that large")
-    fits = packed is None or size <= FREE + MAX_RATIO * packed
-    demand(fits, f"{claims}, packed into {packed or 0:,}", "no image shrinks so far: delete it")
-
-
-class HeaderReader(io.RawIOBase):
-    """A file for `tarfile`, which reads headers of any length into memory: more than `MAX_HEADER` bytes are refused."""
-
-    def __init__(self, file: IO[bytes]):
-        self.file, self.room = file, MAX_HEADER
-
-    def tell(self) -> int:
-        """As a file's."""
-        return self.file.tell()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """As a file's; `tarfile` calls it before each member."""
-        self.room = MAX_HEADER
-        return self.file.seek(offset, whence)
-
-    def read(self, size: int = -1) -> bytes:
-        """As a file's. Raises `tarfile.ReadError`."""
-        self.room -= size
-        if size < 0 or self.room < 0:
-            raise tarfile.ReadError(f"a header of more than {MAX_HEADER:,} bytes")
-        return self.file.read(size)
+    if not 0 <= size <= MAX_MEMBER:
+        raise UserError(f"{name} claims {size:,} bytes", "no image is that large")
+    if packed is not None and size > FREE + MAX_RATIO * packed:
+        raise UserError(f"{name} claims {size:,} bytes, packed into {packed:,}", "no image shrinks so far: delete it")

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from resmlp.imaging.archive_limits import HeaderReader, check_member, max_buffered
+from resmlp.imaging.archive_limits import check_member, max_buffered
 from resmlp.imaging.file_types import HEAD, is_image
 from resmlp.imaging.image_file import BufferedMember, ImageSource, Member
+from resmlp.imaging.tar_headers import HeaderReader, PlainFile, next_member
 from resmlp.imaging.zip_file import is_zip, zip_members
 from resmlp.utils.errors import UserError, printable
 
@@ -75,16 +76,15 @@ def _tar_members(
     buffered = 0
     with (
         opened(archive) if opened else archive.open("rb") as file,
-        tarfile.open(fileobj=HeaderReader(file), mode="r:") as tar,
+        tarfile.open(fileobj=(reader := HeaderReader(file)), mode="r:") as tar,
     ):
-        while (info := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep about a kilobyte per member
+        while (info := next_member(tar, reader)) is not None:
             path = _member_path(info.name)
             if ".." in info.name.split("/"):
                 on_outside(info.name)
             if not path or info.isdir():
                 continue
-            if info.islnk():
+            if isinstance(info, tarfile.TarInfo) and info.islnk():
                 yield path, HardLink(_member_path(info.linkname))
                 continue
             if not info.isreg() or info.issparse() or not _is_image(file, path, info):
@@ -111,7 +111,7 @@ def _member_path(name: str) -> str:
     return "" if any(part.startswith(".") for part in parts) else printable("/".join(parts))
 
 
-def _is_image(file: IO[bytes], path: str, info: tarfile.TarInfo) -> bool:
+def _is_image(file: IO[bytes], path: str, info: tarfile.TarInfo | PlainFile) -> bool:
     """Whether a member is an image; reads its beginning only if its name does not tell."""
     by_name = is_image(path)
     if by_name is None:

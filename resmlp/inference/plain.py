@@ -8,7 +8,7 @@ from PIL import Image
 from resmlp.backends.numpy_trunk import Layer, NumpyTrunk, is_plain, read_state
 from resmlp.config.model_json import ModelConfig
 from resmlp.config.precision import Execution, Ran
-from resmlp.hub.packaged import PACKAGED
+from resmlp.hub.names import PACKAGED
 from resmlp.hub.resolve import Source
 from resmlp.inference.exported import normalized, softmax
 from resmlp.inference.prediction import Classifier

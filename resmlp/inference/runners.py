@@ -33,6 +33,8 @@ Network = Callable[[Tensor], Tensor]
 CHUNK = 8 * 224 * 224
 """pixels of the images that torch sees at once on a CPU: the activations of more do not stay in the caches, and cost a
 fifth of the speed"""
+MOST = 32
+"""of small images, whose activations take more bytes for each pixel"""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -77,22 +79,23 @@ class TunedRunner(Runner):
 def runner(model: nn.Module, size: Size, device: torch.device, execution: Execution) -> Runner:
     """What runs the network. Raises `UserError` for a backend or precision that is not there, or not for this device.
 
-    With torch in fp32 the same images give the very same outputs again; where engines are measured, they differ by
-    the rounding of their precisions.
+    With torch in fp32, folded or not, the same images give the very same outputs again; where engines are measured,
+    they differ by the rounding of their precisions.
     """
     backend = execution.backend or ("torch" if execution.few or execution.precision != "auto" else "auto")
     lookup("backend", backend, dict.fromkeys([*BACKENDS, "auto"]))
     if device.type != "cpu":
         return _on_device(model, size, device, execution)
     precisions = execution.among(device_precisions("cpu"), f"this cpu ({_unit(device)})")
-    if (backend, precisions) == ("torch", ("fp32",)):
-        return Runner(partial(in_chunks, model), Ran("torch", "fp32", _unit(device)))
+    if backend in ("torch", "folded") and precisions == ("fp32",):  # nothing is to be measured
+        network = model if backend == "torch" else lowered(model)
+        return Runner(partial(in_chunks, network), Ran(backend, "fp32", _unit(device)))
     return TunedRunner(make_engines(model, size, backend, execution, precisions), size, input_channels(model))
 
 
 def in_chunks(network: Network, images: Tensor) -> Tensor:
-    """B 3 H W -> B K, of so many images at once that there are about `CHUNK` pixels."""
-    count = max(1, CHUNK // (images.shape[-2] * images.shape[-1]))
+    """B 3 H W -> B K, of so many images at once that there are about `CHUNK` pixels, at most `MOST`."""
+    count = min(MOST, max(1, CHUNK // (images.shape[-2] * images.shape[-1])))
     return network(images) if len(images) <= count else torch.cat([network(part) for part in images.split(count)])
 
 
@@ -113,7 +116,7 @@ def in_precision(model: nn.Module, precision: Precision) -> nn.Module:
     """A network for images of float32: in bf16 a `Trunk` is folded in fp32 first, so that no scale is rounded alone."""
     if precision == "fp32":
         return model
-    return Rounded(lower(fold(model)) if isinstance(model, Trunk) else deepcopy(model), DTYPES[precision])
+    return Rounded(lowered(model) if isinstance(model, Trunk) else deepcopy(model), DTYPES[precision])
 
 
 class Rounded(nn.Module):
@@ -214,8 +217,12 @@ def _plain(model: nn.Module, size: Size, precision: Precision) -> Engine:
 
 
 def _folded(model: nn.Module, size: Size, precision: Precision) -> Engine:
-    folded = lower(fold(model)) if isinstance(model, Trunk) else model
-    return TorchEngine(in_precision(folded, precision), "folded", precision)
+    return TorchEngine(in_precision(lowered(model), precision), "folded", precision)
+
+
+def lowered(model: nn.Module) -> nn.Module:
+    """A `Trunk` folded, for products from the left; another network as it is."""
+    return lower(fold(model)) if isinstance(model, Trunk) else model
 
 
 def _compiled(model: nn.Module, size: Size, precision: Precision) -> Engine:

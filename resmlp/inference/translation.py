@@ -104,8 +104,10 @@ class Translator(Predictor):
     def tokens(self, lines: Sequence[str], first: int = 1) -> list[list[int]]:
         """The tokens of each line, as many as the network can take; of a line without text there are none.
 
-        Lines that lose some are named on standard error, counted from `first`.
+        Lines that lose some are named on standard error, counted from `first`. Raises `UserError` for one that is not
+        valid Unicode.
         """
+        check_unicode(lines, first)
         sources = self.tokenizer.encode(line if line.strip() else "" for line in lines)
         long = [first + i for i, source in enumerate(sources) if len(source) > self.room]
         if long:
@@ -115,3 +117,13 @@ class Translator(Predictor):
                 raise UserError(what, "divide what is longer into sentences")
             notice(f"{what}; the rest is not translated")
         return [source[: self.room] for source in sources]
+
+
+def check_unicode(lines: Sequence[str], first: int = 1) -> None:
+    """Raise `UserError` that names a line with half of a surrogate pair, which JSON and undecodable bytes can have."""
+    for number, line in enumerate(lines, first):
+        try:
+            line.encode()
+        except UnicodeEncodeError as error:
+            what = f"line {number} is not valid Unicode: its character {error.start + 1} is half of a surrogate pair"
+            raise UserError(what, "replace it, say by line.encode(errors='replace').decode()") from None

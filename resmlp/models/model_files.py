@@ -11,7 +11,8 @@ from torch import nn
 
 from resmlp.config.model_json import ModelConfig, TrunkConfig
 from resmlp.config.preprocessing import Preprocessing
-from resmlp.hub.resolve import TIMM, Source, resolve
+from resmlp.hub.names import TIMM
+from resmlp.hub.resolve import Source, resolve
 from resmlp.models.backbones import timm_network
 from resmlp.models.build import create_model
 from resmlp.models.folding import FoldedTrunk

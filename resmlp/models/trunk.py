@@ -116,4 +116,6 @@ class Trunk(nn.Module):
         self._initialize(self.head)
 
     def _initialize(self, module: nn.Module) -> None:
+        if next(self.parameters()).is_meta:  # without values; torch would take a second to load what draws them
+            return
         INITS[self.config.architecture.init](module, self.config.grid)

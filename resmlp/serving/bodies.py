@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import logging
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ FORM = "multipart/form-data"
 JSON = "application/json"
 TEXT = "text/plain"
 MOST_FIELDS = 16  # of a form, beside its files
+
+# a form that cannot be read is answered with 422: without a handler, Python prints the warnings of its reader as well
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 
 class Body(NamedTuple):

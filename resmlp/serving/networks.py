@@ -11,6 +11,7 @@ from PIL import Image
 
 from resmlp.config.image_size import Size, shown
 from resmlp.config.precision import Execution
+from resmlp.hub.names import on_disk
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.model_kinds import KINDS, load_source
 from resmlp.inference.prediction import Classifier, ImagePredictor, Predictor, warn_untrained
@@ -22,7 +23,6 @@ from resmlp.serving.operations import Embed, Predict, Segment
 from resmlp.serving.sizes import at_size, sizes_of
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import did_you_mean
-from resmlp.utils.files import exists
 from resmlp.utils.run_folder import WEIGHTS
 
 LONGEST = 80  # characters of a name
@@ -118,7 +118,7 @@ def name_sources(models: Sequence[str]) -> dict[str, Source]:
     named = dict[str, Source]()
     for model in models:
         name, sign, path = model.partition("=")
-        if not sign or exists(model):
+        if not sign or on_disk(model):
             name, path = _short(model), model
         source = resolve(path)
         allowed = name.isprintable() and 0 < len(name) <= LONGEST and "/" not in name
@@ -130,7 +130,7 @@ def name_sources(models: Sequence[str]) -> dict[str, Source]:
 
 def _short(model: str) -> str:
     """The last part of a path or of an address: nobody is told where the disk has it."""
-    if not exists(model):
+    if not on_disk(model):
         return Path(model).name.rpartition(":")[2]
     path = Path(model).resolve()
     if path.is_dir():

@@ -1,5 +1,6 @@
 """The options of each operation, the same in JSON, in a form and in the address of a request."""
 
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from resmlp.utils.serialization import from_dict
 
 WIDEST = 16
 """hypotheses of a search that a request may ask for"""
+INTEGER = re.compile("-?[0-9]{1,18}")
+"""`int` takes other words as well, such as 1_0, +1 and the digits of other scripts"""
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,5 @@ def read_options(kind: type[T], words: Mapping[str, str], values: Mapping[str, A
 
 def _value(hint: Any, word: str) -> Any:
     """The word as a number where the option is one."""
-    if int not in (hint, *typing.get_args(hint)):
-        return word
-    try:
-        return int(word)
-    except ValueError:
-        return word
+    whole = int in (hint, *typing.get_args(hint)) and INTEGER.fullmatch(word)
+    return int(word) if whole else word

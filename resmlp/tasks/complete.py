@@ -11,6 +11,7 @@ from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.pretrained import HUB
 from resmlp.config.tasks import Dino, Distill, Segment
 from resmlp.config.vision import Architecture
+from resmlp.hub.names import on_disk
 from resmlp.hub.resolve import resolve
 from resmlp.models import preprocessing_of
 from resmlp.models.weights import read_tensors
@@ -112,7 +113,7 @@ def local(flag: str, model: str | None, recorded: Recipe | None = None) -> str |
     """
     if model is None:
         return None
-    if exists(model) or absolute(model) in starts(recorded).values():
+    if on_disk(model) or absolute(model) in starts(recorded).values():
         return str(absolute(model))
     if not model.startswith(HUB):  # of which the hub would be asked
         try:

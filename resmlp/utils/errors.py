@@ -18,6 +18,10 @@ class UserError(Exception):
         self.what, self.hint = brief(what), brief(hint)
         super().__init__(f"{self.what} ({self.hint})")
 
+    def __reduce__(self) -> tuple[type, tuple[str, ...]]:
+        """To another process and back."""
+        return type(self), (self.what, self.hint)
+
 
 def brief(text: str) -> str:
     """The text as one line of a message shows it: names and values from files and from the network may be anything."""

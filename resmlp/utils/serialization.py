@@ -42,11 +42,15 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     for key in values:
         if key not in hints:
             raise UserError(f"unknown field {where}{key[:LONG]}", did_you_mean(key[:LONG], hints))
-    try:
-        return cls(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
-    except TypeError as error:
-        missing = str(error).partition("__init__() ")[2] or str(error)
-        raise UserError(f"{where or cls.__name__}: {missing}", "add the missing fields") from None
+    if missing := [f"{where}{name}" for name in _needed(cls) if name not in values]:
+        raise UserError(f"missing {' and '.join(missing)}", "each of them is needed")
+    return cls(**{key: _convert(hints[key], value, f"{where}{key}") for key, value in values.items()})
+
+
+def _needed(cls: type) -> list[str]:
+    """The fields of a dataclass without a default."""
+    absent = dataclasses.MISSING
+    return [f.name for f in dataclasses.fields(cls) if f.init and f.default is absent and f.default_factory is absent]
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

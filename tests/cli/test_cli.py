@@ -66,6 +66,7 @@ def test_every_verb_has_help(resmlp, verb):
     ended = resmlp(verb, "--help")
     assert ended.code == 0
     assert f"usage: resmlp {verb}" in ended.out
+    assert "(default: )" not in ended.out
 
 
 # mistakes

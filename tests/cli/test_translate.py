@@ -113,6 +113,12 @@ def test_what_stands_before_a_line_that_is_no_text_is_translated(piped, expected
     assert "line 4 of standard input is not UTF-8, at its byte 5" in ended.error
 
 
+def test_a_line_with_half_of_a_surrogate_pair_is_no_text(piped):
+    ended = piped(b"seven\none \xed\xa0\x80\n")
+    assert ended.code == 2
+    assert "line 2 of standard input is not UTF-8, at its byte 5" in ended.error
+
+
 def test_a_line_without_end_does_not_fill_the_memory(piped, monkeypatch, expected):
     monkeypatch.setattr(text_lines, "LONGEST", 100)
     monkeypatch.setattr(text_lines, "BLOCK", 16)

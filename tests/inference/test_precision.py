@@ -188,6 +188,7 @@ def test_predict_names_what_ran(folder, photo, tmp_path, monkeypatch, capsys):
         (8, (224, 224), [8]),
         (1, (224, 224), [1]),
         (0, (8, 8), [0]),
+        (40, (32, 32), [32, 8]),
         (3, (999, 999), [1] * 3),
     ],
 )

@@ -151,3 +151,12 @@ def test_weights_that_overflow_are_an_error(translator_run, beam):
             parameter.fill_(3e38)
     with pytest.raises(UserError, match="not finite"):
         translator.predict(["seven", "ten"], beam=beam)
+
+
+@pytest.mark.parametrize("lines", [["seven", "one \ud800"], ["", "\udfff two"], ["seven", "\ud83d"]])
+def test_half_of_a_surrogate_pair_is_named(translator, lines):
+    for call in (translator.translate, translator.predict, lambda lines: translator.n_best(lines, 1)):
+        with pytest.raises(UserError, match="^line 2 is not valid Unicode: its character . is half of a surrogate"):
+            call(lines)
+    with pytest.raises(UserError, match="^line 1 is not valid Unicode"):
+        translator.predict(lines[1])

@@ -129,6 +129,12 @@ def test_look_gives_the_row_of_a(server, folders):
         ("model=mixer&row=0&column=0", 404, "model 'mixer' does not look"),
         ("model=plain&row=0", 422, "column"),
         ("model=plain&row=x&column=0", 422, "row is 'x'"),
+        ("model=plain", 422, "missing row and column ("),
+        ("model=plain&row=1_0&column=0", 422, "row is '1_0'"),
+        ("model=plain&row=0&column=%2B1", 422, "column is '+1'"),
+        ("model=plain&row=0&column=+1", 422, "column is ' 1'"),
+        ("model=plain&row=0&column=0&layer=%D9%A1", 422, "layer is '\u0661'"),
+        ("model=plain&row=" + "9" * 5000 + "&column=0", 422, "row is '999"),
     ],
 )
 def test_where_there_is_no_row(query, status, words, server):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import socket
 import struct
 import time
@@ -153,7 +154,25 @@ def test_a_sentence_that_cannot_be_translated(body, words, server):
     assert words in answer.error
 
 
+@pytest.mark.parametrize(
+    "body", [b"--b\r\nnonsense", b"garbage", b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--bx"]
+)
+def test_a_form_that_cannot_be_read_leaves_no_line_in_the_log(body, server, monkeypatch, capfd):
+    monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest
+    assert server.post("/v1/predict?model=plain", body, "multipart/form-data; boundary=b").status == 422
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("number", ["1_0", "+1", " 1", "\u0661", "1.0", "0x1", ""])
+def test_a_number_of_an_option_has_plain_digits(number, server, png):
+    for path in ("/v1/predict", "/v1/translate"):
+        name, kind, body = ("top", "image/png", png) if path == "/v1/predict" else ("beam", "text/plain", b"one")
+        answer = server.post(f"{path}?{urlencode({name: number})}" + "&model=plain" * (name == "top"), body, kind)
+        assert (answer.status, answer.error.startswith(f"{name} is '")) == (422, True)
+
+
 def test_text_that_is_not_utf_8(server):
+    assert server.post("/v1/translate", b"one\n\xed\xa0\x80", "text/plain").error == "the text is not UTF-8"
     assert server.post("/v1/translate", b"\xff\xfe", "text/plain").error == "the text is not UTF-8"
 
 

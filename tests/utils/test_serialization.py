@@ -50,6 +50,33 @@ def test_missing_fields_take_their_defaults():
     assert from_dict(ImageRecipe, {"name": "x"}) == ImageRecipe("x")
 
 
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    size: int
+    name: str
+    depth: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    sizes: list = dataclasses.field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "missing inner ("),
+        ({"inner": {}}, "missing inner.size and inner.name ("),
+        ({"inner": {"name": "x"}}, "missing inner.size ("),
+    ],
+)
+def test_missing_fields_are_named_as_in_the_file(values, words):
+    with pytest.raises(UserError) as caught:
+        from_dict(Outer, values)
+    assert str(caught.value).startswith(words)
+
+
 def test_a_task_keeps_its_kind():
     described = through_json(ImageRecipe("x", task=Supervised(label_smoothing=0.3)))
     assert described["task"] == {"kind": "supervised", "label_smoothing": 0.3, "consistency": 0.0, "balance": 0.0}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from resmlp.analysis.style import shorten
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import ALIASES
+from resmlp.hub.names import on_disk
 from resmlp.inference.model_kinds import open_source
 from resmlp.models import Segmenter, Seq2Seq, Trunk
 from resmlp.models.backbones import TrunkFeatures
@@ -30,7 +31,6 @@ from resmlp.nn import (
 )
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
-from resmlp.utils.files import exists
 
 Grid = tuple[int, int]
 
@@ -153,7 +153,7 @@ def open_anatomy(model: str, size: tuple[int, int] | None = None) -> Anatomy:
 
 def brief(source: str) -> str:
     """MODEL in at most 80 characters; of a path, the last two parts."""
-    parts = Path(source).parts[-2:] if exists(source) else ()
+    parts = Path(source).parts[-2:] if on_disk(source) else ()
     return shorten(Path(*parts) if parts else source, 80)
 
 

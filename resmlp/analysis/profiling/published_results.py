@@ -6,8 +6,8 @@ from resmlp.analysis.profiling.results import Row
 from resmlp.analysis.profiling.tradeoff import Point
 from resmlp.config.pretrained import PUBLISHED, canonical_tag, is_tagged
 from resmlp.config.vision import ALIASES, ARCHITECTURES
+from resmlp.hub.names import on_disk
 from resmlp.paper import TABLES
-from resmlp.utils.files import exists
 
 TABLE1 = TABLES["table1"]
 FAMILIES = {
@@ -26,7 +26,7 @@ def published_top1(model: str) -> float | None:
     published weights of that network.
     """
     name = model.removeprefix("timm:")
-    if exists(model) or "/" in name:
+    if on_disk(model) or "/" in name:
         return None
     if is_tagged(name):
         weights = PUBLISHED.get(canonical_tag(name))

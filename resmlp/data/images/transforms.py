@@ -2,7 +2,7 @@
 
 The random numbers come from the global generators of Python, NumPy and torch, which the loader seeds for each image.
 Crop, flip and policy draw the same numbers as timm's. The crop is drawn first, so that only its region is decoded.
-timm is imported inside the functions that need it: the import takes seconds.
+timm and torchvision are imported inside the functions that need them: the import takes seconds.
 """
 
 import math
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn.functional import interpolate
-from torchvision import transforms
 
 from resmlp.config import Augment, Data
 from resmlp.config.preprocessing import Preprocessing
@@ -96,8 +95,19 @@ def eval_transform(preprocessing: Preprocessing, shapes: Sequence[Size] = ()) ->
     """
     if shapes:
         whole = partial(resize_whole, shapes=shapes, interpolation=preprocessing.interpolation)
-        return transforms.Compose([whole, transforms.PILToTensor()])
-    return transforms.Compose([partial(eval_crop, preprocessing=preprocessing), transforms.PILToTensor()])
+        return Evaluated(whole)
+    return Evaluated(partial(eval_crop, preprocessing=preprocessing))
+
+
+class Evaluated:
+    """What a resized image becomes, PIL RGB -> uint8 3 H W. Can be pickled."""
+
+    def __init__(self, resize: Callable[[Image.Image], Image.Image]):
+        self.resize = resize
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Resize, and copy the pixels."""
+        return torch.from_numpy(to_planar(np.asarray(self.resize(image))))
 
 
 class ResizedCrop:
@@ -187,11 +197,13 @@ class Jitter:
     CHANGES = (color_ops.brightness, color_ops.contrast, color_ops.color)
 
     def __init__(self, strength: float):
-        self.factors = [max(0.0, 1 - strength), 1 + strength]
+        from torchvision.transforms import ColorJitter
+
+        self.draw, self.factors = ColorJitter.get_params, [max(0.0, 1 - strength), 1 + strength]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """uint8 3 H W -> uint8 3 H W"""
-        order, *factors = transforms.ColorJitter.get_params(self.factors, self.factors, self.factors, None)
+        order, *factors = self.draw(self.factors, self.factors, self.factors, None)
         for i in order.tolist():
             if i < len(self.CHANGES):  # the fourth is hue, which does not change
                 image = self.CHANGES[i](image, factors[i])
