@@ -14,6 +14,7 @@ WIDTH = "100"
 """columns of the terminal that the help is printed for: wider ones would get boxes beside each other"""
 SEVERAL: dict[str, tuple[str, ...]] = {
     "train": ("train digits", "train distill", "train dino", "train multilabel", "train scenes", "train numbers"),
+    "plan": ("plan imagenet-s12",),
     "data": ("data check", "data masks", "data pack"),
 }
 """a verb whose flags depend on its next word -> the commands that have all of them"""
