@@ -47,6 +47,7 @@ def test_dino_counts_every_view():
     assert work.frozen_macs == pytest.approx(2 * (trunk_macs + head), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar10", "ade20k"])
 def test_other_recipes_are_planned(name):
     plan = plan_run(RECIPES[name], Place(2, images=10_000, image_kb=50))
