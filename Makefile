@@ -49,6 +49,7 @@ check: .venv/ready  ## check format, lint, spelling, types, import layers and do
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/build.py --check
+	$(BIN)/python docs/plan.py --check
 	$(BIN)/python docs/links.py
 	$(BIN)/python docs/website/floors.py --check
 
@@ -105,6 +106,7 @@ runs/cifar10/model.safetensors: | .venv/ready
 
 docs: .venv/ready  ## write the tables of README.md and docs/ from results/, the floors, and the site of all pages to site/
 	$(BIN)/python docs/build.py
+	$(BIN)/python docs/plan.py
 	$(BIN)/python docs/website/floors.py
 	$(BIN)/python docs/website/build.py
 

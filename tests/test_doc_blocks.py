@@ -31,6 +31,7 @@ SHELL_REASONS = {
     r"^resmlp serve\b": "does not end; tests/serving start servers",
     r"--run.log tensorboard wandb": "needs an account; tests/utils/test_trackers.py has trackers that stand in",
     r"^torchrun ": "needs several processes; tests/training start them",
+    r"^(sbatch|kubectl) ": "needs a cluster; tests/test_cluster.py reads the scripts",
     r"_in1k|imagenet|IMAGENET|timm:|resnet|--protocol top1 real": "needs published weights or ImageNet: the network",
     r"hf-hub:|^resmlp push ": "needs the hub; tests/hub run these commands against one of their own",
     r"^resmlp train (dino|distill|camvid|ade20k|multi30k|cifar10)": "needs a data set, or hours; see tests/tasks",
@@ -63,6 +64,7 @@ PYTHON_REASONS = {
 TINY = {
     "train": "--data.workers 0 --run.epochs 1 --data.batch-size 8",
     "embed": "--workers 0",
+    "predict": "--workers 0",
     "data": "--workers 1",
 }
 """verb -> flags that are added where a line does not have them"""

@@ -271,12 +271,13 @@ def test_every_command_in_the_pages_is_understood(page, words, capsys, tmp_path,
 
 def test_every_flag_in_the_pages_exists(capsys):
     known = set()
-    for words in ([verb] for verb in VERBS if verb not in ("train", "data")):
+    for words in ([verb] for verb in VERBS if verb not in ("train", "plan", "data")):
         known |= flags_of(words, capsys)
     for words in (
         ["train", name] for name in ("digits", "dino", "distill", "multilabel", "scenes", "numbers", "probe")
     ):
         known |= flags_of(words, capsys)
+    known |= flags_of(["plan", "digits"], capsys)
     for verb in ("check", "masks", "pack"):
         known |= flags_of(["data", verb], capsys)
     known.add("--version")
@@ -284,6 +285,8 @@ def test_every_flag_in_the_pages_exists(capsys):
         "--nproc-per-node",
         "--standalone",
         "--max-restarts",
+        "--nodes",
+        "--array",
         "--shm-size",
         "--echo",
         "--depth",

@@ -14,9 +14,12 @@ WIDTH = "100"
 """columns of the terminal that the help is printed for: wider ones would get boxes beside each other"""
 SEVERAL: dict[str, tuple[str, ...]] = {
     "train": ("train digits", "train distill", "train dino", "train multilabel", "train scenes", "train numbers"),
+    "plan": ("plan imagenet-s12",),
     "data": ("data check", "data masks", "data pack"),
 }
 """a verb whose flags depend on its next word -> the commands that have all of them"""
+AS = {"plan": "train"}
+"""a verb that takes the fields of a recipe -> the one, before it, where they are described"""
 HEAD = """# Command line
 
 Made from the help of each command. Every command takes `--json`, which prints one JSON object on standard output, and
@@ -28,11 +31,11 @@ COMMON = ("--help", "--json", "--debug")
 
 def page() -> str:
     """The whole page in Markdown."""
-    parts = [HEAD]
+    parts, seen = [HEAD], dict[str, set[str]]()
     for verb in VERBS:
-        seen: set[str] = set()
+        seen[verb] = set(seen[AS[verb]]) if verb in AS else set()
         for words in SEVERAL.get(verb, (verb,)):
-            parts += [f"## resmlp {words}", *command(help_of(words.split()), seen)]
+            parts += [f"## resmlp {words}", *command(help_of(words.split()), seen[verb])]
     return "\n\n".join(parts) + "\n"
 
 

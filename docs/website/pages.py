@@ -24,7 +24,7 @@ TITLES = {"index.md": "Overview"}
 """a page -> its title in the navigation, if that is not its heading"""
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 CODE = re.compile(r"`[^`]*`")
-COPIED = (".json", ".png", ".svg")
+COPIED = (".json", ".png", ".svg", ".sh", ".yaml")
 """files that pages link to, which become part of the site"""
 
 

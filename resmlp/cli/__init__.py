@@ -9,6 +9,7 @@ from resmlp.cli.export import Export
 from resmlp.cli.inspect import Inspect
 from resmlp.cli.listing import List
 from resmlp.cli.mistakes import Mistakes
+from resmlp.cli.plan import Plan
 from resmlp.cli.predict import Predict
 from resmlp.cli.profile import Profile
 from resmlp.cli.push import Push
@@ -28,6 +29,7 @@ VERBS: dict[str, type[Verb]] = {
     "inspect": Inspect,
     "mistakes": Mistakes,
     "profile": Profile,
+    "plan": Plan,
     "serve": Serve,
     "reproduce": Reproduce,
     "data": DataCheck,

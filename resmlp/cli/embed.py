@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, RunSize, Verb, print_text
+from resmlp.cli.progress import progress_bar
 from resmlp.config.label_table import LabelTable
 from resmlp.config.precision import PrecisionChoice
 from resmlp.utils.checks import ANY, check_range, demand
@@ -19,9 +20,10 @@ class Embed(Verb):
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """a run folder, a weight file, a model's name, timm:NAME, or pixels"""
     path: Annotated[Positional[str], arg(metavar="PATH")]
-    """a folder or archive of images, of any depth"""
+    """a folder or archive of images, of any depth, or a packed data set"""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """FILE.npy, with FILE.json beside it, or FILE.parquet"""
+    """FILE.npy, with FILE.json beside it, or FILE.parquet: in parts, by any number of processes; the same command
+    continues it"""
     map: Annotated[Path | None, arg(metavar="FILE.png")] = None
     """draw the features as points of a plane (t-SNE), colored by class folder"""
     data: LabelTable = field(default_factory=LabelTable)
@@ -39,21 +41,24 @@ class Embed(Verb):
         demand(bool(self.out or self.map), nowhere, "give --out FILE.npy or FILE.parquet, or --map")
 
     def run(self) -> dict[str, Any]:
-        """Write the features; of several processes the first prints."""
+        """Write the features; of several processes the first prints, or of a Parquet file the one that ends last."""
+        from resmlp.evaluation.batch_inference.run import is_parquet
         from resmlp.evaluation.embed import embed
 
-        result = embed(
-            self.model,
-            self.path,
-            self.out,
-            self.map,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            device=self.device,
-            precision=self.precision,
-            data=self.data,
-            img_size=self.img_size,
-        )
+        with progress_bar(is_parquet(self.out)) as bar:
+            result = embed(
+                self.model,
+                self.path,
+                self.out,
+                self.map,
+                batch_size=self.batch_size,
+                workers=self.workers,
+                device=self.device,
+                precision=self.precision,
+                data=self.data,
+                img_size=self.img_size,
+                progress=bar,
+            )
         if result and not self.json:
             print_text(result)
         return result.to_dict() if result else {}

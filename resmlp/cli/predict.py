@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from resmlp.cli.base import Device, RunSize, Verb, print_json
+from resmlp.cli.base import Device, RunSize, Verb, print_json, print_text
 from resmlp.cli.image_files import list_inputs, names_images
+from resmlp.cli.progress import progress_bar
 from resmlp.config.help import default_if_any
 from resmlp.config.image_size import run_size
 from resmlp.config.precision import Execution, PrecisionChoice, Ran
-from resmlp.utils.checks import demand
+from resmlp.utils.checks import ANY, check_range, demand
 from resmlp.utils.errors import printable
 
 if TYPE_CHECKING:
@@ -40,8 +41,11 @@ class Predict(Verb):
     top: int | None = None
     """how many classes to name; default 3, or where an image may have several labels, those from the threshold on"""
     out: Path | None = None
-    """for a segmenter: the folder of NAME-overlay.png and NAME-labels.png, in the folders of the images; default
-    predictions/"""
+    """for a classifier: FILE.parquet, with a row for each image; FILE... may then be an archive, any number
+    of processes share the work, and the same command continues it. For a segmenter: the folder of NAME-overlay.png and
+    NAME-labels.png, in the folders of the images; default predictions/"""
+    workers: int = 2
+    """for FILE.parquet: processes that read the images, for a network that torch runs"""
     img_size: RunSize = None
     device: Device = "auto"
     backend: Backend | None = None
@@ -54,6 +58,7 @@ class Predict(Verb):
 
     def __post_init__(self) -> None:
         demand(self.top is None or self.top >= 1, f"--top {self.top}", "at least 1")
+        check_range("--", self, workers=(0, ANY))
 
     def run(self) -> dict[str, Any]:
         """Predict every file that can be read; the others are named, and make the exit code 2."""
@@ -67,6 +72,8 @@ class Predict(Verb):
         named, given = self.model, self.files
         if names_images(named):
             named, given = packaged_default(CLASSIFIER, "resmlp predict MODEL FILE..."), (named, *given)
+        if self.out is not None and self.out.suffix.lower() == ".parquet":
+            return self._write_parquet(named, given, self.out)
         source = resolve(named)
         demand(KINDS[source.kind].takes == "images", f"{named} translates text", "use resmlp translate")
         demand(bool(given), f"no images given for {named}", "resmlp predict MODEL FILE...")
@@ -94,6 +101,30 @@ class Predict(Verb):
             raise broken[-1]
         return output
 
+    def _write_parquet(self, named: str, given: tuple[str, ...], out: Path) -> dict[str, Any]:
+        """Write the predictions of all images to a file; of several processes the one that ends last has the result."""
+        from resmlp.evaluation.batch_inference.predict import predict_parquet
+        from resmlp.imaging.file_types import is_image_file
+
+        demand(bool(given), "no images given", "resmlp predict MODEL FILE... --out FILE.parquet")
+        whole = len(given) == 1 and not is_image_file(given[0])
+        with progress_bar() as bar:
+            written = predict_parquet(
+                named,
+                given[0] if whole else list_inputs(given),
+                out,
+                top=self.top,
+                workers=self.workers,
+                device=self.device,
+                backend=self.backend,
+                precision=self.precision,
+                img_size=self.img_size,
+                progress=bar,
+            )
+        if written and not self.json:
+            print_text(written)
+        return written.to_dict() if written else {}
+
     def _ran(self, ran: Ran) -> dict[str, Any]:
         """What ran the network, for the output; people are told where it is not torch in fp32."""
         if not self.json and (ran.backend, ran.precision) != ("torch", "fp32"):
@@ -104,7 +135,11 @@ class Predict(Verb):
         self, files: "list[str | ImageSource]", several: bool
     ) -> "tuple[dict[str, int | None], list[str | ImageSource], Write]":
         """The options of `predict`, the files, and what makes an entry of the output."""
-        demand(self.out is None, f"--out {self.out} is for segmenters", "a classifier prints its predictions")
+        demand(
+            self.out is None,
+            f"--out {self.out} is for segmenters",
+            "a classifier prints its predictions, or writes FILE.parquet",
+        )
         return (
             {"top": self.top or (None if several else 3)},
             files,

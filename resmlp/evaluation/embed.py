@@ -1,29 +1,27 @@
 """`embed()`: features of every image in a folder or archive, for other programs."""
 
-import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from resmlp.config.image_size import ImageSize, run_size
 from resmlp.config.label_table import LabelTable
 from resmlp.config.precision import Execution
+from resmlp.evaluation.batch_inference.inputs import NO_TABLE, open_inputs
+from resmlp.evaluation.batch_inference.run import ENDING, Progress, is_parquet, need_pyarrow
 from resmlp.evaluation.evaluator import check_counts, open_predictor
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import demand, demand_finite
-from resmlp.utils.errors import UserError, counted, install_hint
-from resmlp.utils.files import check_writable, read_json, write_together, write_whole
+from resmlp.utils.errors import UserError, counted
+from resmlp.utils.files import check_writable, read_json, write_together
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from resmlp.data import ImageSet
-
-
-NO_TABLE = LabelTable()
+    from resmlp.evaluation.batch_inference.embed import EmbeddingsFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,28 +71,37 @@ def embed(
     precision: str = "auto",
     data: LabelTable = NO_TABLE,
     img_size: ImageSize | None = None,
-) -> Embeddings | None:
-    """The features of every image under `path`, a folder or an archive of any depth.
+    progress: Progress = lambda step, done, total: None,
+) -> "Embeddings | EmbeddingsFile | None":
+    """The features of every image under `path`, a folder or an archive of any depth, or a packed data set.
 
-    Its labels are class folders, or those of the table in `data`. Features are also written to `out`, FILE.npy with
-    FILE.json beside it or FILE.parquet, and drawn as points of a plane (t-SNE) to `map`, a PNG file. `precision` and
-    `img_size` are as of `resmlp.load`. An image that cannot be read is named and left out. Of several processes the
-    first returns the result, the others None. Raises `UserError`.
+    Its labels are class folders, or those of the table in `data`. Features are also written to `out`, and drawn as
+    points of a plane (t-SNE) to `map`, a PNG file. `out` is FILE.npy, with FILE.json beside it, or FILE.parquet, which
+    is written in parts (`resmlp.evaluation.batch_inference`): the result then reads the features from the file.
+    `precision` and `img_size` are as of `resmlp.load`. An image that cannot be read is named, and has no features. Of
+    several processes the first returns the result, of a Parquet file the one that ends last; the others return None.
+    `progress` is called while a Parquet file is written. Raises `UserError`.
     """
     out, map = (None if file is None else Path(file) for file in (out, map))
     check_outputs(out, map)
-    source, root, size = resolve(model), str(path), run_size(img_size)
-    images, labels = list_tree(root) if data.labels is None else list_table(root, data)
+    source, inputs = resolve(model), open_inputs(str(path), data)
+    images, labels = inputs.images, inputs.labels
     if map:
         from resmlp.analysis.embedding_map import check_image_count
 
         check_image_count(len(images))
+    if out and is_parquet(out):
+        from resmlp.evaluation.batch_inference.embed import embed_parquet
+
+        settings: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "device": device}
+        settings |= {"precision": precision, "img_size": img_size, "progress": progress}
+        return embed_parquet(source, inputs, out, map, **settings)
     from resmlp.data import EvalBatches
     from resmlp.metrics import extract
     from resmlp.utils.devices import this_process
 
     with this_process(device) as process:
-        execution = Execution(device, precision=precision, images=len(images), size=size)
+        execution = Execution(device, precision=precision, images=len(images), size=run_size(img_size))
         predictor = open_predictor(source, "best", process.device, execution)
         if process.rank == 0:
             warn_untrained(source.name, predictor.trained)
@@ -107,7 +114,7 @@ def embed(
     if process.rank:
         return None
     index = collected.index.tolist()
-    paths = tuple(images.paths[i] if images.paths else _inner(images.name(i), root) for i in index)
+    paths = tuple(inputs.path(i) for i in index)
     features, kept = collected.value.numpy(), tuple(labels[i] for i in index)
     mapped = None
     if map:
@@ -116,71 +123,20 @@ def embed(
         mapped = draw_embedding_map(features, list(kept), map)
     result = Embeddings(source.name, features, paths, kept, collected.unreadable, out, map, mapped)
     if out:
-        FORMATS[out.suffix.lower()].write(out, result)
+        _write_npy(out, result)
     return result
 
 
 def check_outputs(out: Path | None, map: Path | None) -> None:
     """Raise `UserError` for files that cannot be written, before the network runs."""
     if out:
-        endings = "give a file name that ends in " + " or ".join(FORMATS)
-        demand(out.suffix.lower() in FORMATS, f"--out {out}", endings)
+        endings = "give a file name that ends in " + " or ".join(CHECKS)
+        demand(out.suffix.lower() in CHECKS, f"--out {out}", endings)
         check_writable(f"--out {out}", out)
-        FORMATS[out.suffix.lower()].check(out)
+        CHECKS[out.suffix.lower()](out)
     if map:
         demand(map.suffix.lower() == ".png", f"--map {map}", "give a file name that ends in .png")
         check_writable(f"--map {map}", map)
-
-
-def list_tree(root: str) -> "tuple[ImageSet, list[str | None]]":
-    """All images under `root` in the order of their paths, and the class folder of each. Raises `UserError`.
-
-    The class folder is the top folder, or in a tree with train/ and val/ the one below.
-    """
-    from resmlp.data.checking.layout import find_layout
-    from resmlp.data.images.imageset import ImageSet, packed_images
-    from resmlp.data.images.trees import open_tree
-    from resmlp.data.shards.rows import Entries
-    from resmlp.imaging.file_types import ENDINGS
-
-    tree = open_tree(root, flag="PATH")
-    demand(bool(tree.whole.images), f"no images in {root}", "images end in " + " ".join(ENDINGS))
-    if isinstance(tree.whole.images, Entries):
-        packed = packed_images(tree.whole.images)
-        labels = [packed.classes[label] for label in packed.labels]
-        return replace(packed, classes=(), labels=[0] * len(packed)), [*labels]
-    names = find_layout(tree).image_classes()
-    order = sorted(range(len(names)), key=lambda i: tree.whole.images[i][0])
-    images = [tree.whole.images[i][1] for i in order]
-    return ImageSet((), [0] * len(order), images), [names[i] for i in order]
-
-
-def list_table(root: str, data: LabelTable) -> "tuple[ImageSet, list[str | None]]":
-    """All images under `root` in the order of their paths, and the labels of each in a table. Raises `UserError`."""
-    from resmlp.data import ImageSet
-    from resmlp.data.images.imageset import SEPARATOR
-    from resmlp.data.images.table_sets import read_table_set
-
-    found = read_table_set(root, str(data.labels), data.columns, "PATH")
-    found.raise_for_faults("val-only", "group-leak")
-    members = sorted(found.tree.images, key=lambda member: member[0])
-    records = [found.records.get(path) for path, _ in members]
-    images = ImageSet((), [0] * len(members), [image for _, image in members])
-    return images, [None if record is None else SEPARATOR.join(record.classes) for record in records]
-
-
-def _inner(name: str, root: str) -> str:
-    """An image's name without the folder or archive that all are in."""
-    root = str(Path(root).expanduser())
-    return name[len(root) + 1 :] if name.startswith((root + "/", root + ":")) else name
-
-
-class Format(NamedTuple):
-    """A kind of file that features are kept in."""
-
-    write: Callable[[Path, Embeddings], None]
-    check: Callable[[Path], None]
-    """raises `UserError` where it cannot be written here"""
 
 
 def _write_npy(path: Path, result: Embeddings) -> None:
@@ -210,28 +166,5 @@ def _check_beside(path: Path) -> None:
         demand(ours, f"--out {path} would replace {beside}, which embed did not write", "choose another --out")
 
 
-def _write_parquet(path: Path, result: Embeddings) -> None:
-    """Columns path, label and feature, a row for each image; the table's metadata holds the model's name."""
-    import pyarrow
-    import pyarrow.parquet
-
-    rows, dim = result.features.shape
-    ends = pyarrow.array(range(0, (rows + 1) * dim, dim), pyarrow.int64())
-    feature = pyarrow.LargeListArray.from_arrays(ends, pyarrow.array(result.features.reshape(-1)))
-    columns = {
-        "path": pyarrow.array(result.paths, pyarrow.string()),
-        "label": pyarrow.array(result.labels, pyarrow.string()),
-        "feature": feature,
-    }
-    table = pyarrow.table(columns).replace_schema_metadata({"model": result.model})
-    write_whole(path, lambda aside: pyarrow.parquet.write_table(table, aside))
-
-
-def _need_pyarrow(path: Path) -> None:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UserError(
-            "parquet needs pyarrow, which is not installed", f"{install_hint('parquet')}; or --out FILE.npy"
-        )
-
-
-FORMATS = {".npy": Format(_write_npy, _check_beside), ".parquet": Format(_write_parquet, _need_pyarrow)}
+CHECKS: dict[str, Callable[[Path], None]] = {".npy": _check_beside, ENDING: need_pyarrow}
+"""the ending of a kind of file that features are kept in -> what raises `UserError` where it cannot be written here"""

@@ -161,6 +161,8 @@ class Classifier(ImagePredictor):
     """False where the output is features"""
     threshold: float | None = None
     """the probability from which on an image has a class, where it may have several; None: it has one"""
+    by_torch: bool = False
+    """whether torch runs it: then the loader of torch can read its images"""
 
     def _facts(self, network: str, classes: int, device: str) -> list[str]:
         height, width = self.preprocessing.size

@@ -28,6 +28,7 @@ class TorchPredictor(Classifier):
 
     shapes: tuple[Size, ...] = ()
     """the sizes (height, width) of the images that it takes, where there are several"""
+    by_torch = True
 
     def __init__(self, saved: Saved, device: torch.device, execution: Execution = AS_IS):
         """`execution` is as of `resmlp.inference.runners.runner`, on this device."""

@@ -4,9 +4,10 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from resmlp.utils.errors import UserError
@@ -119,14 +120,17 @@ def check_writable(what: str, path: Path) -> None:
         raise UserError(f"cannot write {what}: {error.strerror}", "choose another path") from None
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write(aside)`, which fills a file next to `path`, then rename that file to `path`."""
-    write_together({path: write})
+def write_whole(path: Path, write: Callable[[Path], Any], aside: Path | None = None) -> None:
+    """Call `write(aside)`, which fills a file next to `path`, then rename that file to `path`.
+
+    Where several processes may write the same file, each needs an `aside` of its own, on the same file system.
+    """
+    write_together({path: write}, {path: aside} if aside else {})
 
 
-def write_together(writes: dict[Path, Callable[[Path], Any]]) -> None:
+def write_together(writes: dict[Path, Callable[[Path], Any]], own: Mapping[Path, Path] = MappingProxyType({})) -> None:
     """As `write_whole`, for files that belong together: none is renamed before all are on the disk."""
-    asides = {path: path.with_name(f".{path.name}.part") for path in writes}
+    asides = {path: own.get(path, path.with_name(f".{path.name}.part")) for path in writes}
     try:
         for path, write in writes.items():
             with disk_errors(path):

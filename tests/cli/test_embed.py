@@ -95,7 +95,7 @@ def test_parquet(embed, trained, divided, tmp_path):
     embed(trained, divided, "--out", tmp_path / "f.npy")
     embed(trained, divided, "--out", tmp_path / "f.parquet")
     table, about = parquet.read_table(tmp_path / "f.parquet"), json.loads((tmp_path / "f.json").read_text())
-    assert table.column_names == ["path", "label", "feature"]
+    assert table.column_names == ["path", "label", "feature", "error"]
     assert table["path"].to_pylist() == about["paths"]
     assert table["label"].to_pylist() == about["labels"]
     assert np.array_equal(np.array(table["feature"].to_pylist(), np.float32), np.load(tmp_path / "f.npy"))

@@ -1,6 +1,6 @@
 """Evaluation batches: every image once, over any number of processes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +21,9 @@ class EvalBatches:
 
     With `shapes`, sizes (height, width) in place of that of the preprocessing, an image becomes the nearest of them as
     a whole, and the images of each shape are a batch of their own. A batch is `{"image": uint8 B 3 H W, "label": int64
-    B, "index": int64 B, "unreadable": [name, ...]}`. An image that cannot be read is only in "unreadable", so B may be
-    0; with `strict` it raises `UserError`.
+    B, "index": int64 B, "unreadable": [name, ...], "reasons": {index: why}}`. An image that cannot be read is only in
+    the last two, so B may be 0; with `strict` it raises `UserError`. `order` has the images of each batch, in place of
+    the share of the rank; it is iterated anew each time.
     """
 
     def __init__(
@@ -36,9 +37,11 @@ class EvalBatches:
         world: int = 1,
         strict: bool = False,
         shapes: Sequence[tuple[int, int]] = (),
+        order: Collection[Sequence[int]] | None = None,
     ):
         indices = range(rank, len(dataset), world)
-        self._order = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+        batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)] if order is None else order
+        self._order: Collection[Sequence[int]] = batches
         dataset = dataset.decoded(preprocessing.decoding)
         images = _EvalImages(dataset, eval_transform(preprocessing, shapes), preprocessing.size, strict)
         self._loader = Loader(images, self._order, workers, strict)
@@ -90,7 +93,8 @@ class _EvalImages:
         return self.images.name(index)
 
     def __getitem__(self, indices: Sequence[int]) -> list[Batch] | Failure:
-        read, unreadable = dict[torch.Size, tuple[list[torch.Tensor], list[int]]](), list[str]()
+        read = dict[torch.Size, tuple[list[torch.Tensor], list[int]]]()
+        failed = dict[int, UnreadableImage]()
         for i in indices:
             try:
                 note_reading(i, self.images.name(i))
@@ -101,17 +105,21 @@ class _EvalImages:
             except UserError as error:
                 if self.strict or not isinstance(error, UnreadableImage):
                     return Failure(error.what, error.hint)
-                unreadable.append(error.name)
+                failed[i] = error
         if not read:
-            return [self._batch(torch.empty(0, 3, *self.size, dtype=torch.uint8), [], unreadable)]
-        batches = [self._batch(default_collate(views), places, []) for views, places in read.values()]
-        batches[0]["unreadable"] = unreadable
-        return batches
+            return [self._batch(torch.empty(0, 3, *self.size, dtype=torch.uint8), [], failed)]
+        groups = [(default_collate(views), places) for views, places in read.values()]
+        return [self._batch(*group, failed if i == 0 else {}) for i, group in enumerate(groups)]
 
-    def _batch(self, images: torch.Tensor, places: list[int], unreadable: list[str]) -> Batch:
+    def _batch(self, images: torch.Tensor, places: list[int], failed: dict[int, UnreadableImage]) -> Batch:
         labels = torch.tensor([self.images.labels[i] for i in places], dtype=torch.int64)
-        index = torch.tensor(places, dtype=torch.int64)
-        return {"image": images, "label": labels, "index": index, "unreadable": unreadable}
+        return {
+            "image": images,
+            "label": labels,
+            "index": torch.tensor(places, dtype=torch.int64),
+            "unreadable": [error.name for error in failed.values()],
+            "reasons": {i: error.reason for i, error in failed.items()},
+        }
 
 
 @dataclass

@@ -4,16 +4,13 @@ N images.
 """
 
 import json
-import os
-from collections import Counter
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 
+from resmlp.data.images.file_stats import sizes_and_times
 from resmlp.data.packing.source import PackSource, Part, plain
-from resmlp.imaging.image_file import File, ImageSource, InArchive, Pixels
 
 BLOCKS = 2048
 """bytes of a tar around an image: its header, the class and the header of that, and what fills the last block"""
@@ -50,7 +47,7 @@ def make_plan(source: PackSource, shard_bytes: int, max_side: int | None) -> Pla
     whole, jobs, keys = blake2b(settings.encode(), digest_size=16), list[Job](), []
     for number, part in enumerate(source.parts):
         keys.append(_keys(part))
-        stats = _stats(part.images.images)
+        stats = sizes_and_times(part.images.images)
         ends = _ends(stats[:, 0] + BLOCKS, shard_bytes)
         for i, (start, end) in enumerate(zip([0, *ends], ends)):
             content = blake2b(settings.encode(), digest_size=16)
@@ -79,31 +76,6 @@ def _keys(part: Part) -> list[str]:
         used.add(key)
         keys.append(key)
     return keys
-
-
-def _stats(images: Sequence[ImageSource]) -> np.ndarray:
-    """The bytes of each image, as far as they are known without reading it, and the time of its file: int64 N 2."""
-    in_file = Counter(image.archive for image in images if isinstance(image, InArchive))
-    files = {archive: _stat(archive) for archive in in_file}
-    stats = np.zeros((len(images), 2), np.int64)
-    for i, image in enumerate(images):
-        if isinstance(image, Pixels):
-            stats[i] = image.array.nbytes, 0
-        elif isinstance(image, File):
-            stats[i] = _stat(image.name)
-        elif isinstance(image, InArchive):
-            size, time = files[image.archive]
-            known = getattr(image, "size", None) or len(getattr(image, "data", b""))
-            stats[i] = known or size // in_file[image.archive], time
-    return stats
-
-
-def _stat(path: str) -> tuple[int, int]:
-    try:
-        found = os.stat(path)  # noqa: PTH116 (a Path takes longer than the call)
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
 
 
 def _ends(sizes: np.ndarray, largest: int) -> list[int]:

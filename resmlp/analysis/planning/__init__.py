@@ -1,0 +1,1 @@
+"""What a run needs before it starts: time, memory, storage and network, each figure with its source."""
