@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resmlp.imaging.listing import list_images
+from resmlp.utils.address import is_address
 
 if TYPE_CHECKING:
     from resmlp.imaging.image_file import ImageSource
@@ -15,14 +16,14 @@ def list_inputs(paths: Sequence[str]) -> "list[str | ImageSource]":
 
     An image of a packed data set is itself, as it is no file.
     """
-    packed = [path for path in paths if Path(path).is_dir() and _is_packed(path)]
+    packed = [path for path in paths if is_address(path) or Path(path).is_dir() and _is_packed(path)]
     if not packed:
         return list(list_images(paths))
     from resmlp.data.images.packed_tree import open_packed
 
     files: list[str | ImageSource] = []
     for path in paths:
-        files += [image for _, image in open_packed(Path(path)).images] if path in packed else list_images([path])
+        files += [image for _, image in open_packed(path).images] if path in packed else list_images([path])
     return files
 
 
