@@ -1,6 +1,7 @@
 """Addresses of folders on a server or in object storage: https://host/folder, s3://bucket/folder."""
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from resmlp.utils.checks import demand
@@ -34,6 +35,7 @@ def check_address(path: str | None) -> None:
     demand(not secret, what, "leave it out; ~/.netrc or the settings of fsspec can have it (docs/scale.md)")
 
 
+@lru_cache(2**16)  # it is asked for with each image
 def join_address(folder: str, name: str) -> str:
     """The address of a file in a folder."""
     return f"{folder}/{quote(name) if scheme_of(folder) in HTTP else name}"

@@ -48,7 +48,7 @@ class ShardCache:
         Raises `UnreadableArchive` if that fails, and during `AGAIN` seconds after that at once; `UserError` where the
         folder cannot be written to.
         """
-        path = self.folder / f"{shard.checksum}{WHOLE}"
+        path = f"{self.folder}/{shard.checksum}{WHOLE}"
         with disk_errors_of(self.folder):
             found = _open_whole(path, shard.bytes)
             if found is not None:
@@ -165,7 +165,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _open_whole(path: Path, size: int) -> int | None:
+def _open_whole(path: str, size: int) -> int | None:
     """A descriptor of a file of this size, whose use is noted; a file of another size is deleted."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -174,7 +174,7 @@ def _open_whole(path: Path, size: int) -> int | None:
     found = os.fstat(descriptor)
     if found.st_size != size:
         os.close(descriptor)
-        path.unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)
         return None
     if time.time() - found.st_mtime > TOUCHED:
         with suppress(OSError):  # another user's

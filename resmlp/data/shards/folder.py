@@ -58,7 +58,7 @@ class LocalFolder(ShardFolder):
 
     def where(self, shard: Shard) -> str:
         """The path of the file."""
-        return str(self.path / shard.name)
+        return os.path.join(self.path, shard.name)  # noqa: PTH118 (faster, and asked for with each image)
 
     def open(self, shard: Shard) -> int:
         """The file."""

@@ -70,7 +70,7 @@ def _read(file: Any, count: int) -> bytes:
     """Exactly so many bytes: a stream gives them as they arrive."""
     parts = list[bytes]()
     while count:
-        part = file.read(count)
+        part = file.read(count)[:count]
         if not part:
             raise FetchError("it ends in its header")
         parts.append(part)
@@ -98,7 +98,7 @@ def _explain(error: BaseException) -> tuple[str, bool]:
     """Why a request failed, in a few words, and whether the next one must fail as well."""
     if isinstance(error, FileNotFoundError) and error.__cause__:  # fsspec raises it for any answer
         return _explain(error.__cause__)
-    status = getattr(error, "status", None)  # aiohttp's
+    status = _status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return "it is not there", True
     if isinstance(error, PermissionError) or status in (401, 403):
@@ -108,6 +108,14 @@ def _explain(error: BaseException) -> tuple[str, bool]:
     if isinstance(error, TimeoutError):
         return f"no answer for {TIMEOUT:g} seconds", False
     return " ".join(str(error).split())[:150] or type(error).__name__, False
+
+
+def _status(error: BaseException) -> Any:
+    """The HTTP status of an answer, as aiohttp and botocore have it; None without one."""
+    response = getattr(error.__cause__ or error, "response", None)
+    if isinstance(response, dict):
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return getattr(error, "status", None)
 
 
 def _file_system(address: str) -> tuple[Any, str]:

@@ -220,3 +220,16 @@ def test_a_missing_package_is_named(monkeypatch):
         open_splits(data("https://127.0.0.1:1/x"))
     with pytest.raises(UserError, match="gopher:// cannot be read"):
         open_splits(data("gopher://127.0.0.1:1/x"))
+
+
+@pytest.mark.slow
+def test_object_storage(packed, server, monkeypatch):
+    """A store that answers a request for an object, or for a part of it, as S3 does."""
+    pytest.importorskip("s3fs")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.address.removesuffix("/set"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    assert batches("s3://set")[0] == batches(packed)[0]
+    server.faults[INDEX] = 404
+    with pytest.raises(UserError, match=f"cannot fetch s3://set/{INDEX}: it is not there"):
+        open_splits(data("s3://set"))
