@@ -149,10 +149,10 @@ def _at_most(size: int) -> Any:
     """A callback of a download that ends it after more than so many bytes: a server may send without an end."""
     from fsspec.callbacks import Callback
 
-    class AtMost(Callback):  # type: ignore[misc]
+    class Limit(Callback):  # type: ignore[misc]
         def relative_update(self, inc: int = 1) -> None:
             super().relative_update(inc)
             if self.value > size:
                 raise FetchError(f"it has more than the {size:,} bytes that it had when it was packed")
 
-    return AtMost()
+    return Limit()

@@ -149,6 +149,13 @@ def test_a_lost_shard_is_one_name_and_its_images_are_replaced(packed, server, mo
     assert batches(server.address) == batches(packed), "the same command again asks the server again"
 
 
+def test_the_check_names_a_lost_shard_and_not_its_images(server):
+    server.faults["val-00001.tar"] = 500
+    report = check_data(server.address)
+    ((names, details),) = ((issue.names, issue.details) for issue in report.errors)
+    assert (names, details) == ([f"{server.address}/val-00001.tar"], ["the server answered 500"])
+
+
 def test_a_request_that_failed_is_repeated(packed, server):
     server.faults |= {"train-00001.tar": "fails twice", INDEX: "fails twice"}
     assert batches(server.address) == batches(packed)
