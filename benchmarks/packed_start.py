@@ -20,7 +20,8 @@ from PIL import Image
 
 from resmlp.config import Augment, Data
 from resmlp.data import TrainBatches, open_splits
-from resmlp.data.shards.index import Shard, Split, write_index
+from resmlp.data.shards.folder import Shard
+from resmlp.data.shards.index import Split, write_index
 
 IMAGES, CLASSES, VAL = 14_000_000, 21_841, 0.01
 TARGET = {"seconds": 10, "bytes_per_image": 64}

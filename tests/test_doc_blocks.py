@@ -32,6 +32,7 @@ SHELL_REASONS = {
     r"--run.log tensorboard wandb": "needs an account; tests/utils/test_trackers.py has trackers that stand in",
     r"^torchrun ": "needs several processes; tests/training start them",
     r"^(sbatch|kubectl) ": "needs a cluster; tests/test_cluster.py reads the scripts",
+    r"(https|s3)://(host|bucket)/": "needs a server; tests/data/shards/test_remote_folder.py has one",
     r"_in1k|imagenet|IMAGENET|timm:|resnet|--protocol top1 real": "needs published weights or ImageNet: the network",
     r"hf-hub:|^resmlp push ": "needs the hub; tests/hub run these commands against one of their own",
     r"^resmlp train (dino|distill|camvid|ade20k|multi30k|cifar10)": "needs a data set, or hours; see tests/tasks",

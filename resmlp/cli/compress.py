@@ -22,7 +22,7 @@ class Compress(Verb):
     """int8: weights and activations, for onnxruntime; int8-openvino: the same for openvino; int4: weights; pruned: a
     `share` of each matrix is 0; 2:4: two of each four weights are 0"""
     data: EvalData = field(default_factory=EvalData)
-    train: Path | None = None
+    train: str | None = None
     """a tree of class folders with calibration images; default train/ of the data, or the training set of the run.
     None of them may be evaluated"""
     images: int = 512

@@ -27,7 +27,7 @@ class DataCheck(Verb):
     """check images or parallel text before training on them: resmlp data check PATH"""
 
     path: Annotated[Positional[str], arg(metavar="PATH")]
-    """a folder or archive, as in `train`: one folder for each class, or train/ and val/ of such folders;
+    """a folder, an archive or an address, as in `train`: one folder for each class, or train/ and val/ of such folders;
     or parallel text: a folder with two files for each part, or a table (.tsv, .parquet)"""
     data: CheckedData = field(default_factory=CheckedData)
     decode: bool = False

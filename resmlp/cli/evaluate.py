@@ -33,7 +33,7 @@ class Eval(Verb):
     """real.json, the ReaL labels"""
     indices: Path | None = None
     """a text file of class indices, one per line: the classes that may be predicted"""
-    train: Path | None = None
+    train: str | None = None
     """a tree of class folders for knn and linear to learn from; default train/ of the data, or the run's own"""
     knn: Knn = field(default_factory=Knn)
     linear: Linear = field(default_factory=Linear)

@@ -9,6 +9,7 @@ from resmlp.hub.names import has_prefix, on_disk
 from resmlp.imaging.file_types import ENDINGS, UNSUPPORTED, is_image_file
 from resmlp.imaging.listing import list_images
 from resmlp.imaging.walk import is_special, read_head, walk
+from resmlp.utils.address import is_address
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 from resmlp.utils.run_folder import CONFIG, RECIPE, WEIGHTS
@@ -26,14 +27,14 @@ def list_inputs(paths: Sequence[str]) -> "list[str | ImageSource]":
 
     An image of a packed data set is itself, as it is no file.
     """
-    packed = [path for path in paths if Path(path).is_dir() and _is_packed(path)]
+    packed = [path for path in paths if is_address(path) or Path(path).is_dir() and _is_packed(path)]
     if not packed:
         return list(list_images(paths))
     from resmlp.data.images.packed_tree import open_packed
 
     files: list[str | ImageSource] = []
     for path in paths:
-        files += [image for _, image in open_packed(Path(path)).images] if path in packed else list_images([path])
+        files += [image for _, image in open_packed(path).images] if path in packed else list_images([path])
     return files
 
 

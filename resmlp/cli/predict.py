@@ -37,7 +37,7 @@ class Predict(Verb):
     """a run folder, a weight file, a name of `resmlp list weights`, hf-hub:ORG/NAME, timm:NAME, or an export; where an
     image or a folder of images is first, the packaged network of the ten classes of CIFAR-10"""
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...", help_behavior_hint=default_if_any)]
-    """images, or folders of them; for a classifier also packed data sets"""
+    """images, or folders of them; for a classifier also packed data sets, in folders or at addresses"""
     top: int | None = None
     """how many classes to name; default 3, or where an image may have several labels, those from the threshold on"""
     out: Path | None = None
@@ -96,9 +96,11 @@ class Predict(Verb):
         if broken:
             if self.json:
                 print_json(output)
-            for failure in broken[:-1]:
+            failures = {str(error): error for error in broken}  # a lost shard is one for all its images
+            *others, last = failures.values()
+            for failure in others:
                 print(f"error: {failure}", file=sys.stderr)
-            raise broken[-1]
+            raise last
         return output
 
     def _write_parquet(self, named: str, given: tuple[str, ...], out: Path) -> dict[str, Any]:

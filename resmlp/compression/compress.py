@@ -127,7 +127,7 @@ def compress(
     with this_process(device) as process:
         demand(process.world == 1, "compress runs in one process", "start it without torchrun")
         execution = Execution(device, precision=precision)
-        evaluator = Evaluator(source, data, process, train=Path(train) if train else None, execution=execution)
+        evaluator = Evaluator(source, data, process, train=train, execution=execution)
         pixels = calibration_images(evaluator.training_images, evaluator.images, images, saved.preprocessing, data)
         result = compress_saved(saved, folder, to, pixels, partial(accuracy, evaluator), share, size)
     (folder / RECIPE).unlink(missing_ok=True)  # of an earlier network

@@ -19,6 +19,7 @@ from resmlp.config.preprocessing import (
     check_channels,
     check_value_range,
 )
+from resmlp.utils.address import check_address
 from resmlp.utils.checks import ANY, BELOW_ONE, POSITIVE, check_choices, check_range, demand
 from resmlp.utils.errors import UserError
 
@@ -38,7 +39,7 @@ class Data:
     annotations/), scenes (embedded)"""
     root: str | None = None
     """folder, archive (.zip, .tar, .tar.gz ...) or Parquet: train/ and val/ (or test/) with one sub-folder per class,
-    or one such tree to split"""
+    or one such tree to split; or a packed data set, also at an address: https://host/folder, s3://bucket/folder"""
     img_size: tuple[int, ...] | None = (224,)
     """height and width in pixels, or one number for a square; None: the checkpoint's value, as for --data.crop-ratio,
     --data.interpolation, --data.mean and --data.std"""
@@ -94,6 +95,7 @@ class Data:
     """stop at an unreadable image; by default it is reported, counted and replaced by another image"""
 
     def __post_init__(self) -> None:
+        check_address(self.root)
         sides = self.img_size or (1,)
         demand(
             self.img_size != () and len(sides) in (1, 2) and min(sides) > 0,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from resmlp.config.help import MANY
 from resmlp.config.label_table import check_columns
 from resmlp.config.preprocessing import Exif
+from resmlp.utils.address import check_address
 from resmlp.utils.checks import ANY, POSITIVE, check_choices, check_range, demand
 
 WeightKind = Literal["best", "raw", "ema", "avg"]
@@ -16,8 +17,9 @@ class EvalData:
     """The data to evaluate on; default: the validation set of the run."""
 
     root: str | None = None
-    """an ImageFolder tree or archive: its val/ (or test/), otherwise all images; for a translator, a folder of text
-    files or a table; for a segmenter, a folder with images/ and labels/"""
+    """an ImageFolder tree or archive, or a packed data set, also at an address (https://, s3://): its val/ (or test/),
+    otherwise all images; for a translator, a folder of text files or a table; for a segmenter, a folder with images/
+    and labels/"""
     labels: str | None = None
     """a table of labels for the images below `root` (docs/data.md), in place of class folders; its rows of val (or
     test), otherwise all rows"""
@@ -40,6 +42,7 @@ class EvalData:
     """stop at an unreadable image; by default it is reported and left out"""
 
     def __post_init__(self) -> None:
+        check_address(self.root)
         check_choices("--data.", self)
         check_columns(self.labels, self.columns)
         check_range("--data.", self, batch_size=(1, ANY), workers=(0, ANY), crop_ratio=(POSITIVE, 1))

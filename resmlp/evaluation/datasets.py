@@ -40,7 +40,7 @@ def open_eval_images(source: Source, data: EvalData) -> "ImageSet":
     return open_eval(Data(root=data.root))
 
 
-def open_training_images(source: Source, data: EvalData, train: Path | None) -> "ImageSet":
+def open_training_images(source: Source, data: EvalData, train: str | Path | None) -> "ImageSet":
     """The images at `train`; without one, the training set of `data.root` or of the run's own data."""
     from resmlp.data import folder_train, open_splits
     from resmlp.data.images.table_sets import table_train

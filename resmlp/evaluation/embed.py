@@ -15,7 +15,7 @@ from resmlp.evaluation.evaluator import check_counts, open_predictor
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.prediction import warn_untrained
 from resmlp.utils.checks import demand, demand_finite
-from resmlp.utils.errors import UserError, counted
+from resmlp.utils.errors import UserError, counted, each_once
 from resmlp.utils.files import check_writable, read_json, write_together
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Embeddings:
 
     def __str__(self) -> str:
         lines = [f"{counted(len(self.paths), 'image')}, {counted(self.features.shape[1], 'feature')} each"]
-        lines += [f"  left out, cannot be read: {name}" for name in self.unreadable]
+        lines += [f"  left out, cannot be read: {name}" for name in each_once(self.unreadable)]
         lines += [f"written: {self.out}"] * bool(self.out) + [f"drawn: {self.map}"] * bool(self.map)
         return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from resmlp.evaluation.protocols import PROTOCOLS
 from resmlp.hub.resolve import Source, resolve
 from resmlp.inference.model_kinds import KINDS, check_size
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError, lookup
+from resmlp.utils.errors import UserError, each_once, lookup
 
 WORST = 20  # classes that are shown
 ALWAYS_TOP5 = 5  # classes of which every image is in the top 5
@@ -56,7 +56,7 @@ def evaluate(
     weights: WeightKind = "best",
     real: Path | None = None,
     indices: Path | None = None,
-    train: Path | None = None,
+    train: str | Path | None = None,
     knn: Knn = KNN,
     linear: Linear = LINEAR,
     out: Path | None = None,
@@ -106,7 +106,7 @@ def _scores(names: Sequence[str], evaluator: Evaluator) -> dict[str, Any]:
     return {name: value for scores in running for name, value in scores}
 
 
-def check_protocols(names: Sequence[str], data: EvalData, files: Mapping[str, Path | None]) -> None:
+def check_protocols(names: Sequence[str], data: EvalData, files: Mapping[str, str | Path | None]) -> None:
     """Raise `UserError` for an unknown protocol, a missing file, and options that none of the protocols reads."""
     demand(bool(names), "--protocol names nothing", "choose from " + ", ".join(PROTOCOLS))
     asked = [lookup("protocol", name, PROTOCOLS) for name in names]
@@ -158,9 +158,9 @@ def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
         yield f"  {score:.3f}  {name}"
     if len(known) > WORST:
         yield f"  ... and {len(known) - WORST} better classes (--json lists all)"
-    for name in scores.get("unreadable", ()):
+    for name in each_once(scores.get("unreadable", ())):
         yield f"  left out, cannot be read: {name}"
-    for name in scores.get("train_unreadable", ()):
+    for name in each_once(scores.get("train_unreadable", ())):
         yield f"  left out of training, cannot be read: {name}"
     if "not_drawn" in scores:
         yield f"not drawn: {scores['not_drawn']}"

@@ -44,7 +44,7 @@ class Evaluator:
     weights: WeightKind = "best"
     real: Path | None = None
     indices: Path | None = None
-    train: Path | None = None
+    train: str | Path | None = None
     knn: Knn = Knn()
     linear: Linear = Linear()
     out: Path | None = None

@@ -12,7 +12,7 @@ from resmlp.config.preprocessing import Decoding, ValueRange
 from resmlp.imaging import jpeg, libtiff
 from resmlp.imaging.bit_depth import is_deep, to_8_bits
 from resmlp.imaging.crop import Box, Size
-from resmlp.imaging.formats import MissingPackage, open_image
+from resmlp.imaging.formats import open_image
 from resmlp.imaging.limits import check_image, check_shape
 from resmlp.imaging.orientation import orient, orientation
 from resmlp.utils.errors import UserError, is_out_of_memory, printable
@@ -33,6 +33,22 @@ class UnreadableImage(UserError):  # noqa: N818  (a user's error, like its paren
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (self.name, self.reason)
+
+
+class UnreadableArchive(UnreadableImage):
+    """The archive that an image is in cannot be read, and so none of its images.
+
+    `name` has the reason as well: it is what many images have in common, and is reported once.
+    """
+
+    def __init__(self, archive: str, reason: str):
+        super().__init__(archive, reason)
+        self.hint, self.archive = "restore it, or check its server", archive
+        self.args = (f"{self.what} ({self.hint})",)
+        self.name = f"{self.name} ({printable(reason)})"
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.archive, self.reason)
 
 
 class Region(NamedTuple):
@@ -124,7 +140,7 @@ def _unreadable_on_error(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow's decoders raise many kinds of exceptions for damaged files
-        if is_out_of_memory(error) or isinstance(error, MissingPackage):
+        if is_out_of_memory(error) or isinstance(error, UserError):  # those of a missing package, or of an archive
             raise
         raise UnreadableImage(name, describe_error(error)) from error
 

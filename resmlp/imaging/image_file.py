@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image
 
 from resmlp.config.preprocessing import Decoding
-from resmlp.imaging.decode import DEFAULT, ChooseRegion, UnreadableImage, decode, decode_region
+from resmlp.imaging.decode import DEFAULT, ChooseRegion, UnreadableArchive, UnreadableImage, decode, decode_region
 
 TAIL = 4096
 """bytes of `content_mark`"""
+FAR = "far"
+"""the `content_mark` of an image that would have to be fetched"""
 
 
 class ImageSource(Protocol):
@@ -47,9 +49,14 @@ class Encoded(ABC):
     def decoding(self) -> Decoding:
         """How it is decoded."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether its bytes are on this machine."""
+        return True
+
     @abstractmethod
     def open(self) -> BinaryIO:
-        """The bytes of the image file; raises `OSError`."""
+        """The bytes of the image file; raises `OSError`, or `UnreadableArchive`."""
 
     def decoded(self, decoding: Decoding) -> "Encoded":
         """The same image, decoded so."""
@@ -171,16 +178,19 @@ def has_same_bytes(first: ImageSource, second: ImageSource) -> bool:
 def content_mark(image: ImageSource) -> str:
     """The number of bytes and a checksum of the last `TAIL`, as text: another image has another mark. "" if it is gone.
 
-    The end of a file has a checksum of all pixels (PNG), or depends on them in most formats.
+    The end of a file has a checksum of all pixels (PNG), or depends on them in most formats. `FAR` for an image that is
+    not on this machine.
     """
     if isinstance(image, Pixels):
         return f"{image.array.nbytes}:{zlib.crc32(image.array.tobytes()):08x}"
     if not isinstance(image, Encoded):
         return ""
+    if not image.is_local:
+        return FAR
     try:
         with image.open() as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - TAIL, 0))
             return f"{size}:{zlib.crc32(file.read()):08x}"
-    except OSError:
+    except (OSError, UnreadableArchive):
         return ""

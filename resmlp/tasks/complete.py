@@ -15,6 +15,7 @@ from resmlp.hub.names import on_disk
 from resmlp.hub.resolve import resolve
 from resmlp.models import preprocessing_of
 from resmlp.models.weights import read_tensors
+from resmlp.utils.address import is_address
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import exists
@@ -102,8 +103,8 @@ def lost(recipe: Recipe | None) -> dict[str, str]:
 
 
 def absolute(path: Any) -> Any:
-    """The absolute form of a path; None stays None."""
-    return None if path is None else str(Path(path).expanduser().absolute())
+    """The absolute form of a path; None stays None, and so does an address."""
+    return path if path is None or is_address(str(path)) else str(Path(path).expanduser().absolute())
 
 
 def local(flag: str, model: str | None, recorded: Recipe | None = None) -> str | None:

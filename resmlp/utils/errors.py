@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeVar
@@ -75,6 +76,11 @@ def lookup(kind: str, name: str, table: dict[str, T], hint: str = "") -> T:
     if name not in table:
         raise UserError(f"unknown {kind} {name!r}", did_you_mean(name, table) + (f"; {hint}" if hint else ""))
     return table[name]
+
+
+def each_once(names: Iterable[str]) -> list[str]:
+    """Each of the names once, with the number of its images if they are several, as a lost shard has."""
+    return [name if count == 1 else f"{name}: {counted(count, 'image')}" for name, count in Counter(names).items()]
 
 
 def counted(number: int, noun: str) -> str:

@@ -18,7 +18,7 @@ MAX_JSON = 2**26
 """bytes of a JSON file: in memory it takes up to 30 times as much"""
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -137,11 +137,11 @@ def write_together(writes: dict[Path, Callable[[Path], Any]], own: Mapping[Path,
                 path.parent.mkdir(parents=True, exist_ok=True)
                 remove(asides[path])  # a killed process may have left it, and anything may have its name
                 write(asides[path])
-                _sync(asides[path])
+                sync(asides[path])
         for path, aside in asides.items():
             with disk_errors(path):
                 aside.replace(path)
-                _sync(path.parent)
+                sync(path.parent)
     finally:
         for aside in asides.values():
             with suppress(OSError):
@@ -158,10 +158,10 @@ def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
             aside.mkdir()
             write(aside)
             for file in aside.iterdir():
-                _sync(file)
-            _sync(aside)
+                sync(file)
+            sync(aside)
             aside.rename(path)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from resmlp.cli.main import main
-from resmlp.utils.errors import UserError, counted
+from resmlp.utils.errors import UserError, counted, each_once
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,10 @@ from resmlp.utils.errors import UserError, counted
 )
 def test_a_number_agrees_with_its_noun(number, noun, words):
     assert counted(number, noun) == words
+
+
+def test_a_name_of_many_images_is_named_once():
+    assert each_once(["b", "x.tar", "a", "x.tar"]) == ["b", "x.tar: 2 images", "a"]
 
 
 def test_a_long_value_is_cut_and_a_long_path_is_not():

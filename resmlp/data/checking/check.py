@@ -18,6 +18,7 @@ from resmlp.data.checking.layout import Layout, find_layout, layout_issues
 from resmlp.data.checking.mapping import CHUNK, DECODED_CHUNK, map_images
 from resmlp.data.checking.near import Near, near_issues
 from resmlp.data.checking.report import DataReport
+from resmlp.data.checking.shards import check_shards
 from resmlp.data.checking.table_layout import table_issues, table_layout
 from resmlp.data.images.table_sets import read_table_set
 from resmlp.data.images.tree_files import Tree, sort_classes
@@ -49,19 +50,22 @@ def check_data(
     """Check all images that training would read under `root`: a folder or archives, as `--data.root` takes them.
 
     Their labels are class folders, or those of the table in `data`, whose rows are checked as well. Reads the headers,
-    and with `decode` every pixel. Values of more than 8 bits are scaled from `data.value_range`. `workers` is the
-    number of processes: 1 is this process, None is one per CPU core. Images smaller than `img_size` (one number, or
-    height and width) are reported as tiny. `near` searches copies in another size or encoding: "auto" in up to 100,000
-    images, "on" in any number, or "off". Raises `UserError` if there are no images or an argument is out of range;
-    everything else is an issue in the report.
+    and with `decode` every pixel; of a packed data set also all bytes, for their checksums. Values of more than 8 bits
+    are scaled from `data.value_range`. `workers` is the number of processes: 1 is this process, None is one per CPU
+    core. Images smaller than `img_size` (one number, or height and width) are reported as tiny. `near` searches copies
+    in another size or encoding: "auto" in up to 100,000 images, "on" in any number, or "off". Raises `UserError` if
+    there are no images or an argument is out of range; everything else is an issue in the report.
     """
     given = str(root)
     _check_arguments(given, workers, img_size, data)
     start = time.perf_counter()
     layout, whole, issues = _folders(given) if data.labels is None else _table(given, data)
     images = _decoded(whole.images, data)
-    used = np.flatnonzero(np.asarray(layout.group) >= 0)
     processes = cores() if workers is None else workers
+    damaged, readable = check_shards(whole.images, processes, partial(progress, "shards"))
+    issues += damaged
+    group = np.asarray(layout.group)
+    used = readable[group[readable] >= 0]
     statistics, collector = Statistics(len(images)), _IssueCollector()
     step = partial(progress, "every pixel" if decode else "headers")
     read = partial(read_header, decode=decode)
@@ -82,7 +86,7 @@ def check_data(
     return DataReport(
         path=printable(whole.root),
         decoded=decode,
-        images=len(used),
+        images=int((group >= 0).sum()),
         classes=_counts_by_class(layout),
         splits={split: layout.images[split] for split in layout.prefixes},
         sizes=statistics.sizes(),

@@ -74,7 +74,7 @@ def file_digest(image: ImageSource) -> bytes:
     try:
         with open_image(image) as (file, _):
             return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).digest()  # type: ignore
-    except OSError:
+    except (OSError, UnreadableImage):
         return b""
 
 

@@ -30,6 +30,7 @@ class Kind(NamedTuple):
 KINDS = {
     "cannot-list": Kind("error", "folders or archives that cannot be listed", "check permissions, or download again"),
     "unreadable": Kind("error", "images that cannot be read", "replace or delete them"),
+    "damaged-shard": Kind("error", "shards that are not as they were packed", "restore them, or pack the data again"),
     "unknown-range": Kind("error", "images with values of unknown range", "give --data.value-range, here and to train"),
     "no-classes": Kind("error", "folders with images outside class folders", "make one folder for each class"),
     "no-label-column": Kind("error", "Parquet files without a column of labels", "add it, or rename it to label"),

@@ -19,7 +19,7 @@ from resmlp.data.images.imageset import SEPARATOR, ImageSet, Splits
 from resmlp.data.images.pinned import HEADER as PINNED
 from resmlp.data.images.pinned import Pinned
 from resmlp.data.images.tree_files import sort_classes
-from resmlp.imaging.image_file import ImageSource, Missing
+from resmlp.imaging.image_file import FAR, ImageSource, Missing
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, counted
 from resmlp.utils.files import check_file, write_text
@@ -92,7 +92,7 @@ class ImageList:
         return [name for name in names if name]
 
     def compare(self, paths: Sequence[str], content: Callable[[int], str]) -> Comparison:
-        """Compare with the images at `paths`; `content(i)` is the mark of one, empty if it is gone."""
+        """Compare with the images at `paths`; `content(i)` is the mark of one, empty if it is gone, or `FAR`."""
         places = {path: i for i, path in enumerate(paths)}
         gone, changed = [], []
         for part, mark, _, path, _ in self.entries:
@@ -100,7 +100,7 @@ class ImageList:
                 continue
             if path not in places:
                 gone.append(path)
-            elif mark and content(places[path]) != mark:
+            elif mark and content(places[path]) not in (mark, FAR):
                 changed.append(path)
         known = {entry.path for entry in self.entries}
         return Comparison(gone, changed, sorted(path for path in places if path not in known))
@@ -198,7 +198,7 @@ def make_image_list(train: Listed, val: Listed | None) -> ImageList:
     for number, (part, source, i) in enumerate(images):
         weights = getattr(source, "weights", ())
         mark, weight = "" if number % step else source.content(i), repr(weights[i]) if weights else ""
-        entries.append(Entry(part, mark, source.class_names(i), source.path(i), weight))
+        entries.append(Entry(part, "" if mark == FAR else mark, source.class_names(i), source.path(i), weight))
     entries += [Entry("unused", "", "", path) for path in train.unused]
     return ImageList(entries, several=bool(getattr(train, "label_sets", ())))
 

@@ -123,7 +123,7 @@ def folder_splits(data: Data) -> Splits:
     Raises `UserError` if the root is missing, empty or has no class folders, if it has a single class, and if the
     classes of train and val differ.
     """
-    found, notes = open_noted_tree(str(data.root))
+    found, notes = open_noted_tree(str(data.root), strict=data.strict)
     train, val, whole = found
     if val and not train:
         hint = "add a train/ folder, or give a tree without val/ to split it"
@@ -142,7 +142,7 @@ def folder_splits(data: Data) -> Splits:
 
 def folder_eval(data: Data) -> ImageSet:
     """The val/ folder of the tree at `data.root`, or the whole tree if it has no splits; one class is enough."""
-    found, notes = open_noted_tree(str(data.root))
+    found, notes = open_noted_tree(str(data.root), strict=data.strict)
     train, val, whole = found
     if train and not val:
         hint = f"to evaluate on the training images, give --data.root {train.root}"
@@ -155,7 +155,7 @@ def folder_train(data: Data, flag: str = "--data.root") -> ImageSet:
 
     Raises `UserError`, with `flag` as the name of the option.
     """
-    found, notes = open_noted_tree(str(data.root), flag)
+    found, notes = open_noted_tree(str(data.root), flag, data.strict)
     train, val, whole = found
     if val and not train:
         raise UserError(f"{val.root} has no train/ folder next to it", "give a tree with training images")
@@ -164,9 +164,9 @@ def folder_train(data: Data, flag: str = "--data.root") -> ImageSet:
 
 def folder_images(data: Data) -> ImageSet:
     """All images in class folders of the tree at `data.root`, of all splits; does not check the classes."""
-    found, notes = open_noted_tree(str(data.root))
+    found, notes = open_noted_tree(str(data.root), strict=data.strict)
     if isinstance(found.whole.images, Entries):
-        return packed_images(found.whole.images)
+        return replace(packed_images(found.whole.images), notes=notes)
     trees = [tree for tree in (found.train, found.val) if tree] or [found.whole]
     inside = [(found.prefix(tree) + path, path, image) for tree in trees for path, image in tree.images if "/" in path]
     classes = tuple(sort_classes({path.partition("/")[0] for _, path, _ in inside}))

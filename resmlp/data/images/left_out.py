@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from resmlp.data.images.packed_tree import packed_notes
 from resmlp.data.images.trees import SplitTree, open_tree
 from resmlp.data.shards.rows import Entries
 from resmlp.imaging.archives import ARCHIVES
@@ -15,8 +16,11 @@ SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
 SHOWN = 4  # extensions
 
 
-def open_noted_tree(root: str, flag: str = "--data.root") -> tuple[SplitTree, tuple[str, ...]]:
-    """The tree at `root`, as `open_tree` gives it, and a note of what is left out; no note if that is nothing."""
+def open_noted_tree(root: str, flag: str = "--data.root", strict: bool = False) -> tuple[SplitTree, tuple[str, ...]]:
+    """The tree at `root`, as `open_tree` gives it, and a note of what is left out; no note if that is nothing.
+
+    Raises `UserError` as `open_tree` does, and with `strict` also for one damaged shard of a packed data set.
+    """
     skipped: list[Skipped] = []
 
     def on_skip(item: Skipped) -> None:
@@ -26,7 +30,7 @@ def open_noted_tree(root: str, flag: str = "--data.root") -> tuple[SplitTree, tu
 
     tree = open_tree(root, on_skip, flag)
     if isinstance(tree.whole.images, Entries):
-        return tree, ()  # what is packed is used
+        return tree, packed_notes(tree.whole.images, strict)
     parts = list(_left_out(tree, skipped))
     return tree, (f"left out of {root}: {'; '.join(parts)}",) if parts else ()
 

@@ -14,6 +14,7 @@ from resmlp.imaging.image_file import ImageSource
 from resmlp.imaging.parquet_file import ParquetImage
 from resmlp.imaging.passed_over import Skipped, is_passed_over
 from resmlp.imaging.walk import OnSkip, cannot_list
+from resmlp.utils.address import is_address
 from resmlp.utils.errors import UserError, counted, did_you_mean
 
 SUPPORTED = "supported extensions: " + " ".join(ENDINGS)
@@ -42,21 +43,25 @@ def _raise_error(skipped: Skipped) -> None:
 def open_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.root") -> SplitTree:
     """List the images under `root`: a folder, an archive, a Parquet file, a folder of these, or a packed data set.
 
+    A packed data set may also be on a server or in object storage (https://, s3://).
+
     Calls `on_skip` for everything that is skipped. Raises `UserError` if the root does not exist; by default also if a
     folder or an archive below it cannot be read. `flag` is the option that names the root in messages.
     """
-    return _find_splits(*_list_tree(f"{flag} {root}", Path(root).expanduser(), on_skip))
+    return _find_splits(*_list_tree(f"{flag} {root}", root, on_skip))
 
 
 def list_tree(root: str, on_skip: OnSkip = _raise_error, flag: str = "--data.root") -> Tree:
     """The same without a search for splits: the paths are those below `root`."""
-    return _list_tree(f"{flag} {root}", Path(root).expanduser(), on_skip)[0]
+    return _list_tree(f"{flag} {root}", root, on_skip)[0]
 
 
-def _list_tree(flag_and_root: str, path: Path, on_skip: OnSkip) -> tuple[Tree, bool]:
+def _list_tree(flag_and_root: str, root: str, on_skip: OnSkip) -> tuple[Tree, bool]:
     """The tree, and whether it is in archives."""
+    if is_address(root):
+        return open_packed(root), False
     try:
-        return _list_any(flag_and_root, path, on_skip)
+        return _list_any(flag_and_root, Path(root).expanduser(), on_skip)
     except OSError as error:
         raise cannot_list(error) from error
 

@@ -72,7 +72,7 @@ def reopen_collection(data: Data, kept: ImageList) -> Collection:
 
 def _unlabeled_images(data: Data) -> tuple[ImageSet, Tree | None]:
     """The images of train/, if there is a train/, or all images; and train/."""
-    found, notes = open_noted_tree(str(data.root))
+    found, notes = open_noted_tree(str(data.root), strict=data.strict)
     train = found.train or _flat_train_folder(found.whole)
     return replace(_all_images(found, train or found.whole), notes=notes), train
 

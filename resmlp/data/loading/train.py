@@ -19,7 +19,7 @@ from resmlp.data.images.transforms import TrainTransform, train_transform
 from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, Loader
 from resmlp.data.loading.resampling import ResampledOrder
 from resmlp.data.loading.workers import note_reading
-from resmlp.imaging.decode import UnreadableImage
+from resmlp.imaging.decode import UnreadableArchive, UnreadableImage
 from resmlp.nn.shared_masks import Places
 from resmlp.utils.errors import UserError, counted
 from resmlp.utils.seeding import preserved_generators, seed_host
@@ -57,7 +57,8 @@ class TrainBatches:
     `transform` replaces the transform of `augment`; without it, `dataset` must be an `ImageSet`. If it returns several
     tensors by name, their stacks replace "image". With `augment.repeats` each image occurs that many times in a row in
     the order that is dealt to the ranks, and the length of an epoch does not change (repeated augmentation, as timm's
-    RepeatAugSampler). An image that cannot be read is in "unreadable", and the next image replaces it. With
+    RepeatAugSampler). An image that cannot be read is in "unreadable", and the next image replaces it; where its
+    whole archive cannot be read, that is in "unreadable", and an image of another one replaces it. With
     `data.resample` rare classes occur more often (`ResampledOrder`).
 
     Raises `UserError` if the batch size does not divide into parts or exceeds the data set, and if images without
@@ -195,7 +196,8 @@ class _TrainImages:
         unreadable: list[str] = []
         count = len(self.examples)
         limit = min(MAX_UNREADABLE, count)
-        for index in range(first, first + limit):
+        index, step = first, 1
+        for _ in range(limit):
             index %= count
             seed_host(key)
             try:
@@ -204,7 +206,9 @@ class _TrainImages:
             except UnreadableImage as error:
                 if self.strict:
                     raise
-                unreadable.append(error.name)
+                unreadable += [error.name] * (error.name not in unreadable)
+                index += step
+                step *= 1 + isinstance(error, UnreadableArchive)  # the next ones are in the same archive
         raise UserError(
             f"{limit} images in a row cannot be read, from {unreadable[0]} on", "resmlp data check lists them"
         )

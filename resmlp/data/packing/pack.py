@@ -16,7 +16,8 @@ from resmlp.data.packing.plan import Job, Plan, make_plan
 from resmlp.data.packing.shard import Record, ShardWriter, read_record, record_path
 from resmlp.data.packing.source import PackSource, open_source
 from resmlp.data.packing.verify import ShardVerifier
-from resmlp.data.shards.index import INDEX, Index, Shard, Split, name_columns, write_index
+from resmlp.data.shards.folder import Shard
+from resmlp.data.shards.index import INDEX, Index, Split, name_columns, write_index
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import counted
 from resmlp.utils.files import only_writer, read_json, write_json

@@ -4,7 +4,6 @@ N images, K classes.
 """
 
 import codecs
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +12,9 @@ import numpy as np
 
 from resmlp.config.preprocessing import Decoding
 from resmlp.data.shards.columns import damaged, digest_of, read_columns, write_columns
+from resmlp.data.shards.folder import LocalFolder, Shard, ShardFolder, ShardImage
 from resmlp.imaging.archive_limits import MAX_MEMBER
-from resmlp.imaging.image_file import Member
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError
 from resmlp.utils.files import write_whole
 
 INDEX = "index.safetensors"
@@ -27,15 +25,6 @@ DTYPES = {"offset": "I64", "size": "I64", "name_start": "I64", "label": "I32", "
 names[name_start[i]:name_start[i + 1]]; label and shard N are numbers in the lists of the metadata"""
 CHUNK = 2**20  # rows that are checked at a time, so that no copy of a column is made
 MAX_NAME = 2**14  # bytes of a path
-
-
-class Shard(NamedTuple):
-    """A tar file next to the index."""
-
-    name: str
-    bytes: int
-    checksum: str
-    """BLAKE2b of the whole file, 16 bytes in hexadecimal"""
 
 
 class Split(NamedTuple):
@@ -55,11 +44,12 @@ class Split(NamedTuple):
 class Index:
     """The index at `path`. Pickled, it is its path: another process maps the file again.
 
-    Raises `UserError` if the file is damaged. `check=False` leaves the values out, which another process has checked.
+    The shards are in `folder`, by default next to it. Raises `UserError` if the file is damaged. `check=False` leaves
+    the values out, which another process has checked.
     """
 
-    def __init__(self, path: Path, check: bool = True):
-        self.path = path
+    def __init__(self, path: Path, check: bool = True, folder: ShardFolder | None = None):
+        self.path, self.folder = path, folder or LocalFolder(path.parent)
         columns = read_columns(path, DTYPES)
         self.digest = columns.digest
         """identifies the content of the index"""
@@ -80,7 +70,7 @@ class Index:
         return len(self.label)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self.digest)
+        return _reopen, (self.path, self.digest, self.folder)
 
     def _read_about(self, about: Mapping[str, Any]) -> None:
         """Take the metadata. Raises ValueError and others if it is damaged."""
@@ -113,26 +103,25 @@ class Index:
         start, end = self.name_start[row : row + 2].tolist()
         return self.names[start:end].tobytes().decode()
 
-    def member(self, row: int, decoding: Decoding) -> Member:
+    def member(self, row: int, decoding: Decoding) -> ShardImage:
         """An image: its bytes in its shard."""
-        shard = self.path.parent / self.shards[int(self.shard[row])].name
-        return Member(str(shard), self.name(row), int(self.offset[row]), int(self.size[row]), decoding)
+        shard, folder = self.shards[int(self.shard[row])], self.folder
+        place = int(self.offset[row]), int(self.size[row])
+        return ShardImage(folder.where(shard), self.name(row), *place, shard, folder, decoding)
 
-    def check_shards(self) -> None:
-        """Raise `UserError` for the first shard that is missing, or that has another size than when it was written."""
-        for shard in self.shards:
-            path = self.path.parent / shard.name
-            try:
-                found = path.stat()
-            except OSError as error:
-                raise UserError(f"no shard {path}: {error.strerror}", f"restore it, {self.path} lists it") from None
-            demand(stat.S_ISREG(found.st_mode), f"the shard {path} is no file", "restore it, or pack the data again")
-            what = f"the shard {path} has {found.st_size:,} bytes, and {shard.bytes:,} when it was packed"
-            demand(found.st_size == shard.bytes, f"{what}: it was cut or changed", "restore it, or pack the data again")
+    def check_shards(self, all_of_them: bool = True) -> tuple[str, ...]:
+        """Raise `UserError` for the first shard that is missing, or that has another size than when it was written.
+
+        If not `all_of_them` have to be whole, one is enough: then what is wrong with the others is returned.
+        """
+        errors = list(self.folder.damaged(self.shards))
+        if errors and (all_of_them or len(errors) == len(self.shards)):
+            raise errors[0]
+        return tuple(error.what for error in errors)
 
 
-def _reopen(path: Path, digest: str) -> Index:
-    index = Index(path, check=False)
+def _reopen(path: Path, digest: str, folder: ShardFolder) -> Index:
+    index = Index(path, check=False, folder=folder)
     demand(index.digest == digest, f"{path} has changed since it was opened", "start the command again")
     return index
 

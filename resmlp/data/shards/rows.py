@@ -93,6 +93,11 @@ class Images(Rows[ImageSource]):
         """The same images, decoded so."""
         return replace(self, decoding=decoding)
 
+    def of_first_shard(self) -> "Images":
+        """Those that are in the same shard as the first of them."""
+        shards = self.packed.shard[self.numbers()]
+        return self.take(np.flatnonzero(shards == shards[0]))
+
 
 @dataclass(frozen=True, eq=False)
 class Entries(Rows[tuple[str, ImageSource]]):

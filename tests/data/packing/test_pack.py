@@ -1,17 +1,19 @@
 """`pack`: the packed set is the data set of its source, its shards are WebDataset's, and faults are named."""
 
+import contextlib
 import io
 import re
 import shutil
 import tarfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from resmlp.config import Data
+from resmlp.config import Augment, Data
 from resmlp.data import open_eval, open_splits
 from resmlp.data.checking.check import check_data
 from resmlp.data.images import pinned
@@ -24,6 +26,7 @@ from resmlp.data.packing import source
 from resmlp.data.packing.pack import BEGUN, Packed, pack
 from resmlp.data.packing.shard import ShardWriter
 from resmlp.data.shards.index import INDEX, Index
+from resmlp.imaging.decode import UnreadableArchive
 from resmlp.imaging.image_file import Pixels
 from resmlp.utils.errors import UserError
 
@@ -119,8 +122,6 @@ def test_an_undivided_tree_is_divided_as_before(tmp_path, fields):
 def test_batches_are_those_of_the_tree(tree, packed):
     def batches(root: Path, workers: int) -> list[tuple]:
         data = Data(root=str(root), img_size=(8,), batch_size=4, workers=workers, resample=0.5)
-        from resmlp.config import Augment
-
         images = TrainBatches(open_splits(data).train, data, Augment(), seed=3).epoch(1)
         return [
             (batch["image"].numpy().tobytes(), batch["label"].tolist(), batch["index"].tolist()) for batch in images
@@ -311,14 +312,57 @@ def grow(shard: Path) -> None:
     shard.write_bytes(shard.read_bytes() + bytes(512))
 
 
-@pytest.mark.parametrize("damage", [cut, grow, Path.unlink], ids=["cut", "grown", "missing"])
-def test_a_shard_that_is_not_as_it_was_is_named(packed, tmp_path, damage):
+def flip(shard: Path) -> None:
+    data = bytearray(shard.read_bytes())
+    data[-1025] ^= 1  # of the zeros after the last class
+    shard.write_bytes(data)
+
+
+@pytest.mark.parametrize(("damage", "lost"), [(cut, 1), (grow, 0), (Path.unlink, 3)], ids=["cut", "grown", "missing"])
+def test_a_shard_that_is_not_as_it_was_is_named(packed, tmp_path, damage, lost):
     shutil.copytree(packed, tmp_path / "out")
-    damage(tmp_path / "out" / "train-00002.tar")
+    shard = tmp_path / "out" / "train-00002.tar"
+    damage(shard)
+    data = Data(root=str(tmp_path / "out"), img_size=(8,), batch_size=4, workers=0)
+    train = open_splits(data).train
+    (note,) = train.notes
+    assert str(shard) in note
+    readable = set[int]()
+    for i in range(len(train)):
+        with contextlib.suppress(UnreadableArchive):
+            train.read(i)
+            readable.add(i)
+    assert len(readable) == 12 - lost
+    batches = list(TrainBatches(train, data, Augment(), seed=0).epoch(0))
+    assert {i for batch in batches for i in batch["index"].tolist()} <= readable
+    names = [name for batch in batches for name in batch["unreadable"]]
+    assert len(names) == lost
+    assert all(name.startswith(f"{shard} (") for name in names)
     with pytest.raises(UserError) as caught:
-        open_splits(Data(root=str(tmp_path / "out")))
-    assert "train-00002.tar" in str(caught.value)
+        open_splits(replace(data, strict=True))
+    assert str(shard) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [cut, grow, flip, Path.unlink], ids=["cut", "grown", "flipped", "missing"])
+def test_the_check_names_damaged_shards(packed, tmp_path, damage):
+    shutil.copytree(packed, tmp_path / "out")
+    shard = tmp_path / "out" / "train-00002.tar"
+    damage(shard)
+    report = check_data(tmp_path / "out", workers=2)
+    assert [issue.names for issue in report.errors if issue.kind == "damaged-shard"] == [[str(shard)]]
+    unreadable = [issue.names for issue in report.errors if issue.kind == "unreadable"]
+    assert len(unreadable) == (damage is cut), "of a missing shard the images are not named"
+    with pytest.raises(UserError, match="damaged"):
+        report.raise_for_errors()
+
+
+def test_an_index_that_belongs_to_other_shards_is_named(tree, packed, tmp_path):
+    shutil.copytree(packed, tmp_path / "out")
+    packed_in_parts(tree, tmp_path / "other", 12)
+    shutil.copy(tmp_path / "other" / INDEX, tmp_path / "out" / INDEX)
+    with pytest.raises(UserError, match=r"the shard .*out/train-0000..tar has .* bytes, and .* when it was packed"):
+        open_splits(Data(root=str(tmp_path / "out")))
 
 
 def test_bytes_that_are_no_image_are_an_unreadable_image_of_the_shard(packed, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from resmlp.data.shards.columns import DIGEST, digest_of, write_columns
-from resmlp.data.shards.index import DTYPES, INDEX, Index, Shard, Split, name_columns, write_index
+from resmlp.data.shards.folder import Shard
+from resmlp.data.shards.index import DTYPES, INDEX, Index, Split, name_columns, write_index
 from resmlp.data.shards.rows import Images, Labels, Paths
 from resmlp.utils.errors import UserError
 
