@@ -19,7 +19,7 @@ from resmlp.data.images.value_range import spaced
 from resmlp.data.shards import remote
 from resmlp.data.shards.cache import GB
 from resmlp.data.shards.index import INDEX
-from resmlp.evaluation.embed import list_tree
+from resmlp.evaluation.batch_inference.inputs import open_inputs
 from resmlp.utils.errors import UserError
 
 SHARDS = ["train-00000.tar", "train-00001.tar", "train-00002.tar", "train-00003.tar"]
@@ -85,9 +85,10 @@ def test_every_command_lists_the_same_images(packed, server, cache):
     assert described(ours) == described(theirs)
     ours, theirs = (list_inputs([str(root)]) for root in (server.address, packed))
     assert [image.read().tobytes() for image in ours] == [image.read().tobytes() for image in theirs]
-    ours, theirs = (list_tree(str(root)) for root in (server.address, packed))
-    assert ours[1] == theirs[1]
-    assert described(ours[0]) == described(theirs[0])
+    ours, theirs = (open_inputs(str(root)) for root in (server.address, packed))
+    assert list(ours.labels) == list(theirs.labels)
+    assert described(ours.images) == described(theirs.images)
+    assert ours.checksum() == theirs.checksum()
     ours, theirs = (check_data(root).to_dict() | {"seconds": 0, "path": ""} for root in (server.address, packed))
     assert ours == theirs
 
