@@ -30,7 +30,7 @@ SHELL_REASONS = {
     r"^curl ": "tests/serving/test_curl.py runs each of these lines",
     r"^resmlp serve\b": "does not end; tests/serving start servers",
     r"--run.log tensorboard wandb": "needs an account; tests/utils/test_trackers.py has trackers that stand in",
-    r"^torchrun ": "needs several processes; tests/training start them",
+    r"^torchrun |^accelerate launch ": "needs several processes; tests/faults start them",
     r"_in1k|imagenet|IMAGENET|timm:|resnet|--protocol top1 real": "needs published weights or ImageNet: the network",
     r"hf-hub:|^resmlp push ": "needs the hub; tests/hub run these commands against one of their own",
     r"^resmlp train (dino|distill|camvid|ade20k|multi30k|cifar10)": "needs a data set, or hours; see tests/tasks",

@@ -279,6 +279,7 @@ def test_every_flag_in_the_pages_exists(capsys):
         "--nproc-per-node",
         "--standalone",
         "--max-restarts",
+        *("--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--multi_gpu", "--num_processes"),  # of other launchers
         "--shm-size",
         "--echo",
         "--depth",
