@@ -7,7 +7,7 @@ NO_VECTORS := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_IN
 
 # benchmarks that read no data; that of GPUs where there is one
 BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference precisions training_step grid_step \
-	decoding serving first_answer packed_start packed_reading $(if $(shell command -v nvidia-smi),accelerator)
+	decoding serving first_answer packed_start packed_reading kills $(if $(shell command -v nvidia-smi),accelerator)
 # benchmarks that read data sets, and where these lie: in DATA, or each at a path of its own
 DATA_BENCHMARKS := data_check input_pipeline pack compression transfer imbalance dino distillation camvid multi30k \
 	multilabel resolution native_size translation_precision

@@ -9,6 +9,7 @@ translations of test2016 are compared with the reference in each precision, by b
 import json
 import sys
 import time
+from pathlib import Path
 
 from machine import conditions
 from options import data_parser
@@ -23,7 +24,9 @@ MOST = 0.2  # BLEU that a lower precision may lose
 def main(root: str, folder: str, epochs: int) -> dict:
     """Train unless there is a run, evaluate in each precision; returns what is recorded."""
     begun = time.perf_counter()
-    resmlp("train", "multi30k", "--data.root", root, "--out", folder, "--run.epochs", str(epochs))
+    if not (Path(folder) / "summary.json").is_file():
+        length = ("--run.epochs", str(epochs), "--run.eval-every", str(epochs))
+        resmlp("train", "multi30k", "--data.root", root, "--out", folder, *length)
     scores = {}
     for precision in ("fp32", "int8", *sorted({"bf16"} & {*cpu_precisions()})):
         scores[precision] = resmlp("eval", folder, "--data.root", root, *TEST, "--precision", precision)["bleu"]

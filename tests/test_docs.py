@@ -287,6 +287,7 @@ def test_every_flag_in_the_pages_exists(capsys):
         "--max-restarts",
         "--nodes",
         "--array",
+        *("--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--multi_gpu", "--num_processes"),  # of other launchers
         "--shm-size",
         "--echo",
         "--depth",

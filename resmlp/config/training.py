@@ -1,6 +1,7 @@
 """Settings of the optimizer and of the run, for all kinds of data."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from resmlp.config.help import MANY
@@ -90,6 +91,8 @@ class Run:
     """epochs between evaluations; the last epoch is always evaluated"""
     save_minutes: float = 10
     """minutes between checkpoints within an epoch; each evaluation saves one as well"""
+    timeout_minutes: float = 10
+    """of several processes: minutes after which one that does not answer is named, and the others end"""
     log_every: int = 50
     """optimizer steps between lines of metrics.jsonl"""
     log: tuple[Tracker, ...] = ("tensorboard",)
@@ -103,10 +106,16 @@ class Run:
             self,
             seed=(0, ANY),
             save_minutes=(0, ANY),
+            timeout_minutes=(0.05, 7 * 24 * 60),
             quant_noise=(0, 1),
             ema=(POSITIVE, BELOW_ONE),
             average=(0, 2**10),
         )
+
+    @property
+    def time_limit(self) -> timedelta:
+        """How long gloo and NCCL wait: longer, because they do not name the process for which they waited."""
+        return timedelta(minutes=max(10, 2 * self.timeout_minutes))
 
 
 @dataclass(frozen=True)

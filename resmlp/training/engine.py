@@ -51,7 +51,7 @@ class Engine:
         self.progress = Progress()
         self.start, self.earlier = (Progress(), ""), earlier_steps(recipe.origin)
         self.main = accelerator.is_main_process
-        self.agreement, self.interruption = Agreement(), Interruption()
+        self.agreement, self.interruption = Agreement(self.run.time_limit), Interruption()
         self.updating = False
         """whether the weights are between two steps"""
         self.logger: Logger | None = None

@@ -32,6 +32,7 @@ from resmlp.utils.console import console
 from resmlp.utils.devices import Process, find_device, join_processes
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import only_writer, read_json, write_json
+from resmlp.utils.heartbeat import watched
 from resmlp.utils.logger import show_table
 from resmlp.utils.run_folder import (
     FIGURES,
@@ -51,7 +52,15 @@ MALLOC = {-4: 0, -1: 2**31 - 1, -2: 2**26}
 """glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: no separate mapping of large blocks, no return of free memory"""
 
 INDIFFERENT = {
-    *("data.workers", "run.device", "run.log_every", "run.save_minutes", "run.log", "task.cache"),
+    *(
+        "data.workers",
+        "run.device",
+        "run.log_every",
+        "run.save_minutes",
+        "run.timeout_minutes",
+        "run.log",
+        "task.cache",
+    ),
     "task.stop_on_collapse",
 }
 """fields that may change when a run is continued: they affect its speed and its output, not the training"""
@@ -145,7 +154,8 @@ def train(recipe: Recipe | str, out: str | Path | None = None, teacher: Any = No
                 task.record(folder)
                 show_table(f"{recipe.name}: {recipe.about} -> {folder}", describe(task, recipe, accelerator))
             try:
-                progress = engine.fit()
+                with watched(recipe.run.timeout_minutes, lambda: engine.agreement.arrivals):
+                    progress = engine.fit()
             except KeyboardInterrupt:
                 if main:
                     write_report(folder)  # of the steps so far
@@ -167,7 +177,7 @@ def default_folder(recipe: Recipe) -> Path:
 def make_accelerator(run: Run) -> Accelerator:
     """Accelerate on the device of `run`; processes come from `accelerate launch` or `torchrun`."""
     device = find_device(run.device)
-    join_processes(device)
+    join_processes(device, run.time_limit)
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no")  # the engine uses its own autocast
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from resmlp.utils.errors import UserError, did_you_mean
+from resmlp.utils.heartbeat import watched
 from resmlp.utils.interruption import Interrupted
+
+TIMEOUT = 10
+"""minutes after which a process that says nothing is named, where nothing is trained"""
 
 
 @dataclass(frozen=True)
@@ -41,18 +46,20 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def join_processes(device: torch.device) -> None:
+def join_processes(device: torch.device, limit: timedelta | None = None) -> None:
     """Join the processes of `torchrun` or `accelerate launch`; nothing without them, or if it is done.
 
-    After a restart by `torchrun` its store still has the addresses of the processes before, to which the new ones
-    would try to connect: each attempt has keys of its own.
+    They wait for one another up to `limit`, by default as long as torch lets them. After a restart by `torchrun` its
+    store still has the addresses of the processes before, to which the new ones would try to connect: each attempt has
+    keys of its own.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _has_processes():
         return
     store, rank, world = next(iter(dist.rendezvous("env://")))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=dist.PrefixStore(f"attempt-{attempt}", store), rank=rank, world_size=world)
+    store = dist.PrefixStore(f"attempt-{attempt}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
 
 
 @contextmanager
@@ -66,18 +73,22 @@ def this_process(device: str) -> Iterator[Process]:
 
     join_processes(torch_device)
     state = PartialState(cpu=torch_device.type == "cpu")
-    yield Process(state.device, state.process_index, state.num_processes)
+    with watched(TIMEOUT, lambda: 0):
+        yield Process(state.device, state.process_index, state.num_processes)
     state.destroy_process_group()  # not after a failure, when the other processes may still wait in it
 
 
 class Agreement:
     """What all processes agree on at a step, by a group of its own, on the CPU: an accelerator does not wait for it."""
 
-    def __init__(self) -> None:
-        self._group: Any = dist.new_group(backend="gloo") if _has_processes() else None
+    def __init__(self, limit: timedelta | None = None) -> None:
+        self._group: Any = dist.new_group(backend="gloo", timeout=limit) if _has_processes() else None
+        self.arrivals = 0
+        """how often this process came to agree"""
 
     def highest(self, value: int) -> int:
         """The highest `value` of all processes; each waits for the others."""
+        self.arrivals += 1
         if self._group is None:
             return value
         values = torch.tensor(value)

@@ -4,10 +4,9 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from typing import Any, NamedTuple, Protocol, cast
@@ -43,6 +42,15 @@ class Source(Protocol):
         """The name of an example, for messages."""
 
 
+class Entries(Protocol):
+    """What to load, in order; a list, for example."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Any:
+        """The entry of this number, from 0."""
+
+
 class Loader:
     """The batches `source[entry]` for each entry of `order`, by `workers` processes; 0 loads in this process.
 
@@ -51,7 +59,7 @@ class Loader:
     `MAX_DEATHS` without a batch; `order` is iterated anew each time.
     """
 
-    def __init__(self, source: Source, order: Iterable[Any], workers: int, strict: bool = False):
+    def __init__(self, source: Source, order: Entries, workers: int, strict: bool = False):
         self.deaths = 0
         """workers that died so far"""
         self._source, self._workers, self._strict = source, workers, strict
@@ -138,11 +146,11 @@ def _kill(processes: list[BaseProcess]) -> None:
 class _Rest:
     """The order from number `start` on."""
 
-    def __init__(self, order: Iterable[Any]):
+    def __init__(self, order: Entries):
         self.order, self.start = order, 0
 
     def __iter__(self) -> Iterator[Any]:
-        return islice(self.order, self.start, None)
+        return (self.order[number] for number in range(self.start, len(self.order)))
 
 
 class _InWorkers(Dataset[Any]):

@@ -1,12 +1,13 @@
 """Resampling of an epoch: rare classes are drawn more often, frequent classes more rarely.
 
-N images, K classes.
+N images, K classes, a batch of B.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from resmlp.data.loading.order import hashed, permuted
 from resmlp.utils.checks import demand
 
 
@@ -30,19 +31,24 @@ class ResampledOrder:
 
     def __init__(self, labels: Sequence[int] | None, power: float):
         what = f"--data.resample {power:g}: the training images have no classes to draw from"
-        own = np.asarray([] if labels is None else labels, np.int64)
-        counts = np.bincount(own)
-        demand(bool(np.count_nonzero(counts) > 1), what, "leave it out")
-        self.probabilities = draw_probabilities(counts, power)
-        self.by_class = np.split(np.argsort(own, kind="stable"), np.cumsum(counts)[:-1])
+        own = np.asarray([] if labels is None else labels)
+        self.counts = np.bincount(own.astype(np.int64, copy=False))
+        """the images of each class, K"""
+        demand(bool(np.count_nonzero(self.counts) > 1), what, "leave it out")
+        self.probabilities = draw_probabilities(self.counts, power)
+        self.firsts = np.cumsum(self.counts) - self.counts
+        """where the images of each class begin in `by_class`, K"""
+        self.by_class = np.argsort(own, kind="stable").astype(np.min_scalar_type(len(own)))
+        """the indices of the images, class after class, N"""
+        self._drawn: tuple[int, np.ndarray] = -1, self.counts  # key and classes of the last epoch
 
-    def __call__(self, rng: np.random.Generator, images: int) -> np.ndarray:
-        """The indices of the images in a random order, int64 N; a function of the state of `rng`."""
-        drawn = rng.multinomial(images, self.probabilities).tolist()
-        return rng.permutation(np.concatenate([_in_turn(rng, own, n) for own, n in zip(self.by_class, drawn) if n]))
-
-
-def _in_turn(rng: np.random.Generator, indices: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the indices: all of them in a random order, then again in another one."""
-    rounds = [rng.permutation(indices) for _ in range(-(-count // len(indices)))]
-    return np.concatenate(rounds)[:count]
+    def __call__(self, positions: np.ndarray, key: int) -> np.ndarray:
+        """The indices of the images at these positions, B, in the epoch of this key: B."""
+        if self._drawn[0] != key:
+            self._drawn = key, np.random.default_rng(key).multinomial(len(self.by_class), self.probabilities)
+        ends = np.cumsum(self._drawn[1])
+        drawn = permuted(positions, len(self.by_class), key)  # numbers of the draws, class after class
+        label = np.searchsorted(ends, drawn, side="right")
+        turn, place = np.divmod(drawn - (ends - self._drawn[1])[label], self.counts[label])
+        place = permuted(place, self.counts[label], hashed(turn * len(ends) + label, key))
+        return self.by_class[self.firsts[label] + place].astype(np.int64)

@@ -1,7 +1,8 @@
 """Training batches: the contents are a function of (seed, epoch, position), for any number of processes.
 
 They do not depend on the number of workers, and an epoch resumed in the middle continues with the same batches. Each
-position in the order of an epoch has its own key, which seeds all generators before the image is transformed.
+position in the order of an epoch has its own key, which seeds all generators before the image is transformed. Image and
+key of a position are computed from it, so no process has a list of the images of an epoch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +18,16 @@ from resmlp.config import Augment, Data
 from resmlp.data.images.imageset import ImageSet
 from resmlp.data.images.transforms import TrainTransform, train_transform
 from resmlp.data.loading.loader import Batch, ExampleTransform, Failure, Loader
+from resmlp.data.loading.order import Order, epoch_order, hashed
 from resmlp.data.loading.resampling import ResampledOrder
 from resmlp.data.loading.workers import note_reading
 from resmlp.imaging.decode import UnreadableArchive, UnreadableImage
 from resmlp.nn.shared_masks import Places
 from resmlp.utils.errors import UserError, counted
-from resmlp.utils.seeding import preserved_generators, seed_host
+from resmlp.utils.seeding import derive, preserved_generators, seed_host
 
 MAX_UNREADABLE = 50  # unreadable images in a row, before training stops
+ORDER, IMAGES = 0, 1  # what is drawn in an epoch: the order, and the key of each position
 
 LoadExample = Callable[[int], torch.Tensor | dict[str, torch.Tensor]]
 """from the index of an example to one uint8 tensor, or to several by name; raises `UnreadableImage`"""
@@ -85,10 +88,8 @@ class TrainBatches:
         mixes = bool(augment.mixup or augment.cutmix)
         own = paired(size * world, rank, world) if mixes else range(rank, size * world, world)
         self._places = Places(size * world, torch.tensor(own)) if world > 1 else None
-        draw = _permutation if data.resample is None else ResampledOrder(dataset.labels, data.resample)
-        self._order = _Order(
-            len(dataset), np.asarray(own), size * world, self.steps * accumulate, augment.repeats, seed, draw
-        )
+        draw = epoch_order(len(dataset)) if data.resample is None else ResampledOrder(dataset.labels, data.resample)
+        self._order = _Order(draw, np.asarray(own), size * world, self.steps * accumulate, augment.repeats, seed)
         if transform:
             load: LoadExample = partial(_load_example, dataset, transform)
         else:
@@ -134,15 +135,11 @@ def _check_batch(images: int, data: Data, world: int, accumulate: int, mixes: bo
         raise UserError(what, hint)
 
 
-def _permutation(rng: np.random.Generator, images: int) -> np.ndarray:
-    return rng.permutation(images)
-
-
 @dataclass
 class _Order:
-    """The images of each micro-batch, as lists of (index, key)."""
+    """The images of the micro-batches of an epoch, from number `start` on: a list of (index, key) for each."""
 
-    images: int
+    draw: Order
     own: np.ndarray
     """int64 B: the places of this process in a micro-batch of all processes"""
     total: int
@@ -150,18 +147,17 @@ class _Order:
     batches: int
     repeats: int
     seed: int
-    draw: Callable[[np.random.Generator, int], np.ndarray]
-    """the indices of an epoch in a random order, from the number of images"""
     epoch: int = 0
     start: int = 0
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = self.draw(rng, self.images)
-        keys = rng.integers(2**63, size=self.images)
-        for batch in range(self.start, self.batches):
-            positions = batch * self.total + self.own
-            yield list(zip(order[positions // self.repeats].tolist(), keys[positions].tolist()))
+    def __len__(self) -> int:
+        return max(0, self.batches - self.start)
+
+    def __getitem__(self, number: int) -> list[tuple[int, int]]:
+        positions = (self.start + number) * self.total + self.own
+        order_key, image_key = (derive(self.seed, self.epoch, stream) for stream in (ORDER, IMAGES))
+        indices = self.draw(positions // self.repeats, order_key)
+        return list(zip(indices.tolist(), hashed(positions, image_key).tolist()))
 
 
 @dataclass
