@@ -1,6 +1,6 @@
 """Evaluation batches: every image once, over any number of processes."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +23,7 @@ class EvalBatches:
     a whole, and the images of each shape are a batch of their own. A batch is `{"image": uint8 B 3 H W, "label": int64
     B, "index": int64 B, "unreadable": [name, ...], "reasons": {index: why}}`. An image that cannot be read is only in
     the last two, so B may be 0; with `strict` it raises `UserError`. `order` has the images of each batch, in place of
-    the share of the rank; it is iterated anew each time.
+    the share of the rank.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class EvalBatches:
         world: int = 1,
         strict: bool = False,
         shapes: Sequence[tuple[int, int]] = (),
-        order: Collection[Sequence[int]] | None = None,
+        order: Sequence[Sequence[int]] | None = None,
     ):
         indices = range(rank, len(dataset), world)
         batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)] if order is None else order
-        self._order: Collection[Sequence[int]] = batches
+        self._order: Sequence[Sequence[int]] = batches
         dataset = dataset.decoded(preprocessing.decoding)
         images = _EvalImages(dataset, eval_transform(preprocessing, shapes), preprocessing.size, strict)
         self._loader = Loader(images, self._order, workers, strict)

@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from resmlp.utils.checks import demand
 
@@ -84,23 +84,31 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class BlockBatches:
+class BlockBatches(Sequence[Sequence[int]]):
     """The images of each batch of some blocks, in order; no batch has images of two blocks."""
 
     plan: Plan
     numbers: range | list[int]
+    """ascending: only the last block may have fewer images"""
     batch_size: int
 
-    def __iter__(self) -> Iterator[range]:
-        for number in self.numbers:
-            rows = self.plan.rows(number)
-            yield from (rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size))
+    @overload
+    def __getitem__(self, number: int) -> range: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[range]: ...
+
+    def __getitem__(self, number: int | slice) -> range | list[range]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(len(self))[number]]
+        block, batch = divmod(number, -(-self.plan.block // self.batch_size))
+        rows = self.plan.rows(self.numbers[block])[batch * self.batch_size : (batch + 1) * self.batch_size]
+        if not rows:  # after the last block
+            raise IndexError(number)
+        return rows
 
     def __len__(self) -> int:
         return sum(-(-len(self.plan.rows(number)) // self.batch_size) for number in self.numbers)
-
-    def __contains__(self, rows: object) -> bool:
-        return any(rows == own for own in self)
 
 
 def model_digest(source: "Source", predictor: "Classifier") -> str:
