@@ -89,7 +89,7 @@ def _with_paths(images: ImageSet, data: Data) -> ImageSet:
     """The images with their paths; where a source gives none, these are their names without the root."""
     if images.paths:
         return images
-    names = map(images.name, range(len(images)))
+    names = images.all_paths()
     return replace(images, paths=tuple(path_in_set(name.removeprefix(f"{data.root}/")) for name in names))
 
 
