@@ -114,7 +114,9 @@ def _choose_images(items: Items, data: Data) -> set[int]:
     places = np.fromiter((position(data.split_seed, path, SPLIT) for path in items.paths), np.float64, count)
     held = places < data.val_fraction
     for own in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels, minlength=1))[:-1]):
-        if len(own) and not held[own].any():
+        if len(own) == 0:  # a class without images
+            continue
+        if not held[own].any():
             held[own[places[own] == places[own].min()]] = True
         elif held[own].all():
             held[own[places[own] == places[own].max()]] = False

@@ -44,6 +44,8 @@ class FileIndex:
         self._names, self._start = columns.arrays["names"], columns.arrays["start"]
         self.digest: str = columns.about["listing"]
         """identifies the paths of the images"""
+        self._inside: dict[str, dict[str, range]] = {}
+        """what `inside` has found"""
 
     def __len__(self) -> int:
         return len(self._start) - 1
@@ -68,7 +70,9 @@ class FileIndex:
 
     def inside(self, folder: str) -> dict[str, range]:
         """The names of the folders directly in a folder that have images at any depth, and these images."""
-        found, i = dict[str, range](), bisect_right(self._folders, folder)
+        if folder in self._inside:
+            return self._inside[folder]
+        found, i = self._inside.setdefault(folder, {}), bisect_right(self._folders, folder)
         while i < len(self._folders) and self._folders[i].startswith(folder):
             child = self._folders[i]
             found[child[len(folder) : -1]] = self._rows(i)

@@ -1,4 +1,4 @@
-"""Labeled images, from trees of class folders, from archives, and from scikit-learn's digits."""
+"""Labeled images, from trees of class folders and from archives."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,11 +25,10 @@ from resmlp.data.images.tree_files import Tree, short_list, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders
 from resmlp.data.shards.rows import Entries, Labels, Paths, chosen, joined
 from resmlp.data.shards.rows import Images as PackedImages
-from resmlp.imaging.image_file import ImageSource, Pixels, content_mark, with_decoding
+from resmlp.imaging.image_file import ImageSource, content_mark, with_decoding
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
-DIGITS_VAL = 360  # of 1,797
 SEPARATOR = "|"
 """between the classes of an image with several labels, in files and in messages"""
 
@@ -279,22 +278,5 @@ def take_fraction(images: ImageSet, data: Data) -> ImageSet:
     kept = np.zeros(len(images), bool)
     for indices in images.indices_by_class():
         kept[choose_fraction([images.path(i) for i in indices.tolist()], indices.tolist(), data)] = True
-    chosen, unused = (images.subset(np.flatnonzero(kept == side)) for side in (True, False))
-    return replace(chosen, unused=joined(images.unused, unused.all_paths()))
-
-
-def digits_splits(data: Data) -> Splits:
-    """scikit-learn's 1,797 gray digits of 8x8 pixels with values 0 to 16; 360 of them are the validation set."""
-    from sklearn.datasets import load_digits  # the import takes over a second
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
-    pixels = (digits.images * (255 / 16)).round().astype(np.uint8)
-    images: list[ImageSource] = [Pixels(f"digit {i}", image) for i, image in enumerate(pixels)]
-    digits_ = ImageSet(tuple("0123456789"), digits.target.tolist(), images)
-    if data.folds or data.group_by:
-        return split(digits_, data)
-    train, val = train_test_split(
-        range(len(digits_)), test_size=DIGITS_VAL, stratify=digits_.labels, random_state=data.split_seed
-    )
-    return Splits(digits_.subset(sorted(train)), digits_.subset(sorted(val)))
+    own, unused = (images.subset(np.flatnonzero(kept == side)) for side in (True, False))
+    return replace(own, unused=joined(images.unused, unused.all_paths()))

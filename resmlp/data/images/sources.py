@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from resmlp.config import Data
+from resmlp.data.images.digits import digits_splits
 from resmlp.data.images.image_list import ImageList, restore
 from resmlp.data.images.imageset import (
     ImageSet,
     Splits,
-    digits_splits,
     divided,
     folder_eval,
     folder_images,
