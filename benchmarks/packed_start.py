@@ -37,10 +37,15 @@ def jpeg() -> bytes:
     return file.getvalue()
 
 
+def classes_of(count: int) -> int:
+    """The number of classes of `count` images: fewer where there would be few images in each."""
+    return min(CLASSES, max(count // 100, 2))
+
+
 def labels(count: int) -> np.ndarray:
-    """Random labels in ascending order, of the training images and of the validation images: int64 N each."""
-    rng, held = np.random.default_rng(0), max(round(VAL * count), 1)
-    return np.concatenate([np.sort(rng.integers(0, CLASSES, n)) for n in (count - held, held)])
+    """Random labels, ascending in the training images and in the validation images, which follow them: int64 N."""
+    rng, held, classes = np.random.default_rng(0), max(round(VAL * count), 1), classes_of(count)
+    return np.concatenate([np.sort(rng.integers(0, classes, n)) for n in (count - held, held)])
 
 
 def plant_packed(folder: Path, count: int) -> None:
@@ -65,7 +70,7 @@ def plant_packed(folder: Path, count: int) -> None:
     }
     shard = Shard("train-00000.tar", 512 + len(data), "")
     splits = {"train": Split(0, train, "train/"), "val": Split(train, count - train, "val/")}
-    classes = [f"n{i:08}" for i in range(CLASSES)]
+    classes = [f"n{i:08}" for i in range(classes_of(count))]
     write_index(folder, columns, classes=classes, shards=[shard], splits=splits, plan="")
 
 
