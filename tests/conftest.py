@@ -24,6 +24,12 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory) -> None:
+    """The tests, and the processes that they start, leave the user's cache alone."""
+    os.environ["RESMLP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """`../shared/data` of the repository; without it a test is skipped, but fails where CI is set."""

@@ -22,7 +22,7 @@ SMALLER = {
     "resmlp.data.masks.scenes.VAL": 8,
     "resmlp.data.text.numbers.TRAIN": (100, 100, 100),
     "resmlp.data.text.numbers.VAL": (0, 10, 10),
-    "resmlp.data.images.imageset.DIGITS_VAL": 60,
+    "resmlp.data.images.digits.DIGITS_VAL": 60,
 }
 """what the embedded data is cut down to"""
 

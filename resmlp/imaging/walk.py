@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 
 from resmlp.imaging.file_types import HEAD, is_image
@@ -25,45 +26,74 @@ class Files:
     others: list[str] = field(default_factory=list)
     """paths of the files that are not images, and of empty folders (these end in '/')"""
 
+    def add(self, path: str, name: str) -> None:
+        """Add the image at `path` in the folder, `name` on the disk."""
+        self.images.append((path, name))
+
+    def depends_on(self, name: str, is_folder: bool) -> None:
+        """Called before `name` on the disk is read: the list is another one if this folder or file changes."""
+
+
+class _Entry(NamedTuple):
+    """A folder or a file that is not looked at yet."""
+
+    path: str
+    """in the data set"""
+    name: str
+    """on the disk"""
+    file: "os.DirEntry[str] | None" = None
+    """None for a folder"""
+
 
 def path_in_set(path: str) -> str:
     """A path as it identifies an image: printable, and in one Unicode form, because disks differ in theirs (NFC)."""
     return printable(normalize("NFC", path))
 
 
-def walk(root: Path, on_skip: OnSkip) -> Files:
-    """The files below `root`, in order of name in each folder. Calls `on_skip` for what is passed over.
+def walk(root: Path, on_skip: OnSkip, files: Files | None = None) -> Files:
+    """The files below `root`, images in the order of their paths, in `files` or a new list.
 
-    These are hidden files and folders, links to a folder that contains them, folders that are not data
-    (`is_passed_over`), pipes, sockets and devices, and with an error the folders that cannot be listed.
+    Calls `on_skip` for what is passed over. These are hidden files and folders, links to a folder that contains them,
+    folders that are not data (`is_passed_over`), pipes, sockets and devices, and with an error the folders that cannot
+    be listed.
     """
-    files, waiting = Files(), [("", str(root))]
+    files, waiting = Files() if files is None else files, [_Entry("", str(root))]
     while waiting:
-        path, folder = waiting.pop()
-        try:
-            with os.scandir(folder) as listed:
-                entries = sorted(listed, key=lambda entry: entry.name)
-            folders = {entry.name for entry in entries if _is_folder(entry)}
-        except OSError as error:
-            on_skip(Skipped("cannot-list", f"{path_in_set(path)}/", cannot_list(error)))
-            continue
-        names = [name + "/" if name in folders else name for name in (entry.name for entry in entries)]
-        if path and is_passed_over(path, names):
-            on_skip(Skipped("passed-over", f"{path_in_set(path)}/"))
-            continue
-        if path and not entries:
-            files.others.append(f"{path_in_set(path)}/")
-        own = OWN_FOLDERS if not path and is_run(names) else ()
-        for entry in entries:
-            inner = f"{path}/{entry.name}" if path else entry.name
-            if entry.name in folders:
-                if kind := _skipped_folder(entry, own):
-                    on_skip(Skipped(kind, f"{path_in_set(inner)}/"))
-                else:
-                    waiting.append((inner, entry.path))
-            else:
-                _add_file(files, entry, path_in_set(inner), on_skip)
+        entry = waiting.pop()
+        if entry.file is None:
+            waiting += reversed(_list_folder(entry.path, entry.name, files, on_skip))
+        else:
+            _add_file(files, entry.file, entry.path, on_skip)
     return files
+
+
+def _list_folder(path: str, folder: str, files: Files, on_skip: OnSkip) -> list[_Entry]:
+    """What is in a folder, in the order in which the paths of all files below it are sorted."""
+    try:
+        files.depends_on(folder, is_folder=True)
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        folders = {entry.name for entry in entries if _is_folder(entry)}
+    except OSError as error:
+        on_skip(Skipped("cannot-list", f"{path}/", cannot_list(error)))
+        return []
+    names = [name + "/" if name in folders else name for name in (entry.name for entry in entries)]
+    if path and is_passed_over(path, names):
+        on_skip(Skipped("passed-over", f"{path}/"))
+        return []
+    if path and not entries:
+        files.others.append(f"{path}/")
+    own = OWN_FOLDERS if not path and is_run(names) else ()
+    inside = []
+    for entry in entries:
+        inner = f"{path}/{path_in_set(entry.name)}" if path else path_in_set(entry.name)
+        if entry.name not in folders:
+            inside.append((inner, _Entry(inner, entry.path, entry)))
+        elif kind := _skipped_folder(entry, own):
+            on_skip(Skipped(kind, f"{inner}/"))
+        else:
+            inside.append((f"{inner}/", _Entry(inner, entry.path)))
+    return [entry for _, entry in sorted(inside, key=lambda item: item[0])]
 
 
 def cannot_list(error: OSError) -> UserError:
@@ -100,10 +130,13 @@ def _add_file(files: Files, entry: "os.DirEntry[str]", path: str, on_skip: OnSki
         on_skip(Skipped("hidden", path))
     elif not _is_file(entry) and is_special(entry.path):
         on_skip(Skipped("special-file", path))
-    elif is_image_file(entry.path):
-        files.images.append((path, entry.path))
     else:
-        files.others.append(path)
+        if is_image(entry.path) is None:
+            files.depends_on(entry.path, is_folder=False)
+        if is_image_file(entry.path):
+            files.add(path, entry.path)
+        else:
+            files.others.append(path)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

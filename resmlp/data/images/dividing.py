@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+import numpy as np
+
 from resmlp.config import Data
 from resmlp.data.images.tree_files import short_list
 from resmlp.utils.checks import demand
@@ -41,6 +43,10 @@ class Items(NamedTuple):
         """What a unit is called."""
         return "group" if self.groups else "image"
 
+    def label_array(self) -> np.ndarray:
+        """The label of each image, int32; zeros where there are no classes."""
+        return np.asarray(self.labels, np.int32) if self.labels else np.zeros(len(self.paths), np.int32)
+
     def units_by_class(self) -> list[set[str]]:
         """The units of each label; one set where there are no classes."""
         units: list[set[str]] = [set() for _ in self.classes or ("",)]
@@ -50,13 +56,14 @@ class Items(NamedTuple):
 
     def check(self) -> None:
         """Raise `UserError` unless each class has two units or more."""
-        single = {i: next(iter(units)) for i, units in enumerate(self.units_by_class()) if len(units) == 1}
-        if not single:
-            return
         if self.groups:
+            single = {i: next(iter(units)) for i, units in enumerate(self.units_by_class()) if len(units) == 1}
             names = [f"{self.classes[i]} ({unit})" if self.classes else unit for i, unit in single.items()]
         else:
-            names = [self.classes[i] if self.classes else unit for i, unit in single.items()]
+            alone = np.flatnonzero(np.bincount(self.label_array(), minlength=1) == 1).tolist()
+            names = [self.classes[i] if self.classes else self.paths[0] for i in alone]
+        if not names:
+            return
         what = f"{'a class with one' if self.classes else 'one'} {self.unit} cannot be split: {short_list(names)}"
         raise UserError(what, f"add {self.unit}s, {VAL_FOLDER}")
 
@@ -96,10 +103,27 @@ def choose_held(items: Items, data: Data) -> set[int]:
     Raises `UserError` if a class cannot be on both sides.
     """
     items.check()
-    return _choose_fold(items, data) if data.folds else _choose_val(items, data)
+    if data.folds:
+        return _choose_fold(items, data)
+    return _choose_groups(items, data) if items.groups else _choose_images(items, data)
 
 
-def _choose_val(items: Items, data: Data) -> set[int]:
+def _choose_images(items: Items, data: Data) -> set[int]:
+    """As `_choose_groups` where each image is a group of its own; it needs no object for each image."""
+    count, labels = len(items.paths), items.label_array()
+    places = np.fromiter((position(data.split_seed, path, SPLIT) for path in items.paths), np.float64, count)
+    held = places < data.val_fraction
+    for own in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels, minlength=1))[:-1]):
+        if len(own) == 0:  # a class without images
+            continue
+        if not held[own].any():
+            held[own[places[own] == places[own].min()]] = True
+        elif held[own].all():
+            held[own[places[own] == places[own].max()]] = False
+    return set(np.flatnonzero(held).tolist())
+
+
+def _choose_groups(items: Items, data: Data) -> set[int]:
     """Each group is held out or not by its own name: another that comes or goes moves none.
 
     The validation set is `val_fraction` of each class on average: at least one group, and not all groups.

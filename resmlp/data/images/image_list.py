@@ -2,11 +2,11 @@
 
 A line has the part of an image (val, train, or unused: left out by --data.fraction or --data.folds), a mark of its
 content, its class and its path in the data set. So a run is continued and evaluated on the same images, also after its
-data has moved. Of a large packed data set the file has the checksum of the index alone (`resmlp.data.images.pinned`).
+data has moved. Of a large data set the file has the checksum of its index alone (`resmlp.data.images.pinned`).
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
@@ -17,18 +17,16 @@ from typing import NamedTuple, Protocol
 from resmlp.config import Data
 from resmlp.data.images.imageset import SEPARATOR, ImageSet, Splits
 from resmlp.data.images.pinned import HEADER as PINNED
-from resmlp.data.images.pinned import Pinned
+from resmlp.data.images.pinned import Pinned, marked_images
 from resmlp.data.images.tree_files import sort_classes
 from resmlp.imaging.image_file import FAR, ImageSource, Missing
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, counted
-from resmlp.utils.files import check_file, write_text
+from resmlp.utils.files import check_file, write_whole
 from resmlp.utils.run_folder import IMAGES, checkpoint_steps
 
 DIGEST = "sha256"
 """the first word of the last line of a list, which has the SHA-256 of all others"""
-MARKED = 20_000
-"""images whose content is marked; of more, these are evenly spaced: on a network disk each takes a while"""
 GONE, CHANGED = "it is gone", "it has changed since the training"
 MAX_GONE = 0.1
 """fraction of the images that may be gone when a run continues"""
@@ -72,7 +70,7 @@ class Comparison(NamedTuple):
 class ImageList:
     """The images of a run."""
 
-    def __init__(self, entries: Sequence[Entry], several: bool = False, pinned: Pinned | None = None):
+    def __init__(self, entries: Iterable[Entry], several: bool = False, pinned: Pinned | None = None):
         self.entries, self.several, self.pinned = entries, several, pinned
         """`several`: whether an image may have several classes; `pinned`: stands for the entries of a large set"""
 
@@ -120,12 +118,28 @@ class ImageList:
 
     def write(self, folder: Path) -> None:
         """Write the list into a run folder, atomically."""
-        weighted = any(entry.weight for entry in self.entries)
-        rows = ["\t".join(entry if weighted else entry[:4]) for entry in self.entries]
-        lines = ["\t".join(map(str, self.pinned))] if self.pinned else rows
-        header = PINNED if self.pinned else _header(self.several, weighted)
-        text = "".join(f"{line}\n" for line in [header, *lines])
-        write_text(folder / IMAGES, f"{text}{DIGEST}\t{_digest(text)}\n")
+        write_whole(folder / IMAGES, lambda aside: _write_lines(aside, self._lines()))
+
+    def _lines(self) -> Iterator[str]:
+        if self.pinned:
+            yield from (PINNED, "\t".join(map(str, self.pinned)))
+            return
+        entries = self.entries
+        weighted = entries.weighted if isinstance(entries, NewEntries) else any(entry.weight for entry in entries)
+        yield _header(self.several, weighted)
+        for entry in entries:
+            yield "\t".join(entry if weighted else entry[:4])
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write the lines, and after them their checksum: a long list is never in memory as a whole."""
+    checksum = sha256()
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        for line in lines:
+            text = f"{line}\n"
+            checksum.update(text.encode(errors="backslashreplace"))
+            file.write(text)
+        file.write(f"{DIGEST}\t{checksum.hexdigest()}\n")
 
 
 def _header(several: bool, weighted: bool) -> str:
@@ -172,7 +186,7 @@ class Listed(Protocol):
     """Images of which a run keeps a list: an `ImageSet`, or a `MaskSet`."""
 
     @property
-    def unused(self) -> tuple[str, ...]:
+    def unused(self) -> Sequence[str]:
         """The paths of the images that neither part has."""
 
     def __len__(self) -> int: ...
@@ -187,20 +201,33 @@ class Listed(Protocol):
         """The class of image `i`, or all its classes; empty without classes."""
 
 
+class NewEntries:
+    """The entries of a new run; each is made when it is asked for."""
+
+    def __init__(self, train: Listed, val: Listed | None):
+        self._parts = {"train": train} | ({"val": val} if val else {})
+        self._unused = train.unused
+        self.weighted = any(getattr(part, "weights", ()) for part in self._parts.values())
+        """whether an image has a weight"""
+
+    def __iter__(self) -> Iterator[Entry]:
+        marked = marked_images(sum(map(len, self._parts.values())))
+        number = 0
+        for part, images in self._parts.items():
+            weights = getattr(images, "weights", ())
+            for i in range(len(images)):
+                mark, weight = images.content(i) if number in marked else "", repr(weights[i]) if weights else ""
+                yield Entry(part, "" if mark == FAR else mark, images.class_names(i), images.path(i), weight)
+                number += 1
+        for path in self._unused:
+            yield Entry("unused", "", "", path)
+
+
 def make_image_list(train: Listed, val: Listed | None) -> ImageList:
     """The list of the images of a new run."""
     if pinned := Pinned.of(train, val):
         return ImageList([], pinned=pinned)
-    images: list[tuple[str, Listed, int]] = [("train", train, i) for i in range(len(train))]
-    images += [("val", val, i) for i in range(len(val))] if val else []
-    step = -(-len(images) // MARKED)
-    entries = []
-    for number, (part, source, i) in enumerate(images):
-        weights = getattr(source, "weights", ())
-        mark, weight = "" if number % step else source.content(i), repr(weights[i]) if weights else ""
-        entries.append(Entry(part, "" if mark == FAR else mark, source.class_names(i), source.path(i), weight))
-    entries += [Entry("unused", "", "", path) for path in train.unused]
-    return ImageList(entries, several=bool(getattr(train, "label_sets", ())))
+    return ImageList(NewEntries(train, val), several=bool(getattr(train, "label_sets", ())))
 
 
 def restore(kept: ImageList, images: ImageSet, data: Data, training: bool = True) -> Splits:
@@ -208,7 +235,7 @@ def restore(kept: ImageList, images: ImageSet, data: Data, training: bool = True
 
     Raises `UserError` if `training` cannot continue with these images.
     """
-    paths = [images.path(i) for i in range(len(images))]
+    paths = images.all_paths()
     found = kept.compare(paths, images.content)
     if training:
         kept.check(found, str(data.root))

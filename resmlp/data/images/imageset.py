@@ -1,4 +1,4 @@
-"""Labeled images, from trees of class folders, from archives, and from scikit-learn's digits."""
+"""Labeled images, from trees of class folders and from archives."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,16 +18,17 @@ from resmlp.data.images.dividing import (
     find_groups,
     needed_in_training,
 )
+from resmlp.data.images.indexed_sets import all_fields, part_fields
+from resmlp.data.images.indexed_tree import IndexedTree
 from resmlp.data.images.left_out import open_noted_tree
 from resmlp.data.images.tree_files import Tree, short_list, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders
 from resmlp.data.shards.rows import Entries, Labels, Paths, chosen, joined
 from resmlp.data.shards.rows import Images as PackedImages
-from resmlp.imaging.image_file import ImageSource, Pixels, content_mark, with_decoding
+from resmlp.imaging.image_file import ImageSource, content_mark, with_decoding
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
-DIGITS_VAL = 360  # of 1,797
 SEPARATOR = "|"
 """between the classes of an image with several labels, in files and in messages"""
 
@@ -44,7 +45,7 @@ class ImageSet:
     """the path of each image in the data set, which identifies it; empty: its name does"""
     notes: tuple[str, ...] = ()
     """messages for the user, to show before training"""
-    unused: tuple[str, ...] = ()
+    unused: Sequence[str] = ()
     """the paths of the images that neither part has: `data.fraction` or `data.folds` leaves them out, or they are of a
     further split"""
     groups: tuple[str, ...] = ()
@@ -64,6 +65,10 @@ class ImageSet:
     def path(self, i: int) -> str:
         """What identifies image `i`: its path in the data set, wherever that is, or its name."""
         return self.paths[i] if self.paths else self.name(i)
+
+    def all_paths(self) -> Sequence[str]:
+        """What identifies each image."""
+        return self.paths or tuple(map(self.name, range(len(self))))
 
     def content(self, i: int) -> str:
         """A short mark of the content of image `i` (`content_mark`); empty if it is gone."""
@@ -85,8 +90,7 @@ class ImageSet:
         """The images of these indices, in this order, with the same classes."""
         places = np.fromiter(indices, np.int64)
         columns = ("labels", "images", "paths", "groups", "weights", "label_sets")
-        values: dict[str, Any] = {name: chosen(getattr(self, name), places) for name in columns}
-        return replace(self, **values)
+        return replace(self, **chosen({name: getattr(self, name) for name in columns}, places))
 
     def joined(self, other: "ImageSet") -> "ImageSet":
         """The images of both, which have the same classes, without groups, weights and sets of labels."""
@@ -102,12 +106,11 @@ class ImageSet:
             return self
         return replace(self, images=[with_decoding(image, decoding) for image in self.images])
 
-    def indices_by_class(self) -> list[list[int]]:
-        """The indices of the images of each label, from label 0; a set without classes is one class."""
-        indices: list[list[int]] = [[] for _ in self.classes or ("",)]
-        for i, label in enumerate(self.labels):
-            indices[label].append(i)
-        return indices
+    def indices_by_class(self) -> list[np.ndarray]:
+        """The indices of the images of each label, from label 0, int64; a set without classes is one class."""
+        labels = np.asarray(self.labels, np.int32)
+        counts = np.bincount(labels, minlength=len(self.classes) or 1)
+        return np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
 
 
 class Splits(NamedTuple):
@@ -167,6 +170,8 @@ def folder_images(data: Data) -> ImageSet:
     found, notes = open_noted_tree(str(data.root), strict=data.strict)
     if isinstance(found.whole.images, Entries):
         return replace(packed_images(found.whole.images), notes=notes)
+    if isinstance(found.whole, IndexedTree):
+        return ImageSet(**all_fields(found), notes=notes)
     trees = [tree for tree in (found.train, found.val) if tree] or [found.whole]
     inside = [(found.prefix(tree) + path, path, image) for tree in trees for path, image in tree.images if "/" in path]
     classes = tuple(sort_classes({path.partition("/")[0] for _, path, _ in inside}))
@@ -184,6 +189,8 @@ def folder_part(found: SplitTree, tree: Tree) -> ImageSet:
     """The images in the class folders of the whole tree, or of one of its splits."""
     if isinstance(tree.images, Entries):
         return packed_images(tree.images)
+    if isinstance(tree, IndexedTree):
+        return ImageSet(**part_fields(found, tree))
     classes, prefix = class_folders(tree), found.prefix(tree)
     labels = [label for label, images in enumerate(classes.values()) for _ in images]
     members = [member for images in classes.values() for member in images]
@@ -234,20 +241,19 @@ def divided(splits: Splits, data: Data) -> Splits:
     missing = [name for label, name in enumerate(held.classes) if label not in present]
     lacks = [f"fold {data.fold} has no validation image of {short_list(missing)}"] * bool(missing)
     notes = notes * bool(len(val)) + lacks * bool(held.labels and not held.label_sets)
-    unused = tuple(val.path(i) for i in range(len(val)))
-    return Splits(replace(kept, notes=(*kept.notes, *notes), unused=kept.unused + unused), held)
+    unused = joined(kept.unused, val.all_paths())
+    return Splits(replace(kept, notes=(*kept.notes, *notes), unused=unused), held)
 
 
 def with_groups(images: ImageSet, data: Data) -> ImageSet:
     """The images with the groups of `data.group_by`, if it is given. Raises `UserError`."""
     if data.group_by is None:
         return images
-    paths = [images.path(i) for i in range(len(images))]
-    return replace(images, groups=find_groups(paths, data.group_by))
+    return replace(images, groups=find_groups(images.all_paths(), data.group_by))
 
 
 def _hold_out(images: ImageSet, data: Data) -> Splits:
-    paths, everything = [images.path(i) for i in range(len(images))], range(len(images))
+    paths, is_held = images.all_paths(), np.zeros(len(images), bool)
     if images.label_sets:  # of several labels, each may be in few images
         items = Items(paths, images.groups)
         held = choose_held(items, data)
@@ -256,7 +262,8 @@ def _hold_out(images: ImageSet, data: Data) -> Splits:
         demand(bool(held), f"each {items.unit} has the only images of a class", "add images, or name the split of each")
     else:
         held = choose_held(Items(paths, images.groups, images.labels, images.classes), data)
-    train, val = (images.subset(i for i in everything if (i in held) == side) for side in (False, True))
+    is_held[np.fromiter(held, np.int64)] = True
+    train, val = (images.subset(np.flatnonzero(is_held == side)) for side in (False, True))
     return Splits(train, replace(val, notes=()))
 
 
@@ -268,26 +275,8 @@ def take_fraction(images: ImageSet, data: Data) -> ImageSet:
     """
     if data.fraction == 1:
         return images
-    kept: list[int] = []
+    kept = np.zeros(len(images), bool)
     for indices in images.indices_by_class():
-        kept += choose_fraction([images.path(i) for i in indices], indices, data)
-    chosen = set(kept)
-    unused = tuple(images.path(i) for i in range(len(images)) if i not in chosen)
-    return replace(images.subset(sorted(kept)), unused=images.unused + unused)
-
-
-def digits_splits(data: Data) -> Splits:
-    """scikit-learn's 1,797 gray digits of 8x8 pixels with values 0 to 16; 360 of them are the validation set."""
-    from sklearn.datasets import load_digits  # the import takes over a second
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
-    pixels = (digits.images * (255 / 16)).round().astype(np.uint8)
-    images: list[ImageSource] = [Pixels(f"digit {i}", image) for i, image in enumerate(pixels)]
-    digits_ = ImageSet(tuple("0123456789"), digits.target.tolist(), images)
-    if data.folds or data.group_by:
-        return split(digits_, data)
-    train, val = train_test_split(
-        range(len(digits_)), test_size=DIGITS_VAL, stratify=digits_.labels, random_state=data.split_seed
-    )
-    return Splits(digits_.subset(sorted(train)), digits_.subset(sorted(val)))
+        kept[choose_fraction([images.path(i) for i in indices.tolist()], indices.tolist(), data)] = True
+    own, unused = (images.subset(np.flatnonzero(kept == side)) for side in (True, False))
+    return replace(own, unused=joined(images.unused, unused.all_paths()))

@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from resmlp.data.images.indexed_sets import outside_folders
+from resmlp.data.images.indexed_tree import IndexedTree
 from resmlp.data.images.packed_tree import packed_notes
+from resmlp.data.images.tree_files import Tree
 from resmlp.data.images.trees import SplitTree, open_tree
 from resmlp.data.shards.rows import Entries
 from resmlp.imaging.archives import ARCHIVES
@@ -48,10 +51,18 @@ def _left_out(tree: SplitTree, skipped: list[Skipped]) -> Iterator[str]:
         shown = ", ".join(f"{ending} {count:,}" for ending, count in endings.most_common(SHOWN))
         yield f"{counted(len(files), 'file')} in no image format that is read ({shown}; {min(files)})"
     prefixes = tuple(tree.prefix(split) for split in (tree.train, tree.val) if split) or ("",)
-    outside = [path for path, _ in tree.whole.images if not _has_class(path, prefixes)]
-    if outside:
-        yield f"{counted(len(outside), 'image')} outside the class folders ({min(outside)})"
+    count, first = _outside(tree.whole, prefixes)
+    if count:
+        yield f"{counted(count, 'image')} outside the class folders ({first})"
     yield from passed_over_texts(skipped)
+
+
+def _outside(tree: Tree, prefixes: tuple[str, ...]) -> tuple[int, str]:
+    """The number of images outside class folders, and the path of the first."""
+    if isinstance(tree, IndexedTree):
+        return outside_folders(tree, prefixes)
+    outside = [path for path, _ in tree.images if not _has_class(path, prefixes)]
+    return len(outside), min(outside, default="")
 
 
 def _has_class(path: str, prefixes: tuple[str, ...]) -> bool:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from resmlp.config import Data
+from resmlp.data.images.digits import digits_splits
 from resmlp.data.images.image_list import ImageList, restore
 from resmlp.data.images.imageset import (
     ImageSet,
     Splits,
-    digits_splits,
     divided,
     folder_eval,
     folder_images,
@@ -89,7 +89,7 @@ def _with_paths(images: ImageSet, data: Data) -> ImageSet:
     """The images with their paths; where a source gives none, these are their names without the root."""
     if images.paths:
         return images
-    names = map(images.name, range(len(images)))
+    names = images.all_paths()
     return replace(images, paths=tuple(path_in_set(name.removeprefix(f"{data.root}/")) for name in names))
 
 

@@ -1,4 +1,4 @@
-"""The files of an image tree: a flat list of images by their path, from a folder or from archives."""
+"""An image tree: a flat list of images by their path; and that of archives."""
 
 import re
 from collections import defaultdict
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from resmlp.data.images.split_names import split_role
 from resmlp.imaging.archives import ARCHIVES, HardLink, archive_members, stem_of
-from resmlp.imaging.image_file import File, ImageSource, has_same_bytes
+from resmlp.imaging.image_file import ImageSource, has_same_bytes
 from resmlp.imaging.passed_over import Skipped, is_passed_over
-from resmlp.imaging.walk import OnSkip, path_in_set, walk
+from resmlp.imaging.walk import OnSkip, path_in_set
 from resmlp.utils.errors import UserError, brief, printable
 
 NUMBER = re.compile(r"-\d+(-of-\d+)?$")
@@ -52,12 +52,6 @@ def short_list(names: Iterable[str], limit: int = 5) -> str:
     """The first `limit` names in order, separated by commas, and the number of the others."""
     names = sort_classes(names)
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
-
-
-def list_folder(root: Path, on_skip: OnSkip) -> Tree:
-    """The tree below a folder."""
-    files = walk(root, on_skip)
-    return Tree(str(root), [(path, File(name)) for path, name in files.images], files.others)
 
 
 def list_archives(root: str, archives: list[Path], on_skip: OnSkip) -> Tree:

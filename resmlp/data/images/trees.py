@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from resmlp.data.images.indexed_tree import list_folder
 from resmlp.data.images.packed_tree import is_packed, open_packed, packed_split
 from resmlp.data.images.parquet import ENDING, is_parquet, list_parquet, missing_labels
 from resmlp.data.images.split_names import Role, folders_of, is_inside_split, split_role
-from resmlp.data.images.tree_files import Tree, list_archives, list_folder, short_list, sort_classes
+from resmlp.data.images.tree_files import Tree, list_archives, short_list, sort_classes
 from resmlp.data.shards.rows import Entries
 from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import ENDINGS
@@ -97,7 +98,17 @@ def _is_passed_over(folder: Path) -> bool:
 
 
 def class_folders(tree: Tree) -> dict[str, list[tuple[str, ImageSource]]]:
-    """The images of each class with their paths, in the order of `sort_classes`; a class is a top-level folder.
+    """The images of each class with their paths, in the order of `class_names`, which it raises the errors of."""
+    classes: dict[str, list[tuple[str, ImageSource]]] = {name: [] for name in class_names(tree)}
+    for path, image in sorted(tree.images, key=lambda item: item[0]):
+        folder, rest, _ = path.partition("/")
+        if rest:
+            classes[folder].append((path, image))
+    return classes
+
+
+def class_names(tree: Tree) -> list[str]:
+    """The classes of a tree, which are its top-level folders, in the order of `sort_classes`.
 
     Raises `UserError` for a tree without images, without folders, or with a class folder that has no image.
     """
@@ -114,17 +125,12 @@ def class_folders(tree: Tree) -> dict[str, list[tuple[str, ImageSource]]]:
             "make one folder for each class and move its images there",
         )
     if all(map(split_role, names)):
-        class_folders(tree.subtree(names[0]))  # raises if the images lie directly in train/ or val/
+        class_names(tree.subtree(names[0]))  # raises if the images lie directly in train/ or val/
     empty = {path.partition("/")[0] for path in tree.other_files if "/" in path}.difference(names)
     if empty:
         hint = f"add images or move these folders away; {SUPPORTED}"
         raise UserError(f"{tree.root} has class folders without images: {short_list(empty)}", hint)
-    classes: dict[str, list[tuple[str, ImageSource]]] = {name: [] for name in sort_classes(names)}
-    for path, image in sorted(tree.images, key=lambda item: item[0]):
-        folder, rest, _ = path.partition("/")
-        if rest:
-            classes[folder].append((path, image))
-    return classes
+    return sort_classes(names)
 
 
 def _find_splits(tree: Tree, archived: bool) -> SplitTree:

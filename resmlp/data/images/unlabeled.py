@@ -6,12 +6,14 @@ from typing import NamedTuple
 from resmlp.config import Data
 from resmlp.data.images.image_list import ImageList, restore
 from resmlp.data.images.imageset import ImageSet, packed_images, take_fraction
+from resmlp.data.images.indexed_sets import unlabeled_fields
+from resmlp.data.images.indexed_tree import IndexedTree
 from resmlp.data.images.left_out import open_noted_tree
 from resmlp.data.images.sources import open_splits
 from resmlp.data.images.split_names import folders_of
 from resmlp.data.images.tree_files import Tree
-from resmlp.data.images.trees import SplitTree, class_folders
-from resmlp.data.shards.rows import Entries
+from resmlp.data.images.trees import SplitTree, class_names
+from resmlp.data.shards.rows import Entries, StepLabels, Steps
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
@@ -85,9 +87,12 @@ def _flat_train_folder(tree: Tree) -> Tree | None:
 
 def _all_images(found: SplitTree, tree: Tree) -> ImageSet:
     if isinstance(tree.images, Entries):
-        return replace(packed_images(tree.images), classes=(), labels=[0] * len(tree.images))
+        labels = StepLabels(tree.images.packed, tree.images.rows, Steps.of([(range(len(tree.images.packed)), 0)]))
+        return replace(packed_images(tree.images), classes=(), labels=labels)
     if not tree.images:
-        class_folders(tree)  # raises an error that lists what the tree contains
+        class_names(tree)  # raises an error that lists what the tree contains
+    if isinstance(tree, IndexedTree):
+        return ImageSet(**unlabeled_fields(found, tree))
     members = sorted(tree.images, key=lambda item: item[0])  # the order of the disk is arbitrary
     paths = tuple(found.prefix(tree) + path for path, _ in members)
     return ImageSet((), [0] * len(members), [image for _, image in members], paths)

@@ -7,6 +7,7 @@ from contextlib import suppress
 import numpy as np
 
 from resmlp.config.preprocessing import Decoding, ValueRange
+from resmlp.data.shards.index import Index
 from resmlp.data.shards.rows import Images
 from resmlp.imaging.bit_depth import Samples, measure
 from resmlp.imaging.formats import open_image
@@ -33,8 +34,10 @@ def check_value_range(images: Sequence[ImageSource], decoding: Decoding) -> str:
 
 def spaced(images: Sequence[ImageSource]) -> list[ImageSource]:
     """`MEASURED` evenly spaced images, or all if there are fewer; of shards on a server those of one shard."""
-    if isinstance(images, Images) and len(images) and not images.packed.folder.is_local:
-        images = images.of_first_shard()
+    if isinstance(images, Images) and isinstance(images.packed, Index) and len(images):
+        if not images.packed.folder.is_local:
+            shards = images.packed.shard[images.numbers()]
+            images = images.take(np.flatnonzero(shards == shards[0]))
     indices = np.linspace(0, len(images) - 1, min(MEASURED, len(images))).astype(int)
     return [images[i] for i in indices.tolist()]
 

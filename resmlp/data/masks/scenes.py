@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from resmlp.config import Data
-from resmlp.data.images.imageset import ImageSet, digits_splits
+from resmlp.data.images.digits import digits_splits
+from resmlp.data.images.imageset import ImageSet
 from resmlp.data.masks.files import Color
 from resmlp.data.masks.maskset import ImageAndLabels, MaskSet
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from resmlp.data.shards.folder import Shard
 from resmlp.data.shards.remote import FetchError, download
 from resmlp.imaging.decode import UnreadableArchive
-from resmlp.utils.cache_folder import cache_folder
+from resmlp.utils.cache import needed_cache_folder
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import sync
@@ -123,7 +123,7 @@ def open_cache() -> ShardCache:
     except ValueError:
         limit = 0
     demand(0 < limit < 10**9, f"{LIMIT} is {text!r}", "give a number of GB, such as 50")
-    return ShardCache(cache_folder("shards"), int(limit * GB))
+    return ShardCache(needed_cache_folder("shards"), int(limit * GB))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from resmlp.data.shards.folder import Shard, ShardFolder
 from resmlp.data.shards.index import INDEX, Index
 from resmlp.data.shards.remote import FetchError, download, read_header
 from resmlp.utils.address import check_address, join_address
-from resmlp.utils.cache_folder import cache_folder
+from resmlp.utils.cache import needed_cache_folder
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import sync
@@ -46,7 +46,7 @@ def open_remote(address: str) -> Index:
     """The index of the packed data set at an address. Raises `UserError` if it cannot be fetched, or is damaged."""
     check_address(address)
     folder = RemoteFolder(address.rstrip("/"), open_cache())
-    own = cache_folder("indexes")
+    own = needed_cache_folder("indexes")
     with disk_errors_of(own):
         path = _fetch_index(folder.address, own)
         try:

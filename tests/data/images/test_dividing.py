@@ -53,6 +53,19 @@ def test_frames_of_a_video_are_on_one_side(frames, expression, seed):
     assert videos(plain.train) & videos(plain.val)  # without groups they are not
 
 
+@pytest.mark.parametrize("classes", [(), ("a", "b", "c", "d")])
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.99])
+def test_images_without_groups_are_divided_as_groups_of_one(classes, fraction):
+    rng = random.Random(0)
+    names = [f"x/{i}.png" for i in range(60)]
+    labels = [rng.choice((0, 1, 3)) for _ in names] if classes else []
+    for seed in range(5):
+        data = Data(val_fraction=fraction, split_seed=seed)
+        assert choose_held(Items(names, (), labels, classes), data) == choose_held(
+            Items(names, tuple(names), labels, classes), data
+        )
+
+
 def test_another_video_moves_none(frames, plant):
     before = open_splits(Data(root=frames, group_by=VIDEO)).val
     after = open_splits(Data(root=plant("car/video77-1.png", "car/video78-1.png"), group_by=VIDEO)).val

@@ -8,7 +8,7 @@ import pytest
 from resmlp.config import Data
 from resmlp.config.tasks import Segment
 from resmlp.data import open_eval_masks, open_masks
-from resmlp.data.images.imageset import digits_splits
+from resmlp.data.images.digits import digits_splits
 from resmlp.data.masks.scenes import SIDE
 from resmlp.utils.errors import UserError
 

@@ -116,7 +116,7 @@ def test_an_undivided_tree_is_divided_as_before(tmp_path, fields):
     assert (tmp_path / "out" / "images-00003.tar").is_file()
     ours, theirs = (open_splits(Data(root=str(tmp_path / name), **fields)) for name in ("out", "tree"))
     assert [described(part) for part in ours] == [described(part) for part in theirs]
-    assert [part.unused for part in ours] == [part.unused for part in theirs]
+    assert [[*part.unused] for part in ours] == [[*part.unused] for part in theirs]
 
 
 def test_batches_are_those_of_the_tree(tree, packed):
@@ -414,7 +414,7 @@ def test_a_large_run_is_pinned_to_the_index(tree, packed, tmp_path, monkeypatch)
     for root in (tree, tmp_path / "other"):
         if root != tree:
             packed_in_parts(tree, root, 2)
-        with pytest.raises(UserError, match="is not the packed data set of the run"):
+        with pytest.raises(UserError, match="is not the data set of the run"):
             open_splits(Data(root=str(root)), kept)
     text = (tmp_path / "images.tsv").read_text()
     (tmp_path / "images.tsv").write_text(text.replace("\t12\t", "\t13\t", 1))
