@@ -34,10 +34,10 @@ def check_value_range(images: Sequence[ImageSource], decoding: Decoding) -> str:
 
 def spaced(images: Sequence[ImageSource]) -> list[ImageSource]:
     """`MEASURED` evenly spaced images, or all if there are fewer; of shards on a server those of one shard."""
-    if isinstance(images, Images) and isinstance(images.packed, Index) and len(images):
-        if not images.packed.folder.is_local:
-            shards = images.packed.shard[images.numbers()]
-            images = images.take(np.flatnonzero(shards == shards[0]))
+    index = images.packed if isinstance(images, Images) and len(images) else None
+    if isinstance(images, Images) and isinstance(index, Index) and not index.folder.is_local:
+        shards = index.shard[images.numbers()]
+        images = images.take(np.flatnonzero(shards == shards[0]))
     indices = np.linspace(0, len(images) - 1, min(MEASURED, len(images))).astype(int)
     return [images[i] for i in indices.tolist()]
 
