@@ -78,6 +78,7 @@ def test_bench_data_runs_all_others_on_the_folders_of_data(folder):
         'rivals.py camvid --data "/d/camvid"',
         'rivals.py multi30k --data "/m x"',
         'transfer.py --data "/d/caltech20"',
+        'translation_precision.py --data "/m x"',
     ]
     assert {command.split(".")[0] for command in commands} == {name for name, reads in scripts().items() if reads}
 

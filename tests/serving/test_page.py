@@ -224,8 +224,9 @@ def test_light_and_dark_by_preference_and_by_choice(tab):
     tab.wait("document.querySelector('#theme').innerText === 'Light'")
     tab.click("#theme")
     assert background(tab) > 200
-    tab.run("location.reload()")
-    tab.wait("document.readyState === 'complete' && document.documentElement.dataset.theme === 'light'")
+    tab.run("window.before = true; location.reload()")
+    tab.wait("!window.before && document.readyState === 'complete'")
+    assert tab.run("document.documentElement.dataset.theme") == "light"
     assert background(tab) > 200
 
 

@@ -388,7 +388,7 @@ def described(**changes) -> Callable[[Path], object]:
         ("tokenizer.json", swap_merges, "is not the vocabulary"),
         ("model.json", described(tokenizer="x"), "is not the vocabulary"),
         ("model.json", described(kind="classifier"), "preprocessing"),
-        ("model.json", described(model={"vocabulary": 10**30}), "model.json: model"),
+        ("model.json", described(model={"vocabulary": 10**30}), "model.json: missing model"),
         ("model.json", described(beam="\x1b[31m"), "beam"),
         ("model.json", lambda path: path.write_text("[" * 10_000), "cannot read"),
         ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-40]), "cannot read"),

@@ -103,7 +103,12 @@ class Loader:
         before = set(multiprocessing.active_children())
         with _same_child_handler(), _signals_wait():
             iterator = iter(self._loader)
-        self._processes += [child for child in multiprocessing.active_children() if child not in before]
+        started = [child for child in multiprocessing.active_children() if child not in before]
+        if started:
+            # torch's event has a lock, with which a worker may die, and then torch would wait for it forever; the event
+            # tells workers to end, and ours are killed
+            cast(Any, iterator)._workers_done_event = threading.Event()
+        self._processes += started
         while True:
             with interruptible():
                 batch = next(iterator, None)

@@ -74,6 +74,18 @@ def test_the_batches_are_those_of_an_undisturbed_epoch(many, capfd, number):
     assert capfd.readouterr().err.count(note) == 1
 
 
+def test_a_lock_that_a_dead_worker_held_stops_nothing(many, monkeypatch):
+    events = []
+    make = torch.multiprocessing.Event
+    monkeypatch.setattr(torch.multiprocessing, "Event", lambda: events.append(make()) or events[-1])
+    disturbed = batches(many)
+    list(disturbed.epoch(0))
+    events[0]._cond.acquire()  # as a worker does when it looks whether it should end
+    disturbed._loader._processes[0].kill()
+    assert same(disturbed.epoch(1), batches(many).epoch(1))
+    assert disturbed.deaths == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_ignores_the_signals_of_its_process_group(many, number):
     disturbed = batches(many)
