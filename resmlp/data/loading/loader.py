@@ -105,9 +105,7 @@ class Loader:
             iterator = iter(self._loader)
         started = [child for child in multiprocessing.active_children() if child not in before]
         if started:
-            # torch's event has a lock, with which a worker may die, and then torch would wait for it forever; the event
-            # tells workers to end, and ours are killed
-            cast(Any, iterator)._workers_done_event = threading.Event()
+            _replace_event(iterator)
         self._processes += started
         while True:
             with interruptible():
@@ -139,6 +137,15 @@ class Loader:
         """Replace all workers: the dead ones may hold locks of the queues."""
         _kill(self._processes)
         self._loader = self._new()
+
+
+def _replace_event(iterator: Any) -> None:
+    """Give torch an event of this process alone, in place of the one that tells workers to end: ours are killed.
+
+    The event has a lock, with which a worker may die, and then torch would wait for it forever.
+    """
+    iterator._event_of_workers = iterator._workers_done_event  # kept: a worker that is still starting opens it
+    iterator._workers_done_event = threading.Event()
 
 
 def _kill(processes: list[BaseProcess]) -> None:
