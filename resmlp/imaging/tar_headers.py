@@ -11,6 +11,9 @@ from typing import IO, NamedTuple
 MAX_HEADER = 2**17
 """bytes of the headers of one member; a long path takes a few thousand"""
 BLOCK = tarfile.BLOCKSIZE
+REMARKS = {"comment", "atime", "ctime", "mtime", "uid", "gid", "uname", "gname"}
+"""what a header for the whole archive may say of its members without a change of their names and places: `git archive`
+writes a comment"""
 
 
 class HeaderReader(io.RawIOBase):
@@ -69,7 +72,7 @@ class PlainFile(NamedTuple):
 
 def next_member(tar: tarfile.TarFile, reader: HeaderReader) -> PlainFile | tarfile.TarInfo | None:
     """The next member of `tar`, which reads by `reader`; None at the end. Raises `tarfile.ReadError`."""
-    if tar.offset and tar.firstmember is None and not tar.pax_headers:  # type: ignore[attr-defined]
+    if tar.offset and tar.firstmember is None and tar.pax_headers.keys() <= REMARKS:  # type: ignore[attr-defined]
         name, size = plain_header(reader.look(tar.offset))
         if size >= 0:
             member = PlainFile(name, size, tar.offset + BLOCK)
@@ -79,6 +82,17 @@ def next_member(tar: tarfile.TarFile, reader: HeaderReader) -> PlainFile | tarfi
     info = tar.next()
     tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep about a kilobyte per member
     return info
+
+
+def file_header(name: str, size: int) -> bytes:
+    """The header of a file of no time and no owner, as `tarfile` writes it in the GNU format."""
+    path = name.encode()
+    if len(path) >= len(NAME) or size >= 8**11:
+        info = tarfile.TarInfo(name)
+        info.size = size
+        return info.tobuf(tarfile.GNU_FORMAT, "utf-8")
+    header = path.ljust(len(NAME), b"\0") + BEFORE_SIZE + b"%011o\0" % size + AFTER_SIZE
+    return header[:148] + b"%06o\0" % sum(header) + header[155:]
 
 
 def plain_header(block: bytes) -> tuple[str, int]:
@@ -93,3 +107,9 @@ def plain_header(block: bytes) -> tuple[str, int]:
         return "", -1
     whole = len(block) == BLOCK and checksum == sum(block) - sum(block[148:156]) + 8 * ord(" ")
     return (name.decode(), size) if whole else ("", -1)
+
+
+_EMPTY = tarfile.TarInfo("").tobuf(tarfile.GNU_FORMAT, "utf-8")
+_EMPTY = _EMPTY[:148] + b" " * 8 + _EMPTY[156:]  # its checksum is that with spaces in its place
+NAME, BEFORE_SIZE, AFTER_SIZE = _EMPTY[:100], _EMPTY[100:124], _EMPTY[136:]
+"""the parts of a header"""

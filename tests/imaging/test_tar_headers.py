@@ -8,7 +8,7 @@ import pytest
 
 from resmlp.imaging import tar_headers
 from resmlp.imaging.archives import HardLink, archive_members
-from resmlp.imaging.tar_headers import plain_header
+from resmlp.imaging.tar_headers import file_header, plain_header
 from resmlp.utils.errors import UserError
 
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
@@ -61,6 +61,26 @@ def test_a_global_header_counts_for_all(tmp_path):
     assert {info.size for info in expected} == {3}
     with pytest.raises(UserError):
         list(archive_members(tmp_path / "a.tar"))  # nor does tarfile find the second member
+
+
+def test_a_global_remark_changes_nothing(tmp_path, monkeypatch):
+    """`git archive` writes a comment before all members."""
+    plain, buffer = [], io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x"}) as tar:
+        for number in range(3):
+            tar.addfile(tarfile.TarInfo(f"{number}.png"))
+    (tmp_path / "a.tar").write_bytes(buffer.getvalue())
+    monkeypatch.setattr(tar_headers, "plain_header", lambda block: plain.append(plain_header(block)) or plain[-1])
+    assert [name for name, _ in archive_members(tmp_path / "a.tar")] == ["0.png", "1.png", "2.png"]
+    assert ("1.png", 0) in plain
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 8**11 - 1, 8**11])
+@pytest.mark.parametrize("name", ["", "a.png", "x" * 99, "x" * 100, "x" * 101, "ä" * 49, "ä" * 50, "犬/1.png"])
+def test_a_header_that_is_written_is_that_of_tarfile(name, size):
+    info = tarfile.TarInfo(name)
+    info.size = size
+    assert file_header(name, size) == info.tobuf(tarfile.GNU_FORMAT, "utf-8")
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["tar", "gz"])

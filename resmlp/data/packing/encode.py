@@ -6,15 +6,18 @@ from typing import NamedTuple
 from PIL import ExifTags, Image
 
 from resmlp.data.checking.headers import read_header
+from resmlp.imaging import jpeg
 from resmlp.imaging.archive_limits import MAX_MEMBER
 from resmlp.imaging.bit_depth import is_deep
 from resmlp.imaging.decode import to_rgb
 from resmlp.imaging.file_types import EXTENSIONS
 from resmlp.imaging.formats import open_image
 from resmlp.imaging.image_file import BufferedMember, Encoded, ImageSource, Pixels
+from resmlp.imaging.limits import FEW_BYTES, MAX_ASPECT
 from resmlp.utils.errors import is_out_of_memory
 
 QUALITY = 95
+JPEG_END = b"\xff\xd9"
 ORIENTATION = ExifTags.Base.Orientation
 
 
@@ -37,15 +40,27 @@ def encode(image: ImageSource, path: str, max_side: int | None) -> EncodedImage:
         encoded = EncodedImage(_saved(Image.fromarray(image.array), "PNG"), ".png")
         return encoded if max_side is None or max(image.array.shape[:2]) <= max_side else _smaller(encoded, max_side)
     data = _read(image)
-    header = read_header(BufferedMember("", path, data))
-    if header.error:
-        raise CannotReadError(header.error)
+    if size := _whole_jpeg(data):
+        kind = "JPEG"
+    else:
+        header = read_header(BufferedMember("", path, data))
+        if header.error:
+            raise CannotReadError(header.error)
+        kind, size = header.format, (header.width, header.height)
     suffix = "." + path.rpartition(".")[2].lower()
-    endings = EXTENSIONS.get(header.format, (suffix,))
+    endings = EXTENSIONS.get(kind, (suffix,))
     encoded = EncodedImage(data, suffix if suffix in endings else endings[0])
-    if max_side is None or max(header.width, header.height) <= max_side:
-        return encoded
-    return _smaller(encoded, max_side)
+    return encoded if max_side is None or max(size) <= max_side else _smaller(encoded, max_side)
+
+
+def _whole_jpeg(data: bytes) -> tuple[int, int] | None:
+    """(width, height) of a plain JPEG with its end marker; None if Pillow has to look."""
+    if not data.endswith(JPEG_END):
+        return None
+    _, size = jpeg.probe(io.BytesIO(data))
+    few_bytes = size is not None and len(data) < size[0] * size[1] * FEW_BYTES
+    odd = size is not None and max(size) > MAX_ASPECT * min(size)
+    return None if few_bytes or odd else size
 
 
 def _read(image: ImageSource) -> bytes:

@@ -1,13 +1,12 @@
 """One shard: a tar in the format of WebDataset, and a record of it that lets an interrupted packing continue."""
 
-import io
 import json
 import tarfile
 import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from resmlp.data.loading.loader import Failure
 from resmlp.data.loading.workers import note_reading
@@ -15,6 +14,7 @@ from resmlp.data.packing.encode import CannotReadError, encode
 from resmlp.data.packing.plan import Job, Plan
 from resmlp.data.packing.source import PackSource
 from resmlp.imaging.decode import UnreadableImage
+from resmlp.imaging.tar_headers import BLOCK, file_header
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import read_json, write_together
 
@@ -97,30 +97,29 @@ class ShardWriter:
         rows, unreadable, resized = list[Row](), list[tuple[str, str]](), 0
         with path.open("wb") as file:
             hashed = _Hashed(file)
-            with tarfile.open(fileobj=hashed, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:  # type: ignore[call-overload]
-                for row in job.rows:
-                    name = part.images.path(row)
-                    try:
-                        note_reading(before + row, part.images.name(row))
-                        encoded = encode(part.images.images[row], name, self.max_side)
-                    except (CannotReadError, UnreadableImage) as error:
-                        unreadable.append((name, getattr(error, "reason", str(error))))
-                        continue
-                    key = self.plan.keys[job.part][row]
-                    offset = _add(tar, key + encoded.ending, encoded.data)
-                    _add(tar, f"{key}.cls", str(part.images.labels[row]).encode())
-                    rows.append(Row(row, offset, len(encoded.data), zlib.crc32(encoded.data)))
-                    resized += encoded.resized
+            for row in job.rows:
+                name = part.images.path(row)
+                try:
+                    note_reading(before + row, part.images.name(row))
+                    encoded = encode(part.images.images[row], name, self.max_side)
+                except (CannotReadError, UnreadableImage) as error:
+                    unreadable.append((name, getattr(error, "reason", str(error))))
+                    continue
+                key = self.plan.keys[job.part][row]
+                offset = _add(hashed, key + encoded.ending, encoded.data)
+                _add(hashed, f"{key}.cls", str(part.images.labels[row]).encode())
+                rows.append(Row(row, offset, len(encoded.data), zlib.crc32(encoded.data)))
+                resized += encoded.resized
+            hashed.write(bytes(2 * BLOCK + -(hashed.size + 2 * BLOCK) % tarfile.RECORDSIZE))  # the end of a tar
         return Record(job.mark, hashed.size, hashed.total.hexdigest(), rows, resized, unreadable)
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
-    """Add a file of no time and no owner, and return where its bytes begin."""
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
-    blocks = -(-len(data) // tarfile.BLOCKSIZE)
-    return tar.offset - blocks * tarfile.BLOCKSIZE
+def _add(file: "_Hashed", name: str, data: bytes) -> int:
+    """Add a file, and return where its bytes begin."""
+    file.write(file_header(name, len(data)))
+    offset = file.size
+    file.write(data + bytes(-len(data) % BLOCK))
+    return offset
 
 
 class _Hashed:
@@ -129,12 +128,8 @@ class _Hashed:
     def __init__(self, file: BinaryIO):
         self.file, self.size, self.total = file, 0, blake2b(digest_size=16)
 
-    def tell(self) -> int:
-        """The number of bytes that were written."""
-        return self.size
-
-    def write(self, data: Any) -> int:
-        """As a file's."""
+    def write(self, data: bytes) -> None:
+        """Add these bytes."""
         self.size += len(data)
         self.total.update(data)
-        return self.file.write(data)
+        self.file.write(data)

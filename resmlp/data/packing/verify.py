@@ -9,6 +9,7 @@ from resmlp.data.loading.loader import Failure
 from resmlp.data.packing.plan import Job, Plan
 from resmlp.data.packing.shard import Record
 from resmlp.data.packing.source import PackSource
+from resmlp.imaging.tar_headers import HeaderReader, PlainFile, next_member
 
 
 @dataclass
@@ -36,22 +37,26 @@ class ShardVerifier:
     def _wrong(self, path: Path, job: Job, record: Record) -> str:
         """What differs; empty if nothing does. Raises OSError and TarError."""
         keys, labels = self.plan.keys[job.part], self.source.parts[job.part].images.labels
-        with tarfile.open(path, "r:", encoding="utf-8") as tar:
+        with path.open("rb") as file, tarfile.open(fileobj=(reader := HeaderReader(file)), mode="r:") as tar:
             for row in record.rows:
-                info, beside = tar.next(), tar.next()
+                info, image = _next_file(tar, reader)
+                beside, text = _next_file(tar, reader)
                 key, label = keys[row.row], str(labels[row.row])
                 if info is None or beside is None:
                     return f"it ends before {key}"
                 if info.name.rpartition(".")[0] != key or (info.offset_data, info.size) != (row.offset, row.size):
                     return f"{key} is not at its place"
-                if beside.name != f"{key}.cls" or _content(tar, beside) != label.encode():
+                if beside.name != f"{key}.cls" or text != label.encode():
                     return f"{key} has another label"
-                if zlib.crc32(_content(tar, info)) != row.crc:
+                if zlib.crc32(image) != row.crc:
                     return f"{key} has other bytes than its source"
-                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep about a kilobyte per member
-            return "it has more images" if tar.next() is not None else ""
+            return "it has more images" if next_member(tar, reader) is not None else ""
 
 
-def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(info)
-    return file.read() if file else b""
+def _next_file(tar: tarfile.TarFile, reader: HeaderReader) -> tuple[PlainFile | tarfile.TarInfo | None, bytes]:
+    """The next member and its bytes; None at the end."""
+    info = next_member(tar, reader)
+    if info is None or not info.isreg():
+        return info, b""
+    reader.file.seek(info.offset_data)
+    return info, reader.file.read(info.size)
