@@ -161,16 +161,17 @@ def measure(tree: Path, shards: Path, address: str, count: int, rounds: int, see
     return speeds
 
 
-def summary(speeds: dict[str, list[float]]) -> dict[str, object]:
-    """Medians, and the ratios with their quartiles."""
-    numbers: dict[str, object] = {
+def summary(speeds: dict[str, list[float]]) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Medians and ratios, and the quartiles of the ratios."""
+    numbers: dict[str, float] = {
         f"{name}_per_s".replace("-", "_"): round(statistics.median(own)) for name, own in speeds.items()
     }
+    quartiles = {}
     for ratio, (above, below) in RATIOS.items():
         quotients = [one / other for one, other in zip(speeds[above], speeds[below])]
         numbers[ratio] = round(statistics.median(quotients), 3)
-        numbers[f"{ratio}_quartiles"] = np.quantile(quotients, (0.25, 0.75)).round(3).tolist()
-    return numbers
+        quartiles[ratio] = np.quantile(quotients, (0.25, 0.75)).round(3).tolist()
+    return numbers, quartiles
 
 
 def main() -> None:
@@ -191,10 +192,11 @@ def main() -> None:
         pack(Data(root=str(tree)), folder / "shards")
         with served(folder / "shards") as address:
             speeds = measure(tree, folder / "shards", address, options.count, options.rounds, options.seek_ms / 1000)
-    numbers = summary(speeds)
+    numbers, quartiles = summary(speeds)
     record = {
         "what": "Reading and decoding images of shards, beside a folder of the same files",
         "numbers": numbers,
+        "quartiles": quartiles,
         "target": TARGET,
         "command": "python benchmarks/packed_reading.py" + (" --data PATH" if options.data else ""),
         "images": options.count,
