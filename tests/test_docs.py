@@ -291,6 +291,7 @@ def test_every_flag_in_the_pages_exists(capsys):
         "--shm-size",
         "--echo",
         "--depth",
+        "--folder",
         "--names",
         "--peers",
         "--count",
