@@ -43,7 +43,8 @@ def measured() -> str:
 
 def table(name: str, gpu: str) -> str:
     """A row for each number of GPUs, with as many loader processes as one GPU needs."""
-    from resmlp.analysis.planning.plan import Place, plan_run
+    from resmlp.analysis.planning.plan import plan_run
+    from resmlp.config.place import Place
     from resmlp.recipes import RECIPES
 
     recipe = RECIPES[name]

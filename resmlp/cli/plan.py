@@ -1,6 +1,6 @@
 """`resmlp plan`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +8,7 @@ from tyro.conf import arg
 
 from resmlp.cli.base import Verb, print_text
 from resmlp.config import Recipe
+from resmlp.config.place import Place
 from resmlp.recipes import RECIPES, open_recipe, recipe_of_run
 from resmlp.utils.errors import UserError
 
@@ -17,20 +18,7 @@ class Plan(Verb):
     """time, memory, storage and network that a run needs, each figure with its source; nothing is run"""
 
     recipe: Annotated[Recipe, arg(name="")]
-    gpus: int = 1
-    """GPUs of all machines together"""
-    gpu: str = "a100"
-    """v100, a100, h100, h200, l4, l40s, rtx3090 or rtx4090"""
-    mfu: float | None = None
-    """share of the GPU's peak that training reaches, such as 0.3; by default from a published speed of the network"""
-    images: int | None = None
-    """training images; by default counted in --data.root, or those of the recipe's data set"""
-    image_kb: float | None = None
-    """mean size of an image file in kilobytes (1000); by default as --images"""
-    storage: float | None = None
-    """megabytes per second that the storage gives to all machines together"""
-    network: float | None = None
-    """gigabits per second of the slowest link between GPUs or machines"""
+    place: Annotated[Place, arg(name="")] = field(default_factory=Place)
 
     @classmethod
     def prepare(cls, args: list[str]) -> tuple["Plan", list[str]]:
@@ -47,10 +35,9 @@ class Plan(Verb):
 
     def run(self) -> dict[str, Any]:
         """Compute the plan and print it."""
-        from resmlp.analysis.planning.plan import Place, plan_run
+        from resmlp.analysis.planning.plan import plan_run
 
-        place = Place(self.gpus, self.gpu, self.mfu, self.images, self.image_kb, self.storage, self.network)
-        plan = plan_run(self.recipe, place)
+        plan = plan_run(self.recipe, self.place)
         if not self.json:
             print_text(plan)
         return plan.to_dict()

@@ -1,4 +1,4 @@
-"""The members of a tar, one after the other: plain ones at once, in a fourth of the time, and all others by `tarfile`.
+"""The members of a tar, one after the other: plain ones at once, and all others by `tarfile`.
 
 A plain member is a file of the POSIX or GNU format with a short name in ASCII. Of a damaged header `tarfile` says what
 is wrong.

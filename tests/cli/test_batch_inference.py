@@ -9,7 +9,7 @@ import pytest
 from colored import plant
 
 from resmlp.evaluation.batch_inference import parts, run
-from resmlp.hub.packaged import CLASSIFIER, packaged_names
+from resmlp.hub.packaged import CLASSIFIER
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -194,7 +194,6 @@ def test_another_command_does_not_continue_it(resmlp, predict, trained, tree, tm
     assert "q.parquet.parts, where the parts would be, has mine.txt" in error
 
 
-@pytest.mark.skipif(CLASSIFIER not in packaged_names(), reason="no packaged network")
 def test_a_network_without_torch(resmlp, tree, tmp_path):
     files = [tree / "red" / "00.png", tree / "blue" / "01.png"]
     assert resmlp("predict", f"packaged:{CLASSIFIER}", *files, "--out", tmp_path / "p.parquet").code == 0

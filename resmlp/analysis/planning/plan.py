@@ -1,7 +1,6 @@
 """`plan_run()`: time, memory, storage and network of a run, and what would hold it up. Nothing is run or measured."""
 
 import math
-from dataclasses import dataclass
 
 from resmlp.analysis.planning.figures import (
     IMAGENET,
@@ -16,40 +15,18 @@ from resmlp.analysis.planning.figures import (
 from resmlp.analysis.planning.result import Memory, RunPlan
 from resmlp.analysis.planning.work import FLOAT, STATE, Work, count_work, macs_of
 from resmlp.config import ImageRecipe, Recipe
-from resmlp.utils.checks import ANY, POSITIVE, check_range, demand
+from resmlp.config.place import Place
+from resmlp.utils.checks import demand
+from resmlp.utils.errors import UserError
 
 SMALL = 64
 """pixels of a side up to which images are taken for those of a data set in memory"""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a run would take place, and what is known of its data; None is not known."""
-
-    gpus: int = 1
-    gpu: str = "a100"
-    """a name in `GPUS`"""
-    mfu: float | None = None
-    """share of the GPU's peak that training reaches; None: computed from a published speed"""
-    images: int | None = None
-    """training images"""
-    image_kb: float | None = None
-    """mean size of an image file, in kilobytes (1000)"""
-    storage: float | None = None
-    """megabytes per second that all machines together read"""
-    network: float | None = None
-    """gigabits per second of the slowest link between GPUs or machines"""
-
-    def __post_init__(self) -> None:
-        check_range("--", self, gpus=(1, 2**16), mfu=(POSITIVE, 1), images=(1, ANY), image_kb=(POSITIVE, ANY))
-        check_range("--", self, storage=(POSITIVE, ANY), network=(POSITIVE, ANY))
-
-
 def plan_run(recipe: Recipe, place: Place) -> RunPlan:
     """What the run of a recipe needs. Raises `UserError` for a recipe of text, or where the images are not known."""
     if not isinstance(recipe, ImageRecipe):
-        demand(False, f"{recipe.name} translates text", "plan takes recipes of images")
-    assert isinstance(recipe, ImageRecipe)
+        raise UserError(f"{recipe.name} translates text", "plan takes recipes of images")
     gpu, work, batch = gpu_named(place.gpu), count_work(recipe), recipe.data.batch_size
     parts = place.gpus * recipe.run.accumulate
     demand(batch >= parts, f"--data.batch-size {batch} over {parts} parts", "use fewer GPUs, or a larger batch")

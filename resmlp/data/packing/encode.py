@@ -17,7 +17,6 @@ from resmlp.imaging.limits import FEW_BYTES, MAX_ASPECT
 from resmlp.utils.errors import is_out_of_memory
 
 QUALITY = 95
-JPEG_END = b"\xff\xd9"
 ORIENTATION = ExifTags.Base.Orientation
 
 
@@ -55,7 +54,7 @@ def encode(image: ImageSource, path: str, max_side: int | None) -> EncodedImage:
 
 def _whole_jpeg(data: bytes) -> tuple[int, int] | None:
     """(width, height) of a plain JPEG with its end marker; None if Pillow has to look."""
-    if not data.endswith(JPEG_END):
+    if not data.endswith(jpeg.END):
         return None
     _, size = jpeg.probe(io.BytesIO(data))
     few_bytes = size is not None and len(data) < size[0] * size[1] * FEW_BYTES

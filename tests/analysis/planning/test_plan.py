@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from resmlp.analysis.planning.figures import GPUS, measured_figure
-from resmlp.analysis.planning.plan import Place, plan_run
+from resmlp.analysis.planning.plan import plan_run
 from resmlp.analysis.planning.work import count_work
 from resmlp.cli.main import main
+from resmlp.config.place import Place
 from resmlp.recipes import RECIPES
 from resmlp.utils.errors import UserError
 
