@@ -15,11 +15,13 @@ TOP1, DIFFERENCE = 0.995, 0.02
 class Agreement(NamedTuple):
     """How near the outputs of two networks are."""
 
-    images: int
+    compared: int
     top1: float
-    """share of the images with the same largest output"""
+    """share with the same largest output"""
     difference: float
     """largest difference of an output, as a fraction of the range of the outputs"""
+    of: str = "image"
+    """what is counted"""
 
     @property
     def holds(self) -> bool:
@@ -27,15 +29,15 @@ class Agreement(NamedTuple):
         return self.top1 >= TOP1 and self.difference < DIFFERENCE
 
     def __str__(self) -> str:
-        same = f"top-1 agrees on {100 * self.top1:.1f} % of {counted(self.images, 'image')}"
+        same = f"top-1 agrees on {100 * self.top1:.1f} % of {counted(self.compared, self.of)}"
         return f"{same}, outputs differ by at most {100 * self.difference:.1f} % of their range"
 
 
-def agreement(reference: np.ndarray, outputs: np.ndarray) -> Agreement:
-    """Of outputs B K with those of fp32."""
+def agreement(reference: np.ndarray, outputs: np.ndarray, of: str = "image") -> Agreement:
+    """Of outputs B K with those of fp32; B are images, or what `of` says."""
     extent = float(np.ptp(reference)) or 1.0
     same = float((reference.argmax(1) == outputs.argmax(1)).mean())
-    return Agreement(len(reference), same, float(np.abs(outputs - reference).max()) / extent)
+    return Agreement(len(reference), same, float(np.abs(outputs - reference).max()) / extent, of)
 
 
 def keep_agreeing(engines: Sequence[Engine], batches: Callable[[], Iterable[np.ndarray]]) -> list[Engine]:

@@ -237,6 +237,10 @@ class ExportedTranslatorConfig:
     """the graphs; tokenizer.json is in the same folder"""
     difference: float = 0.0
     """as of `ExportedSegmenterConfig`"""
+    precision: Precision = "fp32"
+    """int8: matrices of 8 bits, products of 32"""
+    agreement: str = ""
+    """how near its logits are to those of fp32"""
     kind: Literal["exported-translator"] = "exported-translator"
     format: int = FORMAT
 

@@ -1,8 +1,12 @@
 """A network that translates as two files, encoder and step, compared with the network in torch (`translator_graphs`).
 
+In int8 the files hold matrices of 8 bits, one scale for each row; their products are of 32 bits (`int8_weights`).
+
 B sentences, S source tokens, K hypotheses of each sentence, T target tokens, V tokens in the vocabulary.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,16 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from resmlp.backends.agreement import Agreement, agreement
 from resmlp.backends.graphs import open_graph
 from resmlp.config.model_json import ExportedTranslatorConfig, Target
+from resmlp.config.precision import Precision
 from resmlp.config.seq2seq import BOS, EOS, PAD
 from resmlp.data.text.tokenizer import FILE
 from resmlp.data.text.vocabulary import open_vocabulary
 from resmlp.exporters.checked_files import check_difference, check_out, put_in_place, share_of_range, written_aside
 from resmlp.exporters.formats import WriteGraph, check_packages, write_onnx, write_openvino
+from resmlp.exporters.int8_weights import check_nncf, round_weights
 from resmlp.exporters.translator_graphs import graphs_of
 from resmlp.hub.resolve import Source
 from resmlp.models.seq2seq import Seq2Seq
@@ -37,10 +44,15 @@ SHORTEST = 4
 def export_translator(
     source: Source, folder: Path, to: Target, tolerance: float, precision: str = "fp32"
 ) -> ExportedTranslatorConfig:
-    """Write the translator of `source` and its vocabulary into `folder`, as `export` does."""
+    """Write the translator of `source` and its vocabulary into `folder`, as `export` does.
+
+    In int8, the fp32 files are compared with torch first, and then the rounded ones with these.
+    """
     demand(to in WRITERS, f"--to {to} is not for translators", "use onnx or openvino")
-    demand(precision in ("fp32", "auto"), f"--precision {precision}: translators are exported in fp32", "leave it out")
+    kept = choose_precision(precision, to)
     check_packages(to)
+    if kept == "int8":
+        check_nncf()
     files = tuple(f"{name}.{ending}" for name in INPUTS for ending in ENDINGS[to])
     check_out(folder, to, (*files, FILE), ExportedTranslatorConfig)
     model, own = open_seq2seq(source)
@@ -53,9 +65,21 @@ def export_translator(
             tokenizer.save(aside / FILE)
         error = largest_difference(model, to, aside)
         check_difference(error, tolerance, "logits", to)
-        config = ExportedTranslatorConfig(own, to, files, error)
+        config = ExportedTranslatorConfig(own, to, files, error, kept)
+        if kept == "int8":
+            with disk_errors(folder):
+                for name in INPUTS:
+                    round_weights(aside / f"{name}.xml")
+            config = replace(config, agreement=str(agreement_with(model, to, aside)))
         put_in_place(aside, folder, config, (FILE,))
     return config
+
+
+def choose_precision(asked: str, to: str) -> Precision:
+    """fp32 for auto as well: what int8 costs shows only in translations. Raises `UserError` for another precision."""
+    what = f"--precision {asked}: a translator is exported in fp32, or to openvino in int8"
+    demand(asked in ("fp32", "auto") or (asked, to) == ("int8", "openvino"), what, "leave it out")
+    return "int8" if asked == "int8" else "fp32"
 
 
 def write_graphs(model: Seq2Seq, to: str, folder: Path) -> None:
@@ -88,16 +112,27 @@ def write_graphs(model: Seq2Seq, to: str, folder: Path) -> None:
         WRITERS[to](program, folder / name, INPUTS[name], OUTPUTS[name])
 
 
-@torch.no_grad()
 def largest_difference(model: Seq2Seq, to: str, folder: Path) -> float:
-    """Largest `share_of_range` of the logits of the written graphs; nan if any is nan.
+    """Largest `share_of_range` of the logits of the written graphs; nan if any is nan."""
+    return float(np.max([share_of_range(found, expected) for found, expected in compared(model, to, folder)]))
 
-    Compared are all positions of random sentences, of which some are as long as they may be and some are padded.
+
+def agreement_with(model: Seq2Seq, to: str, folder: Path) -> Agreement:
+    """How near the logits of the written graphs are, over all positions."""
+    rows = [[logits.reshape(-1, logits.shape[-1]) for logits in pair] for pair in compared(model, to, folder)]
+    found, expected = (np.concatenate(each) for each in zip(*rows))
+    return agreement(expected, found, "token")
+
+
+@torch.no_grad()
+def compared(model: Seq2Seq, to: str, folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Logits B K V of the written graphs and of torch, at all positions of random sentences.
+
+    Some of these are as long as they may be and some are padded.
     """
     encode, step = (open_graph(to, folder, name) for name in INPUTS)
     arch, width = model.config.architecture, model.decoder[0].tokens.fn.cache_width
     generator = torch.Generator().manual_seed(0)
-    worst = [0.0]
     for sentences, length, hypotheses in ((1, 1, 1), (3, arch.max_length, 2)):
         size = (sentences, hypotheses, length)
         source, text = (
@@ -111,8 +146,7 @@ def largest_difference(model: Seq2Seq, to: str, folder: Path) -> float:
         for t in range(length):
             given = {"tokens": text[:, :, t].numpy(), "position": np.array([t]), "source": source.numpy()}
             logits, cache = step(given | {"memory": memory, "cache": cache})
-            worst.append(share_of_range(logits, expected[:, :, t]))
-    return float(np.max(worst))
+            yield logits, expected[:, :, t]
 
 
 def _export(network: nn.Module, example: tuple[Any, ...], shapes: tuple[Any, ...]) -> ExportedProgram:

@@ -36,7 +36,8 @@ class ExportedTranslator(Translator):
 
     def facts(self) -> list[str]:
         """As of `Predictor`."""
-        return self._facts("cpu", self.exported.to)
+        precision = self.exported.precision
+        return self._facts("cpu", ", ".join([self.exported.to, *[precision] * (precision != "fp32")]))
 
     def search(self, sources: Sequence[Sequence[int]], beam: int, penalty: float, n: int) -> list[list[Hypothesis]]:
         """As of `Translator`."""
@@ -83,8 +84,10 @@ class ExportedDecoder:
 
 
 def load_exported_translator(source: Source, execution: Execution) -> ExportedTranslator:
-    """An exported translator ready to use, in fp32. Raises `UserError` where something else is asked for."""
+    """An exported translator ready to use, in its precision. Raises `UserError` where something else is asked for."""
     check_execution(source, execution)
-    asked = f"--precision {execution.precision}: an exported translator runs in fp32"
-    demand(execution.precision in (None, "auto", "fp32"), asked, "leave it out")
-    return ExportedTranslator(source)
+    translator, asked = ExportedTranslator(source), execution.precision
+    own = translator.exported.precision
+    what = f"--precision {asked}: {source} was exported in {own}"
+    demand(asked in (None, "auto", own), what, "leave it out, or export it again")
+    return translator

@@ -3,7 +3,6 @@
 import warnings
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resmlp.config.precision import Precision
@@ -17,9 +16,6 @@ POINTWISE: dict[type, str] = {
     nn.Hardswish: "hardswish",
 }
 """activation -> its name in oneDNN"""
-
-FEWEST = 4
-"""rows of a product: oneDNN takes longer for 1 or 2 (8.9 and 10.5 ms for a step of resmlp_mt6) than for 4 (6.8)"""
 
 
 def packed(linear: nn.Linear, act: nn.Module | None = None, precision: Precision = "fp32") -> nn.Module:
@@ -49,13 +45,6 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """... D_in -> ... D_out"""
-        shape = x.shape[:-1]
-        if (missing := FEWEST - shape.numel()) > 0:
-            padded = F.pad(x.reshape(-1, x.shape[-1]), (0, 0, 0, missing))
-            return self._multiply(padded)[: shape.numel()].view(*shape, -1)
-        return self._multiply(x)
-
-    def _multiply(self, x: Tensor) -> Tensor:
         y = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.weight, self.bias, self.act, [], "none")
         return y.to(x.dtype)
 

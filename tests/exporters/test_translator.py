@@ -26,6 +26,7 @@ FLAGS = [
     *("--model.encoder-depth", "1", "--model.decoder-depth", "1"),
     *("--run.epochs", "1", "--run.eval-every", "1", "--run.device", "cpu", "--run.log"),
 ]
+KINDS = ("fp32", "int8")
 WITHOUT_TORCH = (
     "import sys; from resmlp.cli.main import main; code = main(sys.argv[1:]); "
     "print('loaded', *{'torch', 'torchvision', 'timm'} & set(sys.modules), file=sys.stderr); sys.exit(code)"
@@ -139,7 +140,8 @@ def test_the_result_does_not_depend_on_the_batch(folder):
     ("flags", "words"),
     [
         (("--to", "torch"), "--to torch is not for translators"),
-        (("--precision", "bf16"), "--precision bf16: translators are exported in fp32"),
+        (("--precision", "bf16"), "--precision bf16: a translator is exported in fp32, or to openvino in int8"),
+        (("--precision", "int8"), "--precision int8: a translator is exported in fp32, or to openvino in int8"),
         (("--img-size", "32", "32"), "--img-size is for images"),
         (("--with-preprocessing",), "--with-preprocessing is for images"),
         (("--images", "."), "--images is for images"),
@@ -151,6 +153,34 @@ def test_what_a_translator_has_no_use_for(translator_run, flags, words, tmp_path
     assert main(["export", str(translator_run), "--out", str(tmp_path / "x"), *flags]) == 2
     assert words in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_matrices_of_8_bits(translator_run, tmp_path, capsys):
+    """The largest code of a matrix for channels is 127 or 128 in each row."""
+    require("openvino")
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    results = [resmlp.export(translator_run, to="openvino", out=tmp_path / kind, precision=kind) for kind in KINDS]
+    assert [result.precision for result in results] == [*KINDS]
+    assert "top-1 agrees on" in results[1].agreement
+    assert "tokens" in results[1].agreement
+    whole, small = ((tmp_path / kind / "step.bin").stat().st_size for kind in KINDS)
+    assert small < 0.3 * whole
+    constants = [node for node in openvino.Core().read_model(tmp_path / "int8" / "step.xml").get_ops()]
+    codes = [node.get_data() for node in constants if node.get_output_element_type(0) == openvino.Type.i8]
+    matrices = [np.abs(each.astype(int)) for each in codes if each.shape == (32, 64)]
+    assert matrices, [each.shape for each in codes]
+    assert (matrices[0].max(1) >= 127).all()
+    ours = resmlp.load(tmp_path / "int8")
+    assert "int8" in str(ours.facts())
+    source = np.array([[5, 6, 7, EOS]])
+    states = [resmlp.load(tmp_path / kind).encode({"source": source})[0] for kind in KINDS]
+    assert 0 < np.abs(states[0] - states[1]).max() < 0.1 * np.abs(states[0]).max()
+    assert ours.translate(["seven", ""]) == ours.translate(["seven", ""])
+    (tmp_path / "in.txt").write_text("seven\n")
+    assert main(["translate", str(tmp_path / "int8"), str(tmp_path / "in.txt"), "--precision", "fp32"]) == 2
+    assert "was exported in int8" in capsys.readouterr().err
 
 
 def test_graphs_that_differ_are_refused(translator_run, tmp_path, monkeypatch):
