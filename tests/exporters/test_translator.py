@@ -167,7 +167,7 @@ def test_matrices_of_8_bits(translator_run, tmp_path, capsys):
     assert "tokens" in results[1].agreement
     whole, small = ((tmp_path / kind / "step.bin").stat().st_size for kind in KINDS)
     assert small < 0.3 * whole
-    constants = [node for node in openvino.Core().read_model(tmp_path / "int8" / "step.xml").get_ops()]
+    constants = openvino.Core().read_model(tmp_path / "int8" / "step.xml").get_ops()
     codes = [node.get_data() for node in constants if node.get_output_element_type(0) == openvino.Type.i8]
     matrices = [np.abs(each.astype(int)) for each in codes if each.shape == (32, 64)]
     assert matrices, [each.shape for each in codes]
