@@ -3,11 +3,13 @@
 python benchmarks/translation_precision.py --data PATH   writes results/translation_precision.json
 
 PATH holds Multi30k. A network of recipe `multi30k` is trained for some of its epochs unless there is a run; its
-translations of test2016 are compared with the reference in each precision, by beam search as the recipe has it.
+translations of test2016 are compared with the reference in each precision, by beam search as the recipe has it; also
+those of its export to OpenVINO with matrices of 8 bits.
 """
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,6 +33,9 @@ def main(root: str, folder: str, epochs: int) -> dict:
     for precision in ("fp32", "int8", *sorted({"bf16"} & {*cpu_precisions()})):
         scores[precision] = resmlp("eval", folder, "--data.root", root, *TEST, "--precision", precision)["bleu"]
         print(precision, scores[precision], file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as export:
+        resmlp("export", folder, "--to", "openvino", "--precision", "int8", "--out", export)
+        scores["int8_openvino"] = resmlp("eval", export, "--data.root", root, *TEST)["bleu"]
     lost = {f"{name}_lost": round(scores["fp32"] - bleu, 4) for name, bleu in scores.items() if name != "fp32"}
     return {
         "what": f"Multi30k, English to German after {epochs} epochs: sacreBLEU on test2016 by precision",
