@@ -16,7 +16,8 @@ from resmlp.reproduction.measured_json import MEASURED, read_measured
 from resmlp.reproduction.pages import html, markdown
 from resmlp.reproduction.plan import Plan, Plans, Training, Weights, changed, sets
 from resmlp.reproduction.record import Record, make_record
-from resmlp.training.train import check_same_recipe, train, versions
+from resmlp.tasks import complete
+from resmlp.training.train import check_same_recipe, recorded_recipe, train, versions
 from resmlp.utils.checks import demand
 from resmlp.utils.console import console
 from resmlp.utils.errors import UserError
@@ -152,7 +153,7 @@ def run_chain(request: Request, place: str, plan: Training, seed: int) -> Path:
     is_finished = (folder / SUMMARY).is_file()
     recipe = final_recipe(plan, request, seed, start, teacher)
     update_paths(recipe, folder, is_finished)
-    check_same_recipe(recipe, folder)
+    check_same_recipe(complete(recipe, recorded_recipe(folder)), folder)
     if not is_finished:
         train(recipe, folder)
     return folder

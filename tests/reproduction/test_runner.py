@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from resmlp.cli.main import main
 from resmlp.reproduction import runner, small, smoke
 from resmlp.reproduction.reproduce import reproduce
 from resmlp.reproduction.runner import Request, run_request
+from resmlp.tasks import complete
 from resmlp.training.train import check_same_recipe
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import write_json
@@ -138,6 +140,23 @@ def test_a_moved_folder_continues_without_new_training(tmp_path, runs, monkeypat
 
     run_request(request_for(new, rows=("distill",)))  # stopped
     assert len(runs) == 3
+
+
+def test_a_finished_run_is_kept_though_its_precision_was_auto(tmp_path, runs, monkeypatch):
+    """Its recipe.json has the precision that was chosen."""
+    working = runner.train
+
+    def train(recipe, folder):
+        working(recipe, folder)
+        write_json(folder / "recipe.json", to_dict(complete(recipe, None)))
+        (folder / "checkpoints" / "step-00000003").mkdir(parents=True)
+
+    monkeypatch.setattr(runner, "train", train)
+    (tmp_path / "cifar10").mkdir()
+    request = Request("table3", "small", small.PLANS, tmp_path / "out", "cpu", tmp_path, ("conv3x3", "distill"))
+    assert small.PLANS["table3"]["distill"].recipe.run.precision == "auto"
+    assert run_request(replace(request, evaluate=no_scores)).numbers.keys() == {"conv3x3", "distill"}
+    assert len(runs) == 2
 
 
 def test_finished_rows_need_no_data(tmp_path, finish):
