@@ -10,7 +10,7 @@ BENCHMARKS := engine_overhead timm_suite knn large_image profile_check inference
 	decoding serving first_answer packed_start packed_reading kills $(if $(shell command -v nvidia-smi),accelerator)
 # benchmarks that read data sets, and where these lie: in DATA, or each at a path of its own
 DATA_BENCHMARKS := data_check input_pipeline pack compression transfer imbalance dino distillation camvid multi30k \
-	multilabel resolution native_size translation_precision
+	multilabel resolution native_size translation_precision data_and_budget
 CIFAR10 ?= $(DATA)/cifar10
 CALTECH20 ?= $(DATA)/caltech20
 IMAGENET_SAMPLES ?= $(DATA)/imagenet_samples
@@ -86,7 +86,7 @@ bench-data/resolution: .venv/ready
 bench-data/imbalance bench-data/native_size: bench-data/%: .venv/ready
 	$(BIN)/python benchmarks/$*.py --data "$(CALTECH20)"
 
-bench-data/dino bench-data/distillation bench-data/pack: bench-data/%: .venv/ready
+bench-data/dino bench-data/distillation bench-data/pack bench-data/data_and_budget: bench-data/%: .venv/ready
 	$(BIN)/python benchmarks/$*.py --data "$(CIFAR10)"
 
 bench-data/camvid: .venv/ready

@@ -65,6 +65,7 @@ def test_bench_data_runs_all_others_on_the_folders_of_data(folder):
     assert code == 0
     assert sorted(commands) == [
         'compression.py --data "/d/cifar10"',
+        'data_and_budget.py --data "/d/cifar10"',
         'data_check.py --data "/d/caltech20" "/d/imagenet_samples"',
         'dino.py --data "/d/cifar10"',
         'distillation.py --data "/d/cifar10"',
