@@ -25,11 +25,12 @@ from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders, open_tree
 from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
 from resmlp.data.masks.trees import is_mask_tree
+from resmlp.data.shards.rows import Entries
 from resmlp.imaging.image_file import File, ImageSource, with_decoding
 from resmlp.imaging.parquet_file import ParquetImage
 from resmlp.imaging.passed_over import IN_ARCHIVES, Skipped
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import printable
+from resmlp.utils.errors import UserError, printable
 from resmlp.utils.hardware import cores
 
 AS_STORED = CheckedData()
@@ -99,6 +100,9 @@ def check_data(
 def _folders(path: str) -> tuple[Layout, Tree, list[Issue]]:
     """The classes by their folders, the images, and the issues of the folders."""
     tree, skipped = _open(path)
+    images = tree.whole.images
+    if isinstance(images, Entries) and images.packed.masks:
+        raise _with_masks(path)
     layout, whole = find_layout(tree), tree.whole
     return layout, whole, list(layout_issues(layout, whole, skipped))
 
@@ -115,8 +119,13 @@ def _check_arguments(path: str, workers: int | None, img_size: Sequence[int], da
     size = " ".join(map(str, img_size))
     valid = len(img_size) in (1, 2) and min(img_size) > 0
     demand(valid, f"--img-size {size}", "give one positive number, or height and width")
+    if data.labels is None and is_mask_tree(path):
+        raise _with_masks(path)
+
+
+def _with_masks(path: str) -> UserError:
     hint = f"resmlp train scenes --data.source masks --data.root {path} checks them before training"
-    demand(data.labels is not None or not is_mask_tree(path), f"{path} contains images with segmentation masks", hint)
+    return UserError(f"{path} contains images with segmentation masks", hint)
 
 
 def _decoded(images: Sequence[tuple[str, ImageSource]], data: CheckedData) -> Sequence[tuple[str, ImageSource]]:
