@@ -20,6 +20,8 @@ PAUSES = (1.0, 4.0)
 """seconds before the second and the third request"""
 PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs"}
 """of the extra"""
+PARTIAL = 206
+"""the status of a part of a file"""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """errors of the own disk"""
 
@@ -66,13 +68,40 @@ def read_header(address: str, largest: int) -> bytes:
     return _repeated(address, read)
 
 
+def read_range(address: str, start: int, count: int, total: int | None = None) -> bytes | None:
+    """`count` bytes of a file from `start` on; None if the server sends whole files alone.
+
+    A server of HTTP also says how many bytes the file has: they must be `total`. Raises as `download` does.
+    """
+
+    def read(system: Any, place: str) -> bytes | None:
+        if scheme_of(address) not in HTTP:
+            return _exactly(system.cat_file(place, start=start, end=start + count), count)
+        headers = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
+        with system.open(place, "rb", block_size=0, size=count, headers=headers) as file:
+            if file.r.status != PARTIAL:
+                return None
+            found = file.r.headers.get("Content-Range", "").rpartition("/")[2]
+            if total is not None and found.isdigit() and int(found) != total:
+                raise FetchError(f"it has {int(found):,} bytes, and {total:,} when it was packed")
+            return _read(file, count)
+
+    return _repeated(address, read)
+
+
+def _exactly(data: bytes, count: int) -> bytes:
+    if len(data) != count:
+        raise FetchError(f"the server sent {len(data):,} of {count:,} bytes")
+    return data
+
+
 def _read(file: Any, count: int) -> bytes:
     """Exactly so many bytes: a stream gives them as they arrive."""
     parts = list[bytes]()
     while count:
         part = file.read(count)[:count]
         if not part:
-            raise FetchError("it ends in its header")
+            raise FetchError(f"it ends {count:,} bytes too early")
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
