@@ -4,6 +4,9 @@ A request that fails is repeated, unless its answer is final; then it raises `Fe
 """
 
 import errno
+import os
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +30,11 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class FetchError(Exception):
-    """A file cannot be fetched; the text says why."""
+    """A file cannot be fetched; the text says why, and `is_final` whether the next request must fail as well."""
+
+    def __init__(self, why: str, is_final: bool = False):
+        super().__init__(why)
+        self.is_final = is_final
 
 
 def download(address: str, path: Path, size: int, expected: str = "") -> None:
@@ -62,7 +69,7 @@ def read_header(address: str, largest: int) -> bytes:
             start = _read(file, 8)
             length = int.from_bytes(start, "little")
             if not 2 <= length <= largest:
-                raise FetchError("it is no index of a packed data set")
+                raise FetchError("it is no index of a packed data set", is_final=True)
             return start + _read(file, length)
 
     return _repeated(address, read)
@@ -118,7 +125,7 @@ def _repeated(address: str, action: Callable[[Any, str], T]) -> T:
                 raise
             reason, is_final = _explain(error)
             if is_final or pause is None:
-                raise FetchError(reason) from error
+                raise FetchError(reason, is_final) from error
             time.sleep(pause)
     raise AssertionError
 
@@ -127,6 +134,10 @@ def _explain(error: BaseException) -> tuple[str, bool]:
     """Why a request failed, in a few words, and whether the next one must fail as well."""
     if isinstance(error, FileNotFoundError) and error.__cause__:  # fsspec raises it for any answer
         return _explain(error.__cause__)
+    if isinstance(error, FetchError):
+        return str(error), error.is_final
+    if hasattr(error, "host") and isinstance(error, OSError):
+        return _no_connection(error), False
     status = _status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return "it is not there", True
@@ -136,7 +147,21 @@ def _explain(error: BaseException) -> tuple[str, bool]:
         return f"the server answered {status}", status < 500 and status not in (408, 429)
     if isinstance(error, TimeoutError):
         return f"no answer for {TIMEOUT:g} seconds", False
+    if type(error).__name__ == "ClientPayloadError":  # aiohttp's
+        return "the connection ended before the whole answer came", False
     return " ".join(str(error).split())[:150] or type(error).__name__, False
+
+
+def _no_connection(error: Any) -> str:
+    """Why there is no connection to a server, from an error of aiohttp."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    place = f"{error.host}:{error.port}"
+    if isinstance(cause, ssl.SSLError):
+        why = getattr(cause, "verify_message", "") or (cause.reason or "").replace("_", " ").lower()
+        return f"no secure connection to {place} ({why or 'TLS'})"
+    if isinstance(cause, socket.gaierror) or not cause.errno:
+        return f"no connection to {place} ({cause.strerror or cause})"
+    return f"no connection to {place} ({os.strerror(cause.errno)})"
 
 
 def _status(error: BaseException) -> Any:

@@ -117,6 +117,7 @@ def _fetch_index(folder: str, own: Path) -> Path:
                 part.replace(path)
     except FetchError as error:
         hint = "give the address of a packed data set, the folder of its index and its shards"
+        hint = hint if error.is_final else "check the address and its server, and try again"
         raise UserError(f"cannot fetch {address}: {error}", hint) from None
     return path
 
@@ -128,7 +129,7 @@ def _size(header: bytes) -> int:
         ends = [field["data_offsets"][1] for name, field in fields.items() if name != "__metadata__"]
         return len(header) + int(max(ends))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        raise FetchError("it is no index of a packed data set") from None
+        raise FetchError("it is no index of a packed data set", is_final=True) from None
 
 
 def _check_room(index: Index, limit: int) -> None:
