@@ -244,6 +244,7 @@ def test_images_without_classes(tmp_path, paths, images):
     result = pack(Data(root=str(tmp_path / "tree")), tmp_path / "out", workers=1)
     assert (result.images, result.classes) == (images, 0)
     assert "without classes" in str(result)
+    assert result.notes == ()
     assert "resmlp train dino-folder" in str(result)
     with Server(tmp_path / "out").running() as server:
         collections = [
