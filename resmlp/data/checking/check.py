@@ -14,7 +14,7 @@ from resmlp.config.label_table import LabelTable
 from resmlp.config.preprocessing import ValueRange
 from resmlp.data.checking.headers import Header, file_digest, read_header
 from resmlp.data.checking.issues import SEVERITIES, TINY, Issue, image_issues
-from resmlp.data.checking.layout import Layout, find_layout, layout_issues
+from resmlp.data.checking.layout import Layout, find_layout, layout_issues, split_layout
 from resmlp.data.checking.mapping import CHUNK, DECODED_CHUNK, map_images
 from resmlp.data.checking.near import Near, near_issues
 from resmlp.data.checking.report import DataReport
@@ -30,7 +30,7 @@ from resmlp.imaging.image_file import File, ImageSource, with_decoding
 from resmlp.imaging.parquet_file import ParquetImage
 from resmlp.imaging.passed_over import IN_ARCHIVES, Skipped
 from resmlp.utils.checks import demand
-from resmlp.utils.errors import UserError, printable
+from resmlp.utils.errors import printable
 from resmlp.utils.hardware import cores
 
 AS_STORED = CheckedData()
@@ -102,7 +102,7 @@ def _folders(path: str) -> tuple[Layout, Tree, list[Issue]]:
     tree, skipped = _open(path)
     images = tree.whole.images
     if isinstance(images, Entries) and images.packed.masks:
-        raise _with_masks(path)
+        return split_layout(images.packed), tree.whole, []
     layout, whole = find_layout(tree), tree.whole
     return layout, whole, list(layout_issues(layout, whole, skipped))
 
@@ -119,13 +119,8 @@ def _check_arguments(path: str, workers: int | None, img_size: Sequence[int], da
     size = " ".join(map(str, img_size))
     valid = len(img_size) in (1, 2) and min(img_size) > 0
     demand(valid, f"--img-size {size}", "give one positive number, or height and width")
-    if data.labels is None and is_mask_tree(path):
-        raise _with_masks(path)
-
-
-def _with_masks(path: str) -> UserError:
     hint = f"resmlp train scenes --data.source masks --data.root {path} checks them before training"
-    return UserError(f"{path} contains images with segmentation masks", hint)
+    demand(data.labels is not None or not is_mask_tree(path), f"{path} contains images with segmentation masks", hint)
 
 
 def _decoded(images: Sequence[tuple[str, ImageSource]], data: CheckedData) -> Sequence[tuple[str, ImageSource]]:

@@ -130,8 +130,19 @@ def test_other_verbs_see_the_images_alone(packed):
     assert (len(collection.train), collection.train.classes, collection.val) == (4, (), None)
     with pytest.raises(UserError, match="was packed without classes .it is for segmentation"):
         open_splits(Data(root=str(packed)))
-    with pytest.raises(UserError, match="contains images with segmentation masks"):
-        check_data(packed)
+
+
+@pytest.mark.parametrize("at", [100, -1100], ids=["in the first image", "after the last mask"])
+def test_the_check_compares_shards_and_reads_images(packed, tmp_path, at):
+    report = check_data(packed)
+    assert report.splits == {"train": 4, "val": 4, "test": 4}
+    assert not report.errors
+    shutil.copytree(packed, tmp_path / "out")
+    content = bytearray((tmp_path / "out/val-00000.tar").read_bytes())
+    content[at] ^= 1
+    (tmp_path / "out/val-00000.tar").write_bytes(content)
+    (issue,) = check_data(tmp_path / "out").errors
+    assert (issue.kind, issue.names) == ("damaged-shard", [str(tmp_path / "out/val-00000.tar")])
 
 
 def test_an_interrupted_packing_continues_and_damage_is_found(tree, packed, tmp_path, monkeypatch):
