@@ -41,11 +41,13 @@ def pack_small(folder: Path, seed: int = 0) -> Path:
 
 
 class Server:
-    """Serves a folder without ranges; `faults` maps the name of a file to what its requests meet."""
+    """Serves a folder, with `ranges` also parts of files; `faults` maps a file's name to what its requests meet."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, ranges: bool = False):
         self.folder, self.faults, self.requests = folder, dict[str, str | int](), Counter[str]()
-        self.address = ""
+        self.address, self.ranges = "", ranges
+        self.sent = Counter[str]()
+        """bytes of the parts of each file"""
 
     @contextmanager
     def running(self) -> Iterator["Server"]:
@@ -82,14 +84,24 @@ class _Handler(SimpleHTTPRequestHandler):
             self._send(bytes((owner.folder / name).stat().st_size))
         elif fault == "a page":
             self._send(b"<html>" * 100)
-        elif "Range" in self.headers:  # only clients of S3 ask for a part
+        elif "Range" in self.headers and owner.ranges:
+            content = (owner.folder / name).read_bytes()
             first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
-            self._send((owner.folder / name).read_bytes()[first : last + 1], status=206)
+            part = content[first : last + 1]
+            owner.sent[name] += len(part)
+            if fault == "half of the part":
+                part = part[: len(part) // 2]
+            if part:
+                self._send(part, 206, f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+            else:
+                self.send_error(416)
         else:
             super().do_GET()
 
-    def _send(self, data: bytes, status: int = 200) -> None:
+    def _send(self, data: bytes, status: int = 200, content_range: str = "") -> None:
         self.send_response(status)
+        if content_range:
+            self.send_header("Content-Range", content_range)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -13,10 +13,11 @@ from resmlp.config.packing import PackData
 
 @dataclass(frozen=True, kw_only=True)
 class DataPack(Verb):
-    """pack labeled images into a few large tar files (WebDataset) and an index: resmlp data pack PATH --out DIR"""
+    """pack images into a few large tar files (WebDataset) and an index: resmlp data pack PATH --out DIR"""
 
     path: Annotated[Positional[str], arg(metavar="PATH")]
-    """labeled images, as --data.root of `train` takes them: class folders, archives, Parquet, a published data set"""
+    """images, as --data.root of `train` takes them: class folders, archives, Parquet, a published data set, images with
+    masks, or images without classes"""
     out: Path
     """a new folder, or one of an earlier call that was interrupted; --data.root takes it"""
     data: PackData = field(default_factory=PackData)

@@ -27,7 +27,7 @@ def list_inputs(paths: Sequence[str]) -> "list[str | ImageSource]":
 
     An image of a packed data set is itself, as it is no file.
     """
-    packed = [path for path in paths if is_address(path) or Path(path).is_dir() and _is_packed(path)]
+    packed = [path for path in paths if names_packed(path)]
     if not packed:
         return list(list_images(paths))
     from resmlp.data.images.packed_tree import open_packed
@@ -57,7 +57,7 @@ def names_images(argument: str) -> bool:
         return is_image
     if any((path / name).exists() for name in MODEL_FILES):
         return False
-    found = _is_packed(argument) or walk(path, lambda skipped: None).images
+    found = names_packed(argument) or walk(path, lambda skipped: None).images
     demand(bool(found), f"no {WEIGHTS} in {argument}, and no images", f"not a run folder; {images}")
     return True
 
@@ -70,7 +70,10 @@ def may_be_weights(file: str) -> bool:
     return lower.endswith(WEIGHT_FILES) or head[8:9] == b"{" or head.startswith((b"PK", b"\x80"))
 
 
-def _is_packed(path: str) -> bool:
+def names_packed(path: str) -> bool:
+    """Whether this is the folder or the address of a packed data set."""
+    if is_address(path) or not Path(path).is_dir():
+        return is_address(path)
     from resmlp.data.images.packed_tree import is_packed
 
     return is_packed(Path(path))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from resmlp.cli.base import Device, RunSize, Verb, print_json, print_text
-from resmlp.cli.image_files import list_inputs, names_images
+from resmlp.cli.image_files import list_inputs, names_images, names_packed
 from resmlp.cli.progress import progress_bar
 from resmlp.config.help import default_if_any
 from resmlp.config.image_size import run_size
@@ -157,14 +157,14 @@ class Predict(Verb):
 
         out = self.out or OUT
         demand(not out.exists() or out.is_dir(), f"--out {out} is a file", "give a folder")
-        files = [file for file in given if isinstance(file, str)]
-        demand(len(files) == len(given), "images of a packed data set are no files", "give a folder of images")
-        names = output_names(files, out, self.files)
+        files = {file if isinstance(file, str) else file.name: file for file in given}
+        folders = [path for path in self.files if not names_packed(path)]  # of a shard, an image has its name alone
+        names = output_names(list(files), out, folders)
 
         def write(file: str, image: "Image", result: Any) -> dict[str, Any]:
             return {"file": file, **write_segmentation(result, image, out, names[file]), **result.to_dict()}
 
-        return {}, list(names), write
+        return {}, [files[name] for name in names], write
 
 
 def in_words(entry: dict[str, Any]) -> str:

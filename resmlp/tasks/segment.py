@@ -23,7 +23,6 @@ from resmlp.data import (
 )
 from resmlp.data.images.image_list import make_image_list
 from resmlp.data.masks.maskset import FilePair
-from resmlp.imaging.image_file import File
 from resmlp.inference.segmentation import Example
 from resmlp.inference.segmenter import TorchSegmentationPredictor, examples
 from resmlp.metrics import count_pixels
@@ -61,7 +60,7 @@ class Segment(ImageTask):
         train, self.val_masks = masks = open_masks(recipe.data, task, self.open_list(recipe, process))
         self.listed = partial(make_image_list, *masks)
         recipe = self.fit(recipe, process, len(train))
-        self.check_values([File(pair.name) for pair in train.pairs if isinstance(pair, FilePair)])
+        self.check_values([pair.image for pair in train.pairs if isinstance(pair, FilePair)])
         data, run = recipe.data, recipe.run
         check_batch(data.batch_size // run.accumulate)
         self.counts = {"train": len(train), "val": len(self.val_masks)}

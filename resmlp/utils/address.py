@@ -8,6 +8,7 @@ from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
 
 HTTP = ("http", "https")
+SUCH_AS = "give one such as https://host/folder or s3://bucket/folder"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
@@ -29,7 +30,9 @@ def check_address(path: str | None) -> None:
         parts = urlsplit(path)
         shown = f"{parts.scheme}://{parts.hostname or ''}"
     except ValueError:
-        raise UserError(f"{scheme_of(path)}://... is no address", "give one such as https://host/folder") from None
+        raise UserError(f"{scheme_of(path)}://... is no address", SUCH_AS) from None
+    named = bool(parts.hostname) or scheme_of(path) not in (*HTTP, "s3")
+    demand(named, f"the address {path} names no server", SUCH_AS)
     secret = "@" in parts.netloc or bool(parts.query or parts.fragment)
     what = f"the address {shown}/... has a password or a query, which would be written into the run"
     demand(not secret, what, "leave it out; ~/.netrc or the settings of fsspec can have it (docs/scale.md)")

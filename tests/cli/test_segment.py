@@ -252,6 +252,20 @@ def test_outputs_keep_the_tree_of_a_folder(resmlp, segmenter, tmp_path):
     assert "no images in out" in ended.error or "all the images are predictions" in ended.error
 
 
+def test_a_packed_set_gives_what_its_folder_gives(resmlp, segmenter, masks, tmp_path):
+    assert resmlp("data", "pack", masks, "--out", "packed").code == 0
+    scores = [numbers(resmlp("eval", segmenter, "--data.root", root, "--json")) for root in (masks, "packed")]
+    assert scores[0]["miou"] == scores[1]["miou"]
+    ours, theirs = (
+        numbers(resmlp("predict", segmenter, root, "--json", "--out", f"out-{number}"))["predictions"]
+        for number, root in enumerate(("packed", masks / "images"))
+    )
+    assert len(ours) == len({each["labels"] for each in ours}) == len(theirs)
+    pixels = [sorted(labels_of(each["labels"]).tobytes() for each in found) for found in (ours, theirs)]
+    assert pixels[0] == pixels[1]
+    assert all(Path(each["overlay"]).is_file() and ":" not in each["overlay"] for each in ours)
+
+
 def test_predict_twice_in_a_folder_takes_no_prediction_for_a_image(resmlp, segmenter, tmp_path):
     Image.new("RGB", (40, 30), COLORS[1]).save(tmp_path / "x.png")
     for _ in range(2):

@@ -14,7 +14,7 @@ from resmlp.config.label_table import LabelTable
 from resmlp.config.preprocessing import ValueRange
 from resmlp.data.checking.headers import Header, file_digest, read_header
 from resmlp.data.checking.issues import SEVERITIES, TINY, Issue, image_issues
-from resmlp.data.checking.layout import Layout, find_layout, layout_issues
+from resmlp.data.checking.layout import Layout, find_layout, layout_issues, split_layout
 from resmlp.data.checking.mapping import CHUNK, DECODED_CHUNK, map_images
 from resmlp.data.checking.near import Near, near_issues
 from resmlp.data.checking.report import DataReport
@@ -25,6 +25,7 @@ from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree, class_folders, open_tree
 from resmlp.data.images.value_range import measure_images, spaced, value_range_warning
 from resmlp.data.masks.trees import is_mask_tree
+from resmlp.data.shards.rows import Entries
 from resmlp.imaging.image_file import File, ImageSource, with_decoding
 from resmlp.imaging.parquet_file import ParquetImage
 from resmlp.imaging.passed_over import IN_ARCHIVES, Skipped
@@ -99,6 +100,9 @@ def check_data(
 def _folders(path: str) -> tuple[Layout, Tree, list[Issue]]:
     """The classes by their folders, the images, and the issues of the folders."""
     tree, skipped = _open(path)
+    images = tree.whole.images
+    if isinstance(images, Entries) and images.packed.masks:
+        return split_layout(images.packed), tree.whole, []
     layout, whole = find_layout(tree), tree.whole
     return layout, whole, list(layout_issues(layout, whole, skipped))
 

@@ -12,6 +12,7 @@ from resmlp.data.images.parquet import missing_labels
 from resmlp.data.images.split_names import split_role
 from resmlp.data.images.tree_files import Tree, sort_classes
 from resmlp.data.images.trees import SplitTree
+from resmlp.data.shards.index import Index
 from resmlp.imaging.archives import ARCHIVES
 from resmlp.imaging.file_types import UNFINISHED, UNSUPPORTED
 from resmlp.imaging.image_file import File
@@ -74,6 +75,16 @@ def find_layout(tree: SplitTree) -> Layout:
             layout.images[split] += 1
         layout.group.append(indices.setdefault(group, len(indices)) if split else -1)
     layout.groups = list(indices)
+    return layout
+
+
+def split_layout(index: Index) -> Layout:
+    """The splits of a packed data set of images with masks, which have no classes."""
+    splits = {name or "all": split for name, split in index.splits.items()}
+    layout = Layout({name: split.folder for name, split in splits.items()}, [(name, "") for name in splits])
+    for number, (name, split) in enumerate(splits.items()):
+        layout.images[name] = split.rows
+        layout.group.extend([number] * split.rows)
     return layout
 
 

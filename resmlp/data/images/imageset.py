@@ -188,6 +188,9 @@ def folder_images(data: Data) -> ImageSet:
 def folder_part(found: SplitTree, tree: Tree) -> ImageSet:
     """The images in the class folders of the whole tree, or of one of its splits."""
     if isinstance(tree.images, Entries):
+        hint = "resmlp train dino, embed and predict need none"
+        hint = "it is for segmentation: --data.source masks" if tree.images.packed.masks else hint
+        demand(bool(tree.images.packed.classes), f"{found.whole.root} was packed without classes", hint)
         return packed_images(tree.images)
     if isinstance(tree, IndexedTree):
         return ImageSet(**part_fields(found, tree))

@@ -52,7 +52,7 @@ def _left_out(tree: SplitTree, skipped: list[Skipped]) -> Iterator[str]:
         yield f"{counted(len(files), 'file')} in no image format that is read ({shown}; {min(files)})"
     prefixes = tuple(tree.prefix(split) for split in (tree.train, tree.val) if split) or ("",)
     count, first = _outside(tree.whole, prefixes)
-    if count:
+    if 0 < count < len(tree.whole.images):  # without any class folder, all images are used, or it is an error
         yield f"{counted(count, 'image')} outside the class folders ({first})"
     yield from passed_over_texts(skipped)
 

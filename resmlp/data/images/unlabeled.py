@@ -75,17 +75,18 @@ def reopen_collection(data: Data, kept: ImageList) -> Collection:
 def _unlabeled_images(data: Data) -> tuple[ImageSet, Tree | None]:
     """The images of train/, if there is a train/, or all images; and train/."""
     found, notes = open_noted_tree(str(data.root), strict=data.strict)
-    train = found.train or _flat_train_folder(found.whole)
-    return replace(_all_images(found, train or found.whole), notes=notes), train
+    train = found.train or (flat_splits(found.whole) or (None,))[0]
+    return replace(all_images(found, train or found.whole), notes=notes), train
 
 
-def _flat_train_folder(tree: Tree) -> Tree | None:
-    """A train/ of images without folders, if there is a val/ next to it; without val/, train may be a class."""
+def flat_splits(tree: Tree) -> tuple[Tree, Tree] | None:
+    """train/ and val/ of images without folders; without one of them, the other may be a class."""
     train, val = (folders_of(role, tree.folders()) for role in ("train", "val"))
-    return tree.subtree(train[0]) if train and val else None
+    return (tree.subtree(train[0]), tree.subtree(val[0])) if train and val else None
 
 
-def _all_images(found: SplitTree, tree: Tree) -> ImageSet:
+def all_images(found: SplitTree, tree: Tree) -> ImageSet:
+    """The images of the whole tree or of one of its splits, in the order of their paths, without classes."""
     if isinstance(tree.images, Entries):
         labels = StepLabels(tree.images.packed, tree.images.rows, Steps.of([(range(len(tree.images.packed)), 0)]))
         return replace(packed_images(tree.images), classes=(), labels=labels)

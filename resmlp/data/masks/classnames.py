@@ -16,7 +16,8 @@ from resmlp.utils.errors import UserError, printable
 LISTS = ("classes.txt", "objectInfo150.csv", "objectInfo150.txt")
 """files with the names of the classes: a line is a name, or a number and a name; the other two are ADE20K's"""
 PALETTE = "palette.txt"
-MAX_BYTES = 2**20  # of such a file
+MAX_BYTES = 2**20
+"""of such a file"""
 
 CAMVID = {
     "sky": (128, 128, 128),
@@ -44,6 +45,43 @@ class ClassInfo:
     label_map: LabelMap
 
 
+@dataclass(frozen=True)
+class ListFiles:
+    """The files of a data set that list its classes and their colors."""
+
+    root: str
+    """of the data set, for messages"""
+    contents: Mapping[str, bytes]
+    """from the name of a file to its first bytes"""
+
+    def name(self, name: str) -> str:
+        """The path of a file, for messages."""
+        return f"{self.root}/{name}"
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a short text file without empty lines and comments, stripped and printable."""
+        file, content = self.name(name), self.contents[name]
+        demand(len(content) <= MAX_BYTES, f"{file} is not a list of classes or colors", "the file is too long")
+        try:
+            lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
+        except UnicodeDecodeError as error:
+            raise UserError(f"cannot read {file}: {error}", "save it as UTF-8 text") from error
+        return [line if "\t" in line else printable(line) for line in lines if line and not line.startswith("#")]
+
+
+def find_lists(root: Path) -> ListFiles:
+    """Those in the folder `root`; raises `UserError` if one cannot be read."""
+    contents = {}
+    for name in (*LISTS, PALETTE):
+        try:
+            if (root / name).is_file():
+                with (root / name).open("rb") as file:
+                    contents[name] = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise UserError(f"cannot read {root / name}: {error.strerror}", "check its permissions") from error
+    return ListFiles(str(root), contents)
+
+
 def first_and_ignored(task: Segment, source: str) -> tuple[int, frozenset[int]]:
     """The number of class 0 in the files of a --data.source, and the numbers that are ignored."""
     published = {11} if source == "camvid" else set()
@@ -51,13 +89,13 @@ def first_and_ignored(task: Segment, source: str) -> tuple[int, frozenset[int]]:
     return int(task.reduce_zero_label or source == "ade20k"), frozenset(published | from_task)
 
 
-def read_class_info(root: Path, source: str, task: Segment) -> ClassInfo | None:
-    """The classes of the data set at `root`; None if no file defines them. Raises `UserError`."""
+def read_class_info(lists: ListFiles, source: str, task: Segment) -> ClassInfo | None:
+    """The classes of a data set; None if no file defines them. Raises `UserError`."""
     first, ignored = first_and_ignored(task, source)
-    colors = read_palette(root, first)
+    colors = read_palette(lists, first)
     if source == "camvid":
         return make_class_info(tuple(CAMVID), first, ignored, {**dict(enumerate(CAMVID.values())), **colors})
-    classes = read_classes(root, first, ignored, dict(task.label_map))
+    classes = read_classes(lists, first, ignored, dict(task.label_map))
     if not classes and source == "ade20k":
         classes = tuple(str(number) for number in range(1, ADE20K_CLASSES + 1))
     return make_class_info(classes, first, ignored, colors) if classes else None
@@ -85,18 +123,19 @@ def _voc_color(number: int) -> Color:
 
 
 def read_classes(
-    root: Path, first: int, ignored: frozenset[int], renumbered: Mapping[int, int] = MappingProxyType({})
+    lists: ListFiles, first: int, ignored: frozenset[int], renumbered: Mapping[int, int] = MappingProxyType({})
 ) -> tuple[str, ...]:
-    """The names in the list of classes at `root`, without those of ignored numbers; empty if there is no list.
+    """The names in the list of classes, without those of ignored numbers; empty if there is no list.
 
     A number of `renumbered` is read as the number of its class.
 
     Raises `UserError` for a list that is damaged, names a class twice, or has gaps between its numbers.
     """
-    file = next((root / name for name in LISTS if (root / name).is_file()), None)
-    if file is None:
+    name = next((name for name in LISTS if name in lists.contents), None)
+    if name is None:
         return ()
-    rows = _read_ade20k(file) if file.stem == "objectInfo150" else _read_list(file, first)
+    file, lines = lists.name(name), lists.lines(name)
+    rows = _read_list(file, lines, first) if name == LISTS[0] else _read_ade20k(file, lines)
     rows = {renumbered.get(number, number): name for number, name in rows.items()}
     dropped = 0
     while rows and max(rows) in ignored:
@@ -114,9 +153,8 @@ def read_classes(
     return tuple(rows.values())
 
 
-def _read_list(file: Path, first: int) -> dict[int, str]:
+def _read_list(file: str, lines: list[str], first: int) -> dict[int, str]:
     """From number to name, of lines `NUMBER NAME`, or of lines `NAME` in order."""
-    lines = _lines(file)
     rows = [re.fullmatch(r"(\d{1,5})[\s,;:]+(\S.*)", line) for line in lines]
     if not all(rows):
         return {first + i: line[:100] for i, line in enumerate(lines)}
@@ -125,9 +163,8 @@ def _read_list(file: Path, first: int) -> dict[int, str]:
     return names
 
 
-def _read_ade20k(file: Path) -> dict[int, str]:
+def _read_ade20k(file: str, lines: list[str]) -> dict[int, str]:
     """From number to name, of a table with columns Idx and Name. Of several names the first one, if it is unique."""
-    lines = _lines(file)
     table = csv.DictReader(lines, delimiter="\t" if lines and "\t" in lines[0] else ",")
     try:
         rows = [{str(key).strip(): str(value).strip() for key, value in row.items()} for row in table]
@@ -139,15 +176,14 @@ def _read_ade20k(file: Path) -> dict[int, str]:
     return {number: name if uses[name] == 1 else names[number] for number, name in short.items()}
 
 
-def read_palette(root: Path, first: int) -> dict[int, Color]:
+def read_palette(lists: ListFiles, first: int) -> dict[int, Color]:
     """From number to color, of lines `RED GREEN BLUE` in the order of the classes, or `NUMBER RED GREEN BLUE`.
 
     Empty if there is no such file. Raises `UserError` for any other line, and for a color of two classes.
     """
-    file = root / PALETTE
-    if not file.is_file():
+    if PALETTE not in lists.contents:
         return {}
-    lines = _lines(file)
+    file, lines = lists.name(PALETTE), lists.lines(PALETTE)
     rows = [[int(word) for word in re.findall(r"\d{1,5}", line)] for line in lines]
     regular = all(re.fullmatch(r"[\d\s,;]+", line) for line in lines) and len({len(row) for row in rows}) == 1
     valid = regular and len(rows[0]) in (3, 4) and all(max(row[-3:]) < 256 and row[0] < NUMBER_COUNT for row in rows)
@@ -159,15 +195,3 @@ def read_palette(root: Path, first: int) -> dict[int, Color]:
     distinct = len(set(colors.values())) == len(rows)
     demand(distinct, f"{file} gives one color to two classes, or two to one", "give each class its own color")
     return colors
-
-
-def _lines(file: Path) -> list[str]:
-    """The lines of a short text file without empty lines and comments, stripped and printable."""
-    try:
-        with file.open("rb") as opened:
-            text = opened.read(MAX_BYTES + 1)
-        demand(len(text) <= MAX_BYTES, f"{file} is not a list of classes or colors", "the file is too long")
-        lines = [line.strip() for line in text.decode("utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {file}: {error}", "save it as UTF-8 text") from error
-    return [line if "\t" in line else printable(line) for line in lines if line and not line.startswith("#")]

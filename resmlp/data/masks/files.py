@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from resmlp.config.preprocessing import Exif
 from resmlp.data.masks.soft_edges import check_edges
 from resmlp.imaging.decode import UnreadableImage, describe_error
 from resmlp.imaging.formats import open_image
+from resmlp.imaging.image_file import Encoded
 from resmlp.imaging.orientation import SWAPPED, orientation
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError
@@ -59,13 +59,13 @@ class LabelMap:
             table[number] = target - self.first
         return table
 
-    def read(self, name: str) -> np.ndarray:
-        """The labels of the mask file `name`, uint8 H W.
+    def read(self, mask: Encoded) -> np.ndarray:
+        """The labels of a mask file, uint8 H W.
 
         Raises `UnreadableImage` for a damaged file, `UserError` for a file that is not a mask or has a number out of
         range.
         """
-        return self.labels(name, read_numbers(name, self.colors))
+        return self.labels(mask.name, read_numbers(mask, self.colors))
 
     def labels(self, name: str, numbers: np.ndarray) -> np.ndarray:
         """The labels of the numbers H W in the mask file `name`, uint8 H W; raises `UserError` as `read` does."""
@@ -81,14 +81,15 @@ class LabelMap:
         return labels.astype(np.uint8)
 
 
-def read_numbers(name: str, colors: Colors = ()) -> np.ndarray:
+def read_numbers(file: Encoded, colors: Colors = ()) -> np.ndarray:
     """The numbers in a mask file, unsigned H W.
 
     A PNG with one channel of 1 to 16 bits contains the numbers as pixel values, one with a palette as palette indices;
     the colors of the palette are not used. An RGB mask is read by its `colors`; without them, each pixel must be gray,
     and its value is the number. An opaque alpha channel is left out. Raises as `LabelMap.read` does.
     """
-    with _open(name) as mask:
+    name = file.name
+    with _open(file) as mask:
         _check_mask(name, mask)
         factor = STRETCHED.get(_raw_mode(mask), 1)
         pixels = np.asarray(mask)
@@ -106,10 +107,10 @@ def read_numbers(name: str, colors: Colors = ()) -> np.ndarray:
     return (pixels // factor if factor > 1 else pixels).astype(np.uint8 if pixels.itemsize == 1 else np.uint16)
 
 
-def mask_size(name: str) -> tuple[int, int]:
+def mask_size(file: Encoded) -> tuple[int, int]:
     """(width, height) of a mask file, from its header; raises as `LabelMap.read` does."""
-    with _open(name) as mask:
-        _check_mask(name, mask)
+    with _open(file) as mask:
+        _check_mask(file.name, mask)
         return mask.size
 
 
@@ -122,9 +123,9 @@ class ImageHeader(NamedTuple):
     """EXIF: 1 is upright"""
 
 
-def image_header(name: str, exif: Exif) -> ImageHeader:
+def image_header(file: Encoded, exif: Exif) -> ImageHeader:
     """The header of an image file, as far as it contains the orientation. Raises `UnreadableImage`."""
-    with _open(name) as image:
+    with _open(file) as image:
         turned = orientation(image)
         is_upright = image.format == "TIFF"  # Pillow applies the orientation of a TIFF itself
         swapped = turned in SWAPPED and is_upright != (exif == "apply")
@@ -132,14 +133,14 @@ def image_header(name: str, exif: Exif) -> ImageHeader:
 
 
 @contextmanager
-def _open(name: str) -> Iterator[Image.Image]:
+def _open(source: Encoded) -> Iterator[Image.Image]:
     try:
-        with Path(name).open("rb") as file, open_image(file) as image:
+        with source.open() as file, open_image(file) as image:
             yield image
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds of exceptions for damaged files
-        raise UnreadableImage(name, describe_error(error)) from error
+        raise UnreadableImage(source.name, describe_error(error)) from error
 
 
 def _check_mask(name: str, mask: Image.Image) -> None:

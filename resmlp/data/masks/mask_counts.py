@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from resmlp.config.preprocessing import Exif
 from resmlp.data.masks.files import IGNORED, NUMBER_COUNT, LabelMap, read_numbers
 from resmlp.data.masks.soft_edges import check_edges
+from resmlp.imaging.image_file import Encoded
 from resmlp.utils.checks import demand
 
 
@@ -31,15 +31,15 @@ class MaskCounts:
     orientations: Counter[int] = field(default_factory=Counter)
     """images by their EXIF orientation, of all headers; 1 is upright"""
 
-    def add(self, name: str, label_map: LabelMap, any_number: bool) -> None:
+    def add(self, mask: Encoded, label_map: LabelMap, any_number: bool) -> None:
         """Read and count a mask file; raises as `LabelMap.read` does.
 
         With `any_number`, no list names the classes, so that values between classes would become classes.
         """
-        numbers = read_numbers(name, label_map.colors)
+        numbers = read_numbers(mask, label_map.colors)
         if any_number:
-            check_edges(name, numbers)
-        labels = label_map.labels(name, numbers)
+            check_edges(mask.name, numbers)
+        labels = label_map.labels(mask.name, numbers)
         pixels = np.bincount(numbers.ravel(), minlength=NUMBER_COUNT)
         self.pixels += pixels
         self.masks_with += pixels > 0
@@ -94,7 +94,7 @@ def exif_note(counts: Sequence[MaskCounts], exif: Exif) -> str:
     return f"{what}, which is ignored: images and masks are read as they are stored (--data.exif apply: upright images)"
 
 
-def numbers_as_names(root: Path, counts: Sequence[MaskCounts], label_map: LabelMap) -> tuple[str, ...]:
+def numbers_as_names(root: str, counts: Sequence[MaskCounts], label_map: LabelMap) -> tuple[str, ...]:
     """Names of unnamed classes: the numbers in the masks from that of class 0 on."""
     labels, first = np.flatnonzero(sum(split.labels for split in counts)[:IGNORED]), label_map.first  # type: ignore[index]
     last = first + int(labels[-1])

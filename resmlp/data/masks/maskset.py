@@ -8,12 +8,14 @@ import numpy as np
 from PIL import Image
 
 from resmlp.config.preprocessing import Decoding
-from resmlp.data.masks.files import Color, LabelMap, image_header, mask_size
+from resmlp.data.masks.files import MAX_CLASSES, Color, LabelMap, image_header, mask_size
 from resmlp.imaging.decode import DEFAULT, UnreadableImage
-from resmlp.imaging.image_file import File, content_mark
+from resmlp.imaging.image_file import FAR, Encoded, content_mark
 from resmlp.imaging.orientation import SWAPPED
 from resmlp.utils.errors import UserError
 
+UNKNOWN = LabelMap(MAX_CLASSES)
+"""the map of pairs whose classes are not known yet"""
 ImageAndLabels = tuple[Image.Image, np.ndarray]
 """an RGB image, and its labels: uint8 H W of the same size, 255 for ignored pixels"""
 
@@ -30,10 +32,10 @@ class Pair(Protocol):
 
 
 class FilePair(NamedTuple):
-    """An image file and a mask file."""
+    """An image file and a mask file, each on disk or in a shard."""
 
-    image: str
-    mask: str
+    image: Encoded
+    mask: Encoded
     label_map: LabelMap
     decoding: Decoding = DEFAULT
     path: str = ""
@@ -43,21 +45,23 @@ class FilePair(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The path of the image."""
-        return self.image
+        """That of the image."""
+        return self.image.name
 
     def read(self) -> ImageAndLabels:
         """Both; raises `UserError` if the sizes differ and for a label out of range."""
         if self.missing:
             raise UnreadableImage(self.name, self.missing)
-        image, labels = File(self.image, self.decoding).read(), self.label_map.read(self.mask)
+        image, labels = self.image.decoded(self.decoding).read(), self.label_map.read(self.mask)
         self._check_size(image.size, labels.shape[::-1])
         return image, labels
 
     @property
     def content(self) -> str:
-        """A short mark of the content of both files; empty if one is gone."""
-        marks = [content_mark(File(name)) for name in (self.image, self.mask)]
+        """A short mark of the content of both files; empty if one is gone, `FAR` if they would have to be fetched."""
+        marks = [content_mark(file) for file in (self.image, self.mask)]
+        if FAR in marks:
+            return FAR
         return "+".join(marks) if all(marks) else ""
 
     def check(self) -> int:
@@ -68,14 +72,15 @@ class FilePair(NamedTuple):
         header, mask = image_header(self.image, self.decoding.exif), mask_size(self.mask)
         size = header.size
         if size != mask:  # in some formats the EXIF orientation comes after the pixels
-            size = File(self.image, self.decoding).read().size
+            size = self.image.decoded(self.decoding).read().size
         self._check_size(size, mask, turned=header.orientation in SWAPPED)
         return header.orientation
 
     def _check_size(self, image: tuple[int, ...], mask: tuple[int, ...], turned: bool = False) -> None:
         if image != mask:
             image_text, mask_text = ("{}x{}".format(*size) for size in (image, mask))
-            what = f"the mask {self.mask} is {mask_text} (width x height), but its image {self.image} is {image_text}"
+            image_name, mask_name = self.image.name, self.mask.name
+            what = f"the mask {mask_name} is {mask_text} (width x height), but its image {image_name} is {image_text}"
             other = "ignore" if self.decoding.exif == "apply" else "apply"
             hint = f"; its EXIF orientation swaps the sides: try --data.exif {other}" if turned else ""
             raise UserError(what, f"a mask needs the size of its image{hint}")

@@ -7,6 +7,7 @@ the other masks the header, at 0.1 ms. Their pixels are checked when they are re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +15,12 @@ import numpy as np
 
 from resmlp.config import Data
 from resmlp.config.tasks import Segment
-from resmlp.data.images.image_list import CHANGED, GONE, Comparison, Entry, ImageList, some
+from resmlp.data.images.image_list import CHANGED, GONE, Comparison, Entry, ImageList
 from resmlp.data.images.sources import SEGMENTATION_SOURCES
 from resmlp.data.images.tree_files import short_list
 from resmlp.data.masks.classnames import (
     ClassInfo,
+    ListFiles,
     first_and_ignored,
     make_class_info,
     read_class_info,
@@ -27,16 +29,14 @@ from resmlp.data.masks.classnames import (
 from resmlp.data.masks.dividing import hold_out, split_scenes, take_fraction
 from resmlp.data.masks.files import IGNORED, MAX_CLASSES, LabelMap
 from resmlp.data.masks.mask_counts import MaskCounts, exif_note, ignored_error, ignored_note, numbers_as_names
-from resmlp.data.masks.maskset import FilePair, MaskSet
+from resmlp.data.masks.maskset import UNKNOWN, FilePair, MaskSet
 from resmlp.data.masks.scenes import scene_splits
-from resmlp.data.masks.trees import LAYOUT, MaskTree, SplitFolders, open_mask_tree
+from resmlp.data.masks.trees import LAYOUT, MaskTree, open_mask_tree
 from resmlp.imaging.decode import UnreadableImage
-from resmlp.imaging.walk import path_in_set
+from resmlp.imaging.image_file import File
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, did_you_mean
 
-UNKNOWN = LabelMap(MAX_CLASSES)
-"""the map of pairs whose classes are not known yet"""
 CHECKED = 2000  # masks of which every pixel is checked before training
 EMPTY = "no training mask has a pixel of {}"
 EMPTY_HINT = "add images with it, set --task.empty-classes, or try another --data.split-seed"
@@ -98,7 +98,7 @@ def open_eval_masks(data: Data, task: Segment, split: str | None = None, classes
     if folders is None:
         hint = f"choose one of its splits: {short_list(tree.splits)}"
         raise UserError(f"{tree.root}/images has no split val to evaluate on", hint)
-    return _open(tree, data, task, [_pairs(tree, folders)], classes)[0]
+    return _open(tree, data, task, [_Pairs(*folders.pairs(tree.root))], classes)[0]
 
 
 def check_masks(pairs: Sequence[FilePair], limit: int | None = CHECKED) -> MaskCounts:
@@ -151,21 +151,9 @@ class _Pairs(NamedTuple):
     """the paths of pairs that are left out"""
 
 
-def _pairs(tree: MaskTree, folders: SplitFolders) -> _Pairs:
-    """The pairs in the folders of one split; their masks are not read yet."""
-    files = folders.files()
-    start = f"{tree.root}/"
-    pairs = [FilePair(*paths, UNKNOWN, path=path_in_set(paths[0].removeprefix(start))) for paths in files.pairs]
-    notes = [f"skipped masks without an image: {short_list(files.unpaired_masks)}"] if files.unpaired_masks else []
-    if files.others:
-        others = f"{len(files.others)} files that are not images or masks that are read"
-        notes.append(f"left out of {folders.images} and its masks: {others} ({some(sorted(files.others))})")
-    return _Pairs(pairs, notes)
-
-
 def _all_pairs(tree: MaskTree) -> _Pairs:
     """The pairs of both splits, or of a tree without splits."""
-    parts = [_pairs(tree, folders) for folders in (tree.train, tree.val, tree.whole) if folders]
+    parts = [_Pairs(*split.pairs(tree.root)) for split in (tree.train, tree.val, tree.whole) if split]
     return _Pairs([pair for part in parts for pair in part.pairs], [note for part in parts for note in part.notes])
 
 
@@ -174,8 +162,8 @@ def _split_pairs(tree: MaskTree, data: Data) -> list[_Pairs]:
     folders = tree.train or tree.whole
     if folders is None:
         raise UserError(f"{tree.root}/images has no split train", LAYOUT)
-    pairs, notes, _ = _pairs(tree, folders)
-    given = _pairs(tree, tree.val) if tree.train and tree.val else None
+    pairs, notes = folders.pairs(tree.root)
+    given = _Pairs(*tree.val.pairs(tree.root)) if tree.train and tree.val else None
     what = f"{folders.images} has a single image, which cannot be split"
     demand(len(pairs) > 1 or given is not None, what, "add images, or a split val")
     divided = hold_out(pairs, given and given.pairs, data)
@@ -199,7 +187,8 @@ def _pairs_of(entries: Sequence[Entry], pairs: Sequence[FilePair], found: Compar
     for path in found.changed:
         there[path] = there[path]._replace(missing=CHANGED)
     root = data.root
-    return [there.get(e.path) or FilePair(f"{root}/{e.path}", "", UNKNOWN, path=e.path, missing=GONE) for e in entries]
+    gone = partial(FilePair, mask=File(""), label_map=UNKNOWN, missing=GONE)
+    return [there.get(entry.path) or gone(File(f"{root}/{entry.path}"), path=entry.path) for entry in entries]
 
 
 def _open(
@@ -207,12 +196,13 @@ def _open(
 ) -> list[MaskSet]:
     """One checked data set for the pairs of each split; of two splits, the first one is the training set."""
     first, ignored = first_and_ignored(task, data.source)
-    info = _class_info(tree.root, data.source, task, tuple(classes))
-    colors = tuple(sorted(read_palette(tree.root, first).items()))
+    info = _class_info(tree.lists, data.source, task, tuple(classes))
+    colors = tuple(sorted(read_palette(tree.lists, first).items()))
     label_map = _renumbered(info.label_map if info else LabelMap(MAX_CLASSES, first, ignored, colors), task)
     pairs = [[pair._replace(label_map=label_map, decoding=data.decoding) for pair in split.pairs] for split in splits]
     counts = [check_masks(split_pairs, CHECKED if info else None) for split_pairs in pairs]
     notes = [list(split.notes) for split in splits]
+    notes[0] += tree.notes
     for split_pairs, split_counts in zip(pairs, counts):
         _check_labeled(split_pairs, split_counts, label_map)
     named = info is not None
@@ -246,7 +236,7 @@ def _open(
 def _check_labeled(pairs: Sequence[FilePair], counts: MaskCounts, label_map: LabelMap) -> None:
     """Raise `UserError` if all pixels of these masks are ignored."""
     more, hint = ignored_error(counts, label_map, ())
-    what = f"all labels of the masks in {Path(pairs[0].mask).parent} are ignored{more}"
+    what = f"all labels of the masks in {Path(pairs[0].mask.name).parent} are ignored{more}"
     demand(bool(counts.labels[:IGNORED].any()), what, f"{hint}check --task.ignore-index and --task.reduce-zero-label")
 
 
@@ -272,15 +262,15 @@ def _empty_classes(classes: Sequence[str], pairs: Sequence[FilePair], counts: Ma
     return empty if len(pairs) <= CHECKED else {}
 
 
-def _class_info(root: Path, source: str, task: Segment, classes: tuple[str, ...]) -> ClassInfo | None:
-    """The classes of the data set at `root`; raises `UserError` if they differ from `classes`, unless empty."""
-    info = read_class_info(root, source, task)
+def _class_info(lists: ListFiles, source: str, task: Segment, classes: tuple[str, ...]) -> ClassInfo | None:
+    """The classes of the data set; raises `UserError` if they differ from `classes`, unless empty."""
+    info = read_class_info(lists, source, task)
     if not classes:
         return info
     if info is None:
         first, ignored = first_and_ignored(task, source)
-        return make_class_info(classes, first, ignored, read_palette(root, first))
+        return make_class_info(classes, first, ignored, read_palette(lists, first))
     network, dataset = (f"{len(names)} ({short_list(names, 3)})" for names in (classes, info.classes))
-    what = f"the network's classes are {network}, but those of {root} are {dataset}"
+    what = f"the network's classes are {network}, but those of {lists.root} are {dataset}"
     demand(info.classes == classes, what, "evaluate on images with the training classes, in the same order")
     return info

@@ -1,16 +1,23 @@
 """Folders of images and masks: images/ next to labels/, annotations/ or masks/, and the splits in them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
+from resmlp.data.images.image_list import some
+from resmlp.data.images.packed_tree import is_packed
 from resmlp.data.images.split_names import Role, folders_of, split_role
 from resmlp.data.images.tree_files import short_list
 from resmlp.data.images.trees import SUPPORTED
+from resmlp.data.masks.classnames import ListFiles, find_lists
+from resmlp.data.masks.maskset import UNKNOWN, FilePair
+from resmlp.data.masks.packed import PackedSplit, open_packed_masks
+from resmlp.imaging.image_file import File
 from resmlp.imaging.passed_over import is_passed_over
-from resmlp.imaging.walk import is_image_file, is_special
+from resmlp.imaging.walk import is_image_file, is_special, path_in_set
+from resmlp.utils.address import is_address
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, did_you_mean
 
@@ -51,58 +58,84 @@ class SplitFolders(NamedTuple):
         pairs = [(str(self.images / name), str(self.masks / masks[stem])) for stem, name in sorted(images.items())]
         return PairedFiles(pairs, unpaired, [*others, *other_masks])
 
+    def pairs(self, root: str) -> tuple[list[FilePair], list[str]]:
+        """The pairs in a data set, whose masks are not read yet, and notes for the user. Raises as `files` does."""
+        files, start = self.files(), f"{root}/"
+        pairs = [
+            FilePair(File(image), File(mask), UNKNOWN, path=path_in_set(image.removeprefix(start)))
+            for image, mask in files.pairs
+        ]
+        notes = [f"skipped masks without an image: {short_list(files.unpaired_masks)}"] if files.unpaired_masks else []
+        if files.others:
+            others = f"{len(files.others)} files that are not images or masks that are read"
+            notes.append(f"left out of {self.images} and its masks: {others} ({some(sorted(files.others))})")
+        return pairs, notes
+
 
 class MaskTree(NamedTuple):
     """The splits below a root by name, such as train and val; without splits, one entry with an empty name."""
 
-    root: Path
-    splits: dict[str, SplitFolders]
+    root: str
+    splits: Mapping[str, SplitFolders | PackedSplit]
+    lists: ListFiles
+    notes: tuple[str, ...] = ()
 
     @property
-    def train(self) -> SplitFolders | None:
+    def train(self) -> SplitFolders | PackedSplit | None:
         """The training split; None if there is none."""
         return self._first("train")
 
     @property
-    def val(self) -> SplitFolders | None:
+    def val(self) -> SplitFolders | PackedSplit | None:
         """The validation split; None if there is none."""
         return self._first("val")
 
     @property
-    def whole(self) -> SplitFolders | None:
+    def whole(self) -> SplitFolders | PackedSplit | None:
         """All pairs of a tree without splits; None if there are splits."""
         return self.splits.get("")
 
-    def split(self, name: str) -> SplitFolders:
+    def split(self, name: str) -> SplitFolders | PackedSplit:
         """The split of this name; raises `UserError`."""
         if name in self.splits:
             return self.splits[name]
         names = sorted(filter(None, self.splits))
         hint = did_you_mean(name, names) if names else "the data set has no splits: do not name one"
-        raise UserError(f"{self.root / IMAGES} has no split {name!r}", hint)
+        raise UserError(f"{self.root}/{IMAGES} has no split {name!r}", hint)
 
-    def _first(self, role: Role) -> SplitFolders | None:
+    def _first(self, role: Role) -> SplitFolders | PackedSplit | None:
         return next((self.splits[name] for name in folders_of(role, self.splits)), None)
 
 
-def open_mask_tree(root: str) -> MaskTree:
-    """The folders below `root`; opens no file. Raises `UserError` if they are not as in `LAYOUT`."""
+def open_mask_tree(root: str, flag: str = "--data.root") -> MaskTree:
+    """The folders below `root`, or a packed data set; opens no image.
+
+    Raises `UserError`, with `flag` as the name of the option, if they are not as in `LAYOUT`, and for a packed data set
+    without masks or with damaged shards.
+    """
+    if is_address(root) or is_packed(Path(root)):
+        packed = open_packed_masks(root)
+        return MaskTree(root, packed.splits, packed.lists, packed.notes)
     top = Path(root)
+    return MaskTree(str(top), _find_splits(top, f"{flag} {root}"), find_lists(top))
+
+
+def _find_splits(top: Path, flag_and_root: str) -> dict[str, SplitFolders]:
     if not top.exists():
         siblings = [path.name for path in _list_folder(top.parent)] if top.parent.is_dir() else []
-        raise UserError(f"--data.root {root}: no such folder", did_you_mean(top.name, siblings))
+        raise UserError(f"{flag_and_root}: no such folder", did_you_mean(top.name, siblings))
     if not top.is_dir():
-        raise UserError(f"--data.root {root} is a file", f"unpack it, and give its folder: {LAYOUT}")
+        raise UserError(f"{flag_and_root} is a file", f"unpack it, and give its folder: {LAYOUT}")
     images, mask_folders = top / IMAGES, _mask_folders(top)
     if not images.is_dir() and (splits := _split_first(top)):
-        return MaskTree(top, splits)
+        return splits
     if not images.is_dir() or not mask_folders:
         state = f"no folder {IMAGES}/" if not images.is_dir() else f"{IMAGES}/, but no folder {', '.join(MASKS)}"
-        raise UserError(f"--data.root {root} has {state}", LAYOUT)
+        raise UserError(f"{flag_and_root} has {state}", LAYOUT)
     if len(mask_folders) > 1:
         names = " and ".join(f"{folder.name}/" for folder in mask_folders)
-        raise UserError(f"--data.root {root} has several folders of masks, {names}", "keep only one of them")
-    return MaskTree(top, _splits(images, mask_folders[0]))
+        raise UserError(f"{flag_and_root} has several folders of masks, {names}", "keep only one of them")
+    return _splits(images, mask_folders[0])
 
 
 def is_mask_tree(root: str) -> bool:

@@ -5,16 +5,18 @@ from typing import NamedTuple
 
 from PIL import ExifTags, Image
 
+from resmlp.config.preprocessing import Decoding
 from resmlp.data.checking.headers import read_header
+from resmlp.data.masks.maskset import FilePair
 from resmlp.imaging import jpeg
 from resmlp.imaging.archive_limits import MAX_MEMBER
 from resmlp.imaging.bit_depth import is_deep
-from resmlp.imaging.decode import to_rgb
+from resmlp.imaging.decode import UnreadableImage, to_rgb
 from resmlp.imaging.file_types import EXTENSIONS
 from resmlp.imaging.formats import open_image
 from resmlp.imaging.image_file import BufferedMember, Encoded, ImageSource, Pixels
 from resmlp.imaging.limits import FEW_BYTES, MAX_ASPECT
-from resmlp.utils.errors import is_out_of_memory
+from resmlp.utils.errors import UserError, is_out_of_memory
 
 QUALITY = 95
 ORIENTATION = ExifTags.Base.Orientation
@@ -50,6 +52,20 @@ def encode(image: ImageSource, path: str, max_side: int | None) -> EncodedImage:
     endings = EXTENSIONS.get(kind, (suffix,))
     encoded = EncodedImage(data, suffix if suffix in endings else endings[0])
     return encoded if max_side is None or max(size) <= max_side else _smaller(encoded, max_side)
+
+
+def read_mask(pair: FilePair) -> bytes:
+    """The bytes of a mask, which has the size of its image. Raises `CannotReadError`, and `UserError` as training does.
+
+    An EXIF orientation may be applied or not: training decides.
+    """
+    try:
+        pair.check()
+    except UnreadableImage:
+        raise
+    except UserError:
+        pair._replace(decoding=Decoding(exif="ignore")).check()
+    return _read(pair.mask)
 
 
 def _whole_jpeg(data: bytes) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from resmlp.config import Data
 from resmlp.data.images.packed_tree import BEGUN, is_packed
 from resmlp.data.loading.loader import Loader
-from resmlp.data.packing.plan import Job, Plan, make_plan
+from resmlp.data.packing.plan import UNDIVIDED, Job, Plan, make_plan
 from resmlp.data.packing.shard import Record, ShardWriter, read_record, record_path
 from resmlp.data.packing.source import PackSource, open_source
 from resmlp.data.packing.verify import ShardVerifier
@@ -39,6 +40,8 @@ class Packed:
     images: dict[str, int]
     """the number of each split"""
     classes: int
+    masks: bool
+    """whether each image has a mask"""
     shards: int
     written: int
     """shards that were not there from an earlier call"""
@@ -53,17 +56,19 @@ class Packed:
         return {**vars(self), "out": str(self.out), "unreadable": dict(self.unreadable), "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        names = {"train": " in train", "val": " in val", "all": ""}
-        parts = ", ".join(counted(count, "image") + names[name] for name, count in self.images.items())
+        named = {name: "" if name in UNDIVIDED else f" in {name}" for name in self.images}
+        parts = ", ".join(counted(count, "image") + named[name] for name, count in self.images.items())
         size = f"{counted(self.shards, 'shard')} of {self.bytes / MB:,.1f} MB together"
-        lines = [f"{self.out}: {parts}, {counted(self.classes, 'class')}, in {size}", *self.notes]
+        kind = "with masks" if self.masks else counted(self.classes, "class") if self.classes else "without classes"
+        lines = [f"{self.out}: {parts}, {kind}, in {size}", *self.notes]
         if self.resized:
             lines.append(f"{counted(self.resized, 'image')} resized")
         if self.unreadable:
             lines.append(f"left out: {counted(len(self.unreadable), 'image')} that cannot be read")
             lines += [f"  {path}: {reason}" for path, reason in self.unreadable[:SHOWN]]
             lines += [f"  and {len(self.unreadable) - SHOWN:,} more"] * (len(self.unreadable) > SHOWN)
-        return "\n".join([*lines, f"resmlp train folder --data.root {self.out}"])
+        recipe = "scenes --data.source masks" if self.masks else "folder" if self.classes else "dino-folder"
+        return "\n".join([*lines, f"resmlp train {recipe} --data.root {self.out}"])
 
 
 def pack(
@@ -75,10 +80,11 @@ def pack(
     workers: int | None = None,
     progress: Progress = lambda step, done, total: None,
 ) -> Packed:
-    """Write the labeled images that `data` names into the folder `out`, as shards of about `shard_size` MB each.
+    """Write the images that `data` names, with their labels or masks, into the folder `out`, as shards.
 
-    An image with a side of more than `max_side` pixels is resized. `workers` is the number of processes: None is one
-    for each CPU core. A call that was interrupted continues. Raises `UserError`; all shards are then complete.
+    Each has about `shard_size` MB. An image with a side of more than `max_side` pixels is resized. `workers` is the
+    number of processes: None is one for each CPU core. A call that was interrupted continues. Raises `UserError`; all
+    shards are then complete.
     """
     demand(max_side is None or max_side >= 1, f"--max-side {max_side}", "give a number of pixels, 1 or more")
     demand(shard_size >= 1, f"--shard-size {shard_size}", "give a number of MB, 1 or more")
@@ -86,6 +92,8 @@ def pack(
     folder = Path(out)
     _check_apart(folder, data)
     source = open_source(data)
+    masks = any(part.pairs for part in source.parts)
+    demand(max_side is None or not masks, f"--max-side {max_side}: masks are not resized", "leave it out")
     plan = make_plan(source, shard_size * MB, max_side)
     _check_out(folder, plan)
     processes = workers or cores()
@@ -174,15 +182,20 @@ def _write_index(folder: Path, source: PackSource, plan: Plan, records: Written)
         "size": np.array([row.size for *_, row in rows]),
         **name_columns([images[part].path(row.row) for part, _, row in rows]),
     }
+    if any(part.pairs for part in source.parts):
+        columns["mask_offset"] = np.array([row.mask_offset for *_, row in rows])
+        columns["mask_size"] = np.array([row.mask_size for *_, row in rows])
     shards = [Shard(job.name, record.bytes, record.checksum) for job, record in records]
     splits = dict(_splits(source, Counter(part for part, *_ in rows)))
-    write_index(folder, columns, classes=source.classes, shards=shards, splits=splits, plan=plan.mark)
+    about = partial(write_index, classes=source.classes, shards=shards, splits=splits, plan=plan.mark)
+    about(folder, columns, lists=source.lists)
 
 
 def _splits(source: PackSource, counts: Counter[int]) -> Iterator[tuple[str, Split]]:
     first = 0
     for number, part in enumerate(source.parts):
-        demand(counts[number] > 0, f"no image of {part.name} can be read", "resmlp data check lists why")
+        what = f"no image of {part.name or 'the data set'} can be read"
+        demand(counts[number] > 0, what, "resmlp data check lists why")
         yield part.name, Split(first, counts[number], part.folder)
         first += counts[number]
 
@@ -199,6 +212,7 @@ def _packed(folder: Path, source: PackSource, index: Index, records: Written, wr
         folder,
         {name: split.rows for name, split in index.splits.items()},
         len(index.classes),
+        index.masks is not None,
         len(index.shards),
         written,
         sum(shard.bytes for shard in index.shards),

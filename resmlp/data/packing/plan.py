@@ -13,9 +13,9 @@ from resmlp.data.images.file_stats import sizes_and_times
 from resmlp.data.packing.source import PackSource, Part, plain
 
 BLOCKS = 2048
-"""bytes of a tar around an image: its header, the class and the header of that, and what fills the last block"""
-PREFIXES = {"train": "train", "val": "val", "all": "images"}
-"""from a split to the beginning of the names of its shards"""
+"""bytes of a tar around a sample: the headers of its two files, a class, and what fills the last blocks"""
+UNDIVIDED = ("all", "")
+"""splits whose shards are called images-00000.tar; those of others have the name of the split"""
 
 
 class Job(NamedTuple):
@@ -43,20 +43,23 @@ class Plan(NamedTuple):
 
 def make_plan(source: PackSource, shard_bytes: int, max_side: int | None) -> Plan:
     """Divide the images of each split into shards of about `shard_bytes` bytes of the source."""
-    settings = json.dumps([1, shard_bytes, max_side, source.classes])
+    lists = [dict(source.lists)] * bool(source.lists)
+    settings = json.dumps([1, shard_bytes, max_side, source.classes, *lists])
     whole, jobs, keys = blake2b(settings.encode(), digest_size=16), list[Job](), []
     for number, part in enumerate(source.parts):
         keys.append(_keys(part))
         stats = sizes_and_times(part.images.images)
-        ends = _ends(stats[:, 0] + BLOCKS, shard_bytes)
+        masks = sizes_and_times([pair.mask for pair in part.pairs])
+        stats = np.hstack([stats, masks]) if part.pairs else stats
+        ends = _ends(stats[:, ::2].sum(1) + BLOCKS, shard_bytes)
         for i, (start, end) in enumerate(zip([0, *ends], ends)):
             content = blake2b(settings.encode(), digest_size=16)
             for row in range(start, end):
-                size, time = stats[row].tolist()
-                line = f"\0{part.images.path(row)}\0{part.images.labels[row]}\0{size}"
-                content.update(f"{line}\0{time}".encode())
+                sizes, times = ("\0".join(map(str, stats[row, kind::2].tolist())) for kind in (0, 1))
+                line = f"\0{part.images.path(row)}\0{part.images.labels[row]}\0{sizes}"
+                content.update(f"{line}\0{times}".encode())
                 whole.update(f"{part.name}{line}".encode())
-            name = f"{PREFIXES[part.name]}-{i:05}.tar"
+            name = f"{'images' if part.name in UNDIVIDED else part.name}-{i:05}.tar"
             jobs.append(Job(name, number, range(start, end), content.hexdigest()))
     return Plan(tuple(keys), tuple(jobs), whole.hexdigest())
 

@@ -10,9 +10,10 @@ from typing import BinaryIO, NamedTuple
 
 from resmlp.data.loading.loader import Failure
 from resmlp.data.loading.workers import note_reading
-from resmlp.data.packing.encode import CannotReadError, encode
+from resmlp.data.packing.encode import CannotReadError, encode, read_mask
 from resmlp.data.packing.plan import Job, Plan
 from resmlp.data.packing.source import PackSource
+from resmlp.data.shards.index import MASK_ENDING
 from resmlp.imaging.decode import UnreadableImage
 from resmlp.imaging.tar_headers import BLOCK, file_header
 from resmlp.utils.errors import UserError
@@ -28,6 +29,9 @@ class Row(NamedTuple):
     size: int
     crc: int
     """checksum of its bytes, as they were read from the source"""
+    mask_offset: int = 0
+    mask_size: int = 0
+    mask_crc: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,13 +106,16 @@ class ShardWriter:
                 try:
                     note_reading(before + row, part.images.name(row))
                     encoded = encode(part.images.images[row], name, self.max_side)
+                    mask = read_mask(part.pairs[row]) if part.pairs else None
                 except (CannotReadError, UnreadableImage) as error:
                     unreadable.append((name, getattr(error, "reason", str(error))))
                     continue
                 key = self.plan.keys[job.part][row]
                 offset = _add(hashed, key + encoded.ending, encoded.data)
-                _add(hashed, f"{key}.cls", str(part.images.labels[row]).encode())
-                rows.append(Row(row, offset, len(encoded.data), zlib.crc32(encoded.data)))
+                if part.images.classes:
+                    _add(hashed, f"{key}.cls", str(part.images.labels[row]).encode())
+                of_mask = (_add(hashed, f"{key}{MASK_ENDING}", mask), len(mask), zlib.crc32(mask)) if mask else ()
+                rows.append(Row(row, offset, len(encoded.data), zlib.crc32(encoded.data), *of_mask))
                 resized += encoded.resized
             hashed.write(bytes(2 * BLOCK + -(hashed.size + 2 * BLOCK) % tarfile.RECORDSIZE))  # the end of a tar
         return Record(job.mark, hashed.size, hashed.total.hexdigest(), rows, resized, unreadable)

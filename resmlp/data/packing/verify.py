@@ -9,6 +9,7 @@ from resmlp.data.loading.loader import Failure
 from resmlp.data.packing.plan import Job, Plan
 from resmlp.data.packing.shard import Record
 from resmlp.data.packing.source import PackSource
+from resmlp.data.shards.index import MASK_ENDING
 from resmlp.imaging.tar_headers import HeaderReader, PlainFile, next_member
 
 
@@ -36,21 +37,35 @@ class ShardVerifier:
 
     def _wrong(self, path: Path, job: Job, record: Record) -> str:
         """What differs; empty if nothing does. Raises OSError and TarError."""
-        keys, labels = self.plan.keys[job.part], self.source.parts[job.part].images.labels
+        keys, part = self.plan.keys[job.part], self.source.parts[job.part]
         with path.open("rb") as file, tarfile.open(fileobj=(reader := HeaderReader(file)), mode="r:") as tar:
             for row in record.rows:
+                key = keys[row.row]
                 info, image = _next_file(tar, reader)
-                beside, text = _next_file(tar, reader)
-                key, label = keys[row.row], str(labels[row.row])
-                if info is None or beside is None:
-                    return f"it ends before {key}"
-                if info.name.rpartition(".")[0] != key or (info.offset_data, info.size) != (row.offset, row.size):
+                if info is None or info.name.rpartition(".")[0] != key or _place(info) != (row.offset, row.size):
                     return f"{key} is not at its place"
-                if beside.name != f"{key}.cls" or text != label.encode():
-                    return f"{key} has another label"
                 if zlib.crc32(image) != row.crc:
                     return f"{key} has other bytes than its source"
+                if part.images.classes:
+                    beside, text = _next_file(tar, reader)
+                    label = str(part.images.labels[row.row]).encode()
+                    if beside is None or beside.name != f"{key}.cls" or text != label:
+                        return f"{key} has another label"
+                if part.pairs:
+                    beside, mask = _next_file(tar, reader)
+                    named = beside is not None and beside.name == f"{key}{MASK_ENDING}"
+                    if (
+                        not named
+                        or _place(beside) != (row.mask_offset, row.mask_size)
+                        or zlib.crc32(mask) != row.mask_crc
+                    ):
+                        return f"{key} has another mask"
             return "it has more images" if next_member(tar, reader) is not None else ""
+
+
+def _place(info: PlainFile | tarfile.TarInfo | None) -> tuple[int, int]:
+    """Offset and size of the bytes of a member."""
+    return (info.offset_data, info.size) if info else (0, 0)
 
 
 def _next_file(tar: tarfile.TarFile, reader: HeaderReader) -> tuple[PlainFile | tarfile.TarInfo | None, bytes]:

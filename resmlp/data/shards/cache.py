@@ -15,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from resmlp.data.shards.folder import Shard
-from resmlp.data.shards.remote import FetchError, download
+from resmlp.data.shards.remote import FetchError, download, read_range
 from resmlp.imaging.decode import UnreadableArchive
 from resmlp.utils.cache import needed_cache_folder
 from resmlp.utils.checks import demand
@@ -48,16 +48,16 @@ class ShardCache:
         Raises `UnreadableArchive` if that fails, and during `AGAIN` seconds after that at once; `UserError` where the
         folder cannot be written to.
         """
-        path = f"{self.folder}/{shard.checksum}{WHOLE}"
+        path = self._path(shard)
         with disk_errors_of(self.folder):
-            found = _open_whole(path, shard.bytes)
+            found = self.find(shard)
             if found is not None:
                 return found
             self._raise_if_failed(address)
             self.folder.mkdir(parents=True, exist_ok=True)
             part = self.folder / f".{shard.checksum}.{shard.bytes}{PART}"
             with locked(part):
-                found = _open_whole(path, shard.bytes)  # another process may have fetched it meanwhile
+                found = self.find(shard)  # another process may have fetched it meanwhile
                 if found is not None:
                     return found
                 self._raise_if_failed(address)
@@ -65,18 +65,42 @@ class ShardCache:
                 try:
                     download(address, part, shard.bytes, shard.checksum)
                 except FetchError as error:
-                    self._mark(address).write_text(str(error), encoding="utf-8", errors="replace")
-                    raise UnreadableArchive(address, str(error)) from None
+                    raise self._failed(address, error) from None
                 sync(part)
                 found = os.open(part, os.O_RDONLY)  # before others can delete it
                 part.replace(path)
                 return found
+
+    def find(self, shard: Shard) -> int | None:
+        """A file descriptor of the shard; None if it is not in the folder."""
+        return _open_whole(self._path(shard), shard.bytes)
+
+    def fetch_range(self, shard: Shard, address: str, offset: int, size: int) -> bytes | None:
+        """Bytes of the shard at an address, which are not kept; None if the server sends whole files alone.
+
+        Raises as `open` does.
+        """
+        with disk_errors_of(self.folder):
+            self._raise_if_failed(address)
+            try:
+                return read_range(address, offset, size, shard.bytes)
+            except FetchError as error:
+                raise self._failed(address, error) from None
 
     def forget_failures(self) -> None:
         """Let shards that could not be fetched be asked for again: a new command may find them."""
         for mark in self.folder.glob(f".*{FAILED}"):
             with suppress(OSError):
                 mark.unlink()
+
+    def _path(self, shard: Shard) -> str:
+        return f"{self.folder}/{shard.checksum}{WHOLE}"
+
+    def _failed(self, address: str, error: FetchError) -> UnreadableArchive:
+        """Note that a shard cannot be fetched, and why."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._mark(address).write_text(str(error), encoding="utf-8", errors="replace")
+        return UnreadableArchive(address, str(error))
 
     def _mark(self, address: str) -> Path:
         """The file that says why the last try failed."""

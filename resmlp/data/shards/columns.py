@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,8 +42,8 @@ def damaged(path: Path, why: str) -> UserError:
     return UserError(f"{path} is damaged: {brief(why)[:150]}", "pack the data again, or copy the file again")
 
 
-def read_columns(path: Path, dtypes: Mapping[str, str]) -> Columns:
-    """Map the file; `dtypes` are the names of its columns and their types.
+def read_columns(path: Path, dtypes: Mapping[str, str], optional: Mapping[str, str] = MappingProxyType({})) -> Columns:
+    """Map the file; `dtypes` are the names of its columns and their types. It may have all `optional` ones as well.
 
     Raises `UserError` if it cannot be read, or if its header is not that of such a file. Values are not looked at.
     """
@@ -55,6 +56,7 @@ def read_columns(path: Path, dtypes: Mapping[str, str]) -> Columns:
                 raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
             header = json.loads(file.read(length).decode("utf-8"))
             raw = np.memmap(file, np.uint8, "r").view(np.ndarray)[8 + length :]
+        dtypes = {**dtypes, **(optional if optional.keys() <= header.keys() else {})}
         places = _places(header, dtypes, len(raw))
         about = {key: json.loads(value) for key, value in header["__metadata__"].items()}
         digest = str(about.pop(DIGEST))

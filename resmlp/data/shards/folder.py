@@ -40,6 +40,23 @@ class ShardFolder(ABC):
     def open(self, shard: Shard) -> int:
         """A new file descriptor of a shard. Raises `UnreadableArchive`."""
 
+    def read(self, shard: Shard, offset: int, size: int) -> bytes:
+        """Bytes of a shard. Raises `UnreadableArchive` if it is not there, or ends before them."""
+        return self.read_open(self.open(shard), shard, offset, size)
+
+    def read_open(self, descriptor: int, shard: Shard, offset: int, size: int) -> bytes:
+        """The same of a file of the shard, which is closed."""
+        try:
+            data = os.pread(descriptor, size, offset)
+            if len(data) < size:
+                found = os.fstat(descriptor).st_size
+                raise UnreadableArchive(self.where(shard), f"it {other_size(found, shard)}")
+        except OSError as error:
+            raise UnreadableArchive(self.where(shard), error.strerror or str(error)) from None
+        finally:
+            os.close(descriptor)
+        return data
+
     def damaged(self, shards: Sequence[Shard]) -> Iterator[UserError]:
         """An error for each shard that is known not to be as it was packed, without reading it."""
         yield from ()
@@ -110,14 +127,4 @@ class ShardImage(InArchive):
 
     def open(self) -> BinaryIO:
         """The bytes of the range. Raises `UnreadableArchive` if the shard is not there, or ends before them."""
-        descriptor = self.folder.open(self.shard)
-        try:
-            data = os.pread(descriptor, self.size, self.offset)
-            if len(data) < self.size:
-                found = os.fstat(descriptor).st_size
-                raise UnreadableArchive(self.archive, f"it {other_size(found, self.shard)}")
-        except OSError as error:
-            raise UnreadableArchive(self.archive, error.strerror or str(error)) from None
-        finally:
-            os.close(descriptor)
-        return io.BytesIO(data)
+        return io.BytesIO(self.folder.read(self.shard, self.offset, self.size))

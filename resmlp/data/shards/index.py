@@ -6,6 +6,7 @@ N images, K classes.
 import codecs
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from resmlp.config.preprocessing import Decoding
 from resmlp.data.shards.columns import damaged, digest_of, read_columns, write_columns
 from resmlp.data.shards.folder import LocalFolder, Shard, ShardFolder, ShardImage
 from resmlp.imaging.archive_limits import MAX_MEMBER
+from resmlp.imaging.decode import DEFAULT
 from resmlp.utils.checks import demand
 from resmlp.utils.files import write_whole
 
@@ -22,9 +24,14 @@ INDEX = "index.safetensors"
 VERSION = 1
 DTYPES = {"offset": "I64", "size": "I64", "name_start": "I64", "label": "I32", "shard": "I32", "names": "U8"}
 """the columns: offset and size N are the bytes of an image in its shard; the path of image i is the UTF-8 text
-names[name_start[i]:name_start[i + 1]]; label and shard N are numbers in the lists of the metadata"""
+names[name_start[i]:name_start[i + 1]]; label and shard N are numbers in the lists of the metadata. Without classes, all
+labels are 0"""
+MASKS = {"mask_offset": "I64", "mask_size": "I64"}
+"""further columns of images with masks: the bytes of the mask of each image in the same shard, N"""
 CHUNK = 2**20  # rows that are checked at a time, so that no copy of a column is made
 MAX_NAME = 2**14  # bytes of a path
+MASK_ENDING = ".mask.png"
+"""of a mask in a shard"""
 
 
 class Split(NamedTuple):
@@ -50,12 +57,14 @@ class Index:
 
     def __init__(self, path: Path, check: bool = True, folder: ShardFolder | None = None):
         self.path, self.folder = path, folder or LocalFolder(path.parent)
-        columns = read_columns(path, DTYPES)
+        columns = read_columns(path, DTYPES, MASKS)
         self.digest = columns.digest
         """identifies the content of the index"""
         arrays, about = columns.arrays, columns.about
         self.offset, self.size, self.name_start = arrays["offset"], arrays["size"], arrays["name_start"]
         self.label, self.shard, self.names = arrays["label"], arrays["shard"], arrays["names"]
+        self.masks = (arrays["mask_offset"], arrays["mask_size"]) if arrays.keys() >= MASKS.keys() else None
+        """offset and size of the mask of each image; None without masks"""
         try:
             self._read_about(about)
             _check_counts(arrays)
@@ -76,19 +85,23 @@ class Index:
         """Take the metadata. Raises ValueError and others if it is damaged."""
         demand(about["version"] == VERSION, f"{self.path} is of another version", "pack the data again")
         self.classes: tuple[str, ...] = tuple(about["classes"])
-        """the name of each label, K"""
+        """the name of each label, K; empty if the images have no classes"""
         self.shards = tuple(Shard(*entry) for entry in about["shards"])
         self.splits = {name: Split(*entry) for name, entry in about["splits"].items()}
-        """train and val, or all"""
+        """train and val, or all; with masks, those of the source, of which an undivided one has an empty name"""
+        self.lists: dict[str, str] = dict(about.get("lists", {}))
+        """the files with the names and colors of the classes of masks, from name to text"""
         self.plan = str(about["plan"])
         """identifies what was packed, and how"""
-        if not self.classes or len(set(self.classes)) != len(self.classes) or not _are(str, self.classes):
+        if not _are(str, [*self.lists, *self.lists.values()]):
+            raise ValueError("its lists of classes are no texts")
+        if len(set(self.classes)) != len(self.classes) or not _are(str, self.classes):
             raise ValueError("its classes are no list of different names")
         for shard in self.shards:
             plain = _are(str, shard[::2]) and shard.name == Path(shard.name).name and not shard.name.startswith(".")
             if not plain or "\0" in shard.name or not _are(int, shard[1:2]) or not 0 <= shard.bytes < 2**62:
                 raise ValueError(f"it names a shard {shard.name}")
-        if tuple(self.splits) not in (("train",), ("val",), ("train", "val"), ("all",)):
+        if not self.masks and tuple(self.splits) not in (("train",), ("val",), ("train", "val"), ("all",)):
             raise ValueError(f"it has the splits {' '.join(self.splits)}")
         end = 0
         for split in self.splits.values():
@@ -105,9 +118,17 @@ class Index:
 
     def member(self, row: int, decoding: Decoding) -> ShardImage:
         """An image: its bytes in its shard."""
+        return self._image(row, self.name(row), (self.offset, self.size), decoding)
+
+    def mask(self, row: int) -> ShardImage:
+        """The mask of an image."""
+        assert self.masks
+        return self._image(row, f"{self.name(row).rpartition('.')[0]}{MASK_ENDING}", self.masks, DEFAULT)
+
+    def _image(self, row: int, path: str, places: tuple[np.ndarray, np.ndarray], decoding: Decoding) -> ShardImage:
         shard, folder = self.shards[int(self.shard[row])], self.folder
-        place = int(self.offset[row]), int(self.size[row])
-        return ShardImage(folder.where(shard), self.name(row), *place, shard, folder, decoding)
+        offset, size = (int(column[row]) for column in places)
+        return ShardImage(folder.where(shard), path, offset, size, shard, folder, decoding)
 
     def check_shards(self, all_of_them: bool = True) -> tuple[str, ...]:
         """Raise `UserError` for the first shard that is missing, or that has another size than when it was written.
@@ -136,6 +157,8 @@ def _check_counts(arrays: Mapping[str, np.ndarray]) -> None:
     same = all(len(arrays[name]) == rows for name in ("offset", "size", "shard"))
     if not rows or not same or len(arrays["name_start"]) != rows + 1:
         raise ValueError("its columns have no rows, or not the same number")
+    if any(len(arrays[name]) != rows for name in MASKS.keys() & arrays.keys()):
+        raise ValueError("it has not as many masks as images")
     start = arrays["name_start"]
     if start[0] != 0 or start[-1] != len(arrays["names"]):
         raise ValueError("its paths do not fill the column names")
@@ -144,12 +167,13 @@ def _check_counts(arrays: Mapping[str, np.ndarray]) -> None:
 def _check_values(arrays: Mapping[str, np.ndarray], classes: int, shards: np.ndarray) -> None:
     """Raise ValueError for a value that is out of range; `shards` are their numbers of bytes, int64."""
     for part in _chunks(len(arrays["label"]), CHUNK):
-        _check_range("label", arrays["label"][part], classes - 1)
+        _check_range("label", arrays["label"][part], max(classes - 1, 0))
         _check_range("shard", arrays["shard"][part], len(shards) - 1)
-        _check_range("size", arrays["size"][part], MAX_MEMBER)
-        _check_range("offset", arrays["offset"][part], 2**62)
-        if (arrays["offset"][part] + arrays["size"][part] > shards[arrays["shard"][part]]).any():
-            raise ValueError("it has an image beyond the end of its shard")
+        for offset, size in (("offset", "size"), *[tuple(MASKS)] * (arrays.keys() >= MASKS.keys())):
+            _check_range(size, arrays[size][part], MAX_MEMBER)
+            _check_range(offset, arrays[offset][part], 2**62)
+            if (arrays[offset][part] + arrays[size][part] > shards[arrays["shard"][part]]).any():
+                raise ValueError("it has an image beyond the end of its shard")
         starts = arrays["name_start"][part.start : part.stop + 1]
         lengths = np.diff(starts)
         if starts.min() < 0 or starts.max() > len(arrays["names"]) or lengths.min() < 1 or lengths.max() > MAX_NAME:
@@ -181,16 +205,20 @@ def write_index(
     shards: Sequence[Shard],
     splits: Mapping[str, Split],
     plan: str,
+    lists: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write the index of the `shards` in a folder, atomically; `columns` as in `DTYPES`."""
+    """Write the index of the `shards` in a folder, atomically; `columns` as in `DTYPES`, perhaps with `MASKS`."""
     about = {
         "version": VERSION,
         "classes": list(classes),
         "shards": [list(shard) for shard in shards],
         "splits": {name: list(split) for name, split in splits.items()},
         "plan": plan,
+        **({"lists": dict(lists)} if lists else {}),
     }
-    write_whole(folder / INDEX, lambda aside: write_columns(aside, columns, DTYPES, about))
+    masks = MASKS if columns.keys() >= MASKS.keys() else {}
+    dtypes = {**masks, **DTYPES}
+    write_whole(folder / INDEX, lambda aside: write_columns(aside, columns, dtypes, about))
 
 
 def name_columns(names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -4,6 +4,9 @@ A request that fails is repeated, unless its answer is final; then it raises `Fe
 """
 
 import errno
+import os
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +23,18 @@ PAUSES = (1.0, 4.0)
 """seconds before the second and the third request"""
 PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs"}
 """of the extra"""
+PARTIAL = 206
+"""the status of a part of a file"""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """errors of the own disk"""
 
 
 class FetchError(Exception):
-    """A file cannot be fetched; the text says why."""
+    """A file cannot be fetched; the text says why, and `is_final` whether the next request must fail as well."""
+
+    def __init__(self, why: str, is_final: bool = False):
+        super().__init__(why)
+        self.is_final = is_final
 
 
 def download(address: str, path: Path, size: int, expected: str = "") -> None:
@@ -60,10 +69,37 @@ def read_header(address: str, largest: int) -> bytes:
             start = _read(file, 8)
             length = int.from_bytes(start, "little")
             if not 2 <= length <= largest:
-                raise FetchError("it is no index of a packed data set")
+                raise FetchError("it is no index of a packed data set", is_final=True)
             return start + _read(file, length)
 
     return _repeated(address, read)
+
+
+def read_range(address: str, start: int, count: int, total: int | None = None) -> bytes | None:
+    """`count` bytes of a file from `start` on; None if the server sends whole files alone.
+
+    A server of HTTP also says how many bytes the file has: they must be `total`. Raises as `download` does.
+    """
+
+    def read(system: Any, place: str) -> bytes | None:
+        if scheme_of(address) not in HTTP:
+            return _exactly(system.cat_file(place, start=start, end=start + count), count)
+        headers = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
+        with system.open(place, "rb", block_size=0, size=count, headers=headers) as file:
+            if file.r.status != PARTIAL:
+                return None
+            found = file.r.headers.get("Content-Range", "").rpartition("/")[2]
+            if total is not None and found.isdigit() and int(found) != total:
+                raise FetchError(f"it has {int(found):,} bytes, and {total:,} when it was packed")
+            return _read(file, count)
+
+    return _repeated(address, read)
+
+
+def _exactly(data: bytes, count: int) -> bytes:
+    if len(data) != count:
+        raise FetchError(f"the server sent {len(data):,} of {count:,} bytes")
+    return data
 
 
 def _read(file: Any, count: int) -> bytes:
@@ -72,7 +108,7 @@ def _read(file: Any, count: int) -> bytes:
     while count:
         part = file.read(count)[:count]
         if not part:
-            raise FetchError("it ends in its header")
+            raise FetchError(f"it ends {count:,} bytes too early")
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
@@ -89,7 +125,7 @@ def _repeated(address: str, action: Callable[[Any, str], T]) -> T:
                 raise
             reason, is_final = _explain(error)
             if is_final or pause is None:
-                raise FetchError(reason) from error
+                raise FetchError(reason, is_final) from error
             time.sleep(pause)
     raise AssertionError
 
@@ -98,6 +134,10 @@ def _explain(error: BaseException) -> tuple[str, bool]:
     """Why a request failed, in a few words, and whether the next one must fail as well."""
     if isinstance(error, FileNotFoundError) and error.__cause__:  # fsspec raises it for any answer
         return _explain(error.__cause__)
+    if isinstance(error, FetchError):
+        return str(error), error.is_final
+    if hasattr(error, "host") and isinstance(error, OSError):
+        return _no_connection(error), False
     status = _status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return "it is not there", True
@@ -107,7 +147,21 @@ def _explain(error: BaseException) -> tuple[str, bool]:
         return f"the server answered {status}", status < 500 and status not in (408, 429)
     if isinstance(error, TimeoutError):
         return f"no answer for {TIMEOUT:g} seconds", False
+    if type(error).__name__ == "ClientPayloadError":  # aiohttp's
+        return "the connection ended before the whole answer came", False
     return " ".join(str(error).split())[:150] or type(error).__name__, False
+
+
+def _no_connection(error: Any) -> str:
+    """Why there is no connection to a server, from an error of aiohttp."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    place = f"{error.host}:{error.port}"
+    if isinstance(cause, ssl.SSLError):
+        why = getattr(cause, "verify_message", "") or (cause.reason or "").replace("_", " ").lower()
+        return f"no secure connection to {place} ({why or 'TLS'})"
+    if isinstance(cause, socket.gaierror) or not cause.errno:
+        return f"no connection to {place} ({cause.strerror or cause})"
+    return f"no connection to {place} ({os.strerror(cause.errno)})"
 
 
 def _status(error: BaseException) -> Any:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from resmlp.data.shards.cache import GB, LIMIT, ShardCache, disk_errors_of, lock
 from resmlp.data.shards.columns import MAX_HEADER
 from resmlp.data.shards.folder import Shard, ShardFolder
 from resmlp.data.shards.index import INDEX, Index
-from resmlp.data.shards.remote import FetchError, download, read_header
+from resmlp.data.shards.remote import FetchError, download, read_header, read_range
 from resmlp.utils.address import check_address, join_address
 from resmlp.utils.cache import needed_cache_folder
 from resmlp.utils.checks import demand
@@ -24,6 +24,8 @@ class RemoteFolder(ShardFolder):
 
     address: str
     cache: ShardCache
+    in_parts: bool = False
+    """whether images are fetched one by one: the cache has no room for all shards"""
     is_local = False
 
     def where(self, shard: Shard) -> str:
@@ -34,12 +36,25 @@ class RemoteFolder(ShardFolder):
         """The file in the cache."""
         return self.cache.open(shard, self.where(shard))
 
+    def read(self, shard: Shard, offset: int, size: int) -> bytes:
+        """Bytes of a shard, which is fetched as a whole only if it is kept. Raises `UnreadableArchive`."""
+        found = self.cache.find(shard) if self.in_parts else None
+        if self.in_parts and found is None:
+            data = self.cache.fetch_range(shard, self.where(shard), offset, size)
+            if data is not None:
+                return data
+        return self.read_open(self.open(shard) if found is None else found, shard, offset, size)
+
     def notes(self, shards: Sequence[Shard]) -> Iterator[str]:
         """Where the shards are kept, and whether all have room there."""
         total = sum(shard.bytes for shard in shards)
-        where = f"shards are kept in {self.cache.folder}, up to {self.cache.limit / GB:g} GB ({LIMIT})"
-        more = f"{self.address} has {total / GB:.1f} GB: each epoch fetches what was deleted again; "
-        yield more * (total > self.cache.limit) + where
+        sizes = f"{self.address} has {total / GB:.1f} GB, and the cache {self.cache.limit / GB:g} GB ({LIMIT})"
+        if self.in_parts:
+            yield f"{sizes}: each image is fetched when it is read, and not kept"
+        elif total > self.cache.limit:
+            yield f"{sizes}: its shards are fetched again and again, as the server sends no parts of files"
+        else:
+            yield f"shards are kept in {self.cache.folder}, up to {self.cache.limit / GB:g} GB ({LIMIT})"
 
 
 def open_remote(address: str) -> Index:
@@ -56,7 +71,17 @@ def open_remote(address: str) -> Index:
             index = _open_fetched(_fetch_index(folder.address, own), folder)
     _check_room(index, folder.cache.limit)
     folder.cache.forget_failures()
+    if sum(shard.bytes for shard in index.shards) > folder.cache.limit:
+        index.folder = replace(folder, in_parts=_sends_parts(folder.address))
     return index
+
+
+def _sends_parts(address: str) -> bool:
+    """Whether a server sends parts of files."""
+    try:
+        return read_range(join_address(address, INDEX), 0, 8) is not None
+    except FetchError:
+        return False
 
 
 def _open_fetched(path: Path, folder: RemoteFolder) -> Index:
@@ -92,6 +117,7 @@ def _fetch_index(folder: str, own: Path) -> Path:
                 part.replace(path)
     except FetchError as error:
         hint = "give the address of a packed data set, the folder of its index and its shards"
+        hint = hint if error.is_final else "check the address and its server, and try again"
         raise UserError(f"cannot fetch {address}: {error}", hint) from None
     return path
 
@@ -103,7 +129,7 @@ def _size(header: bytes) -> int:
         ends = [field["data_offsets"][1] for name, field in fields.items() if name != "__metadata__"]
         return len(header) + int(max(ends))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        raise FetchError("it is no index of a packed data set") from None
+        raise FetchError("it is no index of a packed data set", is_final=True) from None
 
 
 def _check_room(index: Index, limit: int) -> None:

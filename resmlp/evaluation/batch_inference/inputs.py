@@ -52,7 +52,7 @@ class Inputs:
 
 
 class ClassNames(Sequence[str | None]):
-    """The name of each label, made when it is asked for."""
+    """The name of each label, made when it is asked for; None without classes."""
 
     def __init__(self, classes: Sequence[str], labels: Sequence[int]):
         self.classes, self.labels = classes, labels
@@ -61,15 +61,16 @@ class ClassNames(Sequence[str | None]):
         return len(self.labels)
 
     @overload
-    def __getitem__(self, i: int) -> str: ...
+    def __getitem__(self, i: int) -> str | None: ...
 
     @overload
     def __getitem__(self, i: slice) -> "ClassNames": ...
 
-    def __getitem__(self, i: int | slice) -> "str | ClassNames":
+    def __getitem__(self, i: int | slice) -> "str | ClassNames | None":
         if isinstance(i, slice):
             return ClassNames(self.classes, self.labels[i])
-        return self.classes[self.labels[i]]
+        label = self.labels[i]  # raises IndexError at the end
+        return self.classes[label] if self.classes else None
 
 
 def open_inputs(root: str, data: LabelTable = NO_TABLE) -> Inputs:

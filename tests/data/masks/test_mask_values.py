@@ -15,6 +15,7 @@ from resmlp.config.tasks import Segment
 from resmlp.data import open_eval_masks, open_masks
 from resmlp.data.masks.files import read_numbers
 from resmlp.data.masks.soft_edges import has_soft_edges
+from resmlp.imaging.image_file import File
 from resmlp.utils.errors import UserError
 
 SIZE = (40, 30)
@@ -200,12 +201,12 @@ READ = {
 def test_kinds_of_png(kind, tmp_path):
     write, colors = READ[kind]
     write(tmp_path / "a.png")
-    assert np.array_equal(read_numbers(str(tmp_path / "a.png"), colors), NUMBERS)
+    assert np.array_equal(read_numbers(File(str(tmp_path / "a.png")), colors), NUMBERS)
 
 
 def test_one_bit(tmp_path):
     Image.fromarray(NUMBERS == 1).save(tmp_path / "a.png")
-    assert np.array_equal(read_numbers(str(tmp_path / "a.png")), NUMBERS == 1)
+    assert np.array_equal(read_numbers(File(str(tmp_path / "a.png"))), NUMBERS == 1)
 
 
 def rgb16(file: Path) -> None:
@@ -236,7 +237,7 @@ def test_other_kinds_are_one_line(kind, tmp_path):
     write, colors, expected = REFUSED[kind]
     write(tmp_path / "a.png")
     with pytest.raises(UserError, match=expected) as caught:
-        read_numbers(str(tmp_path / "a.png"), colors)
+        read_numbers(File(str(tmp_path / "a.png")), colors)
     assert "\n" not in str(caught.value)
 
 

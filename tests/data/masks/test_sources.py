@@ -16,6 +16,7 @@ from resmlp.data import JointTransform, TrainBatches, UnreadableImage, open_eval
 from resmlp.data.masks.classnames import palette
 from resmlp.data.masks.files import LabelMap, read_numbers
 from resmlp.data.masks.sources import check_masks
+from resmlp.imaging.image_file import File
 from resmlp.utils.errors import UserError
 
 
@@ -222,7 +223,7 @@ def png(bits: int, numbers: np.ndarray) -> bytes:
 def test_gray_masks_of_any_bit_depth(tmp_path, bits):
     numbers = np.random.default_rng(0).integers(0, 2**bits, (5, 7))
     (tmp_path / "a.png").write_bytes(png(bits, numbers))
-    read = read_numbers(str(tmp_path / "a.png"))
+    read = read_numbers(File(str(tmp_path / "a.png")))
     assert np.array_equal(read, numbers)
     assert read.dtype in (np.uint8, np.uint16)
 
@@ -235,7 +236,7 @@ def test_palette_masks_are_read_by_index(tmp_path, bits):
     image.save(tmp_path / "a.png", bits=bits)
     with Image.open(tmp_path / "a.png") as written:
         assert written.mode == "P"
-    assert np.array_equal(read_numbers(str(tmp_path / "a.png")), numbers)
+    assert np.array_equal(read_numbers(File(str(tmp_path / "a.png"))), numbers)
 
 
 def test_label_map():

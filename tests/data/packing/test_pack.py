@@ -385,7 +385,8 @@ def test_bytes_that_are_no_image_are_an_unreadable_image_of_the_shard(packed, tm
         ({"root": "tree"}, ".", "one within the other"),
         ({"root": "tree"}, "full", "is not empty"),
         ({"root": "gone"}, "out", "no such file"),
-        ({"root": "tree", "source": "masks"}, "out", "label for each pixel"),
+        ({"root": "tree", "source": "masks"}, "out", "PATH tree has no folder images/"),
+        ({"source": "scenes"}, "out", "scenes has no files: it is drawn"),
         ({"root": "tree", "source": "cifra10"}, "out", "did you mean cifar10"),
     ],
 )

@@ -1,6 +1,7 @@
 """A packed data set on a server: the same images as in its folder, whatever the server does."""
 
 import pickle
+import shutil
 import threading
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_a_new_version_is_never_taken_for_the_old_one(packed, tmp_path):
         (403, "access is denied"),
         (500, "the server answered 500"),
         ("cut", "bytes, and 10,240 when it was packed"),
-        ("breaks", "payload"),
+        ("breaks", "the connection ended before the whole answer came"),
         pytest.param("stalls", "no answer for 0.4 seconds", marks=pytest.mark.slow),
         ("other bytes", "another checksum than when it was packed"),
     ],
@@ -165,10 +166,36 @@ def test_a_request_that_failed_is_repeated(packed, server):
 def test_a_server_that_vanished_is_named(packed):
     with Server(packed).running() as server:
         images = open_splits(data(server.address)).train
-    with pytest.raises(UserError, match=f"cannot read {server.address}/train-00000.tar: .*onnect"):
+    with pytest.raises(UserError, match=f"cannot read {server.address}/train-00000.tar: no connection to"):
         images.read(0)
-    with pytest.raises(UserError, match=f"cannot fetch {server.address}/{INDEX}: .*onnect"):
-        open_splits(data(server.address))
+
+
+@pytest.fixture(scope="module")
+def other_protocol(packed):
+    """The https address of a server that speaks http."""
+    with Server(packed).running() as server:
+        yield server.address.replace("http", "https")
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        (
+            "http://127.0.0.1:1/x",
+            r"no connection to 127.0.0.1:1 \(Connection refused\) \(check the address and its server",
+        ),
+        ("http://no-such-host.invalid/x", r"no connection to no-such-host.invalid:80 \(.*\) \(check the address"),
+        ("", r"no secure connection to 127.0.0.1:\d+ \(.*(version|record).*\) \(check the address"),
+        ("http://", "the address http:// names no server"),
+        ("https:///x", "the address https:///x names no server"),
+        ("s3://", "the address s3:// names no server"),
+    ],
+)
+def test_an_address_without_a_server_is_one_line(other_protocol, address, why):
+    with pytest.raises(UserError, match=why) as caught:
+        open_splits(data(address or other_protocol))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("fault", [404, 500, "cut", "breaks", "a page", "other bytes"])
@@ -177,6 +204,8 @@ def test_an_index_that_cannot_be_fetched_is_one_line(server, fault):
     with pytest.raises(UserError) as caught:
         open_splits(data(server.address))
     assert f"{server.address}/{INDEX}" in str(caught.value)
+    is_final = fault in (404, "a page", "other bytes")
+    assert ("give the address of a packed data set" if is_final else "try again") in str(caught.value)
     assert "\n" not in str(caught.value)
     server.faults.clear()
     assert len(open_splits(data(server.address)).train) == 16
@@ -186,7 +215,7 @@ def test_the_cache_is_bounded(packed, server, cache, monkeypatch):
     size = (packed / SHARDS[0]).stat().st_size
     monkeypatch.setenv("RESMLP_CACHE_GB", str(2.5 * size / GB))
     images = open_splits(data(server.address)).train
-    assert "each epoch fetches what was deleted again" in images.notes[0]
+    assert "fetched again and again, as the server sends no parts of files" in images.notes[0]
     for i in range(16):
         images.read(i)
         assert sum(path.stat().st_size for path in cache.iterdir()) <= 2.5 * size
@@ -197,6 +226,61 @@ def test_the_cache_is_bounded(packed, server, cache, monkeypatch):
     monkeypatch.setenv("RESMLP_CACHE_GB", "many")
     with pytest.raises(UserError, match="RESMLP_CACHE_GB is 'many'"):
         open_splits(data(server.address))
+
+
+@pytest.fixture
+def in_parts(packed, monkeypatch):
+    """A server that sends parts of files, and a cache with room for two and a half of six shards."""
+    monkeypatch.setenv("RESMLP_CACHE_GB", str(2.5 * (packed / SHARDS[0]).stat().st_size / GB))
+    with Server(packed, ranges=True).running() as server:
+        yield server
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_set_that_the_cache_cannot_hold_is_fetched_once_an_epoch(packed, in_parts, cache, workers):
+    (note,) = open_splits(data(in_parts.address)).train.notes
+    assert note.endswith("each image is fetched when it is read, and not kept")
+    size = sum((packed / name).stat().st_size for name in SHARDS)
+    for epoch in range(2):
+        in_parts.sent.clear()
+        assert batches(in_parts.address, epoch, workers=workers) == batches(packed, epoch)
+        assert 0 < sum(in_parts.sent[name] for name in SHARDS) <= size
+    assert not list(cache.glob("*.tar"))
+    assert check_data(in_parts.address).to_dict()["issues"] == check_data(packed).to_dict()["issues"]
+    assert len(list(cache.glob("*.tar"))) == 2, "the check fetches whole shards, and the last ones remain"
+    in_parts.requests.clear()
+    assert described(open_eval(data(in_parts.address))) == described(open_eval(data(packed)))
+    assert in_parts.requests.keys() == {INDEX}, "what is in the cache is read there"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (404, "it is not there"),
+        (416, "the server answered 416"),
+        (500, "the server answered 500"),
+        ("half of the part", "bytes too early"),
+        ("grown", "it has 10,752 bytes, and 10,240 when it was packed"),
+        ("cut", "bytes, and 10,240 when it was packed"),
+    ],
+)
+def test_a_lost_part_is_the_name_of_its_shard(packed, in_parts, tmp_path, fault, reason):
+    shard = SHARDS[1]
+    in_parts.faults[shard] = fault
+    if fault == "grown":
+        in_parts.folder = shutil.copytree(packed, tmp_path / "grown")
+        (in_parts.folder / shard).write_bytes((packed / shard).read_bytes() + bytes(512))
+    images = open_splits(data(in_parts.address)).train
+    with pytest.raises(UserError) as caught:
+        images.read(IN_SHARD)
+    assert str(caught.value).startswith(f"cannot read {in_parts.address}/{shard}: ")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+    _, unreadable = batches(in_parts.address)
+    assert {name.partition(" ")[0] for name in unreadable} == {f"{in_parts.address}/{shard}"}
+    in_parts.faults.clear()
+    in_parts.folder = packed
+    assert batches(in_parts.address) == batches(packed), "the same command again asks the server again"
 
 
 def test_a_file_of_the_cache_may_be_cut_or_deleted(packed, server, cache):
@@ -234,6 +318,7 @@ def test_a_missing_package_is_named(monkeypatch):
 def test_object_storage(packed, server, monkeypatch):
     """A store that answers a request for an object, or for a part of it, as S3 does."""
     pytest.importorskip("s3fs")
+    server.ranges = True
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.address.removesuffix("/set"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "us-east-1")

@@ -17,6 +17,7 @@ from resmlp.data.masks.conversion.labelme import is_beside_image, is_labelme, pl
 from resmlp.data.masks.conversion.plan import Fields, Item, Plan
 from resmlp.data.masks.conversion.png_masks import plan_city, plan_voc
 from resmlp.data.masks.files import IGNORED, image_header
+from resmlp.imaging.image_file import File
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, counted, did_you_mean
 from resmlp.utils.files import LOCK, only_writer, read_json, remove, write_json, write_text, write_whole
@@ -231,8 +232,8 @@ def _write(item: Item, out: Path, plan: Plan, copy: bool) -> bool:
 def _drawn(item: Item) -> np.ndarray:
     """The class numbers of an image, uint8 H W. Raises `UserError` if they cannot be read, or have another size."""
     numbers = item.draw()
-    size = image_header(str(item.image), "apply").size
-    stored = image_header(str(item.image), "ignore").size
+    size = image_header(File(str(item.image)), "apply").size
+    stored = image_header(File(str(item.image)), "ignore").size
     if numbers.shape[::-1] not in (size, stored):
         sizes = "{} x {}".format(*size), "{1} x {0}".format(*numbers.shape)
         raise UserError(f"{item.image} is {sizes[0]} pixels, its mask {sizes[1]}", "width x height must be the same")

@@ -11,6 +11,7 @@ from resmlp.data.masks.classnames import palette
 from resmlp.data.masks.conversion.plan import Item, Plan, role_of
 from resmlp.data.masks.files import IGNORED, Color, Colors, read_numbers
 from resmlp.imaging.file_types import ENDINGS
+from resmlp.imaging.image_file import File
 from resmlp.utils.checks import demand
 from resmlp.utils.errors import UserError, printable
 
@@ -140,7 +141,7 @@ def _city_reader(folder: Path, stem: str) -> "partial[np.ndarray]":
 
 def read_mapped(mask: Path, table: Mapping[int, int], colors: Colors, known: str) -> np.ndarray:
     """The numbers of a mask by a table, uint8 H W. Raises `UserError` for a number that is not in it."""
-    numbers = read_numbers(str(mask), colors)
+    numbers = read_numbers(File(str(mask)), colors)
     unknown = [number for number in np.unique(numbers).tolist() if number not in table]
     demand(not unknown, f"{mask} has label {unknown[:1]}, which is none of {known}", "correct the mask")
     lookup = np.zeros(max(table) + 1, np.uint8)
