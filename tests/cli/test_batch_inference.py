@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from colored import plant
+from shardserver import Server, pack_small
 
+from resmlp.data.shards import remote
 from resmlp.evaluation.batch_inference import parts, run
 from resmlp.hub.packaged import CLASSIFIER
 
@@ -209,3 +211,21 @@ def test_a_network_without_torch(resmlp, tree, tmp_path):
 def test_a_wrong_environment_is_one_line(embed, as_process, rank, world):
     as_process(rank, world)
     assert "RANK is a number from 0 on, below WORLD_SIZE)" in embed().error
+
+
+def test_a_server_that_fails_is_an_error_and_the_same_command_continues(resmlp, tmp_path, monkeypatch):
+    """Its images may come the next time, so they get no rows."""
+    packed = pack_small(tmp_path)
+    monkeypatch.setenv("RESMLP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote, "PAUSES", (0.0, 0.0))
+    with Server(packed).running() as server:
+        server.faults["train-00002.tar"] = 500
+        command = ("embed", "pixels", server.address, "--out", tmp_path / "f.parquet", *FLAGS)
+        ended = resmlp(*command)
+        assert ended.code == 2
+        assert f"cannot fetch {server.address}/train-00002.tar: the server answered 500" in ended.err.splitlines()[-1]
+        assert {path.stem for path in tmp_path.glob("f.parquet.parts/part-*")} == {"part-00000"}
+        server.faults.clear()
+        assert resmlp(*command).code == 0
+    assert resmlp("embed", "pixels", packed, "--out", tmp_path / "local.parquet", *FLAGS).code == 0
+    assert parquet.read_table(tmp_path / "f.parquet") == parquet.read_table(tmp_path / "local.parquet")

@@ -106,13 +106,18 @@ class ShardCache:
         """The file that says why the last try failed."""
         return self.folder / f".{blake2b(address.encode(), digest_size=16).hexdigest()}{FAILED}"
 
-    def _raise_if_failed(self, address: str) -> None:
+    def failure(self, address: str) -> str | None:
+        """Why a shard could not be fetched in the last `AGAIN` seconds; None: it could, or nobody tried."""
         mark = self._mark(address)
         try:
             age, reason = time.time() - mark.stat().st_mtime, mark.read_text(encoding="utf-8")
         except FileNotFoundError:
-            return
-        if age < AGAIN:
+            return None
+        return reason if age < AGAIN else None
+
+    def _raise_if_failed(self, address: str) -> None:
+        reason = self.failure(address)
+        if reason is not None:
             raise UnreadableArchive(address, reason)
 
     def _make_room(self, needed: int) -> None:

@@ -57,6 +57,10 @@ class ShardFolder(ABC):
             os.close(descriptor)
         return data
 
+    def failure(self, shard: Shard) -> str | None:
+        """Why a server did not send a shard just now; None: it did, or was not asked."""
+        return None
+
     def damaged(self, shards: Sequence[Shard]) -> Iterator[UserError]:
         """An error for each shard that is known not to be as it was packed, without reading it."""
         yield from ()

@@ -130,6 +130,12 @@ class Index:
         offset, size = (int(column[row]) for column in places)
         return ShardImage(folder.where(shard), path, offset, size, shard, folder, decoding)
 
+    def raise_if_not_sent(self, row: int) -> None:
+        """Raise `UserError` if a server did not send the shard of an image just now."""
+        shard = self.shards[int(self.shard[row])]
+        reason = self.folder.failure(shard)
+        demand(reason is None, f"cannot fetch {self.folder.where(shard)}: {reason}", "give the same command again")
+
     def check_shards(self, all_of_them: bool = True) -> tuple[str, ...]:
         """Raise `UserError` for the first shard that is missing, or that has another size than when it was written.
 

@@ -45,6 +45,10 @@ class RemoteFolder(ShardFolder):
                 return data
         return self.read_open(self.open(shard) if found is None else found, shard, offset, size)
 
+    def failure(self, shard: Shard) -> str | None:
+        """As of `ShardFolder`."""
+        return self.cache.failure(self.where(shard))
+
     def notes(self, shards: Sequence[Shard]) -> Iterator[str]:
         """Where the shards are kept, and whether all have room there."""
         total = sum(shard.bytes for shard in shards)

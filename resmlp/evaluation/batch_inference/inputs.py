@@ -35,6 +35,15 @@ class Inputs:
         """The path of an image in the folder or archive, divided by '/'."""
         return self.images.paths[i] if self.images.paths else _inner(self.images.name(i), self.root)
 
+    def raise_if_not_sent(self, i: int) -> None:
+        """Raise `UserError` for an image that a server did not send: it may do so the next time."""
+        from resmlp.data.shards.index import Index
+        from resmlp.data.shards.rows import Rows
+
+        images = self.images.images
+        if isinstance(images, Rows) and isinstance(images.packed, Index):
+            images.packed.raise_if_not_sent(int(images.rows[i]))
+
     def checksum(self) -> str:
         """Identifies the images: their paths, labels, sizes and times, in this order. Reads no image."""
         from resmlp.data.images.file_stats import sizes_and_times

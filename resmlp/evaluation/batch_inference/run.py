@@ -116,6 +116,8 @@ def _write_missing(parts: Parts, inputs: Inputs, work: Work, share: Share, progr
             output = next(found)
             results |= output.results
             errors |= output.errors
+            for i in output.errors:
+                inputs.raise_if_not_sent(i)
             progress("images", done + len(results) + len(errors), total)
         parts.write(number, work.columns.table(parts.schema, inputs, rows, results, errors))
         done += len(rows)
