@@ -1,20 +1,43 @@
 """What all tests share: few threads, seeded generators, and the real data beside the repository."""
 
+import gc
 import os
 import random
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from drafts import draw_drafts
 from hubserver import Hub
 from PIL import Image
+from torch.onnx._internal._lazy_import import onnxscript_apis
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 # a shell's background jobs ignore Ctrl-C, and so would every program that a test starts and then interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# torch.onnx.export asks each time for the same list of operators, whose making is a third of a small export
+onnxscript_apis.get_torchlib_ops = cache(
+    lambda: type(onnxscript_apis).__getattr__(onnxscript_apis, "get_torchlib_ops")()
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """The collector need not look through modules and tests again and again, which costs more than many a test."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
+
+
+def pytest_unconfigure() -> None:
+    """Libraries complain of what is not collected in the end."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -95,13 +118,7 @@ def translator_export(translator_run, tmp_path_factory) -> Path:
 @pytest.fixture
 def draft_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made of all their parts but saved as a white pixel: rendering would be most of a small run's time."""
-    from matplotlib.figure import Figure
-
-    def save(figure: Figure, path: Path, format: str, metadata: object) -> None:
-        path.write_text("<svg/>") if format == "svg" else Image.new("RGB", (1, 1), "white").save(path, format)
-
-    monkeypatch.setattr(Figure, "savefig", save)
-    monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
+    draw_drafts(monkeypatch)
 
 
 @pytest.fixture

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import pytest
 import torch
+from drafts import draw_drafts
 
 from resmlp.cli.main import main
 
 SERVER = multiprocessing.get_context("forkserver")
 PRELOADED = ("resmlp.training.train", "resmlp.cli.main", "resmlp.tasks", "sklearn.datasets", "sklearn.model_selection")
-SERVER.set_forkserver_preload([*PRELOADED, "processes"])
+FIGURES = ("resmlp.analysis.report", "matplotlib.backends.backend_svg")
+SERVER.set_forkserver_preload([*PRELOADED, *FIGURES, "processes"])
 
 
 def start(
@@ -33,6 +36,7 @@ def start(
 ) -> BaseProcess:
     """Run `function(*args)` in a process and a session of its own; the exit code is the number that it returns, or 0.
 
+    Its figures are drafts.
     Both outputs are appended to the file `log`, or standard error to `errors`. `env` is the whole environment, by
     default that of this process. The packages `anew` are imported again where they are used: those that read the
     environment once.
@@ -67,6 +71,7 @@ def run(call: bytes, outputs: tuple[str, str], env: dict[str, str], folder: str,
             os.dup2(file.fileno(), descriptor)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     torch.set_num_threads(1)
+    draw_drafts(pytest.MonkeyPatch())
     function, args = cloudpickle.loads(call)
     code = function(*args)
     sys.exit(code if isinstance(code, int) else 0)

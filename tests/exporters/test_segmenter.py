@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from resmlp.config.model_json import SegmenterConfig, SegmenterModelConfig, Trun
 from resmlp.config.preprocessing import Preprocessing
 from resmlp.config.vision import architecture
 from resmlp.exporters import segmenter
+from resmlp.exporters.export import ExportResult
 from resmlp.exporters.formats import FORMATS
 from resmlp.exporters.precision import available
 from resmlp.models import Segmenter
@@ -61,12 +64,22 @@ def run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(run, tmp_path_factory) -> Path:
+def exported(run, tmp_path_factory) -> Callable[[str, bool], ExportResult]:
+    """`exported(format, with preprocessing)`: what export returns. Its folder is not to be written to."""
+
+    @cache
+    def export(to: str, pixels: bool) -> ExportResult:
+        require(to)
+        place = tmp_path_factory.mktemp("segmenter") / "export"
+        return resmlp.export(run, to=to, out=place, with_preprocessing=pixels)
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def folder(exported) -> Path:
     """Its export to ONNX. Not to be written to."""
-    require("onnx")
-    place = tmp_path_factory.mktemp("segmenter") / "export"
-    resmlp.export(run, to="onnx", out=place)
-    return place
+    return exported("onnx", False).out
 
 
 def same_pixels(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -77,12 +90,11 @@ def same_pixels(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("to", "pixels"), [("onnx", False), ("onnx", True), ("openvino", False)])
-def test_windows_give_the_labels_of_torch(run, photo, to, pixels, tmp_path):
-    require(to)
-    result = resmlp.export(run, to=to, out=tmp_path, with_preprocessing=pixels)
+def test_windows_give_the_labels_of_torch(run, exported, photo, to, pixels):
+    result = exported(to, pixels)
     assert result.output == "logits"
     assert result.difference < 1e-4
-    ours, theirs = resmlp.load(tmp_path), resmlp.load(run, "cpu")
+    ours, theirs = resmlp.load(result.out), resmlp.load(run, "cpu")
     for image in (photo, photo.resize((20, 17)), photo.resize((200, 40))):
         assert same_pixels(ours.predict(image).labels, theirs.predict(image).labels) >= 0.999
     assert ours.predict(photo).classes == CLASSES

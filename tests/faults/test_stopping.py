@@ -30,7 +30,7 @@ def slow(folder: str) -> int:
     read = Pixels.read_region
 
     def slowly(self, choose_region):
-        time.sleep(0.004)
+        time.sleep(0.002)
         return read(self, choose_region)
 
     Pixels.read_region = slowly

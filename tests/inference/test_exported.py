@@ -31,7 +31,7 @@ CLASSES = ("ant", "bee", "cat")
 @pytest.fixture(scope="module")
 def saved() -> Saved:
     torch.manual_seed(0)
-    model = resmlp.create_model("resmlp_digits", img_size=16, num_classes=3, init="fan-in").eval()
+    model = resmlp.create_model("resmlp_digits", img_size=16, num_classes=3, init="fan-in", depth=2).eval()
     return Saved(model, CLASSES, LOOK)
 
 

@@ -29,7 +29,7 @@ AMX, AVX2 = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16"}), frozenset
 def saved() -> Saved:
     """With gains and biases of which rounding would be seen."""
     torch.manual_seed(0)
-    model = create_model("resmlp_digits", img_size=16, num_classes=3, init="fan-in").eval()
+    model = create_model("resmlp_digits", img_size=16, num_classes=3, init="fan-in", depth=2).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("alpha", "gamma")):

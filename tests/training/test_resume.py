@@ -16,9 +16,9 @@ import pytest
 from resmlp.utils.files import read_json
 from resmlp.utils.logger import read_metrics
 
-STEPS_AN_EPOCH, STEPS = 11, 33
+STEPS_AN_EPOCH, STEPS = 8, 24
 EVERYTHING = [
-    *("--model.depth", "2", "--model.drop-path", "0.2", "--data.batch-size", "120", "--data.workers", "2"),
+    *("--model.depth", "2", "--model.drop-path", "0.2", "--data.batch-size", "160", "--data.workers", "2"),
     *("--augment.policy", "rand", "--augment.mixup", "0.8", "--augment.cutmix", "1.0", "--augment.erasing", "0.25"),
     *("--run.epochs", "3", "--run.eval-every", "1", "--run.ema", "0.9", "--run.accumulate", "2", "--run.device", "cpu"),
     *("--run.quant-noise", "0.3"),

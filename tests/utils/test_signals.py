@@ -28,6 +28,7 @@ with Interruption():
 AFTERWARDS = """
 import os, signal
 from resmlp.utils.interruption import Interrupted, Interruption
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
 try:
     with Interruption() as interruption:
         interruption.has_trained = True
