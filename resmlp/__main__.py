@@ -1,5 +1,6 @@
 """`resmlp` and `python -m resmlp`. Ctrl-C ends them with 130 at any moment, also while Python imports."""
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -23,6 +24,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def main() -> int:
     """The exit code of the command line. Only while a verb runs is Ctrl-C an exception."""
+    gc.set_threshold(50_000)  # imports make a million objects that stay: to look through them often takes half a second
     handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else it is ignored, as under nohup
     if handled:
         signal.signal(signal.SIGINT, _stop)

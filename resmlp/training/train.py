@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import accelerate
-import timm
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -265,7 +264,8 @@ def finish(engine: Engine, progress: Progress) -> Summary:
 
 def versions() -> dict[str, str]:
     """The versions of the packages on which the results of a run depend."""
-    packages = {module.__name__: str(module.__version__) for module in (torch, accelerate, timm)}
+    packages = {module.__name__: str(module.__version__) for module in (torch, accelerate)}
+    packages["timm"] = version("timm")  # to import it takes a third of a second
     return {"resmlp": version("resmlp"), "python": platform.python_version()} | packages
 
 
