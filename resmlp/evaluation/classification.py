@@ -1,4 +1,4 @@
-"""Classification: top-1 and top-5, ImageNet-ReaL, -V2, -A and -R.
+"""Classification: top-1 and top-5, also with mirror images, ImageNet-ReaL, -V2, -A and -R.
 
 The protocols differ in the classes of the images and in the classes that may be predicted, and in nothing else.
 """
@@ -96,6 +96,19 @@ def subset(key: str, evaluator: Evaluator) -> Scores:
     return scores()
 
 
+def flip(evaluator: Evaluator) -> Scores:
+    """Top-1 by the mean of the logits of each image and of its mirror image: two views, so it is apart from `top1`."""
+    numbers, _ = labels_by_name(evaluator)
+
+    def scores() -> Scores:
+        ranking = evaluator.ranking(mirrored=True)
+        tally = _tally_of(ranking, numbers, evaluator.num_classes)
+        yield from _fraction("flip", tally.top1, tally.images)
+        yield from _counted(ranking, tally)
+
+    return scores()
+
+
 def _check_order(key: str, evaluator: Evaluator) -> None:
     """Refuse a model for which an index of ImageNet-1k cannot be the place in its output."""
     names, hint = evaluator.predictor.classes, "its answers are indices into ImageNet-1k's classes in order of wnid"
@@ -179,12 +192,15 @@ def _in_subset(key: str, evaluator: Evaluator) -> tuple[list[int], tuple[int, ..
 
 def _tally(evaluator: Evaluator, numbers: Sequence[int], columns: tuple[int, ...] | None = None) -> "Tally":
     """What the model says of the images, whose folders are the classes `numbers`."""
+    return _tally_of(evaluator.ranking(columns), numbers, evaluator.num_classes)
+
+
+def _tally_of(ranking: "Ranking", numbers: Sequence[int], classes: int) -> "Tally":
     import torch
 
     from resmlp.metrics import Tally
 
-    ranking = evaluator.ranking(columns)
-    return Tally(torch.tensor(numbers, dtype=torch.int64)[ranking.label], ranking.top, evaluator.num_classes)
+    return Tally(torch.tensor(numbers, dtype=torch.int64)[ranking.label], ranking.top, classes)
 
 
 def _reliability(ranking: "Ranking", tally: "Tally") -> "Reliability":

@@ -54,7 +54,7 @@ class Evaluator:
     """the backend, the precision and the size of the images"""
     open_images: "Callable[[], ImageSet] | None" = None
     """opens the images, where they are read ahead"""
-    _rankings: "dict[Columns | None, Ranking]" = field(default_factory=dict)
+    _rankings: "dict[tuple[Columns | None, bool], Ranking]" = field(default_factory=dict)
     _warned: bool = False
 
     @cached_property
@@ -111,19 +111,24 @@ class Evaluator:
         size = "" if self.execution.size is None else f"-{shown(self.execution.size)}"
         return names + crop + size + ("" if self.weights == "best" else f"-{self.weights}")
 
-    def ranking(self, columns: Columns | None = None) -> "Ranking":
+    def ranking(self, columns: Columns | None = None, mirrored: bool = False) -> "Ranking":
         """The most probable classes of each image, once over all processes; among the classes `columns`, if given.
 
-        The network runs once for all protocols that ask for the same columns.
+        With `mirrored` by the mean of the logits of the image and of its mirror image. The network runs once for all
+        protocols that ask for the same.
         """
-        if columns not in self._rankings:
+        if (columns, mirrored) not in self._rankings:
             from resmlp.metrics import rank
 
-            ranking = rank(self.predictor.logits, self._batches(self.images), "cpu", columns)
+            def both(batch: "Tensor") -> "Tensor":
+                return (self.predictor.logits(batch) + self.predictor.logits(batch.flip(-1))) / 2
+
+            said = both if mirrored else self.predictor.logits
+            ranking = rank(said, self._batches(self.images), "cpu", columns)
             check_counts(ranking, self.images)
             demand_finite((ranking.top >= 0).any())
-            self._rankings[columns] = ranking
-        return self._rankings[columns]
+            self._rankings[columns, mirrored] = ranking
+        return self._rankings[columns, mirrored]
 
     def outputs(self) -> "Collected":
         """The logits of each image, once over all processes: N K."""

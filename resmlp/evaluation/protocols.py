@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from resmlp.evaluation.classification import real, subset, top1, v2
+from resmlp.evaluation.classification import flip, real, subset, top1, v2
 from resmlp.evaluation.evaluator import Evaluator, Scores
 from resmlp.evaluation.feature_probes import knn, linear
 from resmlp.evaluation.multilabel import mean_average_precision
@@ -30,6 +30,7 @@ class Protocol(NamedTuple):
 
 PROTOCOLS: dict[str, Protocol] = {
     "top1": Protocol("top-1, top-5, each class and the confusion matrix, by the folders' names", top1),
+    "flip": Protocol("top-1 by the mean of the logits of an image and of its mirror image", flip),
     "map": Protocol(
         "several labels for each image: mean average precision, macro F1, each class", mean_average_precision
     ),

@@ -49,18 +49,23 @@ class Progress:
     """the latest evaluation of each kind of weights"""
     notes: dict[str, Any] = field(default_factory=dict)
     """what the task noted about the data"""
+    window: dict[str, Any] = field(default_factory=dict)
+    """of each loss the sum and the count since the last line of the log"""
     files: dict[str, str] = field(default_factory=dict)
     """the SHA-256 of each other file of the checkpoint"""
 
     def check(self, step: int, total: float) -> None:
         """Raise ValueError for a wrong type or a value out of range, in the checkpoint of a step of `total`."""
-        for name, kind in (("best", dict), ("last", dict), ("notes", dict), ("files", dict)):
+        for name, kind in (("best", dict), ("last", dict), ("notes", dict), ("window", dict), ("files", dict)):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} is not an object")
         if type(self.step) is not int or self.step != step or not 0 < step <= total:
             raise ValueError(f"its step is {self.step!r}, not {step} of {total}")
         if type(self.seconds) not in (int, float) or not 0 <= self.seconds < math.inf:
             raise ValueError(f"its seconds are {self.seconds!r}")
+        for sums in self.window.values():
+            if not (isinstance(sums, list) and len(sums) == 2 and all(type(each) in (int, float) for each in sums)):
+                raise ValueError("its window has no sums and counts")
         for entry in (self.best, *self.last.values()):
             evaluated = entry.get("step", step) if isinstance(entry, dict) else None
             if type(evaluated) is not int or not 0 < evaluated <= step:

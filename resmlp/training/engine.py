@@ -23,8 +23,8 @@ from resmlp.utils.interruption import Interrupted, Interruption
 from resmlp.utils.logger import Bar, Logger, Window
 from resmlp.utils.seeding import seed_all
 
-GO, FAILED = 0, 64
-"""what a process says before a micro-batch: it has one, it has none; or the number of the signal that it got"""
+GO, SAVE, FAILED = -1, 0, 64
+"""what a process says before a micro-batch: it has one, a checkpoint is due, it has no batch; or its signal's number"""
 
 
 class Engine:
@@ -74,17 +74,16 @@ class Engine:
         self.progress = progress = self.checkpoints.load_last(self.total)
         if not progress.step and self.recipe.origin:
             self.take_over()
-            self.progress, text = self.start
-            progress = self.progress
+            self.progress = progress = self.start[0]
             if self.main:
-                console.print(text, soft_wrap=True)
+                console.print(self.start[1], soft_wrap=True)
         self.task.recall(progress.notes)
         self.logger = Logger(self.folder, self.run.log) if self.main else None
         if self.checkpoints.steps() and self.main:
             done = progress.step == self.total and not self.must_evaluate()
-            where = f"step {progress.step:,} of {self.total:,}"
-            console.print("all steps are done already" if done else f"continuing after {where}")
-        self.window, self.since = Window(), time.monotonic() - progress.seconds
+            rest = f"continuing after step {progress.step:,} of {self.total:,}"
+            console.print("all steps are done already" if done else rest)
+        self.window, self.since = Window(progress.window), time.monotonic() - progress.seconds
         self.saved_at = time.monotonic()
         self.bar = Bar(progress.step, self.total, self.main)
         with self.bar, self.interruption, self.logger or nullcontext():
@@ -152,7 +151,8 @@ class Engine:
 
     def next_batch(self, batches: Iterator[Batch]) -> Batch:
         """The next micro-batch, once all processes have theirs; raises and saves as described at `fit`."""
-        state, batch = GO, None
+        due = time.monotonic() - self.saved_at > 60 * self.run.save_minutes and not self.interruption.patient
+        state, batch = SAVE if due and self.interruption.has_trained else GO, None
         failure = UserError("another process has no batch", "see its message")
         try:
             self.interruption.check()
@@ -162,7 +162,9 @@ class Engine:
         except UserError as error:
             state, failure = FAILED, error
         agreed = self.agreement.highest(state)
-        if agreed == GO:
+        if agreed == SAVE:
+            self.save()
+        if agreed in (GO, SAVE):
             assert batch is not None
             return batch
         self.save_and_wait()
@@ -173,7 +175,7 @@ class Engine:
         if self.interruption.number is None or isinstance(error, UserError):
             return
         if self.interruption.has_trained and not self.updating:
-            self.save()
+            self.save(alone=True)
         raise Interrupted(self.interruption.number) from error
 
     def places(self, batch: Batch) -> AbstractContextManager[None]:
@@ -200,8 +202,6 @@ class Engine:
                 raise UserError(error.what, f"{self.last_checkpoint()}; {error.hint}")
         if last or (ends_epoch and (epoch + 1) % self.run.eval_every == 0):
             self.evaluate(epoch)
-            self.save()
-        elif time.monotonic() - self.saved_at > 60 * self.run.save_minutes:
             self.save()
 
     def autocast(self) -> torch.autocast:
@@ -271,13 +271,14 @@ class Engine:
                 for buffer in module.buffers():
                     torch.distributed.broadcast(buffer, src=0)
 
-    def save(self) -> None:
-        """Save a checkpoint of the current step."""
+    def save(self, alone: bool = False) -> None:
+        """Save a checkpoint of the current step; all processes call this together, or one of them `alone`."""
         self.check_finite()
         if not all(parameter.isfinite().all() for parameter in self.raw.parameters()):
             raise self.diverged("the weights are", self.progress.step - 1)
         self.progress.seconds = time.monotonic() - self.since
         self.progress.notes = self.task.notes()
+        self.progress.window = {} if alone else dict(self.window.state(self.progress.step))
         if self.main:
             self.checkpoints.save(self.progress)
         self.saved_at = time.monotonic()

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.text import Text
 from torch import Tensor
 
 from resmlp.utils.console import console
+from resmlp.utils.devices import all_mean
 from resmlp.utils.errors import printable
 from resmlp.utils.files import disk_errors
 from resmlp.utils.run_folder import METRICS
@@ -100,26 +101,47 @@ def _entry(line: str) -> dict[str, Any] | None:
 class Window:
     """The losses since the last line of the log, kept on their device: reading them at each step would stall it."""
 
-    def __init__(self) -> None:
-        self.losses: dict[str, list[Tensor]] = {}
-        self.steps: list[int] = []
+    def __init__(self, earlier: Mapping[str, Sequence[float]] | None = None) -> None:
+        self.earlier = earlier or {}
+        """of each loss the sum and the number of micro-batches before a checkpoint, from which the run goes on"""
+        self.entries: list[tuple[int, dict[str, Tensor]]] = []
+        """the optimizer step and the losses of each micro-batch"""
         self.samples = 0
         self.since = time.perf_counter()
 
     def add(self, step: int, losses: dict[str, Tensor]) -> None:
         """Add the scalars of one micro-batch of optimizer step `step`."""
-        self.steps.append(step)
-        for name, value in losses.items():
-            self.losses.setdefault(name, []).append(value.detach())
+        self.entries.append((step, {name: value.detach() for name, value in losses.items()}))
 
     def first_not_finite(self) -> int | None:
         """The first step with a loss that is not finite; None: all are finite."""
-        finite = torch.stack(self.losses["loss"]).isfinite().tolist() if self.steps else []
-        return next((step for step, is_finite in zip(self.steps, finite) if not is_finite), None)
+        losses = [entry["loss"] for _, entry in self.entries]
+        finite = torch.stack(losses).isfinite().tolist() if losses else []
+        return next((step for (step, _), is_finite in zip(self.entries, finite) if not is_finite), None)
 
     def means(self) -> dict[str, Tensor]:
         """Mean of each loss, on its device."""
-        return {name: torch.stack(values).mean() for name, values in self.losses.items()}
+        return {name: total / count for name, (total, count) in self._sums(self.entries).items()}
+
+    def state(self, step: int) -> dict[str, tuple[float, int]]:
+        """What the window of a run that goes on from a checkpoint after `step` steps starts with.
+
+        Sums are means over all processes, which call this together.
+        """
+        sums = self._sums([entry for entry in self.entries if entry[0] < step])  # others are of a step in the middle
+        if not sums:
+            return {name: (total, int(count)) for name, (total, count) in self.earlier.items()}
+        totals = all_mean(torch.stack([total for total, _ in sums.values()])).tolist()
+        return {name: (total, count) for total, (name, (_, count)) in zip(totals, sums.items())}
+
+    def _sums(self, entries: Sequence[tuple[int, dict[str, Tensor]]]) -> dict[str, tuple[Tensor, int]]:
+        """The sum of each loss and the number of its micro-batches, with those from before the checkpoint."""
+        found = {}
+        for name in dict.fromkeys(name for _, losses in entries for name in losses):
+            values = [losses[name] for _, losses in entries if name in losses]
+            total, count = self.earlier.get(name, (0.0, 0))
+            found[name] = torch.stack(values).float().sum() + total, len(values) + int(count)
+        return found
 
     def samples_per_s(self) -> float:
         """Samples per second of this process and its peers together."""

@@ -125,7 +125,6 @@ def test_a_killed_command_continues(embed, as_process, tmp_path, monkeypatch, wo
 
 @pytest.mark.parametrize("where", ["part", "join"])
 def test_a_full_disk_leaves_nothing_half_written(embed, tmp_path, monkeypatch, where):
-    (tmp_path / "f.parquet").write_bytes(b"an earlier file")
     write_table, writer = parquet.write_table, parquet.ParquetWriter
 
     def full(table, path, *args, **options):
@@ -139,7 +138,7 @@ def test_a_full_disk_leaves_nothing_half_written(embed, tmp_path, monkeypatch, w
     ended = embed()
     assert ended.code == 2
     assert "No space left on device (make room" in ended.error
-    assert (tmp_path / "f.parquet").read_bytes() == b"an earlier file"
+    assert not (tmp_path / "f.parquet").exists()
     left = names_in(tmp_path / "f.parquet.parts") - {".lock"}
     assert left == {"plan.json"} | {f"part-0000{number}.parquet" for number in range(5 * (where == "join"))}
     monkeypatch.setattr(parquet, "write_table", write_table)
@@ -147,6 +146,25 @@ def test_a_full_disk_leaves_nothing_half_written(embed, tmp_path, monkeypatch, w
     assert embed().code == 0
     assert parquet.read_table(tmp_path / "f.parquet").num_rows == 36
     assert names_in(tmp_path) == {"f.parquet"}
+
+
+def test_a_file_that_is_there_is_not_replaced(resmlp, embed, trained, tree, tmp_path):
+    assert embed().code == 0
+    before = (tmp_path / "f.parquet").read_bytes()
+    other = plant(tmp_path / "other", count=2)
+    for call, words in (
+        (lambda: embed(root=other), "f.parquet is there, of a command with other images (choose another --out"),
+        (lambda: resmlp("embed", trained, tree, "--out", tmp_path / "f.parquet", *FLAGS), "with another model"),
+    ):
+        ended = call()
+        assert ended.code == 2
+        assert words in ended.error
+    (tmp_path / "g.parquet").write_bytes(b"of another program")
+    ended = embed("g.parquet")
+    assert ended.code == 2
+    assert "g.parquet is there, with other content" in ended.error
+    assert (tmp_path / "g.parquet").read_bytes() == b"of another program"
+    assert (tmp_path / "f.parquet").read_bytes() == before
 
 
 def test_an_image_that_cannot_be_read_has_a_row_and_a_reason(resmlp, embed, trained, tmp_path):

@@ -124,6 +124,26 @@ def test_real_is_what_a_loop_counts(evaluate, table, val, tmp_path):
     assert alone == {key: both[key] for key in ("real", "real_interval", "real_images", "images", "unreadable")}
 
 
+def test_flip_is_top1_by_the_mean_of_two_views(evaluate, tmp_path, monkeypatch):
+    """The left half of image i is of gray 2i and the right half of 2i + 1; a network sees the left column alone."""
+    logits = torch.randn(60, 3, generator=torch.Generator().manual_seed(1))
+    method = "resmlp.inference.TorchPredictor.logits"
+    monkeypatch.setattr(method, lambda self, images: logits[images[:, 0, 4, 0].long()])
+    classes, right = ("a", "b", "c"), {"top1": 0, "flip": 0}
+    for i in range(30):
+        path = tmp_path / "images" / classes[i % 3] / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.repeat(np.uint8([[2 * i, 2 * i + 1]]), 4, 1).repeat(8, 0)).save(path)
+        both = (logits[2 * i] + logits[2 * i + 1]) / 2
+        right["top1"] += int(logits[2 * i].argmax()) == i % 3
+        right["flip"] += int(both.argmax()) == i % 3
+    flags = ("--data.root", tmp_path / "images", "--protocol", "top1", "flip")
+    found = evaluate(make_model(tmp_path / "model", 3, classes), *flags)
+    assert right["top1"] != right["flip"]
+    assert {name: found[name] for name in right} == {name: count / 30 for name, count in right.items()}
+    assert found["flip_interval"] == list(bootstrap(right["flip"], 30))
+
+
 def test_the_network_runs_once_for_two_protocols(evaluate, table, val, tmp_path, monkeypatch):
     from resmlp.inference import TorchPredictor
 

@@ -109,6 +109,20 @@ def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, whole, digits, in
     assert timeless(read_metrics(folder)) == timeless(read_metrics(whole))
 
 
+@pytest.mark.parametrize("step", [1, 7])
+def test_a_line_of_the_log_has_the_steps_before_an_interruption(tmp_path, digits, interrupt_at, step):
+    flags = ("--run.log-every", "4")
+    assert digits(tmp_path / "undisturbed", *flags) == 0
+    interrupt_at(step)
+    assert digits(tmp_path / "stopped", *flags) == 130
+    assert digits(tmp_path / "stopped", *flags) == 0
+    lines = [lines_of(tmp_path / name, "train") for name in ("stopped", "undisturbed")]
+    assert [line["step"] for line in lines[0]] == [4, 5, 8, 10]
+    for own, other in zip(*map(timeless, lines), strict=True):
+        assert own.pop("loss") == pytest.approx(other.pop("loss"), rel=1e-6)
+        assert own == other
+
+
 @pytest.mark.parametrize("step", [2, 7], ids=["while the trunk is frozen", "after"])
 def test_fine_tuning_continues_bit_identically(tmp_path, whole, digits, interrupt_at, step):
     """Another size, layer decay, a frozen trunk in the first of two epochs."""

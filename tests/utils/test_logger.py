@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import torch
 
-from resmlp.utils.logger import Logger, read_metrics
+from resmlp.utils.logger import Logger, Window, read_metrics
 
 WHOLE = [
     {"kind": "train", "step": 5, "epoch": 1, "lr": 0.1, "loss": 2},
@@ -67,3 +68,22 @@ def test_the_log_is_a_regular_file_or_none(tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
     assert read_metrics(tmp_path) == []
     assert read_metrics(tmp_path / "nowhere") == []
+
+
+def test_a_window_goes_on_after_a_checkpoint():
+    """Two micro-batches a step; the checkpoint is after three steps, in the middle of the fourth; then again."""
+    losses = torch.randn(12, generator=torch.Generator().manual_seed(0))
+    window, whole = Window(), Window()
+    for number, loss in enumerate(losses):
+        whole.add(number // 2, {"loss": loss, "odd": loss} if number % 2 else {"loss": loss})
+    assert whole.means()["loss"].item() == pytest.approx(losses.mean().item(), rel=1e-6)
+    assert whole.means()["odd"].item() == pytest.approx(losses[1::2].mean().item(), rel=1e-6)
+    for start, stop, done in ((0, 7, 3), (6, 6, 3), (6, 12, 6)):
+        for entry in whole.entries[start:stop]:
+            window.add(*entry)
+        state = json.loads(json.dumps(window.state(done)))
+        assert [state["loss"][1], state["odd"][1]] == [2 * done, done]
+        if stop < 12:
+            window = Window(state)
+    for name, mean in window.means().items():
+        assert mean.item() == pytest.approx(whole.means()[name].item(), rel=1e-6)

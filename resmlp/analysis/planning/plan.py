@@ -127,7 +127,7 @@ def _data(recipe: ImageRecipe, place: Place) -> tuple[Figure, Figure | None]:
         images = Figure(place.images, "--images")
     if place.image_kb:
         size = Figure(place.image_kb * 1000, "--image-kb")
-    hint = "give --images N and --image-kb KB, or --data.root PATH"
+    hint = "give --images N and --image-kb KB" + ", or --data.root PATH" * (recipe.data.source == "folder")
     demand(images is not None, f"the number of images of {recipe.name} is not known", hint)
     assert images is not None
     return Figure(max(1, round(images.value * recipe.data.fraction)), images.source), size

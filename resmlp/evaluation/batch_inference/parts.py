@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 MARK = b"resmlp.plan"
-"""the entry of a Parquet file's metadata that identifies its plan"""
+"""the entry of a Parquet file's metadata that is its plan"""
 GROUP = 16
 """parts that become one row group of the file"""
 
@@ -34,13 +34,20 @@ class Parts:
 
     def __init__(self, out: Path, plan: Plan, schema: "pyarrow.Schema"):
         self.out, self.plan = out, plan
-        self.schema = schema.with_metadata({**(schema.metadata or {}), MARK: plan.mark.encode()})
+        self.schema = schema.with_metadata({**(schema.metadata or {}), MARK: json.dumps(asdict(plan)).encode()})
         self.folder = out.with_name(f"{out.name}.parts")
         self._own = f"{socket.gethostname()}.{os.getpid()}"
 
     def is_joined(self) -> bool:
-        """Whether the file is there, and of this plan."""
-        return _mark_of(self.out) == self.plan.mark
+        """Whether the file is there, and of this plan. Raises `UserError` if it is of another, or not ours."""
+        if not self.out.exists():
+            return False
+        found = _plan_of(self.out)
+        demand(found is not None, f"--out {self.out} is there, with other content", "choose another --out")
+        differ = self.plan.differences(found)
+        what = f"--out {self.out} is there, of a command with {', '.join(differ)}"
+        demand(not differ, what, "choose another --out, or remove the file")
+        return True
 
     def begin(self) -> None:
         """Make the folder, or continue in it. Raises `UserError` if it is of another plan, or has other content."""
@@ -151,12 +158,10 @@ def _first(lock: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _mark_of(path: Path) -> str | None:
-    """The plan of a Parquet file; None for any other file, and for none."""
+def _plan_of(path: Path) -> Any:
+    """The plan of a Parquet file, as JSON; None for any other file."""
     from pyarrow import ArrowException, parquet
 
     with suppress(OSError, ArrowException, ValueError):
-        if path.is_file():
-            metadata: dict[bytes, Any] = parquet.read_schema(path).metadata or {}
-            return metadata.get(MARK, b"").decode("ascii", "replace")
+        return json.loads((parquet.read_schema(path).metadata or {}).get(MARK, b"null"))
     return None

@@ -1,6 +1,5 @@
 """What a command writes: which images by which model, in which blocks. Two commands of one plan write the same file."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -56,11 +55,6 @@ class Plan:
     options: dict[str, Any]
     """what else changes the results: flags by their names, and the names of the columns"""
     block: int
-
-    @property
-    def mark(self) -> str:
-        """Identifies the plan."""
-        return blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=16).hexdigest()
 
     @property
     def blocks(self) -> int:
