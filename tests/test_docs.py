@@ -158,8 +158,8 @@ def test_the_machine_is_below_a_table(pages):
     path = pages / "results" / "training_step.json"
     page = pages / "docs" / "performance.md"
     old = json.loads(path.read_text())
-    assert f"\n- training_step: {old['machine']}; torch {old['versions']['torch']}, timm" in page.read_text()
     for machine, words in (
+        ("2 cores, EPYC", "2 cores, EPYC; torch 9.9"),
         (XEON, "2 cores, Xeon; 1 thread; `amx_bf16`, `avx2`; torch 9.9"),
         (XEON | {"instruction_sets": None, "threads": 2}, "2 cores, Xeon; 2 threads; torch 9.9"),
         (XEON | {"gpu": "H200", "cores": 1}, "H200, 1 core, Xeon; 1 thread; `amx_bf16`, `avx2`; torch 9.9"),
