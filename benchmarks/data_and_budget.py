@@ -24,6 +24,7 @@ from pathlib import Path
 from child_processes import run_all
 from machine import conditions
 from options import data_parser
+from scipy.stats import t
 
 from resmlp.analysis.style import BLUE, FAINT, GREEN, ORANGE, PURPLE, new_figure
 from resmlp.reproduction.measured_json import read_measured
@@ -53,8 +54,6 @@ CONVOLUTION = "dwconv"
 DRAWN = {"dwconv": BLUE, "conv3x3": GREEN, "mlp": ORANGE, "none": PURPLE}
 STEPS = (30 / 90, 60 / 90, 80 / 90)
 """where the paper's old-fashioned training lowers its rate, as parts of the training"""
-STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
-"""seeds -> the 97.5 % point of Student's t with one degree of freedom fewer"""
 
 
 def request(share: float, budget: int, seed: int, root: Path, runs: Path) -> Request:
@@ -83,7 +82,7 @@ def top1(one: Request, row: str) -> float:
 def interval(values: Sequence[float]) -> dict[str, float]:
     """The mean, the standard deviation, and half of the 95 % confidence interval by Student's t."""
     deviation = statistics.stdev(values)
-    half = STUDENT[len(values)] * deviation / math.sqrt(len(values))
+    half = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
     return {"mean": round(statistics.mean(values), 3), "std": round(deviation, 3), "half": round(half, 3)}
 
 
@@ -166,7 +165,9 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = data_parser(__doc__, "CIFAR-10", runs="data_and_budget")
-    parser.add_argument("--seeds", type=int, default=3, choices=STUDENT, help="how many (default: 3)")
+    parser.add_argument(
+        "--seeds", type=int, default=3, choices=range(2, 100), metavar="N", help="2 or more (default: 3)"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once (default: cores)")
     parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     try:

@@ -22,8 +22,8 @@ def result(name: str) -> tuple[dict[str, Any], str]:
     """A result, and how its numbers are cited."""
     found = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
     machine = found["machine"]
-    place = machine if isinstance(machine, str) else machine["cpu"]
-    return found, f"results/{name}.json ({place}; {found.get('threads', machine)} thread)"
+    threads = machine["threads"]
+    return found, f"results/{name}.json ({machine['cpu']}; {threads} thread{'s' * (threads != 1)})"
 
 
 def measured() -> str:

@@ -1,6 +1,7 @@
 """`resmlp plan`: against published counts, a measurement of ours, and arithmetic by hand."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -160,3 +161,5 @@ def test_too_large_networks_are_refused_without_a_plan():
 def test_the_figures_and_tables_are_those_of_the_results():
     ended = subprocess.run([sys.executable, ROOT / "docs" / "plan.py", "--check"], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
+    for figure in json.loads((ROOT / "resmlp" / "analysis" / "planning" / "measured.json").read_text()).values():
+        assert re.match(r"results/\w+\.json \([\w ]+; \d+ threads?\)", figure["source"])
