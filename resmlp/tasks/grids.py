@@ -42,11 +42,11 @@ class Grids:
 
 
 def resized(images: Tensor, size: Size) -> Tensor:
-    """float B 3 H W -> B 3 h w, bilinear and antialiased: the central part with the aspect ratio of `size`."""
+    """float B 3 H W -> B 3 h w, bicubic and antialiased: the central part with the aspect ratio of `size`."""
     if images.shape[-2:] == size:
         return images
     scale = min(whole / side for whole, side in zip(images.shape[-2:], size))
     height, width = (round(scale * side) for side in size)
     top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
     part = images[..., top : top + height, left : left + width]
-    return F.interpolate(part, size, mode="bilinear", antialias=True)
+    return F.interpolate(part, size, mode="bicubic", antialias=True)

@@ -14,7 +14,7 @@ from resmlp.config.seq2seq import SEQ2SEQ
 from resmlp.models import Segmenter, Seq2Seq, build_segmenter
 from resmlp.nn.dino_head import ProjectionHead
 from resmlp.tasks.dino_views import DinoNetwork
-from resmlp.training.muon import MuonAdamW, hidden_matrices
+from resmlp.training.muon import Muon, MuonAdamW, hidden_matrices, orthogonalized
 from resmlp.training.optimizers import make_optimizer, muon_summary, optimizer_summary, set_schedule
 from resmlp.utils.errors import UserError
 
@@ -87,6 +87,36 @@ def test_three_steps_follow_the_formulas():
         torch.testing.assert_close(model[0].weight.double(), weight, rtol=0, atol=(step + 1) * scale * 8 * BF16)
     for mine, theirs in zip([model[0].bias, *model[1].parameters()], others):
         assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("units", "near"), [(("fp32",), 1e-5), (("fp32", "bf16"), 8 * BF16)])
+def test_products_are_in_a_precision_that_the_cpu_has(monkeypatch, units, near):
+    monkeypatch.setattr("resmlp.training.muon.device_precisions", lambda device: units)
+    matrices = torch.stack([well_conditioned(24, 16, seed) for seed in range(3)])
+    expected = torch.stack([newton_schulz(matrix.T).T for matrix in matrices])
+    found = orthogonalized(matrices.float())
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=near)
+    assert (found == found.bfloat16()).all() == ("bf16" in units)
+
+
+def test_it_is_the_muon_of_torch():
+    """Matrices of several shapes, some of them alike, a few steps: rounding to bf16 apart."""
+    shapes = [(6, 4), (4, 6), (6, 4), (5, 5)]
+    one, two = ([nn.Parameter(well_conditioned(*shape).float()) for shape in shapes] for _ in range(2))
+    theirs = torch.optim.Muon(one, lr=0.1, weight_decay=0.3, momentum=0.8, adjust_lr_fn="match_rms_adamw")
+    ours = Muon(two, lr=0.1, weight_decay=0.3, momentum=0.8)
+    for step in range(3):
+        for number, both in enumerate(zip(one, two)):
+            generator = torch.Generator().manual_seed(10 * step + number)
+            gradient = torch.randn(shapes[number], generator=generator)
+            for parameter in both:
+                parameter.grad = gradient.clone()
+        theirs.step()
+        ours.step()
+        for expected, found in zip(one, two):
+            torch.testing.assert_close(found, expected, rtol=0, atol=(step + 1) * 0.1 * 0.2 * 6**0.5 * 8 * BF16)
+            assert theirs.state[expected].keys() == ours.state[found].keys()
+            torch.testing.assert_close(theirs.state[expected], ours.state[found])
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["decay", "layer decay"])
