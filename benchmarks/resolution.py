@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from adaptations import interpolated, relative, with_moments
 from child_processes import run_all
 from machine import conditions
@@ -42,6 +43,7 @@ MATCHED = 256
 METHODS = {
     "interpolated": "both sides of A interpolated",
     "ours": "U A U+, what resmlp does",
+    "resized": "the image resized to the trained size",
     "relative": "A as a table of offsets and a low-rank rest",
     "moments": "ours, and the moments of each token mixer matched to those at the trained size",
     "two_sizes": "ours, the logits averaged with those at the trained size",
@@ -118,6 +120,7 @@ class Seed:
         nets = {
             "interpolated": interpolated(single, size),
             "ours": at_size(single, size),
+            "resized": single,
             "relative": relative(single, size),
             "tuned": self.network(OWN if grid == OWN else f"tuned-{grid}"),
             "many": at_size(self.network("many"), size),
@@ -146,8 +149,14 @@ class Evaluated:
 
     @torch.inference_mode()
     def logits(self, saved: Saved) -> Tensor:
-        """N K"""
-        return torch.cat([saved.model(normalized(batch["image"], saved)) for batch in self.batches])
+        """N K, of these images resized to the size of the network where it has another one"""
+        found = list[Tensor]()
+        for batch in self.batches:
+            images = normalized(batch["image"], saved)
+            if images.shape[-2:] != saved.preprocessing.size:
+                images = F.interpolate(images, saved.preprocessing.size, mode="bicubic", antialias=True)
+            found.append(saved.model(images))
+        return torch.cat(found)
 
     def top1(self, logits: Tensor) -> float:
         """In percent."""

@@ -1,10 +1,14 @@
-"""ResMLP beside an attention network of its shape: one recipe, one seed, about as long, a test set that neither saw.
+"""ResMLP beside an attention network of its shape: one recipe, the same seeds, a test set that neither saw.
 
 python benchmarks/rivals.py multi30k|camvid --data PATH   trains what is not yet there; writes results/multi30k.json or
 camvid.json
+
+All trainings are kept in --runs, and the same command continues them. Numbers are means over the seeds.
 """
 
+import argparse
 import json
+import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -66,12 +70,12 @@ def resmlp(*args: str) -> dict:
     return json.loads(done.stdout)
 
 
-def contest(recipe: str, match: Match, name: str, root: str, out: Path) -> dict:
-    """Train one of the two unless it is trained, and evaluate it."""
-    folder = out / name
+def contest(recipe: str, match: Match, name: str, seed: int, options: argparse.Namespace) -> dict:
+    """Train one of the two with a seed unless it is trained, and evaluate it."""
+    folder, root = options.runs / f"{name}-{seed}", str(options.data)
     if not (folder / "summary.json").is_file():
         flags = match.flags if name == match.rival else ()
-        resmlp("train", recipe, "--data.root", root, "--out", str(folder), *flags)
+        resmlp("train", recipe, "--data.root", root, "--out", str(folder), "--run.seed", str(seed), *flags)
     summary = json.loads((folder / "summary.json").read_text())
     test = resmlp("eval", str(folder), "--data.root", root, *match.test)
     kept = {key: value for key, value in test.items() if isinstance(value, float | str | dict) and key != "hypotheses"}
@@ -79,35 +83,55 @@ def contest(recipe: str, match: Match, name: str, root: str, out: Path) -> dict:
     return {"test": kept, "validation": summary["best"], "minutes": minutes, "parameters": summary["parameters"]}
 
 
-def main(recipe: str, root: str, out: Path) -> dict:
-    """Both networks; returns what is recorded."""
-    match = MATCHES[recipe]
-    found = {name: contest(recipe, match, name, root, out) for name in ("resmlp", match.rival)}
-    mine, theirs = (round(found[name]["test"][match.metric], 4) for name in found)
-    numbers = {"resmlp": mine, match.rival: theirs}
-    numbers |= {f"{name}_validation": round(one["validation"][match.metric], 4) for name, one in found.items()}
+def means(found: dict[str, list[dict]], match: Match) -> dict[str, float]:
+    """Of each network over its seeds: the metric on the test and on the validation set, and the test's deviation."""
+    numbers = {}
+    for name, seeds in found.items():
+        test = [one["test"][match.metric] for one in seeds]
+        numbers[name] = statistics.mean(test)
+        numbers[f"{name}_validation"] = statistics.mean(one["validation"][match.metric] for one in seeds)
+        if len(test) > 1:
+            numbers[f"{name}_std"] = statistics.stdev(test)
     if match.behind is not None:
-        numbers["behind"] = round(theirs - mine, 4)
-    reached = mine >= match.needed and (match.behind is None or numbers["behind"] <= match.behind)
+        numbers["behind"] = numbers[match.rival] - numbers["resmlp"]
+    return {name: round(value, 4) for name, value in numbers.items()}
+
+
+def result_of(recipe: str, found: dict[str, list[dict]], seeds: list[int]) -> dict:
+    """What is recorded of both networks, each with all seeds."""
+    match = MATCHES[recipe]
+    numbers = means(found, match)
+    reached = numbers["resmlp"] >= match.needed and (match.behind is None or numbers["behind"] <= match.behind)
     return {
         "what": match.what,
         "numbers": numbers,
         "target": match.bounds,
         "reached": reached,
-        "command": f"python benchmarks/rivals.py {recipe} --data PATH",
-        "seconds": round(sum(one["minutes"] for one in found.values()) * 60, 1),
-        "seed": 0,
-        "networks": found,
-        **conditions(),
-        "versions": json.loads((out / "resmlp" / "summary.json").read_text())["versions"],
+        "command": f"python benchmarks/rivals.py {recipe} --data PATH --seeds {' '.join(map(str, seeds))}",
+        "seconds": round(sum(one["minutes"] for several in found.values() for one in several) * 60, 1),
+        "seeds": seeds,
+        "networks": {name: dict(zip(map(str, seeds), several)) for name, several in found.items()},
+        **conditions("accelerate", "timm"),
     }
 
 
-if __name__ == "__main__":
+def main() -> str | None:
+    """Train what is missing, and write; returns what was missed, if anything."""
     parser = data_parser(__doc__, "the recipe's data set", runs="RECIPE")
     parser.add_argument("recipe", choices=MATCHES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
-    folder = options.runs.with_name(options.recipe) if options.runs.name == "RECIPE" else options.runs
-    result = main(options.recipe, str(options.data), folder)
+    if options.runs.name == "RECIPE":
+        options.runs = options.runs.with_name(options.recipe)
+    match = MATCHES[options.recipe]
+    found = {
+        name: [contest(options.recipe, match, name, seed, options) for seed in options.seeds]
+        for name in ("resmlp", match.rival)
+    }
+    result = result_of(options.recipe, found, options.seeds)
     (RESULTS / f"{options.recipe}.json").write_text(json.dumps(result, indent=2) + "\n")
-    raise SystemExit(0 if result["reached"] else f"error: short of {result['target']}: {result['numbers']}")
+    return None if result["reached"] else f"error: short of {result['target']}: {result['numbers']}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
