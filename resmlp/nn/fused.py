@@ -35,6 +35,7 @@ from torch.autograd import Function
 
 from resmlp.nn.layers import Affine, DropPath, LayerScale, Mlp
 from resmlp.nn.mixers import LinearMixer
+from resmlp.utils.hardware import instruction_set
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -109,8 +110,11 @@ def _are_plain(x: Tensor, parameters: Sequence[Any]) -> bool:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, base: Tensor | None = None) -> Tensor:
-    """`x W' + bias + base`, by oneDNN for fp32 on a CPU: MKL takes a tenth longer on an AMD (torch 2.15)."""
-    if x.device.type == "cpu" and x.dtype == torch.float32 and _HAS_ONEDNN:
+    """`x W' + bias + base`, for fp32 by oneDNN on a CPU with AVX-512: there MKL takes a tenth longer on an AMD.
+
+    With AVX2 alone oneDNN takes a fifth longer (torch 2.15).
+    """
+    if x.device.type == "cpu" and x.dtype == torch.float32 and _PREFERS_ONEDNN:
         if base is None:
             return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return torch.ops.mkldnn._linear_pointwise.binary(x, base, weight, bias, "add")
@@ -122,6 +126,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, base: Tensor 
 
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """inductor uses the same operators; they have no public name"""
+_PREFERS_ONEDNN = _HAS_ONEDNN and instruction_set("fp32") == "avx512f"
 
 
 def _plain_tokens(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

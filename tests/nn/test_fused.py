@@ -67,10 +67,12 @@ def test_output_and_gradients_are_those_of_the_plain_form(kind, drop_path):
         assert 0 < kept.sum() < B
 
 
+@pytest.mark.parametrize("onednn", sorted({False, fused._HAS_ONEDNN}))
 @pytest.mark.parametrize("drop_path", [0.0, 0.5])
 @pytest.mark.parametrize("kind", FNS)
-def test_float32_errors_are_within_the_rounding_bound(kind, drop_path):
+def test_float32_errors_are_within_the_rounding_bound(kind, drop_path, onednn, monkeypatch):
     """Each value is a sum of products. The same sums of absolute values bound its error."""
+    monkeypatch.setattr(fused, "_PREFERS_ONEDNN", onednn)
     torch.manual_seed(0)
     layer, x = sublayer(kind, drop_path, torch.float32), torch.randn(B, N, D)
     exact, sizes = copy.deepcopy(layer).double(), copy.deepcopy(layer).double()
