@@ -47,8 +47,12 @@ class Muon(torch.optim.Muon):
     """
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """Nesterov momentum, orthogonalized; decoupled weight decay."""
+    def step(self, closure: Any = None) -> Any:
+        """Nesterov momentum, orthogonalized; decoupled weight decay. `closure`, if any, computes new gradients."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             for alike in by_shape(parameter for parameter in group["params"] if parameter.grad is not None):
                 directions = orthogonalized(torch.stack([self._momentum(p, group["momentum"]) for p in alike]))
@@ -56,6 +60,7 @@ class Muon(torch.optim.Muon):
                 for parameter, direction in zip(alike, directions):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(direction, alpha=-group["lr"] * scale)
+        return loss
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
         """The gradient and its running average, averaged once more."""
@@ -120,10 +125,6 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def step(self, closure: Any = None) -> Any:
         """One step of both; `closure`, if any, computes the gradients again and returns the loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        self.muon.step()
+        loss = self.muon.step(closure)
         self.adamw.step()
         return loss

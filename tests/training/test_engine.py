@@ -27,6 +27,7 @@ from resmlp.recipes import open_recipe
 from resmlp.tasks import Supervised
 from resmlp.training.ema import EpochAverage, MovingAverage
 from resmlp.training.engine import Engine
+from resmlp.training.muon import Muon
 from resmlp.utils.errors import UserError
 from resmlp.utils.files import read_json
 from resmlp.utils.logger import read_metrics
@@ -55,11 +56,11 @@ def rate(optim, step: int, epochs: int) -> float:
 
 
 class BareMuon:
-    """torch's two optimizers side by side."""
+    """The two optimizers side by side."""
 
     def __init__(self, matrices: list[nn.Parameter], others: list[nn.Parameter], decay: float):
         self.parts = (
-            torch.optim.Muon(matrices, momentum=0.9, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+            Muon(matrices, momentum=0.9, weight_decay=decay),
             torch.optim.AdamW(others, betas=(0.9, 0.999), weight_decay=0.0, fused=True),
         )
         self.param_groups = [group for part in self.parts for group in part.param_groups]
