@@ -12,8 +12,10 @@ OWN = "8"
 SIDES = ("4", "6", "8", "10", "12", "16")
 RECTANGLES = ("6x10", "8x12")
 GRIDS = (*SIDES, *RECTANGLES)
-ORDERS = {"many": ("random", GRIDS), "rising": ("rising", ("4", "6", "8"))}
-"""name of a training on several grids -> their order and the grids"""
+LARGEST = "16"
+"""whose parameters the training on many grids has: those of a smaller grid would limit the rank of A on it"""
+RISING, LONGER = ("4", "6", "8"), 1.2
+"""the grids of the training that rises, and how many more images it sees: its images are smaller"""
 NETWORK = {"init": "local", "layer_scale": 1.0, "depth": 4}
 TUNED = 0.2
 """the part of the epochs of a training in which `resmlp train resize` tunes A: about 240 steps"""
@@ -23,7 +25,7 @@ SETTINGS = {
         model=Model("resmlp_cifar", dim=64, **NETWORK),
         data=Data("cifar10", img_size=(32,), batch_size=128, workers=0, crop_ratio=1.0, fraction=0.3),
         augment=Augment("pad"),
-        optim=Optim("adamw", lr=3e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
+        optim=Optim("muon", lr=8e-3, weight_decay=0.05, warmup_epochs=1, clip=1.0),
         run=Run(epochs=10, eval_every=100, log=(), save_minutes=5, device="cpu"),
     ),
     "caltech20": ImageRecipe(
@@ -31,7 +33,7 @@ SETTINGS = {
         model=Model("resmlp_cifar", patch_size=16, dim=96, **NETWORK),
         data=Data("folder", img_size=(128,), batch_size=64, workers=0, crop_ratio=1.0),
         augment=Augment("resized", scale=(0.25, 1.0)),
-        optim=Optim("adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=3, clip=1.0),
+        optim=Optim("muon", lr=5e-3, weight_decay=0.05, warmup_epochs=3, clip=1.0),
         run=Run(epochs=60, eval_every=100, log=(), save_minutes=5, device="cpu"),
     ),
 }
@@ -52,9 +54,10 @@ def shape(grid: str, recipe: ImageRecipe) -> Size:
 def variants(base: ImageRecipe, data: Path, seed: int) -> dict[str, ImageRecipe]:
     """What is trained with a seed, by name: on one grid each, and on several. The longest come first."""
     base = replace(base, run=replace(base.run, seed=seed), data=replace(base.data, root=str(data)))
-    found = {}
-    for name, (order, grids) in ORDERS.items():
-        found[name] = replace(base, data=replace(base.data, grids=grids, grid_order=order))
+    many = replace(base.data, grids=GRIDS, img_size=shape(LARGEST, base))
+    rising = replace(base.data, grids=RISING, grid_order="rising")
+    longer = replace(base.run, epochs=round(LONGER * base.run.epochs))
+    found = {"many": replace(base, data=many), "rising": replace(base, data=rising, run=longer)}
     for grid in reversed(GRIDS):
         found[grid] = replace(base, data=replace(base.data, img_size=shape(grid, base)))
     return found

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -49,17 +50,20 @@ def test_an_interruption_waits_for_the_checkpoint(run_all, tmp_path, number):
 
 
 @pytest.mark.parametrize("setting", ["cifar10", "caltech20"])
-def test_a_seed_trains_ten_networks_with_the_same_images(benchmark_module, setting, tmp_path):
+def test_a_seed_trains_ten_networks_with_the_same_images_and_a_rising_one_with_more(benchmark_module, setting, tmp_path):
     recipes = benchmark_module("resolution_recipes")
     base = recipes.SETTINGS[setting]
     found = recipes.variants(base, tmp_path, 1)
     assert len(found) == 10
+    assert found["rising"].run.epochs == {"cifar10": 12, "caltech20": 72}[setting]
+    found["rising"] = replace(found["rising"], run=replace(found["rising"].run, epochs=base.run.epochs))
     assert {(r.run.epochs, r.data.fraction, r.data.batch_size, r.run.seed) for r in found.values()} == {
         (base.run.epochs, base.data.fraction, base.data.batch_size, 1)
     }
     side = {"cifar10": 4, "caltech20": 16}[setting]
     assert found["6x10"].data.size == (6 * side, 10 * side)
-    assert found["8"].data.size == found["many"].data.size == (8 * side, 8 * side)
+    assert found["8"].data.size == found["rising"].data.size == (8 * side, 8 * side)
+    assert found["many"].data.size == (16 * side, 16 * side)
     assert found["rising"].data.shapes == [(4, 4), (6, 6), (8, 8)]
     assert len(found["many"].data.shapes) == 8
 
