@@ -77,6 +77,9 @@ def openvino_model(path: Path, cores: int, streams: int = 1, hint: str = "f32") 
         "NUM_STREAMS": str(streams),
         "INFERENCE_NUM_THREADS": str(cores),
     }
+    with path.open("rb") as file:  # OpenVINO would try its readers of other formats, which print on standard error
+        if file.read(1) != b"<":
+            raise ValueError(f"{path.name} is not XML")
     return openvino_core().compile_model(path, "CPU", options)
 
 

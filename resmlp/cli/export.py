@@ -40,7 +40,7 @@ class Export(Verb):
     """images, or folders of images, for the comparison with torch"""
     precision: PrecisionChoice = "fp32"
     """in which the export runs by default, where the CPU has it: fp32, bf16 (openvino, not of translators), or auto, of
-    a classifier the fastest on this CPU that keeps the answers; resmlp compress --to int8 writes int8"""
+    a classifier the fastest on this CPU that keeps the answers; resmlp compress --to int8-openvino writes int8"""
 
     def __post_init__(self) -> None:
         check_range("--", self, tolerance=(POSITIVE, ANY))

@@ -25,7 +25,7 @@ class Profile(Verb):
     batch: tuple[int, ...] = (32,)
     """batch sizes"""
     precision: PrecisionChoice = "fp32"
-    """of weights and images: fp32 (without TF32), bf16, or auto, the lowest that the device has"""
+    """of weights and images: fp32 (without TF32), bf16, or auto, the lowest that the device and all backends have"""
     backend: tuple[Backend, ...] = ("torch",)
     """what runs the networks; onnx and openvino run the exported network on a CPU"""
     seconds: float = 3.0

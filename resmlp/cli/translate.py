@@ -44,8 +44,8 @@ class Translate(Verb):
     batch_size: int = 32
     """sentences that are translated at once"""
     device: Device = "auto"
-    precision: PrecisionChoice = "fp32"
-    """of the products: fp32, bf16 where the device has it, or int8 on a CPU; auto is fp32"""
+    precision: PrecisionChoice = "auto"
+    """of the products: fp32, bf16 where the device has it, or int8 on a CPU; auto: fp32, or that of an export"""
 
     def __post_init__(self) -> None:
         check_range("--", self, **SEARCH, n_best=(1, ANY), batch_size=(1, ANY))

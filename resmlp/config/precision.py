@@ -50,7 +50,11 @@ class Execution:
         if self.precision == "auto":
             return tuple(present)
         lacks = f"--precision {self.precision}: {of} has {' and '.join(present)}"
-        hint = "resmlp compress --to int8 writes a network in int8" if self.precision == "int8" else "leave it out"
+        hint = (
+            "resmlp compress --to int8-openvino writes a network in int8"
+            if self.precision == "int8"
+            else "leave it out"
+        )
         demand(self.precision in present, lacks, hint)
         return tuple(name for name in present if name == self.precision)
 

@@ -101,9 +101,11 @@ def usual_protocol(source: Source) -> str:
 
 
 def _scores(names: Sequence[str], evaluator: Evaluator) -> dict[str, Any]:
-    """The scores of all protocols."""
+    """The scores of all protocols; where a precision was asked for, also what ran the network."""
     running = [PROTOCOLS[name].run(evaluator) for name in names]  # all are checked before the network runs
-    return {name: value for scores in running for name, value in scores}
+    found = {name: value for scores in running for name, value in scores}
+    ran = getattr(vars(evaluator).get("predictor"), "ran", None)  # of texts and masks there is none
+    return found | ({"ran_by": ran._asdict()} if ran and evaluator.execution.precision else {})
 
 
 def check_protocols(names: Sequence[str], data: EvalData, files: Mapping[str, str | Path | None]) -> None:
@@ -137,6 +139,8 @@ def lines(scores: Mapping[str, Any], where: str = "") -> Iterator[str]:
     for name, value in scores.items():
         if name.endswith("_signature"):
             yield f"  {name.removesuffix('_signature')} is {value}"
+    if "ran_by" in scores:
+        yield "  ran by {backend}, {precision} ({instruction_set})".format(**scores["ran_by"])
     if "train_images" in scores:
         yield f"  learned from {scores['train_images']:,} training images"
     if "linear_grid" in scores:

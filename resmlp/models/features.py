@@ -35,7 +35,7 @@ def pooled(model: nn.Module) -> Network:
         return lambda images: model.pool(model.forward_features(images))
     body, head = getattr(model, "forward_features", None), getattr(model, "forward_head", None)
     if not (callable(body) and callable(head)):
-        raise UserError(f"{type(model).__name__} has no features apart from its output", "use another network")
+        raise UserError("the network has no features apart from its output", "use a run folder or a named network")
     return lambda images: head(body(images), pre_logits=True)
 
 

@@ -112,6 +112,10 @@ class MuonAdamW(torch.optim.Optimizer):
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
         self._share()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy: `__setstate__` finds its parts."""
+        return super().__getstate__() | {"muon": self.muon, "adamw": self.adamw}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Replace the state, at the end of `load_state_dict`."""
         super().__setstate__(state)

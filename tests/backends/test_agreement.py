@@ -77,7 +77,10 @@ def test_the_precisions_to_measure(asked, images, found):
     ("asked", "line"),
     [
         ("bf16", r"^--precision bf16: this cpu has fp32 \(leave it out\)$"),
-        ("int8", r"^--precision int8: this cpu has fp32 \(resmlp compress --to int8 writes a network in int8\)$"),
+        (
+            "int8",
+            r"^--precision int8: this cpu has fp32 \(resmlp compress --to int8-openvino writes a network in int8\)$",
+        ),
     ],
 )
 def test_a_precision_that_is_not_there(asked, line):

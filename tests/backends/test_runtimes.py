@@ -1,10 +1,12 @@
-"""OpenVINO beside signals."""
+"""OpenVINO beside signals, and given files that are none of its own."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+
+from resmlp.backends.runtimes import openvino_model
 
 CODE = """
 import gc, os, signal
@@ -37,3 +39,13 @@ def test_ctrl_c_after_an_engine_is_gone(tmp_path):
     command = [sys.executable, "-c", CODE]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, timeout=120)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x00" * 100], ids=["empty", "text", "zeros"])
+def test_a_graph_that_is_not_xml_is_refused_without_another_line(content, tmp_path, capfd):
+    pytest.importorskip("openvino")
+    path = tmp_path / "model.xml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="^model.xml is not XML$"):
+        openvino_model(path, 1)
+    assert capfd.readouterr() == ("", "")

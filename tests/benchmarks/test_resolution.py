@@ -50,7 +50,9 @@ def test_an_interruption_waits_for_the_checkpoint(run_all, tmp_path, number):
 
 
 @pytest.mark.parametrize("setting", ["cifar10", "caltech20"])
-def test_a_seed_trains_ten_networks_with_the_same_images_and_a_rising_one_with_more(benchmark_module, setting, tmp_path):
+def test_a_seed_trains_ten_networks_with_the_same_images_and_a_rising_one_with_more(
+    benchmark_module, setting, tmp_path
+):
     recipes = benchmark_module("resolution_recipes")
     base = recipes.SETTINGS[setting]
     found = recipes.variants(base, tmp_path, 1)

@@ -144,6 +144,15 @@ def test_flip_is_top1_by_the_mean_of_two_views(evaluate, tmp_path, monkeypatch):
     assert found["flip_interval"] == list(bootstrap(right["flip"], 30))
 
 
+def test_what_ran_is_named_where_a_precision_is_asked_for(evaluate, resmlp, val, tmp_path):
+    model, flags = make_model(tmp_path / "model", 12), ("--data.root", val[0])
+    assert "ran_by" not in evaluate(model, *flags)
+    ran = evaluate(model, *flags, "--precision", "fp32")["ran_by"]
+    assert (ran["backend"], ran["precision"]) == ("torch", "fp32")
+    ended = resmlp("eval", model, "--data.workers", 0, *flags, "--precision", "fp32")
+    assert f"\n  ran by torch, fp32 ({ran['instruction_set']})\n" in ended.out
+
+
 def test_the_network_runs_once_for_two_protocols(evaluate, table, val, tmp_path, monkeypatch):
     from resmlp.inference import TorchPredictor
 

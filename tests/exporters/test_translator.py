@@ -179,6 +179,7 @@ def test_matrices_of_8_bits(translator_run, folder, tmp_path, capsys):
     (tmp_path / "in.txt").write_text("seven\n")
     assert main(["translate", str(tmp_path / "int8"), str(tmp_path / "in.txt"), "--precision", "fp32"]) == 2
     assert "was exported in int8" in capsys.readouterr().err
+    assert main(["translate", str(tmp_path / "int8"), str(tmp_path / "in.txt")]) == 0
 
 
 def test_graphs_that_differ_are_refused(translator_run, tmp_path, monkeypatch):

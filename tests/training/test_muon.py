@@ -155,6 +155,22 @@ def test_state_goes_through_a_file_and_the_next_step_is_the_same(tmp_path):
     assert {id(p) for p in second.state} == {id(p) for p in two.parameters()}
 
 
+def test_a_copy_steps_alone():
+    model = network(10, 6)
+    both = (model, make_optimizer(model, Optim("muon", lr=0.1)))
+    gradients(model, 0)
+    both[1].step()
+    before = deepcopy(model.state_dict())
+    other, optimizer = deepcopy(both)
+    for net in (model, other):
+        gradients(net, 1)
+    optimizer.step()
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    both[1].step()
+    for mine, theirs in zip(model.parameters(), other.parameters()):
+        assert torch.equal(mine, theirs)
+
+
 def test_no_step_without_gradients_and_closures_are_called_once():
     model = network(10, 6)
     before = deepcopy(model.state_dict())

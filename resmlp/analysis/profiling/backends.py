@@ -1,6 +1,6 @@
 """The backends of `resmlp profile`: PyTorch, torch.compile, and exported networks on a CPU."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -17,12 +17,14 @@ from resmlp.backends.runtimes import HAS, open_engine
 from resmlp.config.precision import Execution, Precision
 from resmlp.exporters.formats import check_packages, quiet, write_network
 from resmlp.utils.checks import demand
+from resmlp.utils.hardware import device_precisions, instruction_set
 
 Network = Callable[[Tensor], Any]
 """images B 3 H W -> outputs"""
 Backend = Callable[[Subject, str], Network]
 """(network, precision) -> a function that runs it"""
 EXPORTED = ("onnx", "openvino")
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def run_torch(subject: Subject, precision: str) -> Network:
@@ -61,7 +63,19 @@ def check_backend(backend: str, device: str, precision: str) -> None:
     if backend in EXPORTED:
         check_packages(backend, "--backend")
         demand(device == "cpu", f"--backend {backend} runs only on a CPU, not on {device}", "--device cpu")
-        Execution(precision=precision).among(HAS[backend], f"--backend {backend}")
+    unit = f" ({instruction_set('fp32')})" if device == "cpu" else ""
+    Execution(precision=precision).among(precisions_of(backend, device), f"--backend {backend} on this {device}{unit}")
+
+
+def precisions_of(backend: str, device: str) -> list[Precision]:
+    """The precisions that a backend has on a device, fp32 first."""
+    return [name for name in device_precisions(device) if name in HAS.get(backend, DTYPES)]
+
+
+def lowest_precision(backends: Iterable[str], device: str) -> Precision:
+    """The lowest precision that all of these backends have on a device: they are compared in one."""
+    every = [precisions_of(backend, device) for backend in backends]
+    return [name for name in device_precisions(device) if all(name in present for present in every)][-1]
 
 
 @contextmanager

@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from resmlp.analysis.profiling.backends import BACKENDS, Network, allow_recompiles, check_backend
+from resmlp.analysis.profiling.backends import (
+    BACKENDS,
+    DTYPES,
+    Network,
+    allow_recompiles,
+    check_backend,
+    lowest_precision,
+)
 from resmlp.analysis.profiling.device import allocated, clock_of, describe, energy_meter, exact_fp32, matmul
 from resmlp.analysis.profiling.published_results import measured_points, published_points, published_top1
 from resmlp.analysis.profiling.results import Profile, Row
@@ -28,9 +35,7 @@ from resmlp.utils.console import console
 from resmlp.utils.devices import find_device
 from resmlp.utils.errors import UserError, is_out_of_memory, lookup, printable
 from resmlp.utils.files import check_writable, write_json
-from resmlp.utils.hardware import device_precisions
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Progress = Callable[[str], None]
 """takes a line of text"""
 
@@ -92,10 +97,10 @@ def profile(
     """Measure parameters, multiply-adds, throughput, memory and energy of networks, in turn with each other.
 
     `models` and `against` are MODELs of the command line; each row has its `speedup` over those of `against`, at the
-    same batch size and backend. `batch`, `backend` ("torch", "compile", "onnx", "openvino") and `precision` ("fp32",
-    "bf16", or "auto", the lowest that the device has) and `img_size` (such as 288 or "320x224") apply to all networks.
-    Each combination is measured for about `seconds`. A folder `out` gets `profile.json` and a plot of accuracy against
-    throughput (`tradeoff.png`, `.svg`). A status line on standard error shows progress.
+    same batch size and backend. `batch`, `backend` ("torch", "compile", "onnx", "openvino"), `precision` ("fp32",
+    "bf16", or "auto", the lowest that the device and all backends have) and `img_size` (such as 288 or "320x224") apply
+    to all networks. Each combination is measured for about `seconds`. A folder `out` gets `profile.json` and a plot of
+    accuracy against throughput (`tradeoff.png`, `.svg`). A status line on standard error shows progress.
 
     Raises `UserError` for a MODEL that does not exist or cannot run, a wrong argument, or a batch too large for the
     memory.
@@ -103,8 +108,9 @@ def profile(
     models, against = _several(models), _several(against)
     demand(bool(models), "no models given", "give one or more")
     place = find_device(device)
-    precision = device_precisions(place.type)[-1] if precision == "auto" else precision
-    settings = Settings(place, _several(batch), precision, _several(backend), seconds, image_size(img_size))
+    backends = _several(backend)
+    precision = lowest_precision(backends, place.type) if precision == "auto" else precision
+    settings = Settings(place, _several(batch), precision, backends, seconds, image_size(img_size))
     folder = None if out is None else Path(out)
     if folder:
         demand(not folder.exists() or folder.is_dir(), f"--out {folder} is a file", "give a folder")

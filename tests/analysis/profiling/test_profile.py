@@ -138,18 +138,35 @@ def test_a_profile_agrees_with_the_network(monkeypatch, small):
     assert (result.device, result.threads) == ("cpu", torch.get_num_threads())
 
 
-@pytest.mark.parametrize(("flags", "precision"), [({"avx2"}, "fp32"), ({"avx512_bf16"}, "bf16")])
-def test_auto_is_the_lowest_precision_of_the_device(monkeypatch, flags, precision):
+@pytest.mark.parametrize("backend", ["torch", "compile", "openvino"])
+def test_a_precision_that_this_cpu_lacks_is_refused(monkeypatch, backend):
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    with pytest.raises(UserError, match=rf"^--precision bf16: --backend {backend} on this cpu \(avx2\) has fp32 "):
+        profile("resmlp_digits", precision="bf16", device="cpu", backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("flags", "backends", "precision"),
+    [
+        ({"avx2"}, ("torch",), "fp32"),
+        ({"avx512_bf16"}, ("torch", "openvino"), "bf16"),
+        ({"avx512_bf16"}, ("torch", "onnx"), "fp32"),
+    ],
+)
+def test_auto_is_the_lowest_precision_of_the_device_and_all_backends(monkeypatch, flags, backends, precision):
     asked = []
     monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(profiling, "Settings", lambda *given: asked.append(given))
     with pytest.raises(AttributeError):  # what measures with these settings
-        profiling.profile("resmlp_digits", precision="auto", device="cpu")
+        profiling.profile("resmlp_digits", precision="auto", device="cpu", backend=backends)
     assert asked[0][2] == precision
 
 
 def test_the_precision_of_weights_and_images(monkeypatch):
     seen = []
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
 
     class Spy(torch.nn.Linear):
         def forward(self, x):
